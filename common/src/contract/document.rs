@@ -1,0 +1,170 @@
+//! The document that travels through the pipe: one JSON object, schema `mm.upgrade/1`. Keys a tool does not know
+//! survive, in order.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::error::{Context as _, Error, Kind, Result};
+use super::sections::{Failure, Run, Site};
+
+/// The schema this code writes.
+pub const SCHEMA: &str = "mm.upgrade/1";
+
+/// A document. Its sections are read and written through types of [`super::sections`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    map: Map<String, Value>,
+}
+
+impl Default for Document {
+    fn default() -> Self {
+        let mut map = Map::new();
+        map.insert("schema".into(), SCHEMA.into());
+        Self { map }
+    }
+}
+
+impl Document {
+    /// Parses a document.
+    ///
+    /// # Errors
+    /// Kind `bad-document` (exit 65) when the text is empty, truncated, not a JSON object, or of another schema.
+    pub fn parse(text: &[u8]) -> Result<Self> {
+        let broken = |message: &str| {
+            Error::new(Kind::BadDocument, message)
+                .hint("the tool before this one failed or was killed; run the pipeline again")
+        };
+        if text.iter().all(u8::is_ascii_whitespace) {
+            return Err(broken("there is no document on standard input"));
+        }
+        let value: Value = serde_json::from_slice(text)
+            .map_err(|error| broken("the document on standard input is broken").because(error))?;
+        let Value::Object(map) = value else {
+            return Err(broken("the document on standard input is not a JSON object"));
+        };
+        match map.get("schema").and_then(Value::as_str) {
+            Some(SCHEMA) => Ok(Self { map }),
+            Some(other) => Err(Error::new(Kind::BadDocument, format!("the document has schema `{other}`"))
+                .because(format!("this tool reads `{SCHEMA}`"))
+                .hint("use tools of one version in a pipeline")),
+            None => Err(broken("the JSON on standard input is not a document of mm-tools: it names no schema")),
+        }
+    }
+
+    /// The document as JSON with a newline at its end.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(&self.map).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// A section, when it is there.
+    ///
+    /// # Errors
+    /// Kind `bad-document` when it does not have the section's shape.
+    pub fn section<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        match self.map.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => T::deserialize(value).map(Some).map_err(|error| {
+                Error::new(Kind::BadDocument, format!("the section `{key}` of the document is not as it should be"))
+                    .because(error)
+            }),
+        }
+    }
+
+    /// Writes a section. A key that stands already keeps its place.
+    pub fn set<T: Serialize>(&mut self, key: &str, section: &T) -> Result<()> {
+        let value = serde_json::to_value(section).context(|| format!("cannot write the section `{key}`"))?;
+        self.map.insert(key.into(), value);
+        Ok(())
+    }
+
+    /// Removes a section.
+    pub fn remove(&mut self, key: &str) -> Option<Value> {
+        self.map.shift_remove(key)
+    }
+
+    /// A key as it stands.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.map.get(key)
+    }
+
+    /// `run`.
+    pub fn run(&self) -> Result<Option<Run>> {
+        self.section("run")
+    }
+
+    /// `site`.
+    pub fn site(&self) -> Result<Option<Site>> {
+        self.section("site")
+    }
+
+    /// `error`, when an earlier tool failed.
+    pub fn failure(&self) -> Result<Option<Failure>> {
+        self.section("error")
+    }
+
+    /// Whether nothing may be changed by any tool that reads this document.
+    pub fn dry_run(&self) -> Result<bool> {
+        Ok(self.run()?.is_some_and(|run| run.dry_run))
+    }
+
+    /// Records how a tool ended: `changed` stays true once it is, `failed` and `msg` are the last tool's.
+    pub fn report(&mut self, changed: bool, failed: bool, message: &str) {
+        let before = self.map.get("changed").and_then(Value::as_bool).unwrap_or(false);
+        self.map.insert("changed".into(), (before || changed).into());
+        self.map.insert("failed".into(), failed.into());
+        self.map.insert("msg".into(), message.into());
+    }
+
+    /// Records a failure of `tool`.
+    pub fn fail(&mut self, tool: &str, error: &Error) -> Result<()> {
+        let kind = serde_json::to_value(error.kind()).ok().and_then(|kind| kind.as_str().map(str::to_owned));
+        self.set(
+            "error",
+            &Failure {
+                tool: tool.into(),
+                code: error.code(),
+                kind: kind.unwrap_or_default(),
+                message: error.message().into(),
+                causes: error.causes().to_vec(),
+                hint: error.next_step().map(str::to_owned),
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_survive_in_order() {
+        let text = r#"{"zebra":1,"schema":"mm.upgrade/1","apple":{"b":2,"a":1},"run":{"id":"x","started":"now"}}"#;
+        let mut document = Document::parse(text.as_bytes()).unwrap();
+        document.set("fetch", &super::super::sections::Fetch::default()).unwrap();
+        let written: Value = serde_json::from_str(&document.to_json()).unwrap();
+        let keys: Vec<_> = written.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["zebra", "schema", "apple", "run", "fetch"]);
+        assert_eq!(written["apple"].to_string(), r#"{"b":2,"a":1}"#);
+    }
+
+    #[test]
+    fn empty_truncated_and_foreign_documents_are_refused_with_65() {
+        for text in ["", " \n", "{", "[]", "{}", r#"{"schema":"mm.upgrade/2"}"#, r#"{"schema":"mm.upgrade/1"} x"#] {
+            let error = Document::parse(text.as_bytes()).unwrap_err();
+            assert_eq!(error.code(), 65, "{text:?}");
+            assert!(error.next_step().is_some(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn changed_stays_true() {
+        let mut document = Document::default();
+        document.report(true, false, "one");
+        document.report(false, false, "two");
+        assert_eq!(document.get("changed"), Some(&Value::Bool(true)));
+        assert_eq!(document.get("msg").and_then(Value::as_str), Some("two"));
+    }
+}

@@ -1,0 +1,13 @@
+//! The contract between the tools: the document, errors and exit codes, versions, digests, and what goes to stderr.
+
+pub mod digest;
+pub mod document;
+pub mod error;
+pub mod exit;
+#[cfg(feature = "schema")]
+pub mod schema;
+pub mod secret;
+pub mod sections;
+pub mod time;
+pub mod ui;
+pub mod version;

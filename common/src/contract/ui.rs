@@ -1,0 +1,124 @@
+//! What people see: prose on stderr, never on stdout. Silent on success unless asked, because cron mails stderr.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use super::error::Error;
+
+const QUIET: u8 = 0;
+const NORMAL: u8 = 1;
+const VERBOSE: u8 = 2;
+
+static LEVEL: AtomicU8 = AtomicU8::new(NORMAL);
+static PROGRESS: Mutex<Option<Shown>> = Mutex::new(None);
+
+/// A progress line is redrawn at most this often.
+const REDRAW: Duration = Duration::from_millis(200);
+
+struct Shown {
+    at: Instant,
+}
+
+/// Sets how much is said.
+pub fn set_level(verbose: bool, quiet: bool) {
+    let level = match (verbose, quiet) {
+        (_, true) => QUIET,
+        (true, false) => VERBOSE,
+        (false, false) => NORMAL,
+    };
+    LEVEL.store(level, Ordering::Relaxed);
+}
+
+/// Whether `-v` was given.
+pub fn is_verbose() -> bool {
+    LEVEL.load(Ordering::Relaxed) == VERBOSE
+}
+
+/// A line for people who asked (`-v`) or who watch on a terminal.
+pub fn say(message: &str) {
+    if is_verbose() || (LEVEL.load(Ordering::Relaxed) == NORMAL && on_terminal()) {
+        line(message);
+    }
+}
+
+/// A line only for `-v`.
+pub fn detail(message: &str) {
+    if is_verbose() {
+        line(message);
+    }
+}
+
+/// Something that did not go as it should but stops nothing. Said even under cron, but not with `-q`.
+pub fn warn(message: &str) {
+    if LEVEL.load(Ordering::Relaxed) != QUIET {
+        line(&format!("warning: {message}"));
+    }
+}
+
+/// The one progress line: on a terminal it overwrites itself; elsewhere nothing is shown, or with `-v` a line each
+/// ten seconds at most.
+pub fn progress(message: &str) {
+    let Ok(mut shown) = PROGRESS.lock() else { return };
+    if on_terminal() && LEVEL.load(Ordering::Relaxed) != QUIET {
+        if shown.as_ref().is_some_and(|shown| shown.at.elapsed() < REDRAW) {
+            return;
+        }
+        let _ = write!(std::io::stderr(), "\r\x1b[K{}", clean(message));
+        let _ = std::io::stderr().flush();
+        *shown = Some(Shown { at: Instant::now() });
+    } else if is_verbose() && shown.as_ref().is_none_or(|shown| shown.at.elapsed() > Duration::from_secs(10)) {
+        let _ = writeln!(std::io::stderr(), "{}", clean(message));
+        *shown = Some(Shown { at: Instant::now() });
+    }
+}
+
+/// Ends the progress line.
+pub fn progress_done() {
+    let Ok(mut shown) = PROGRESS.lock() else { return };
+    if shown.take().is_some() && on_terminal() {
+        let _ = write!(std::io::stderr(), "\r\x1b[K");
+    }
+}
+
+/// A failure: `error:`, `  caused by:` and `hint:` lines. Said even with `-q`.
+pub fn error(tool: &str, error: &Error) {
+    line(&format!("{tool}: error: {}", error.message()));
+    for cause in error.causes() {
+        line(&format!("  caused by: {cause}"));
+    }
+    if let Some(hint) = error.next_step() {
+        line(&format!("hint: {hint}"));
+    }
+}
+
+fn line(message: &str) {
+    progress_done();
+    // Nobody can be told when stderr itself is gone.
+    let _ = writeln!(std::io::stderr(), "{}", clean(message));
+}
+
+fn on_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// Names of files and output of programs may carry terminal escapes; they are shown, not obeyed.
+fn clean(message: &str) -> String {
+    message
+        .chars()
+        .map(|c| match c {
+            '\n' | '\t' => c,
+            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn escapes_are_not_obeyed() {
+        assert_eq!(super::clean("a\x1b[31mb\n"), "a\u{fffd}[31mb\n");
+    }
+}

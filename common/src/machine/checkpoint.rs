@@ -1,0 +1,22 @@
+//! Named points between the steps of a tool. With the cargo feature `checkpoints`, a test names one in
+//! `MM_CHECKPOINT` and the process kills itself there with SIGKILL, as a power cut would. Without the feature, which
+//! no release build has, they compile to nothing.
+
+/// Passes the point `name`; with the feature, dies there when `MM_CHECKPOINT` names it.
+/// `MM_CHECKPOINT_LOG` names a file to which every point passed is appended, so that tests can enumerate them.
+#[cfg(feature = "checkpoints")]
+pub fn pass(name: &str) {
+    use std::io::Write as _;
+    if let Some(path) = std::env::var_os("MM_CHECKPOINT_LOG")
+        && let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path)
+    {
+        let _ = writeln!(file, "{name}");
+    }
+    if std::env::var_os("MM_CHECKPOINT").is_some_and(|wanted| wanted == name) {
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// Passes the point `name`.
+#[cfg(not(feature = "checkpoints"))]
+pub fn pass(_name: &str) {}

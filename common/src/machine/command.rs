@@ -1,0 +1,441 @@
+//! The one place that runs programs of the host: clean environment, no standard input, a time limit, and an error that
+//! quotes the command, its status and the end of its stderr.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::signals;
+use super::user::User;
+use crate::contract::error::{Error, Result};
+
+/// Where programs are looked for, whatever PATH the caller had.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How long a program may take unless said otherwise: enough for any query, too short for data.
+pub const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
+
+/// The cause in the error of what was ended because something else had failed: not the one to show to people.
+pub const CANCELLED: &str = "another part of the same work has failed";
+
+/// What of a program's stderr goes into an error.
+const STDERR_TAIL: usize = 1024;
+
+/// Programs and the Debian package that has them, for the hint when one is missing.
+const PACKAGES: &[(&str, &str)] = &[
+    ("pg_conftool", "postgresql-common"),
+    ("pg_createcluster", "postgresql-common"),
+    ("pg_ctlcluster", "postgresql-common"),
+    ("pg_dropcluster", "postgresql-common"),
+    ("pg_lsclusters", "postgresql-common"),
+    ("pg_upgradecluster", "postgresql-common"),
+    ("psql", "postgresql-client"),
+    ("pg_dump", "postgresql-client"),
+    ("pg_dumpall", "postgresql-client"),
+    ("pg_restore", "postgresql-client"),
+    ("vacuumdb", "postgresql-client"),
+    ("setpriv", "util-linux"),
+    ("setsid", "util-linux"),
+    ("unshare", "util-linux"),
+    ("systemctl", "systemd"),
+    ("supervisorctl", "supervisor"),
+    ("service", "init-system-helpers"),
+    ("gpgv", "gpgv"),
+];
+
+/// Looks a program up in [`PATH`].
+///
+/// # Errors
+/// Refused, with the package to install in the hint.
+pub fn find(program: &str) -> Result<PathBuf> {
+    if program.contains('/') {
+        return Ok(program.into());
+    }
+    if let Some(path) = PATH.split(':').map(|dir| Path::new(dir).join(program)).find(|path| path.is_file()) {
+        return Ok(path);
+    }
+    let package = PACKAGES.iter().find(|(name, _)| *name == program).map_or(program, |(_, package)| package);
+    Err(Error::refused(format!("the program `{program}` is not installed"))
+        .because(format!("it is not in {PATH}"))
+        .hint(format!("apt-get install {package}")))
+}
+
+/// Whether a program is there.
+pub fn exists(program: &str) -> bool {
+    find(program).is_ok()
+}
+
+/// A program to run.
+#[derive(Debug, Clone)]
+pub struct Cmd {
+    program: String,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    directory: Option<PathBuf>,
+    user: Option<User>,
+    umask: Option<u32>,
+    limit: Duration,
+    interruptible: bool,
+    cancel: Option<Arc<AtomicBool>>,
+    session: bool,
+}
+
+/// What a program that ended had to say.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its stdout.
+    pub stdout: Vec<u8>,
+    /// Its stderr.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Stdout as text; bytes that are not UTF-8 are replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+impl Cmd {
+    /// A program, by name (looked up in [`PATH`]) or by full path.
+    pub fn new(program: impl Into<String>) -> Self {
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: None,
+            user: None,
+            umask: None,
+            limit: DEFAULT_LIMIT,
+            interruptible: false,
+            cancel: None,
+            session: false,
+        }
+    }
+
+    /// Adds an argument. Arguments can be seen by every user of the machine: no secrets here.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable. Only these, PATH and `LC_ALL=C` reach the program.
+    #[must_use]
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// The directory it runs in; `/` unless said otherwise.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// The user it runs as (through `setpriv`, with that user's groups and no capabilities left over).
+    #[must_use]
+    pub fn user(mut self, user: &User) -> Self {
+        self.user = Some(user.clone());
+        self
+    }
+
+    /// The umask it runs under, where ours (077) would make what it creates useless to others.
+    #[must_use]
+    pub fn umask(mut self, umask: u32) -> Self {
+        self.umask = Some(umask);
+        self
+    }
+
+    /// How long it may take before it is killed with all it started.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// A signal that asks this tool to stop ends the program too. For work that leaves nothing behind: a dump, a query.
+    #[must_use]
+    pub fn interruptible(mut self) -> Self {
+        self.interruptible = true;
+        self
+    }
+
+    /// Setting the flag ends the program, as a signal does with [`Cmd::interruptible`]: another part of the same work has
+    /// failed.
+    #[must_use]
+    pub fn cancelled_by(mut self, flag: &Arc<AtomicBool>) -> Self {
+        self.interruptible = true;
+        self.cancel = Some(Arc::clone(flag));
+        self
+    }
+
+    /// It gets a session of its own (through `setsid`), so that it outlives this tool and its terminal.
+    #[must_use]
+    pub fn own_session(mut self) -> Self {
+        self.session = true;
+        self
+    }
+
+    /// The command line as people would write it, for messages.
+    pub fn line(&self) -> String {
+        let mut line = self.program.clone();
+        for argument in &self.arguments {
+            let text = argument.to_string_lossy();
+            line.push(' ');
+            if text.is_empty() || text.contains(|c: char| c.is_whitespace() || "'\"$&|;<>*?()".contains(c)) {
+                line.push('\'');
+                line.push_str(&text.replace('\'', r"'\''"));
+                line.push('\'');
+            } else {
+                line.push_str(&text);
+            }
+        }
+        line
+    }
+
+    /// Runs it and returns what it said, whatever its exit status.
+    ///
+    /// # Errors
+    /// When it cannot be started or exceeds its time limit.
+    pub fn output(&self) -> Result<Output> {
+        let mut child = self.start(Stdio::null(), Stdio::piped(), Stdio::piped())?;
+        let stdout = collect(child.stdout.take());
+        let stderr = collect(child.stderr.take());
+        let status = self.wait(&mut child)?;
+        Ok(Output { status, stdout: finish(stdout), stderr: String::from_utf8_lossy(&finish(stderr)).into_owned() })
+    }
+
+    /// Runs it and wants success.
+    ///
+    /// # Errors
+    /// Also when its exit status is not 0.
+    pub fn run(&self) -> Result<Output> {
+        self.successful(self.output()?)
+    }
+
+    /// Runs it with stdout going to `file`, wants success, and returns what it said on stderr.
+    pub fn run_into(&self, file: File) -> Result<String> {
+        let mut child = self.start(Stdio::null(), file.into(), Stdio::piped())?;
+        let stderr = collect(child.stderr.take());
+        let status = self.wait(&mut child)?;
+        let stderr = String::from_utf8_lossy(&finish(stderr)).into_owned();
+        self.successful(Output { status, stdout: Vec::new(), stderr }).map(|output| output.stderr)
+    }
+
+    /// Runs it with `file` as its standard input and wants success. The program needs no right to open the file.
+    pub fn run_from(&self, file: File) -> Result<Output> {
+        let mut child = self.start(file.into(), Stdio::piped(), Stdio::piped())?;
+        let stdout = collect(child.stdout.take());
+        let stderr = collect(child.stderr.take());
+        let status = self.wait(&mut child)?;
+        self.successful(Output {
+            status,
+            stdout: finish(stdout),
+            stderr: String::from_utf8_lossy(&finish(stderr)).into_owned(),
+        })
+    }
+
+    /// Runs it with `text` on its standard input and wants success.
+    pub fn run_with(&self, text: &str) -> Result<Output> {
+        let mut child = self.start(Stdio::piped(), Stdio::piped(), Stdio::piped())?;
+        let stdout = collect(child.stdout.take());
+        let stderr = collect(child.stderr.take());
+        if let Some(mut stdin) = child.stdin.take() {
+            let text = text.to_owned();
+            // A program that ends before it has read everything is judged by its status, not by the broken pipe.
+            std::thread::spawn(move || stdin.write_all(text.as_bytes()));
+        }
+        let status = self.wait(&mut child)?;
+        self.successful(Output {
+            status,
+            stdout: finish(stdout),
+            stderr: String::from_utf8_lossy(&finish(stderr)).into_owned(),
+        })
+    }
+
+    /// Starts it with its streams as given and does not wait. It has a process group of its own, so a Ctrl-C on the
+    /// terminal does not reach it.
+    pub fn start(&self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Child> {
+        let mut words: Vec<OsString> = Vec::new();
+        if self.session {
+            words.push(find("setsid")?.into());
+        }
+        if let Some(umask) = self.umask {
+            // There is no safe way to set it for a child only.
+            let script = format!("umask {umask:03o} && exec \"$0\" \"$@\"");
+            words.extend([find("sh")?.into(), "-c".into(), script.into()]);
+        }
+        if let Some(user) = self.user.as_ref().filter(|user| !user.is_current()) {
+            words.push(find("setpriv")?.into());
+            words.extend(user.setpriv_arguments().map(OsString::from));
+        }
+        words.push(find(&self.program)?.into());
+        words.extend(self.arguments.iter().cloned());
+        #[expect(clippy::disallowed_methods, reason = "this is the place the others are sent to")]
+        let mut command = Command::new(&words[0]);
+        if !self.session {
+            // `setsid` would fork if it led a group already, and its process id would not be the program's.
+            command.process_group(0);
+        }
+        command
+            .args(&words[1..])
+            .env_clear()
+            .env("PATH", PATH)
+            .env("LC_ALL", "C")
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .current_dir(self.directory.as_deref().unwrap_or(Path::new("/")))
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(stderr);
+        command.spawn().map_err(|error| Error::failed(format!("cannot start `{}`", self.line())).because(error))
+    }
+
+    fn wait(&self, child: &mut Child) -> Result<ExitStatus> {
+        let failed = |error: std::io::Error| Error::failed(format!("cannot wait for `{}`", self.line())).because(error);
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if let Some(status) = child.try_wait().map_err(failed)? {
+                return Ok(status);
+            }
+            if started.elapsed() >= self.limit {
+                kill_group(child);
+                child.wait().map_err(failed)?;
+                return Err(Error::failed(format!("`{}` was ended", self.line()))
+                    .because(format!("it had not finished after {} seconds", self.limit.as_secs())));
+            }
+            if self.interruptible
+                && let Err(stopped) = signals::check()
+            {
+                kill_group(child);
+                child.wait().map_err(failed)?;
+                return Err(stopped.because(format!("`{}` was ended", self.line())));
+            }
+            if self.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+                kill_group(child);
+                child.wait().map_err(failed)?;
+                return Err(Error::failed(format!("`{}` was ended", self.line())).because(CANCELLED));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    fn successful(&self, output: Output) -> Result<Output> {
+        if output.status.success() {
+            return Ok(output);
+        }
+        Err(self.failure(&output))
+    }
+
+    /// The error for a command that ended as `output` says.
+    pub fn failure(&self, output: &Output) -> Error {
+        let how = match (output.status.code(), output.status.signal()) {
+            (Some(code), _) => format!("exit status {code}"),
+            (None, Some(signal)) => format!("killed by signal {signal}"),
+            (None, None) => "unknown status".into(),
+        };
+        let error = Error::failed(format!("`{}` failed", self.line())).because(how);
+        match tail(&output.stderr) {
+            "" => error,
+            words => error.because(words),
+        }
+    }
+}
+
+/// The last part of what a program said, cut at a line.
+pub fn tail(text: &str) -> &str {
+    let text = text.trim();
+    let Some(start) = text.len().checked_sub(STDERR_TAIL) else { return text };
+    let start = (start..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    let cut = &text[start..];
+    cut.split_once('\n').map_or(cut, |(_, rest)| rest)
+}
+
+/// Ends a child and all it started.
+pub fn kill_group(child: &Child) {
+    if let Ok(pid) = i32::try_from(child.id()) {
+        // It may just have ended by itself.
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
+fn collect(stream: Option<impl Read + Send + 'static>) -> Option<JoinHandle<Vec<u8>>> {
+    let mut stream = stream?;
+    Some(std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before a failure is what there is to show.
+        let _ = stream.read_to_end(&mut bytes);
+        bytes
+    }))
+}
+
+fn finish(reader: Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
+    reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_quotes_command_status_and_stderr() {
+        let error = Cmd::new("sh").args(["-c", "echo broken >&2; exit 7"]).run().unwrap_err();
+        assert_eq!(error.message(), "`sh -c 'echo broken >&2; exit 7'` failed");
+        assert_eq!(error.causes(), ["exit status 7", "broken"]);
+    }
+
+    #[test]
+    fn the_environment_is_clean_and_stdin_is_empty() {
+        let output = Cmd::new("sh").args(["-c", "env | sort; cat"]).env("GIVEN", "yes").run().unwrap();
+        let text = output.text();
+        assert!(text.contains("GIVEN=yes") && text.contains("LC_ALL=C"), "{text}");
+        assert!(!text.contains("CARGO"), "{text}");
+    }
+
+    #[test]
+    fn a_program_that_takes_too_long_is_ended_with_its_children() {
+        let error =
+            Cmd::new("sh").args(["-c", "sleep 60 & sleep 60"]).limit(Duration::from_millis(50)).run().unwrap_err();
+        assert!(error.message().ends_with("was ended"), "{error:?}");
+    }
+
+    #[test]
+    fn a_missing_program_is_refused_with_its_package() {
+        let error = Cmd::new("no-such-program").run().unwrap_err();
+        assert_eq!(error.code(), 5);
+        assert_eq!(error.next_step(), Some("apt-get install no-such-program"));
+    }
+
+    #[test]
+    fn the_umask_is_the_child_s_alone() {
+        let output = Cmd::new("sh").args(["-c", "umask; echo \"$1\"", "x", "a b"]).umask(0o022).run().unwrap();
+        assert_eq!(output.text(), "0022\na b\n");
+    }
+
+    #[test]
+    fn input_reaches_the_program() {
+        assert_eq!(Cmd::new("cat").run_with("text").unwrap().text(), "text");
+    }
+}

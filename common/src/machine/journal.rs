@@ -1,0 +1,120 @@
+//! A write-ahead journal: what a tool is about to do is on disk, synced, before it does it. One JSON file per running
+//! operation, replaced as a whole; what is in it is the tool's own affair.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::checkpoint;
+use super::files::{self, Access};
+use super::lock::LockGuard;
+use crate::contract::error::{Context as _, Error, Kind, Result};
+
+/// Larger than any journal this project writes.
+const MOST: u64 = 64 * 1024 * 1024;
+
+/// The place of one journal.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    path: PathBuf,
+}
+
+impl Journal {
+    /// The journal `NAME.journal` in a state directory.
+    pub fn at(state: &Path, name: &str) -> Self {
+        Self { path: state.join(format!("{name}.journal")) }
+    }
+
+    /// The record `NAME.finished` of an operation that is over, as durable as a journal. It is not open: nothing has to be
+    /// recovered because of it.
+    pub fn finished(state: &Path, name: &str) -> Self {
+        Self { path: state.join(format!("{name}.finished")) }
+    }
+
+    /// Its file, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What an earlier run left, if it did not finish.
+    ///
+    /// # Errors
+    /// Half done (exit 3) when there is a journal that cannot be understood: a person must look.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        if files::look(&self.path)?.is_none() {
+            return Ok(None);
+        }
+        let text = files::read(&self.path, MOST)?;
+        serde_json::from_slice(&text).map(Some).map_err(|error| {
+            Error::new(Kind::HalfDone, format!("cannot understand the journal `{}`", self.path.display()))
+                .because(error)
+                .hint("an earlier run was interrupted and its journal is damaged; look at the file before anything is changed")
+        })
+    }
+
+    /// Puts the entry on disk. When this returns, it survives a power cut.
+    pub fn write<T: Serialize>(&self, entry: &T, _lock: &LockGuard) -> Result<()> {
+        let text = serde_json::to_vec_pretty(entry)
+            .context(|| format!("cannot write the journal `{}`", self.path.display()))?;
+        files::create_directory(files::parent(&self.path)?, 0o700)?;
+        files::write(&self.path, &text, Access::PRIVATE)?;
+        checkpoint::pass("journal-written");
+        Ok(())
+    }
+
+    /// The operation is over: removes the journal, durably.
+    pub fn close(&self, _lock: &LockGuard) -> Result<()> {
+        files::remove_file(&self.path)?;
+        files::sync_directory(files::parent(&self.path)?)
+    }
+}
+
+/// Names of the journals that interrupted runs have left in a state directory, sorted: what must be recovered before
+/// anything else is begun.
+pub fn interrupted(state: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(state) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("list", state, error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|error| Error::io("list", state, error))?.file_name();
+        if let Some(name) = name.to_string_lossy().strip_suffix(".journal") {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_record_of_what_is_over_interrupts_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = LockGuard::take(&directory.path().join("lock"), Duration::ZERO).unwrap();
+        Journal::finished(directory.path(), "one").write(&1, &lock).unwrap();
+        Journal::at(directory.path(), "two").write(&2, &lock).unwrap();
+        assert_eq!(interrupted(directory.path()).unwrap(), ["two"]);
+    }
+
+    #[test]
+    fn a_journal_is_read_back_and_gone_when_closed() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = LockGuard::take(&directory.path().join("lock"), Duration::ZERO).unwrap();
+        let journal = Journal::at(directory.path(), "swap");
+        assert_eq!(journal.read::<Vec<u32>>().unwrap(), None);
+        journal.write(&[1, 2], &lock).unwrap();
+        assert_eq!(journal.read::<Vec<u32>>().unwrap(), Some(vec![1, 2]));
+        assert_eq!(journal.read::<String>().unwrap_err().code(), 3);
+        assert_eq!(interrupted(directory.path()).unwrap(), ["swap"]);
+        journal.close(&lock).unwrap();
+        assert_eq!(journal.read::<Vec<u32>>().unwrap(), None);
+    }
+}

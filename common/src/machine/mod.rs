@@ -1,0 +1,16 @@
+//! The machine the tools act on. Everything here takes a path or a command and names it in its errors.
+
+pub mod checkpoint;
+pub mod command;
+pub mod disk;
+pub mod files;
+pub mod http;
+pub mod journal;
+pub mod lock;
+pub mod mounts;
+pub mod process;
+pub mod service;
+pub mod signals;
+pub mod state;
+pub mod tree;
+pub mod user;

@@ -1,0 +1,55 @@
+//! Mount points: an exchange of directories would carry along what is mounted below them.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::contract::error::{Error, Result};
+
+/// The mount points at or below `path`, which has no symlinks in it.
+pub fn below(path: &Path) -> Result<Vec<PathBuf>> {
+    let table = Path::new("/proc/self/mountinfo");
+    let text = std::fs::read(table).map_err(|error| Error::io("read", table, error))?;
+    let mut found: Vec<PathBuf> = text
+        .split(|byte| *byte == b'\n')
+        // The fifth field is the mount point.
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
+        .map(unescape)
+        .filter(|mount| mount.starts_with(path))
+        .collect();
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// The kernel writes space, tab, newline and backslash as a backslash and three octal digits.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((byte, tail)) = rest.split_first() {
+        let digits = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(value) if *byte == b'\\' => {
+                bytes.push(value);
+                rest = &tail[3..];
+            }
+            _ => {
+                bytes.push(*byte);
+                rest = tail;
+            }
+        }
+    }
+    OsString::from_vec(bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_the_mounts_of_this_machine() {
+        assert!(below(Path::new("/")).unwrap().contains(&PathBuf::from("/")));
+        assert!(below(Path::new("/no/such/directory")).unwrap().is_empty());
+        assert_eq!(unescape(br"/a\040b\134c"), Path::new(r"/a b\c"));
+    }
+}

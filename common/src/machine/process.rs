@@ -1,0 +1,95 @@
+//! Which process made something, so that what a killed run left behind can be told from what a living one is making.
+
+use std::fmt;
+
+use crate::contract::error::{Error, Result};
+use crate::machine::files;
+
+/// A process, beyond the reuse of its number and beyond a restart of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pid: u32,
+    /// When it started, in the kernel's ticks since the machine did.
+    started: u64,
+    /// The kernel's name for this run of the machine.
+    boot: String,
+}
+
+impl Identity {
+    /// This process.
+    pub fn own() -> Result<Self> {
+        let pid = std::process::id();
+        let started = started(pid).ok_or_else(|| Error::failed(format!("cannot read `/proc/{pid}/stat`")))?;
+        Ok(Self { pid, started, boot: boot()? })
+    }
+
+    /// As it stands in names of files: `PID.START.BOOT`.
+    pub fn text(&self) -> String {
+        self.to_string()
+    }
+
+    /// Reads what [`Identity::text`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '.');
+        let identity = Self {
+            pid: parts.next()?.parse().ok()?,
+            started: parts.next()?.parse().ok()?,
+            boot: parts.next()?.to_owned(),
+        };
+        (!identity.boot.is_empty()).then_some(identity)
+    }
+
+    /// Whether that process still runs. When in doubt, it does.
+    pub fn is_alive(&self) -> bool {
+        match boot() {
+            Ok(boot) => boot == self.boot && started(self.pid) == Some(self.started),
+            Err(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.pid, self.started, self.boot)
+    }
+}
+
+/// The words of a process's command line; `None` when there is no such process.
+pub fn command_line(pid: i32) -> Option<String> {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    Some(String::from_utf8_lossy(&bytes).replace('\0', " "))
+}
+
+fn boot() -> Result<String> {
+    let path = std::path::Path::new("/proc/sys/kernel/random/boot_id");
+    Ok(files::read_text(path, 4096)?.trim().to_owned())
+}
+
+/// Field 22 of `/proc/PID/stat`; the name in field 2 may hold anything, so counting begins behind it.
+fn started(pid: u32) -> Option<u64> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    let state = fields.next()?;
+    // A zombie makes nothing any more.
+    if state == "Z" {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_alive_until_it_is_not() {
+        let own = Identity::own().unwrap();
+        assert_eq!(Identity::parse(&own.text()), Some(own.clone()));
+        assert!(own.is_alive());
+        assert!(!Identity { started: own.started + 1, ..own.clone() }.is_alive());
+        assert!(!Identity { boot: "another".into(), ..own }.is_alive());
+        assert_eq!(Identity::parse("x.y.z"), None);
+    }
+}

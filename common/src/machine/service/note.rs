@@ -1,0 +1,53 @@
+//! The note "stopped by us": on disk before the service is stopped, removed after it is started. It tells the next run
+//! what a killed one interrupted.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::contract::error::{Context as _, Result};
+use crate::contract::time;
+use crate::machine::files::{self, Access};
+use crate::machine::lock::LockGuard;
+use crate::machine::state::State;
+
+/// Far larger than a note.
+const MOST: u64 = 64 * 1024;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    stopped: String,
+}
+
+/// Whether one of these tools stopped a running service and none has started it since.
+pub(super) fn stands(state: &State) -> Result<bool> {
+    Ok(files::look(&path(state))?.is_some())
+}
+
+/// When that was, for people.
+pub(super) fn since(state: &State) -> Option<String> {
+    let text = files::read(&path(state), MOST).ok()?;
+    serde_json::from_slice::<Note>(&text).ok().map(|note| note.stopped)
+}
+
+/// Puts the note on disk.
+pub(super) fn leave(state: &State, _lock: &LockGuard) -> Result<()> {
+    let path = path(state);
+    let note = Note { stopped: time::now() };
+    let text = serde_json::to_vec_pretty(&note).context(|| format!("cannot write `{}`", path.display()))?;
+    files::create_directory(state.path(), 0o700)?;
+    files::write(&path, &text, Access::PRIVATE)
+}
+
+/// Takes it away, durably.
+pub(super) fn withdraw(state: &State, _lock: &LockGuard) -> Result<()> {
+    if !stands(state)? {
+        return Ok(());
+    }
+    files::remove_file(&path(state))?;
+    files::sync_directory(state.path())
+}
+
+fn path(state: &State) -> PathBuf {
+    state.path().join("service-stopped.json")
+}

@@ -1,0 +1,194 @@
+//! The server's process, found in /proc by the file it executes: whoever manages it, and also when nobody does.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// The server's executables: `platform` is what units of 5.x may still name.
+pub const EXECUTABLES: [&str; 2] = ["mattermost", "platform"];
+
+/// A process that cannot be mistaken for a later one with the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Process {
+    /// Process id.
+    pub pid: i32,
+    /// When it started, in clock ticks since the machine did.
+    pub started: u64,
+}
+
+impl Process {
+    /// The process with this id, if it lives. One that has ended and waits to be reaped does not.
+    pub fn of(pid: i32) -> Option<Self> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (state, started) = state_and_start(&text)?;
+        (!matches!(state, 'Z' | 'X')).then_some(Self { pid, started })
+    }
+
+    /// Whether it still lives.
+    pub fn is_alive(self) -> bool {
+        Self::of(self.pid) == Some(self)
+    }
+
+    /// Whether it executes the file that is now the server's executable in `root`: not so after a flip.
+    pub fn executes_what_is_installed(self, root: &Path) -> bool {
+        let Ok(executed) = std::fs::metadata(format!("/proc/{}/exe", self.pid)) else { return false };
+        EXECUTABLES.iter().any(|name| {
+            std::fs::symlink_metadata(root.join("bin").join(name))
+                .is_ok_and(|there| (there.dev(), there.ino()) == (executed.dev(), executed.ino()))
+        })
+    }
+
+    /// The user it runs as: user and group id.
+    pub fn owner(self) -> Option<(u32, u32)> {
+        let data = std::fs::metadata(format!("/proc/{}", self.pid)).ok()?;
+        Some((data.uid(), data.gid()))
+    }
+
+    /// Whether one of its descriptors is a TCP socket that listens on `port`.
+    pub fn listens_on(self, port: u16) -> bool {
+        let listening: Vec<u64> = ["tcp", "tcp6"]
+            .iter()
+            .filter_map(|name| std::fs::read_to_string(format!("/proc/{}/net/{name}", self.pid)).ok())
+            .flat_map(|table| listeners(&table, port))
+            .collect();
+        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{}/fd", self.pid)) else { return false };
+        descriptors.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|target| {
+            let target = target.to_string_lossy();
+            let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+            inode.and_then(|inode| inode.parse().ok()).is_some_and(|inode| listening.contains(&inode))
+        })
+    }
+}
+
+/// Server processes of the installation at `root`, oldest first. Not those that only run a command of the server's
+/// command line, nor plugins.
+pub fn servers(root: &Path) -> Vec<Process> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let mut found: Vec<Process> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| is_server(*pid, root))
+        .filter_map(Process::of)
+        .collect();
+    found.sort_by_key(|process| (process.started, process.pid));
+    found
+}
+
+fn is_server(pid: i32, root: &Path) -> bool {
+    let Ok(exe) = std::fs::read_link(format!("/proc/{pid}/exe")) else { return false };
+    let named = executable_of(&exe, root) || in_retired_release(&exe, root);
+    // The path alone may be that of another container: the executed file or the working directory must be ours too.
+    named && (Process { pid, started: 0 }.executes_what_is_installed(root) || works_in(pid, root)) && serves(pid)
+}
+
+/// The kernel adds ` (deleted)` when the file is gone.
+fn without_mark(exe: &Path) -> PathBuf {
+    let text = exe.as_os_str().as_encoded_bytes();
+    let bare = text.strip_suffix(b" (deleted)").unwrap_or(text);
+    PathBuf::from(OsString::from_vec(bare.to_vec()))
+}
+
+fn executable_of(exe: &Path, root: &Path) -> bool {
+    let exe = without_mark(exe);
+    EXECUTABLES.iter().any(|name| exe == root.join("bin").join(name))
+}
+
+/// A server that runs while its release is exchanged executes a file that has moved away with the old `bin`.
+fn in_retired_release(exe: &Path, root: &Path) -> bool {
+    let exe = without_mark(exe);
+    let named = exe.file_name().is_some_and(|name| EXECUTABLES.iter().any(|known| name == *known));
+    let Some(area) = crate::machine::state::work_areas(root).into_iter().find(|area| exe.starts_with(area)) else {
+        return false;
+    };
+    named && exe != area
+}
+
+fn works_in(pid: i32, root: &Path) -> bool {
+    match (std::fs::metadata(format!("/proc/{pid}/cwd")), std::fs::metadata(root)) {
+        (Ok(here), Ok(there)) => (here.dev(), here.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+fn serves(pid: i32) -> bool {
+    let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    is_server_command(&line)
+}
+
+/// The first word that is not a flag names the command; without one, or with `server`, it serves. The words after
+/// `-c` and `--config` are their values.
+fn is_server_command(line: &[u8]) -> bool {
+    let mut words = line.split(|byte| *byte == 0).skip(1);
+    while let Some(word) = words.next() {
+        match word {
+            b"" => {}
+            b"-c" | b"--config" => {
+                words.next();
+            }
+            b"server" => return true,
+            flag if flag.starts_with(b"-") => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Third and twenty-second field of /proc/PID/stat (proc(5)). The second may hold spaces and parentheses.
+fn state_and_start(text: &str) -> Option<(char, u64)> {
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// Inodes of the sockets that listen on `port` in a table of /proc/net.
+fn listeners(table: &str, port: u16) -> Vec<u64> {
+    const LISTEN: &str = "0A";
+    table
+        .lines()
+        .filter_map(|line| {
+            let fields: Vec<_> = line.split_ascii_whitespace().collect();
+            let (_, local) = fields.get(1)?.rsplit_once(':')?;
+            let same = u16::from_str_radix(local, 16).ok()? == port && *fields.get(3)? == LISTEN;
+            same.then(|| fields.get(9)?.parse().ok()).flatten()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let text = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1";
+        assert_eq!(state_and_start(text), Some(('S', 4711)));
+    }
+
+    #[test]
+    fn this_process_lives_and_a_recycled_number_is_another() {
+        let own = Process::of(i32::try_from(std::process::id()).unwrap()).unwrap();
+        assert!(own.is_alive());
+        assert!(!Process { started: own.started + 1, ..own }.is_alive());
+    }
+
+    #[test]
+    fn commands_are_not_servers() {
+        assert!(is_server_command(b"bin/mattermost\0"));
+        assert!(is_server_command(b"bin/mattermost\0-c\0other.json\0server\0"));
+        assert!(is_server_command(b"bin/mattermost\0--platform\0"));
+        assert!(!is_server_command(b"bin/mattermost\0version\0"));
+        assert!(!is_server_command(b"bin/mattermost\0--config\0x\0db\0migrate\0"));
+    }
+
+    #[test]
+    fn a_listening_socket_is_found_by_its_port() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let own = Process::of(i32::try_from(std::process::id()).unwrap()).unwrap();
+        assert!(own.listens_on(port));
+        drop(listener);
+        assert!(!own.listens_on(port));
+    }
+}

@@ -1,0 +1,173 @@
+//! One release and its tarballs.
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::contract::version::Edition;
+
+/// How far a digest can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trust {
+    /// Published by Mattermost for this tarball.
+    #[default]
+    Published,
+    /// Computed by somebody else who downloaded the tarball.
+    ThirdParty,
+    /// Only in a draft of the archive page that was never merged.
+    Draft,
+    /// Published, but another release has the same value: one of the two is wrong.
+    Suspect,
+    /// No digest was ever published, and the release itself may be missing from the archive.
+    Unknown,
+}
+
+/// A processor that releases are built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arch {
+    /// x86-64.
+    Amd64,
+    /// 64-bit ARM.
+    Arm64,
+}
+
+impl Arch {
+    /// The processor of this machine, where releases exist for it.
+    pub fn of_host() -> Option<Self> {
+        match std::env::consts::ARCH {
+            "x86_64" => Some(Self::Amd64),
+            "aarch64" => Some(Self::Arm64),
+            _ => None,
+        }
+    }
+
+    /// The name that Mattermost's file names use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+}
+
+/// The tarball of one release for one edition and processor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artefact<'a> {
+    /// Where Mattermost publishes it.
+    pub url: String,
+    /// Lower-case SHA-256 values of which one must match; empty when none is known.
+    pub sha256: &'a [String],
+    /// How far the values can be trusted.
+    pub trust: Trust,
+}
+
+impl Artefact<'_> {
+    /// Whether a match of the digest proves the tarball.
+    pub fn is_proven(&self) -> bool {
+        self.trust == Trust::Published && !self.sha256.is_empty()
+    }
+}
+
+/// A release as the catalogue writes it down.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// Its version.
+    pub version: Version,
+    /// The day it was published (`2022-08-31`), where that is known.
+    #[serde(default)]
+    pub released: Option<String>,
+    #[serde(default)]
+    team: Option<Tarball>,
+    #[serde(default)]
+    enterprise: Option<Tarball>,
+}
+
+/// What differs from the usual: the address only when it is not the pattern, the trust only when it is not `published`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tarball {
+    #[serde(default)]
+    sha256: Vec<String>,
+    #[serde(default)]
+    status: Trust,
+    #[serde(default)]
+    url: Option<String>,
+    #[serde(default)]
+    arm64: Option<Box<Tarball>>,
+}
+
+impl Release {
+    /// A release of both editions of which nothing is known but its version.
+    pub(super) fn unproven(version: Version) -> Self {
+        let tarball = Tarball { status: Trust::Unknown, ..Tarball::default() };
+        Self { version, released: None, team: Some(tarball.clone()), enterprise: Some(tarball) }
+    }
+
+    fn tarball(&self, edition: Edition) -> Option<&Tarball> {
+        match edition {
+            Edition::Team => self.team.as_ref(),
+            Edition::Enterprise => self.enterprise.as_ref(),
+        }
+    }
+
+    /// The tarball for an edition and processor; none when the release has no such edition.
+    ///
+    /// A processor without a record of its own gets the usual address and no digest.
+    pub fn artefact(&self, edition: Edition, arch: Arch) -> Option<Artefact<'_>> {
+        let tarball = self.tarball(edition)?;
+        let usual = || usual_url(&self.version, edition, arch);
+        Some(match arch {
+            Arch::Amd64 => tarball.artefact(usual),
+            Arch::Arm64 => match &tarball.arm64 {
+                Some(built) => built.artefact(usual),
+                None => Artefact { url: usual(), sha256: &[], trust: Trust::Unknown },
+            },
+        })
+    }
+
+    /// Whether a tarball for ARM has a record of its own.
+    pub(super) fn has_arm64(&self) -> bool {
+        [&self.team, &self.enterprise].into_iter().flatten().any(|tarball| tarball.arm64.is_some())
+    }
+
+    /// What is wrong with the record, if anything is: used on overlays, whose authors are people.
+    pub(super) fn fault(&self) -> Option<String> {
+        if self.team.is_none() && self.enterprise.is_none() {
+            return Some(format!("release {} has neither `team` nor `enterprise`", self.version));
+        }
+        let tarballs = [&self.team, &self.enterprise].into_iter().flatten();
+        tarballs
+            .flat_map(|tarball| [Some(tarball), tarball.arm64.as_deref()])
+            .flatten()
+            .find_map(|tarball| tarball.fault(&self.version))
+    }
+}
+
+impl Tarball {
+    fn artefact(&self, usual: impl FnOnce() -> String) -> Artefact<'_> {
+        let trust = if self.sha256.is_empty() { Trust::Unknown } else { self.status };
+        Artefact { url: self.url.clone().unwrap_or_else(usual), sha256: &self.sha256, trust }
+    }
+
+    fn fault(&self, version: &Version) -> Option<String> {
+        let hex =
+            |digest: &&String| digest.len() != 64 || !digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if let Some(digest) = self.sha256.iter().find(hex) {
+            return Some(format!("release {version}: `{digest}` is not a SHA-256 of 64 lower-case hexadecimal digits"));
+        }
+        if self.sha256.is_empty() && self.status == Trust::Published {
+            return Some(format!("release {version} has no `sha256`: say so with \"status\": \"unknown\""));
+        }
+        None
+    }
+}
+
+/// The address by the pattern that every release since 3.1 follows.
+fn usual_url(version: &Version, edition: Edition, arch: Arch) -> String {
+    let prefix = match edition {
+        Edition::Team => "team-",
+        Edition::Enterprise => "",
+    };
+    format!("https://releases.mattermost.com/{version}/mattermost-{prefix}{version}-linux-{}.tar.gz", arch.name())
+}

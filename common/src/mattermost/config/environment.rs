@@ -1,0 +1,339 @@
+//! Variables the server starts with: of the systemd unit and its drop-ins, of environment files, of supervisord.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use crate::contract::error::{Error, Result};
+use crate::machine::files;
+use crate::machine::service::{Manager, others, systemd};
+
+/// A file larger than this sets no environment.
+const MOST: u64 = 1024 * 1024;
+
+/// The file that Mattermost's documentation lets the unit read, relative to the install root.
+const DOCUMENTED: &str = "config/mattermost.environment";
+
+/// A variable and where it is set. Values may be secrets: not printable.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// The file that sets it, when that is known.
+    pub file: Option<PathBuf>,
+}
+
+/// An assignment in an environment file.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Assignment {
+    pub(super) name: String,
+    pub(super) value: String,
+    /// Where the value stands in the file, quotes included.
+    pub(super) span: Range<usize>,
+}
+
+/// The variable of this name that holds: the last one set.
+pub fn find<'a>(variables: &'a [Variable], name: &str) -> Option<&'a Variable> {
+    variables.iter().rev().find(|variable| variable.name == name)
+}
+
+/// Its value.
+pub fn value<'a>(variables: &'a [Variable], name: &str) -> Option<&'a str> {
+    find(variables, name).map(|variable| variable.value.as_str())
+}
+
+/// The variables with which `manager` starts the server in `root`, in the order in which they are set.
+pub fn of_service(root: &Path, manager: &Manager) -> Result<Vec<Variable>> {
+    match manager {
+        Manager::Systemd { unit } => of_unit(&systemd::show(unit)?),
+        Manager::Sysv { name } => {
+            let places = ["/etc/default", "/etc/sysconfig"].map(|place| Path::new(place).join(name));
+            places.iter().try_fold(Vec::new(), |mut all, path| {
+                all.extend(of_file(path, true)?);
+                Ok(all)
+            })
+        }
+        Manager::Supervisor { name } => of_supervisor(root, name),
+        Manager::Exec | Manager::Command { .. } => of_file(&root.join(DOCUMENTED), true),
+    }
+}
+
+/// The value of `-c` or `--config` in the command with which systemd starts the server.
+pub(super) fn config_argument(manager: &Manager) -> Result<Option<String>> {
+    let Manager::Systemd { unit } = manager else { return Ok(None) };
+    Ok(argument_in(&systemd::show(unit)?.exec_start))
+}
+
+fn argument_in(command: &str) -> Option<String> {
+    let mut words = words(command).into_iter();
+    while let Some(word) = words.next() {
+        if let Some(value) = word.strip_prefix("--config=") {
+            return Some(value.into());
+        }
+        if word == "-c" || word == "--config" {
+            return words.next();
+        }
+    }
+    None
+}
+
+/// Our own drop-in of a private start is left out: what it sets is not the configuration.
+fn of_unit(unit: &systemd::Unit) -> Result<Vec<Variable>> {
+    let texts: Vec<(PathBuf, String)> = unit
+        .fragment
+        .iter()
+        .chain(&unit.drop_ins)
+        .filter_map(|path| Some((path.clone(), files::read_text(path, MOST).ok()?)))
+        .collect();
+    let mut all: Vec<Variable> = words(&unit.environment)
+        .iter()
+        .filter_map(|word| word.split_once('='))
+        .filter_map(|(name, value)| effective(name, value, &texts))
+        .collect();
+    for (path, may_be_missing) in &unit.environment_files {
+        all.extend(of_file(path, *may_be_missing)?);
+    }
+    Ok(all)
+}
+
+/// A variable as systemd shows it, with the file that sets it; as it would be without our own drop-in.
+fn effective(name: &str, shown: &str, texts: &[(PathBuf, String)]) -> Option<Variable> {
+    let mut setters = texts.iter().rev().filter_map(|(path, text)| Some((path, set_to(text, name)?)));
+    let (name, shown) = (name.to_owned(), shown.to_owned());
+    match setters.next() {
+        None => Some(Variable { name, value: shown, file: None }),
+        Some((path, _)) if !systemd::is_own_drop_in(path) => {
+            Some(Variable { name, value: shown, file: Some(path.clone()) })
+        }
+        Some(_) => setters.next().map(|(path, value)| Variable { name, value, file: Some(path.clone()) }),
+    }
+}
+
+/// What the `Environment=` lines of a unit file set `name` to.
+fn set_to(text: &str, name: &str) -> Option<String> {
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("Environment="));
+    let mut set = lines.flat_map(words).filter_map(|word| match word.split_once('=') {
+        Some((key, value)) if key == name => Some(value.replace("%%", "%")),
+        _ => None,
+    });
+    set.next_back()
+}
+
+fn of_file(path: &Path, may_be_missing: bool) -> Result<Vec<Variable>> {
+    if files::look(path)?.is_none() {
+        return if may_be_missing {
+            Ok(Vec::new())
+        } else {
+            Err(Error::failed(format!("cannot read the environment file `{}`", path.display()))
+                .because("it does not exist, and the unit requires it"))
+        };
+    }
+    let text = files::read_text(path, MOST)?;
+    let variable = |found: Assignment| Variable { name: found.name, value: found.value, file: Some(path.into()) };
+    Ok(assignments(&text).into_iter().map(variable).collect())
+}
+
+fn of_supervisor(root: &Path, name: &str) -> Result<Vec<Variable>> {
+    let Some((_, path)) = others::find_supervisor(root).into_iter().find(|(found, _)| found == name) else {
+        return Ok(Vec::new());
+    };
+    let text = files::read_text(&path, MOST)?;
+    let mut inside = false;
+    let mut all = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if line.starts_with('[') {
+            inside = line == format!("[program:{name}]");
+        } else if let (true, Some((key, list))) = (inside, line.split_once('='))
+            && key.trim() == "environment"
+        {
+            let pairs = comma_separated(list);
+            all.extend(pairs.into_iter().map(|(name, value)| Variable { name, value, file: Some(path.clone()) }));
+        }
+    }
+    Ok(all)
+}
+
+/// supervisord's `KEY="value",OTHER=value`, with `%%` for a percent sign.
+fn comma_separated(list: &str) -> Vec<(String, String)> {
+    let mut quoted = None;
+    let pieces = list.split(|c: char| {
+        match (quoted, c) {
+            (None, '"' | '\'') => quoted = Some(c),
+            (Some(open), _) if open == c => quoted = None,
+            _ => {}
+        }
+        c == ',' && quoted.is_none()
+    });
+    pieces
+        .filter_map(|piece| piece.split_once('='))
+        .map(|(key, value)| {
+            let value = value.trim();
+            let bare = ['"', '\''].iter().find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q)).unwrap_or(value);
+            (key.trim().to_owned(), bare.replace("%%", "%"))
+        })
+        .collect()
+}
+
+/// The assignments of an environment file (systemd.exec(5), `EnvironmentFile=`); a leading `export` is accepted, as
+/// such files are also read by shells.
+pub(super) fn assignments(text: &str) -> Vec<Assignment> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        let line = &text[at..];
+        let line_end = at + line.find('\n').unwrap_or(line.len());
+        let name_end = text[at..line_end].find('=').map(|offset| at + offset);
+        let name =
+            name_end.map(|end| text[at..end].trim()).map(|name| name.strip_prefix("export ").unwrap_or(name).trim());
+        match (name, name_end) {
+            (Some(name), Some(end)) if is_name(name) => {
+                let (value, span) = value_at(text, end + 1);
+                at = span.end + text[span.end..].find('\n').map_or(text.len() - span.end, |offset| offset + 1);
+                found.push(Assignment { name: name.into(), value, span });
+            }
+            _ => at = line_end + 1,
+        }
+    }
+    found
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && !name.as_bytes()[0].is_ascii_digit()
+}
+
+/// Reads a value from `start` to the end of its last line: quotes, escapes and continued lines resolved.
+fn value_at(text: &str, start: usize) -> (String, Range<usize>) {
+    let start = start + text[start..].find(|c| c != ' ' && c != '\t').unwrap_or(0);
+    let mut value = String::new();
+    // What precedes is kept even if it is white space: it was quoted or escaped.
+    let mut keep = 0;
+    let mut quote = None;
+    let mut characters = text[start..].char_indices().peekable();
+    let mut end = text.len();
+    while let Some((offset, c)) = characters.next() {
+        match (quote, c) {
+            (None, '\n') => {
+                end = start + offset;
+                break;
+            }
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), _) if open == c => {
+                quote = None;
+                keep = value.len();
+            }
+            (Some('\''), _) => value.push(c),
+            (_, '\\') => match characters.next() {
+                Some((_, '\n')) | None => {}
+                Some((_, escaped)) => {
+                    if quote == Some('"') && !matches!(escaped, '"' | '\\' | '`' | '$') {
+                        value.push('\\');
+                    }
+                    value.push(escaped);
+                    keep = value.len();
+                }
+            },
+            _ => value.push(c),
+        }
+    }
+    let trimmed = value.trim_end().len().max(keep);
+    value.truncate(trimmed);
+    let raw_end = start + text[start..end].trim_end().len();
+    (value, start..raw_end)
+}
+
+/// Words of a unit's setting: separated by white space, quoted with `"` or `'`, backslash escapes.
+fn words(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match (quote, c) {
+            (None, c) if c.is_whitespace() => found.extend(word.take()),
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (Some(open), _) if open == c => quote = None,
+            (_, '\\') => word.get_or_insert_default().extend(characters.next()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    found.extend(word);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        assignments(text).into_iter().map(|found| (found.name, found.value)).collect()
+    }
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.into(), value.into())
+    }
+
+    #[test]
+    fn reads_environment_files_as_systemd_does() {
+        let text = "# no\n; no\nA=1\nB='x y'\nC=\"q \\\" \\$ \\n\"\nexport D= spaced  \nE=a\\\nb\nno assignment\nF=";
+        let expected = [
+            pair("A", "1"),
+            pair("B", "x y"),
+            pair("C", "q \" $ \\n"),
+            pair("D", "spaced"),
+            pair("E", "ab"),
+            pair("F", ""),
+        ];
+        assert_eq!(pairs(text), expected);
+    }
+
+    #[test]
+    fn knows_where_a_value_stands() {
+        let text = "A=1\nMM_CONFIG='postgres://u:p@h/d?a=b&c=d'  \nB=2\n";
+        let found = assignments(text).remove(1);
+        assert_eq!(&text[found.span.clone()], "'postgres://u:p@h/d?a=b&c=d'");
+        assert_eq!(found.value, "postgres://u:p@h/d?a=b&c=d");
+    }
+
+    #[test]
+    fn reads_the_words_of_a_unit() {
+        assert_eq!(
+            words(r#"MM_A=1 "MM_B=two words" 'MM_C=x"y' MM_D=a\ b"#),
+            ["MM_A=1", "MM_B=two words", "MM_C=x\"y", "MM_D=a b"]
+        );
+        assert_eq!(set_to("[Service]\nEnvironment=\"MM_B=two words\" MM_A=1\n", "MM_B").as_deref(), Some("two words"));
+        assert_eq!(set_to("[Service]\n#Environment=MM_A=1\n", "MM_A"), None);
+    }
+
+    #[test]
+    fn a_private_start_does_not_change_what_is_configured() {
+        let unit = ("/etc/systemd/system/mm.service".into(), "Environment=MM_A=unit MM_B=1\n".to_owned());
+        let own = (
+            "/run/systemd/system/mm.service.d/90-mm-tools.conf".into(),
+            "Environment=\"MM_A=x\"\nEnvironment=MM_C=x\n".to_owned(),
+        );
+        let texts: [(PathBuf, String); 2] = [unit, own];
+        let value = |name: &str, shown: &str| effective(name, shown, &texts).map(|variable| variable.value);
+        assert_eq!(value("MM_A", "x").as_deref(), Some("unit"));
+        assert_eq!(value("MM_B", "1").as_deref(), Some("1"));
+        assert_eq!(value("MM_C", "x"), None);
+        assert_eq!(value("MM_D", "from the manager").as_deref(), Some("from the manager"));
+    }
+
+    #[test]
+    fn finds_the_configuration_a_command_names() {
+        assert_eq!(argument_in("{ path=/x ; argv[]=/x -c /etc/mm.json ; }").as_deref(), Some("/etc/mm.json"));
+        assert_eq!(argument_in("/x --config=a.json").as_deref(), Some("a.json"));
+        assert_eq!(argument_in("/x server"), None);
+    }
+
+    #[test]
+    fn reads_the_environment_of_a_program_of_supervisord() {
+        assert_eq!(comma_separated(r#"A="1,2",B=100%%"#), [pair("A", "1,2"), pair("B", "100%")]);
+    }
+}

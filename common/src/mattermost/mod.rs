@@ -1,0 +1,13 @@
+//! What is known of Mattermost: the installation, its configuration, releases and what they own, schema, roles, API.
+
+pub mod api;
+pub mod catalogue;
+pub mod config;
+pub mod id;
+pub mod manifest;
+pub mod roles;
+pub mod schema;
+pub mod session;
+pub mod site;
+mod tls;
+pub mod websocket;

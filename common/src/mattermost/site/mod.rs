@@ -1,0 +1,215 @@
+//! The site probe: what is installed here, observed afresh by every tool, without asking the server binary anything it
+//! could answer by migrating the database.
+
+mod address;
+mod isolated;
+mod layout;
+mod section;
+mod version;
+
+use std::path::{Path, PathBuf};
+
+use semver::Version;
+
+use super::config::Config;
+use crate::contract::error::{Error, Result};
+use crate::contract::sections;
+use crate::contract::version::Edition;
+use crate::machine::lock::LockGuard;
+use crate::machine::service::{Manager, STOP_LIMIT, Service, process, systemd};
+use crate::machine::state::State;
+use crate::machine::user::User;
+use crate::postgres::server::Database;
+use crate::postgres::source::DataSource;
+
+pub use isolated::version_of;
+pub use version::{MANIFESTS, Source};
+
+/// Where the server is installed when nobody says otherwise.
+const DEFAULT_ROOT: &str = "/opt/mattermost";
+
+/// An installation, observed. Not serialisable: it holds the configuration. [`Installation::section`] is what may be
+/// shown.
+pub struct Installation {
+    /// The install root, symlinks resolved.
+    pub root: PathBuf,
+    /// The installed release.
+    pub version: Version,
+    /// How the version was found: `manifest`, `server` or `isolated-run`.
+    pub version_source: String,
+    /// Its edition.
+    pub edition: Edition,
+    /// The user the server runs as.
+    pub owner: User,
+    /// Its configuration.
+    pub config: Config,
+    /// Its service.
+    pub service: Service,
+    /// Whether the server ran when the run began (the document's word, else [`Service::was_running`]).
+    pub was_running: bool,
+    /// Where uploaded files are, absolute.
+    pub data: PathBuf,
+    /// The data source, when it is PostgreSQL.
+    pub source: Option<DataSource>,
+    /// The state directory.
+    pub state: State,
+}
+
+/// Which installation to look at, and what the administrator said about it.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// `--install`, or the document's; /opt/mattermost when it holds bin/mattermost.
+    pub install: Option<PathBuf>,
+    /// `--service`.
+    pub service: Option<String>,
+    /// `--stop-command`.
+    pub stop_command: Option<String>,
+    /// `--start-command`.
+    pub start_command: Option<String>,
+    /// `--state-dir`.
+    pub state_dir: Option<PathBuf>,
+    /// What an earlier tool of this run recorded.
+    pub recorded: Option<sections::Site>,
+}
+
+/// An installation as far as it is known without its version: what an interrupted exchange leaves observable.
+pub struct Ground {
+    /// The install root, symlinks resolved.
+    pub root: PathBuf,
+    /// The user the server runs as.
+    pub owner: User,
+    /// Its service.
+    pub service: Service,
+    /// The state directory.
+    pub state: State,
+}
+
+/// Finds the installation that the flags or the document name, its owner and its service.
+///
+/// # Errors
+/// Refused when there is none, or its layout is not supported (package-managed, container).
+pub fn ground(wanted: &Wanted) -> Result<Ground> {
+    let root = layout::root(wanted.install.as_deref().unwrap_or(Path::new(DEFAULT_ROOT)))?;
+    layout::refuse_foreign(&root)?;
+    let state = State::of(&root, wanted.state_dir.as_deref());
+    let manager = manager(&root, wanted)?;
+    let owner = owner(&root, &manager)?;
+    let service =
+        Service { manager, install: root.clone(), owner: owner.clone(), variables: Vec::new(), state: state.clone() };
+    Ok(Ground { root, owner, service, state })
+}
+
+/// Observes the installation that the flags or the document name.
+///
+/// # Errors
+/// Refused when there is none, or its layout is not supported (package-managed, container); failed when something could
+/// not be read.
+pub fn probe(wanted: &Wanted) -> Result<Installation> {
+    let Ground { root, owner, mut service, state } = ground(wanted)?;
+    let config = Config::load(&root, &owner, &service.manager)?;
+    if service.manager == Manager::Exec {
+        service.variables = config.variables();
+    }
+    let found = version::find(&root, &owner, &service, &config)?;
+    let was_running = match &wanted.recorded {
+        Some(site) => site.service.was_running,
+        None => service.was_running()?,
+    };
+    let source = match config.driver().as_str() {
+        "postgres" => Some(DataSource::parse(config.data_source()?.0.reveal())?),
+        _ => None,
+    };
+    let data = root.join(config.text("FileSettings", "Directory").unwrap_or_else(|| "./data/".into()));
+    Ok(Installation {
+        data: layout::tidy(&data),
+        version: found.version,
+        version_source: found.source.name().into(),
+        edition: found.edition,
+        root,
+        owner,
+        config,
+        service,
+        was_running,
+        source,
+        state,
+    })
+}
+
+fn manager(root: &Path, wanted: &Wanted) -> Result<Manager> {
+    let flags = wanted.service.is_some() || wanted.stop_command.is_some() || wanted.start_command.is_some();
+    let recorded = wanted.recorded.as_ref().map(|site| &site.service).filter(|_| !flags).map(|service| {
+        let unit = service.unit.as_deref().map(|unit| format!(":{unit}")).unwrap_or_default();
+        format!("{}{unit}", service.manager)
+    });
+    // The commands themselves do not travel in the document: each tool has to be told them.
+    let recorded = recorded.filter(|recorded| recorded != "command");
+    let service = wanted.service.as_deref().or(recorded.as_deref());
+    Manager::choose(root, service, wanted.stop_command.as_deref(), wanted.start_command.as_deref())
+}
+
+/// The user of the running process, of the unit, or the owner of `bin/mattermost`.
+fn owner(root: &Path, manager: &Manager) -> Result<User> {
+    if let Some((uid, gid)) = process::servers(root).first().and_then(|server| server.owner()) {
+        return Ok(User::of_ids(uid, gid));
+    }
+    if let Manager::Systemd { unit } = manager
+        && let Some(name) = systemd::show(unit)?.user
+    {
+        return match name.parse() {
+            Ok(uid) => Ok(User::of_ids(uid, uid)),
+            Err(_) => User::named(&name),
+        };
+    }
+    layout::owner_of_executable(root)
+}
+
+impl Installation {
+    /// Connects to the database as the server does.
+    ///
+    /// # Errors
+    /// Refused when the server does not use PostgreSQL; failed when the database cannot be reached.
+    pub fn database(&self) -> Result<Database> {
+        let source = self.source.as_ref().ok_or_else(|| {
+            Error::refused("the server does not use PostgreSQL")
+                .because(format!("SqlSettings.DriverName is `{}`", self.config.driver()))
+                .hint("move the database to PostgreSQL first: Mattermost 11 needs it, and these tools work with nothing else")
+        })?;
+        Database::connect(source, Some(&self.owner))
+    }
+
+    /// The address a client of this machine reaches the server at: `http://127.0.0.1:8065`.
+    pub fn local_url(&self) -> String {
+        address::local(&self.listen(), self.speaks_tls())
+    }
+
+    /// The address at which the server answers with a valid certificate: over loopback, or, when it speaks TLS itself,
+    /// under its public name.
+    pub fn answering_url(&self) -> String {
+        let site_url = self.config.text("ServiceSettings", "SiteURL").filter(|url| url.starts_with("https://"));
+        site_url.filter(|_| self.speaks_tls()).unwrap_or_else(|| self.local_url())
+    }
+
+    /// `ServiceSettings.ListenAddress`.
+    pub fn listen(&self) -> String {
+        address::listen(&self.config)
+    }
+
+    fn speaks_tls(&self) -> bool {
+        address::speaks_tls(&self.config)
+    }
+
+    /// The port the server listens on.
+    pub fn port(&self) -> Option<u16> {
+        address::port(&self.listen(), self.speaks_tls())
+    }
+
+    /// Puts the service back into the state it had when the run began: what a tool does when it fails after an earlier
+    /// one left the service stopped.
+    pub fn put_service_back(&self, lock: &LockGuard) -> Result<()> {
+        match (self.was_running, self.service.is_running()?) {
+            (true, false) => self.service.start(&[], lock),
+            (false, true) => self.service.stop(STOP_LIMIT, lock),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Which release is installed: by the digest of its executable in a release manifest, by the answer of the running
+//! server, and only then by running the executable where it can do no harm.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use super::{address, isolated};
+use crate::contract::digest;
+use crate::contract::error::{Error, Result};
+use crate::contract::version::{self, Edition};
+use crate::machine::files::{self, Access};
+use crate::machine::service::Service;
+use crate::machine::service::process::EXECUTABLES;
+use crate::machine::tree::Dir;
+use crate::machine::user::User;
+use crate::mattermost::api::Server;
+use crate::mattermost::config::Config;
+use crate::mattermost::manifest::Manifest;
+
+/// Directory of the state directory in which manifests of installed releases are kept.
+pub const MANIFESTS: &str = "manifests";
+
+/// Where the answer for this very executable is kept.
+const CACHE: &str = "executable.json";
+
+/// A running server answers such a call at once; a hanging one is not waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a version was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The digest of the executable stands in a release manifest.
+    Manifest,
+    /// The running server says so.
+    Server,
+    /// The executable was run, cut off from configuration, database and network.
+    IsolatedRun,
+}
+
+impl Source {
+    /// As it stands in the document.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Server => "server",
+            Self::IsolatedRun => "isolated-run",
+        }
+    }
+}
+
+/// What is installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Found {
+    pub(super) version: Version,
+    pub(super) edition: Edition,
+    pub(super) source: Source,
+}
+
+/// The executable as the file system knows it. The service user can write to it, but cannot set its change time back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Executable {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Cached {
+    executable: Executable,
+    found: Found,
+}
+
+pub(super) fn find(root: &Path, owner: &User, service: &Service, config: &Config) -> Result<Found> {
+    let state = service.state.path();
+    let (name, mut file) = open_executable(root)?;
+    let failed = |error| Error::io("look at", root.join("bin").join(name), error);
+    let data = file.metadata().map_err(failed)?;
+    let executable = Executable {
+        device: data.dev(),
+        inode: data.ino(),
+        bytes: data.len(),
+        changed: (data.ctime(), data.ctime_nsec()),
+    };
+    if let Some(cached) = cached(state).filter(|cached| cached.executable == executable) {
+        return Ok(cached.found);
+    }
+    let sha256 = digest::of_reader(&mut file).map_err(failed)?;
+    let found = match by_manifest(&state.join(MANIFESTS), &format!("bin/{name}"), &sha256) {
+        Some(found) => found,
+        None => match by_server(root, service, config) {
+            Some(found) => found,
+            None => isolated::run(&root.join("bin").join(name), owner)?,
+        },
+    };
+    remember(state, &Cached { executable, found: found.clone() });
+    Ok(found)
+}
+
+fn open_executable(root: &Path) -> Result<(&'static str, std::fs::File)> {
+    if let Some(bin) = Dir::open(root)?.child("bin".as_ref())? {
+        for name in EXECUTABLES {
+            if let Some(file) = bin.open_file(name.as_ref())? {
+                return Ok((name, file));
+            }
+        }
+    }
+    Err(Error::refused(format!("there is no Mattermost server in `{}`", root.display())))
+}
+
+fn by_manifest(directory: &Path, path: &str, sha256: &str) -> Option<Found> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    files.iter().filter_map(|file| Manifest::read(file).ok()).find_map(|manifest| {
+        let entry = manifest.entries.iter().find(|entry| entry.path == path)?;
+        (entry.sha256.as_deref() == Some(sha256)).then(|| Found {
+            version: manifest.version.clone(),
+            edition: manifest.edition,
+            source: Source::Manifest,
+        })
+    })
+}
+
+/// Only a server that executes the installed file and itself holds the port is asked: another one may have been
+/// started, or this one replaced, since.
+fn by_server(root: &Path, service: &Service, config: &Config) -> Option<Found> {
+    let process = service.process().ok()??;
+    let (listen, tls) = (address::listen(config), address::speaks_tls(config));
+    if !process.executes_what_is_installed(root) || !process.listens_on(address::port(&listen, tls)?) {
+        return None;
+    }
+    let answer = Server::with_limit(address::local(&listen, tls), PATIENCE)
+        .get("/api/v4/config/client?format=old", None)
+        .ok()
+        .filter(|answer| answer.status == 200)?;
+    let text = |key: &str| answer.body.get(key).and_then(|value| value.as_str());
+    let edition = if text("BuildEnterpriseReady")? == "true" { Edition::Enterprise } else { Edition::Team };
+    let version = isolated::precise(version::parse(text("Version")?).ok()?, text("BuildNumber"));
+    Some(Found { version, edition, source: Source::Server })
+}
+
+fn cached(state: &Path) -> Option<Cached> {
+    serde_json::from_slice(&files::read(&state.join(CACHE), 64 * 1024).ok()?).ok()
+}
+
+/// Looking creates nothing: before a tool that changes something has made the state directory, and where this user may
+/// not write, it is found out anew each time.
+fn remember(state: &Path, cached: &Cached) {
+    if let Ok(text) = serde_json::to_vec_pretty(cached)
+        && state.is_dir()
+    {
+        let _ = files::write(&state.join(CACHE), &text, Access::PRIVATE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mattermost::manifest::{Entry, EntryKind};
+
+    #[test]
+    fn a_manifest_that_knows_the_executable_names_the_release() {
+        let place = tempfile::tempdir().unwrap();
+        let sha256 = digest::of_bytes(b"server");
+        let entry = Entry {
+            path: "bin/mattermost".into(),
+            kind: EntryKind::File,
+            mode: 0o755,
+            bytes: 6,
+            sha256: Some(sha256.clone()),
+            target: None,
+        };
+        let manifest = Manifest {
+            schema: "mm.release/1".into(),
+            version: Version::new(9, 11, 18),
+            edition: Edition::Team,
+            archive_sha256: digest::of_bytes(b"archive"),
+            bytes: 6,
+            entries: vec![entry],
+        };
+        manifest.write(&place.path().join("a.json")).unwrap();
+        let found = by_manifest(place.path(), "bin/mattermost", &sha256).unwrap();
+        assert_eq!((found.version, found.source), (Version::new(9, 11, 18), Source::Manifest));
+        assert!(by_manifest(place.path(), "bin/mattermost", "other").is_none());
+        assert!(by_manifest(&place.path().join("none"), "bin/mattermost", &sha256).is_none());
+    }
+}

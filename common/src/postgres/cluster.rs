@@ -1,0 +1,203 @@
+//! Debian's PostgreSQL clusters, as `pg_lsclusters` and their own files show them.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::server::{self, Database};
+use crate::contract::error::{Error, Result};
+use crate::machine::command::{self, Cmd};
+use crate::machine::files;
+use crate::machine::user::User;
+
+/// postgresql-common looks for clusters below this directory instead of `/etc/postgresql` when the variable is set. It
+/// is the administrator's own, so the tools hand it on.
+const CONF_ROOT: &str = "PG_CLUSTER_CONF_ROOT";
+
+/// A cluster of this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Major version.
+    pub major: u32,
+    /// Name, such as `main`.
+    pub name: String,
+    /// Port.
+    pub port: u16,
+    /// Whether its server runs.
+    pub online: bool,
+    /// `auto`, `manual` or `disabled`: whether the machine starts it.
+    pub start: String,
+    /// The user it runs as.
+    pub owner: String,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Directory of its configuration.
+    pub configuration: PathBuf,
+    /// Directory of its unix socket.
+    pub socket: PathBuf,
+    /// Its log file.
+    pub log: PathBuf,
+}
+
+impl Cluster {
+    /// `13/main`.
+    pub fn label(&self) -> String {
+        format!("{}/{}", self.major, self.name)
+    }
+
+    /// The number initdb gave this cluster, read from its files: a cluster is known by it, whatever port it is on. A
+    /// major upgrade makes a new one.
+    pub fn system_identifier(&self) -> Result<String> {
+        let program = server::program_of("pg_controldata", self.major).ok_or_else(|| {
+            Error::refused(format!("the program `pg_controldata` of PostgreSQL {} is not installed", self.major))
+                .hint(format!("apt-get install postgresql-{}", self.major))
+        })?;
+        let output =
+            Cmd::new(program.display().to_string()).arg("-D").arg(&self.data).user(&User::named(&self.owner)?).run()?;
+        let text = output.text();
+        text.lines()
+            .find_map(|line| line.strip_prefix("Database system identifier:"))
+            .map(|number| number.trim().to_owned())
+            .ok_or_else(|| Error::failed(format!("pg_controldata names no system identifier of {}", self.label())))
+    }
+}
+
+/// A program of postgresql-common, which finds the same clusters as this module. What it creates below `/etc` the
+/// server has to read, so it runs under the usual umask.
+pub fn tool(program: &str) -> Cmd {
+    let command = Cmd::new(program).umask(0o022);
+    match std::env::var_os(CONF_ROOT) {
+        Some(root) => command.env(CONF_ROOT, root),
+        None => command,
+    }
+}
+
+/// The directory in which the configuration of cluster `major`/`name` is, or would be.
+pub fn configuration_directory(major: u32, name: &str) -> PathBuf {
+    conf_root().join(major.to_string()).join(name)
+}
+
+fn conf_root() -> PathBuf {
+    std::env::var_os(CONF_ROOT).map_or_else(|| PathBuf::from("/etc/postgresql"), PathBuf::from)
+}
+
+/// All clusters of this machine. None when postgresql-common is not installed.
+pub fn all() -> Result<Vec<Cluster>> {
+    if !command::exists("pg_lsclusters") {
+        return Ok(Vec::new());
+    }
+    if let Ok(clusters) = list(&[]) {
+        return Ok(clusters);
+    }
+    // One cluster without its data directory (removed by hand, or just being made or dropped) fails the whole list.
+    let mut clusters = Vec::new();
+    let mut first = None;
+    for (version, name) in configured()? {
+        match list(&[&version, &name]) {
+            Ok(found) => clusters.extend(found),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    match first {
+        Some(error) if clusters.is_empty() => Err(error.within("cannot list the PostgreSQL clusters")),
+        _ => Ok(clusters),
+    }
+}
+
+fn list(which: &[&str]) -> Result<Vec<Cluster>> {
+    let output = tool("pg_lsclusters").arg("--json").args(which).run().map_err(|error| {
+        let needs_json = error.one_line().contains("JSON.pm");
+        if needs_json { error.hint("apt-get install libjson-perl") } else { error }
+    })?;
+    let list: Vec<Value> = serde_json::from_slice(&output.stdout)
+        .map_err(|error| Error::failed("cannot understand the output of `pg_lsclusters --json`").because(error))?;
+    Ok(list.iter().filter_map(of_json).collect())
+}
+
+/// Version and name of everything that has a configuration.
+fn configured() -> Result<Vec<(String, String)>> {
+    let entries = |directory: &Path| -> Result<Vec<PathBuf>> {
+        match std::fs::read_dir(directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(Error::io("list", directory, error)),
+            Ok(list) => Ok(list.flatten().map(|entry| entry.path()).collect()),
+        }
+    };
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut found = Vec::new();
+    for version in entries(&conf_root())? {
+        for cluster in entries(&version).unwrap_or_default() {
+            if cluster.join("postgresql.conf").is_file() {
+                found.push((name(&version), name(&cluster)));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The cluster with this version and name.
+pub fn find(major: u32, name: &str) -> Result<Option<Cluster>> {
+    Ok(all()?.into_iter().find(|cluster| cluster.major == major && cluster.name == name))
+}
+
+/// The local cluster that `database` lives in, recognised by its system identifier and not by its port: a container, a
+/// tunnel or a pooler on this machine may have the port of a cluster. `None` when it is not one of this machine.
+pub fn of_database(database: &Database) -> Result<Option<Cluster>> {
+    // Copies of a data directory, a standby for one, have the same identifier; the port is what the server itself says.
+    let rows = database.rows(
+        "SELECT system_identifier::text AS identifier, current_setting('port')::int AS port FROM pg_control_system()",
+    )?;
+    let own = |key: &str| rows.first().map(|row| row[key].clone()).unwrap_or_default();
+    let (identifier, port) = (own("identifier"), own("port"));
+    for cluster in all()?.into_iter().filter(|cluster| cluster.online && cluster.major == database.major()) {
+        if port == cluster.port && identifier.as_str() == Some(cluster.system_identifier()?.as_str()) {
+            return Ok(Some(cluster));
+        }
+    }
+    Ok(None)
+}
+
+/// Half-made clusters are left out: without a port, an owner or a data directory nothing can be done with one.
+fn of_json(value: &Value) -> Option<Cluster> {
+    // A number (15), or 9.6.
+    let version = value["version"].as_str().map_or_else(|| value["version"].to_string(), str::to_owned);
+    let text = |key: &str| value[key].as_str().filter(|text| !text.is_empty());
+    let number = |key: &str| value[key].as_u64().or_else(|| value[key].as_str()?.parse().ok());
+    let uid = u32::try_from(number("owneruid")?).ok()?;
+    let gid = u32::try_from(number("ownergid")?).ok()?;
+    Some(Cluster {
+        major: version.split('.').next()?.parse().ok()?,
+        name: text("cluster")?.to_owned(),
+        port: u16::try_from(number("port")?).ok()?,
+        online: number("running") == Some(1),
+        start: text("start").unwrap_or("auto").to_owned(),
+        owner: User::of_ids(uid, gid).name,
+        data: text("pgdata")?.into(),
+        configuration: text("configdir")?.into(),
+        socket: text("socketdir").unwrap_or("/var/run/postgresql").into(),
+        log: text("logfile").unwrap_or_default().into(),
+    })
+}
+
+/// Whether a directory holds a cluster's data.
+pub fn is_data_directory(path: &Path) -> Result<bool> {
+    Ok(files::look(&path.join("PG_VERSION"))?.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_pg_lsclusters_prints() {
+        let json = r#"{"pgdata":"/var/lib/postgresql/15/main","port":"5432","owneruid":0,"version":15,"start":"manual",
+            "running":1,"ownergid":0,"cluster":"main","socketdir":"/run/pg","configdir":"/etc/postgresql/15/main"}"#;
+        let cluster = of_json(&serde_json::from_str(json).unwrap()).unwrap();
+        assert_eq!(cluster.label(), "15/main");
+        assert_eq!((cluster.port, cluster.online, cluster.start.as_str()), (5432, true, "manual"));
+        assert_eq!(cluster.owner, "root");
+        assert!(of_json(&serde_json::json!({ "version": "9.6", "cluster": "half" })).is_none());
+    }
+}

@@ -1,0 +1,9 @@
+//! What is known of PostgreSQL: data sources, queries through `psql`, dumps, fingerprints, Debian clusters.
+
+pub mod cluster;
+pub mod dump;
+pub mod fingerprint;
+mod passfile;
+pub mod scratch;
+pub mod server;
+pub mod source;

@@ -1,0 +1,312 @@
+//! A database that can be asked, through `psql` and its siblings of the right major version.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::cluster::Cluster;
+use super::passfile::Passfile;
+use super::source::DataSource;
+use crate::contract::error::{Error, Result};
+use crate::machine::command::{self, Cmd};
+use crate::machine::user::User;
+
+/// How long a query may take unless said otherwise: enough for everything but reading whole tables.
+pub const QUERY_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a server may take to accept a connection, in seconds, when the data source does not say.
+const CONNECT_TIMEOUT: &str = "10";
+
+/// Where distributions keep the programs of each major version: Debian, then the packages of postgresql.org for RPM
+/// systems. `{}` is the major version.
+const HOMES: &[&str] = &["/usr/lib/postgresql/{}/bin", "/usr/pgsql-{}/bin"];
+
+/// The newest major version that is looked for.
+const NEWEST: u32 = 40;
+
+/// A database, and how to reach it. Passwords go through a 0600 passfile that is removed when the last clone of this
+/// is dropped.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// `server_version_num`, such as 130016.
+    pub version_num: u32,
+    /// `server_version`, such as `13.16`.
+    pub version: String,
+    /// The database's name.
+    pub name: String,
+    environment: Vec<(String, String)>,
+    passfile: Option<Arc<Passfile>>,
+    user: Option<User>,
+    limit: Duration,
+    cancel: Option<Arc<AtomicBool>>,
+}
+
+impl Database {
+    /// Connects as the data source says and asks for the version. `user` is the user of the machine to connect as
+    /// (for peer authentication).
+    ///
+    /// # Errors
+    /// Failed when the server cannot be reached or refuses.
+    pub fn connect(source: &DataSource, user: Option<&User>) -> Result<Self> {
+        let passfile = source.password.as_ref().map(|password| Passfile::create(password, user)).transpose()?;
+        let mut environment = vec![
+            ("PGHOST".to_owned(), source.host.clone()),
+            ("PGPORT".to_owned(), source.port.to_string()),
+            ("PGUSER".to_owned(), source.user.clone()),
+            ("PGDATABASE".to_owned(), source.database.clone()),
+            ("PGCONNECT_TIMEOUT".to_owned(), CONNECT_TIMEOUT.to_owned()),
+        ];
+        environment.extend(source.environment.iter().cloned());
+        Self::reach(environment, passfile.map(Arc::new), user.cloned(), &source.database).map_err(|error| {
+            error.within(format!(
+                "cannot connect to the database `{}` at {}, port {}, as `{}`",
+                source.database, source.host, source.port, source.user
+            ))
+        })
+    }
+
+    /// Connects to `database` of a local cluster as its superuser, over its unix socket.
+    ///
+    /// # Errors
+    /// Failed when the server does not run, or its `pg_hba.conf` does not let the cluster's owner in by peer
+    /// authentication.
+    pub fn superuser(cluster: &Cluster, database: &str) -> Result<Self> {
+        let environment = vec![
+            ("PGHOST".to_owned(), cluster.socket.display().to_string()),
+            ("PGPORT".to_owned(), cluster.port.to_string()),
+            ("PGUSER".to_owned(), cluster.owner.clone()),
+            ("PGDATABASE".to_owned(), database.to_owned()),
+            ("PGCONNECT_TIMEOUT".to_owned(), CONNECT_TIMEOUT.to_owned()),
+        ];
+        let owner = User::named(&cluster.owner)?;
+        Self::reach(environment, None, Some(owner), database).map_err(|error| {
+            error.within(format!(
+                "cannot connect to `{database}` of the cluster {} as `{}`",
+                cluster.label(),
+                cluster.owner
+            ))
+        })
+    }
+
+    fn reach(
+        environment: Vec<(String, String)>,
+        passfile: Option<Arc<Passfile>>,
+        user: Option<User>,
+        name: &str,
+    ) -> Result<Self> {
+        let mut database = Self {
+            // Until the server has said: any client will do for asking.
+            version_num: 0,
+            version: String::new(),
+            name: name.to_owned(),
+            environment: [vec![("PGCLIENTENCODING".to_owned(), "UTF8".to_owned())], environment].concat(),
+            passfile,
+            user,
+            limit: QUERY_LIMIT,
+            cancel: None,
+        };
+        let sql =
+            "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS name";
+        let rows = database.rows(sql)?;
+        let answer = rows.first();
+        let number = answer.and_then(|row| row["number"].as_u64()).and_then(|number| u32::try_from(number).ok());
+        database.version_num = number.ok_or_else(|| Error::failed("the server does not tell its version"))?;
+        // Debian's says `13.16 (Debian 13.16-0+deb11u1)`.
+        let version = answer.and_then(|row| row["name"].as_str()).unwrap_or_default();
+        version.split_whitespace().next().unwrap_or_default().clone_into(&mut database.version);
+        Ok(database)
+    }
+
+    /// The same database with another time limit for what is asked.
+    #[must_use]
+    pub fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// The same database, with all that is asked of it ended by a signal or when `flag` is set.
+    #[must_use]
+    pub fn cancelled_by(mut self, flag: &Arc<AtomicBool>) -> Self {
+        self.cancel = Some(Arc::clone(flag));
+        self
+    }
+
+    /// Another database of the same server, reached in the same way. Nothing is asked of it yet.
+    #[must_use]
+    pub fn sibling(&self, name: &str) -> Self {
+        let mut sibling = self.clone();
+        name.clone_into(&mut sibling.name);
+        for (key, value) in &mut sibling.environment {
+            if key == "PGDATABASE" {
+                name.clone_into(value);
+            }
+        }
+        sibling
+    }
+
+    /// The user of the machine that programs run as to reach it, when it is not this process's own.
+    pub fn other_user(&self) -> Option<&User> {
+        self.user.as_ref().filter(|user| !user.is_current())
+    }
+
+    /// The server's major version.
+    pub fn major(&self) -> u32 {
+        self.version_num / 10_000
+    }
+
+    /// The rows of a query, each a JSON object by column name.
+    pub fn rows(&self, sql: &str) -> Result<Vec<Value>> {
+        let query = sql.trim().trim_end_matches(';');
+        self.script(&format!("SELECT pg_catalog.row_to_json(\"mm row\") FROM (\n{query}\n) AS \"mm row\";\n"))
+    }
+
+    /// The single value of a query of one row and one column.
+    ///
+    /// # Errors
+    /// Also when there is not exactly one row with one column.
+    pub fn value(&self, sql: &str) -> Result<Value> {
+        let rows = self.rows(sql)?;
+        match rows.as_slice() {
+            [Value::Object(row)] if row.len() == 1 => Ok(row.values().next().cloned().unwrap_or_default()),
+            _ => Err(Error::failed(format!("`{}` of the database `{}` gave not one value", sql.trim(), self.name))
+                .because(format!("it gave {} rows", rows.len()))),
+        }
+    }
+
+    /// Runs statements in one transaction; nothing of it stays when one fails.
+    pub fn execute(&self, sql: &str) -> Result<()> {
+        let statements = sql.trim().trim_end_matches(';');
+        self.psql()?.run_with(&format!("BEGIN;\n{statements}\n;\nCOMMIT;\n")).map(drop)
+    }
+
+    /// Runs statements that may not stand in a transaction, such as `VACUUM` or `REINDEX DATABASE`, one after the
+    /// other, up to the first that fails.
+    pub fn execute_each(&self, sql: &str) -> Result<()> {
+        let statements = sql.trim().trim_end_matches(';');
+        self.psql()?.run_with(&format!("{statements}\n;\n")).map(drop)
+    }
+
+    /// Runs a script of `psql` (`\gexec` and the like included) and reads everything it prints as JSON values.
+    pub fn script(&self, script: &str) -> Result<Vec<Value>> {
+        let output = self.psql()?.run_with(script)?;
+        serde_json::Deserializer::from_slice(&output.stdout)
+            .into_iter::<Value>()
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|error| {
+                Error::failed(format!("cannot understand what the database `{}` answered", self.name)).because(error)
+            })
+    }
+
+    /// Begins a transaction that sees the database as it is now, and exports that view: dumps and fingerprints under
+    /// its id all see the same. It lasts until the returned value is dropped.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::export(&self.psql()?)
+    }
+
+    /// `program` (`pg_dump`, `pg_restore`, ...) of a major not older than the server's, by full path, with the
+    /// connection in its environment and the user it connects as.
+    ///
+    /// The command may be used as long as this database (or a clone of it) exists: the passfile goes with it.
+    ///
+    /// # Errors
+    /// Refused when no such program of a sufficient major is installed: an older one refuses a newer server.
+    pub fn command(&self, program: &str) -> Result<Cmd> {
+        let path = program_for(program, self.major())?;
+        let command = Cmd::new(path.display().to_string()).limit(self.limit);
+        let command = self.environment.iter().fold(command, |command, (key, value)| command.env(key, value));
+        let command = match &self.passfile {
+            Some(passfile) => command.env("PGPASSFILE", passfile.path()),
+            None => command,
+        };
+        let command = match &self.user {
+            Some(user) => command.user(user),
+            None => command,
+        };
+        Ok(match &self.cancel {
+            Some(flag) => command.cancelled_by(flag),
+            None => command,
+        })
+    }
+
+    fn psql(&self) -> Result<Cmd> {
+        Ok(self.command("psql")?.args(["-XAtqw", "-v", "ON_ERROR_STOP=1", "-f", "-"]))
+    }
+}
+
+/// The program of the oldest installed major that is not older than `major`; where only newer ones than none are
+/// known, the one of the system.
+fn program_for(program: &str, major: u32) -> Result<PathBuf> {
+    // 0: nothing is known of the server yet, and the newest client speaks with every server.
+    let mut majors: Vec<u32> = (major.max(9)..=NEWEST).collect();
+    if major == 0 {
+        majors.reverse();
+    }
+    if let Some(path) = majors.iter().find_map(|major| program_of(program, *major)) {
+        return Ok(path);
+    }
+    // Not a Debian layout: the one program there is, whatever its major. It says itself when it is too old.
+    match command::find(program) {
+        // On Debian that name is a wrapper, which would choose a client by rules of its own.
+        Ok(path) if !Path::new("/usr/share/postgresql-common/pg_wrapper").exists() => Ok(path),
+        _ => Err(Error::refused(format!("the program `{program}` for PostgreSQL {major} is not installed"))
+            .hint(format!("apt-get install postgresql-client-{major}"))),
+    }
+}
+
+/// A program of one major version, by full path.
+pub fn program_of(program: &str, major: u32) -> Option<PathBuf> {
+    HOMES
+        .iter()
+        .map(|home| Path::new(&home.replace("{}", &major.to_string())).join(program))
+        .find(|path| path.is_file())
+}
+
+/// A transaction that keeps a view of the database for others. Dropping it ends the transaction.
+#[derive(Debug)]
+pub struct Snapshot {
+    id: String,
+    child: Child,
+}
+
+impl Snapshot {
+    fn export(psql: &Cmd) -> Result<Self> {
+        let mut child = psql.start(Stdio::piped(), Stdio::piped(), Stdio::piped())?;
+        let script = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;\n\
+                      BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSELECT pg_catalog.pg_export_snapshot();\n";
+        let asked = child.stdin.as_mut().map(|stdin| stdin.write_all(script.as_bytes()).and_then(|()| stdin.flush()));
+        let mut id = String::new();
+        if let (Some(Ok(())), Some(stdout)) = (asked, child.stdout.as_mut()) {
+            // Nothing but this line comes before the transaction ends, so the buffer holds back nothing; and the time
+            // it may take is that of connecting, which has a limit.
+            let _ = BufReader::new(stdout).read_line(&mut id);
+        }
+        let mut snapshot = Self { id: id.trim().to_owned(), child };
+        if snapshot.id.is_empty() {
+            let mut words = String::new();
+            drop(snapshot.child.stdin.take());
+            if let Some(mut stderr) = snapshot.child.stderr.take() {
+                let _ = std::io::Read::read_to_string(&mut stderr, &mut words);
+            }
+            return Err(Error::failed("cannot export a snapshot of the database").because(command::tail(&words)));
+        }
+        Ok(snapshot)
+    }
+
+    /// Its name, for `SET TRANSACTION SNAPSHOT` and `pg_dump --snapshot`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        command::kill_group(&self.child);
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,204 @@
+//! The frame every `main` calls: arguments, document in, act, document out, exit code.
+//!
+//! Standard input is read to its end before anything is looked at, because all processes of a pipe start at once. The
+//! lock is a guard inside the acting function, so it is released before the document is written.
+
+mod arguments;
+mod input;
+mod output;
+
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use arguments::{Common, Format, FormatArgument, Output};
+
+use crate::contract::document::Document;
+use crate::contract::error::{Error, Kind, Result};
+use crate::contract::sections::Run;
+use crate::contract::{exit, time, ui};
+use crate::machine::{signals, state::State};
+use crate::mattermost::site::{self, Installation, Wanted};
+
+/// The command line of a tool, as far as the frame needs to know it.
+pub trait Arguments: Parser {
+    /// The flags all tools have.
+    fn common(&self) -> &Common;
+
+    /// What stdout is to get.
+    fn format(&self) -> Format;
+
+    /// Whether the flags alone say what to do. If not, an empty pipe is refused (65): the tool before this one failed.
+    fn complete_without_document(&self) -> bool;
+
+    /// Whether this verb takes part in the pipeline at all. One that does not (a list, an export) reads no document
+    /// unless `--document` names one.
+    fn reads_document(&self) -> bool {
+        true
+    }
+}
+
+/// One run of a tool: what came in, and what will go out.
+#[derive(Debug)]
+pub struct Session {
+    /// Name of the tool.
+    pub tool: &'static str,
+    /// The document; a fresh one when none came in.
+    pub document: Document,
+    /// Whether one came in.
+    pub had_document: bool,
+    /// The flags all tools have.
+    pub common: Common,
+    /// Nothing may be changed.
+    pub dry_run: bool,
+    /// Whether this tool changed anything so far.
+    pub changed: bool,
+    /// What a terminal gets instead of the document.
+    pub human: Option<String>,
+    /// What stdout gets, whatever the format: set by verbs that do not report through the document.
+    pub output: Output,
+}
+
+impl Session {
+    /// The state directory of an installation.
+    pub fn state(&self, install: &std::path::Path) -> State {
+        State::of(install, self.common.state_dir.as_deref())
+    }
+
+    /// Which installation the flags or the document name.
+    pub fn wanted(&self) -> Result<Wanted> {
+        let recorded = self.document.site()?;
+        Ok(Wanted {
+            install: self.common.install.clone().or_else(|| recorded.as_ref().map(|site| site.install.clone())),
+            service: self.common.service.clone(),
+            stop_command: self.common.stop_command.clone(),
+            start_command: self.common.start_command.clone(),
+            state_dir: self.common.state_dir.clone(),
+            recorded,
+        })
+    }
+
+    /// Observes the installation that the flags or the document name, and puts `site` into the document when it has
+    /// none yet.
+    pub fn probe(&mut self) -> Result<Installation> {
+        let wanted = self.wanted()?;
+        let installation = site::probe(&wanted)?;
+        if wanted.recorded.is_none() {
+            self.document.set("site", &installation.section())?;
+        }
+        Ok(installation)
+    }
+
+    /// The `run` of the document; a new one is begun when it has none.
+    pub fn ensure_run(&mut self) -> Result<Run> {
+        let mut run = self.document.run()?.unwrap_or_else(|| Run {
+            id: format!("{}-{}", time::stamp(), std::process::id()),
+            started: time::now(),
+            dry_run: false,
+        });
+        run.dry_run |= self.dry_run;
+        self.document.set("run", &run)?;
+        Ok(run)
+    }
+}
+
+/// Runs a tool: `act` does the work and returns the line that becomes `msg`.
+pub fn main<A: Arguments>(tool: &'static str, act: impl FnOnce(&mut Session, A) -> Result<String>) -> ExitCode {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    let arguments = match A::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    ExitCode::from(run(tool, arguments, act))
+}
+
+fn usage(error: &clap::Error) -> ExitCode {
+    // Help asked for goes to stdout; if that is closed, nobody is there to be told.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE })
+}
+
+fn run<A: Arguments>(tool: &'static str, arguments: A, act: impl FnOnce(&mut Session, A) -> Result<String>) -> u8 {
+    let common = arguments.common().clone();
+    let format = arguments.format();
+    ui::set_level(common.verbose, common.quiet);
+    let incoming = signals::watch().and_then(|()| input::document(&arguments));
+    let (document, had_document) = match incoming {
+        Ok(Some(document)) => (document, true),
+        Ok(None) => (Document::default(), false),
+        Err(error) => {
+            ui::error(tool, &error);
+            return error.code();
+        }
+    };
+    match document.failure() {
+        Ok(None) => {}
+        Ok(Some(failure)) => {
+            ui::say(&format!("{tool}: nothing done, because {} failed: {}", failure.tool, failure.message));
+            let delivered = output::pass_on(&document);
+            return finish(tool, delivered, failure.code.max(1));
+        }
+        Err(error) => {
+            ui::error(tool, &error);
+            return error.code();
+        }
+    }
+    let mut session = Session {
+        tool,
+        dry_run: common.dry_run,
+        document,
+        had_document,
+        common,
+        changed: false,
+        human: None,
+        output: Output::Document,
+    };
+    let result = attempt(&mut session, arguments, act);
+    ui::progress_done();
+    let code = match result {
+        Ok(message) => {
+            session.document.report(session.changed, false, &message);
+            ui::say(&format!("{tool}: {message}"));
+            exit::DONE
+        }
+        Err(error) => {
+            session.document.report(session.changed, true, &error.one_line());
+            ui::error(tool, &error);
+            if let Err(unwritable) = session.document.fail(tool, &error) {
+                ui::error(tool, &unwritable);
+            }
+            error.code()
+        }
+    };
+    let delivered = output::deliver(&session, format, code);
+    finish(tool, delivered, code)
+}
+
+/// Acts; a panic becomes an error in band, because a pipeline must not lose its document to a bug of ours.
+fn attempt<A: Arguments>(
+    session: &mut Session,
+    arguments: A,
+    act: impl FnOnce(&mut Session, A) -> Result<String>,
+) -> Result<String> {
+    session.dry_run |= session.document.dry_run()?;
+    if session.dry_run {
+        session.ensure_run()?;
+    }
+    let unwound = std::panic::catch_unwind(AssertUnwindSafe(|| act(session, arguments)));
+    unwound.unwrap_or_else(|_| {
+        Err(Error::new(Kind::HalfDone, "a fault in this program stopped it")
+            .hint("the message above says where; please report it. Run the tool again: it recovers what was begun"))
+    })
+}
+
+fn finish(tool: &str, delivered: Result<()>, code: u8) -> u8 {
+    match delivered {
+        Ok(()) => code,
+        Err(error) => {
+            ui::error(tool, &error);
+            // A failure of the work itself matters more than that of its report.
+            if code == exit::DONE { error.code() } else { code }
+        }
+    }
+}

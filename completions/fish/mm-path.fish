@@ -1,0 +1,32 @@
+complete -c mm-path -l to -d 'Where to go: a version (10.6.1), a line (10.6: its newest release), latest or latest-esr' -r
+complete -c mm-path -l policy -d 'Which releases to stop at [default: esr]' -r -f -a "esr\t'The newest dot release of each extended support line, and the required stops'
+minor\t'The newest dot release of every feature line'
+direct\t'Only the required stops'"
+complete -c mm-path -l via -d 'Stop at this version or line; may be given more than once' -r
+complete -c mm-path -l avoid -d 'Never stop at this version or line; may be given more than once' -r
+complete -c mm-path -l postgres -d 'Be on this PostgreSQL major at the end' -r
+complete -c mm-path -l catalogue -d 'Add the releases, rules and notes of FILE to the built-in catalogue' -r -F
+complete -c mm-path -l assume-like -d 'Plan a release that the catalogue does not know as if it were of this line' -r
+complete -c mm-path -l from -d 'Plan on paper: the release to start from' -r
+complete -c mm-path -l edition -d 'Plan on paper: the edition [default: team]' -r -f -a "team\t'Team Edition (`Build Enterprise Ready: false`)'
+enterprise\t'Enterprise Edition, licensed or not'"
+complete -c mm-path -l from-postgres -d 'Plan on paper: the PostgreSQL version that the server uses' -r
+complete -c mm-path -l from-mysql -d 'Plan on paper: the MySQL version that the server uses' -r
+complete -c mm-path -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
+json\t'The document'
+human\t'A table for people'
+dot\t'A picture for Graphviz: the path, and the jumps that were rejected'
+mermaid\t'The same picture for Mermaid'"
+complete -c mm-path -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
+complete -c mm-path -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-path -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
+complete -c mm-path -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
+complete -c mm-path -l stop-command -d 'Command that stops the server, for `--service command`' -r
+complete -c mm-path -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-path -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75' -r
+complete -c mm-path -l check -d 'Look into database, configuration and host for what will break on the way'
+complete -c mm-path -l dry-run -d 'Say what would be done, change nothing'
+complete -c mm-path -s v -l verbose -d 'Say on stderr what is done'
+complete -c mm-path -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c mm-path -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mm-path -s V -l version -d 'Print version'

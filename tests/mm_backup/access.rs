@@ -1,0 +1,119 @@
+//! However the server gets to its configuration and its database.
+
+use std::fs;
+
+use mm_test_support::cluster::{PASSWORD, TELLTALE, encoded};
+use mm_test_support::process;
+use mm_test_support::site::Site;
+use serde_json::{Value, json};
+
+use crate::{make, stored, verify};
+
+fn goes_round(site: &Site) {
+    let backup = make(site, &[]);
+    assert_eq!(backup["database"], true);
+    let (code, said) = verify(site, &["--restore"]);
+    assert_eq!(code, 0, "{said}");
+    site.cluster.query("DELETE FROM posts");
+    let restore =
+        site.tool("mm-backup").arg("--to").arg(site.store()).args(["restore", "latest", "--database"]).output();
+    let output = restore.unwrap();
+    for stream in [&output.stdout, &output.stderr] {
+        assert!(!String::from_utf8_lossy(stream).contains(TELLTALE), "the password is in the output");
+    }
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(site.cluster.query("SELECT count(*) FROM posts").trim(), "100");
+}
+
+#[test]
+fn a_unix_socket_with_peer_authentication() {
+    let site = Site::builder("5.29.0").build();
+    site.cluster.sql("postgres", "CREATE ROLE \"mm-test\" LOGIN; GRANT mmuser TO \"mm-test\"");
+    let port = site.cluster.port;
+    let source = format!("postgres://mm-test@/mattermost?host=/var/run/postgresql&port={port}");
+    site.set("SqlSettings", "DataSource", json!(source));
+    goes_round(&site);
+}
+
+#[test]
+fn words_instead_of_a_url() {
+    let site = Site::builder("5.29.0").build();
+    let password = PASSWORD.replace('\\', r"\\").replace('\'', r"\'");
+    let port = site.cluster.port;
+    let source =
+        format!("host=127.0.0.1 port={port} user=mmuser password='{password}' dbname=mattermost sslmode=disable");
+    site.set("SqlSettings", "DataSource", json!(source));
+    goes_round(&site);
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let site = Site::builder("5.29.0").build();
+    let url = site.cluster.url();
+    site.set("SqlSettings", "DataSource", json!("postgres://nobody@127.0.0.1:1/nothing"));
+    let file = site.install().join("config/mattermost.environment");
+    fs::write(&file, format!("MM_SQLSETTINGS_DATASOURCE='{}'\n", url.replace('\'', "%27"))).unwrap();
+    process::run("chown", &["mm-test:mm-test", file.to_str().unwrap()]);
+    goes_round(&site);
+    let backup = make(&site, &[]);
+    assert!(stored(&site, &backup, "config/mattermost.environment").exists());
+}
+
+#[test]
+fn an_owner_who_may_create_databases_but_is_no_superuser() {
+    let site = Site::builder("5.29.0").build();
+    // The cluster's own user is locked out: nothing but the password of the server is left.
+    let hba = format!("/etc/postgresql/13/{}/pg_hba.conf", site.cluster.name);
+    let open = fs::read_to_string(&hba).unwrap();
+    site.cluster.sql("postgres", "ALTER ROLE mmuser CREATEDB");
+    let close = |locked: bool| {
+        // md5 takes passwords that are kept in either way.
+        let rules = "local all all reject\nhost all all 127.0.0.1/32 md5\n";
+        fs::write(&hba, if locked { rules } else { open.as_str() }).unwrap();
+        process::run("pg_ctlcluster", &["13", &site.cluster.name, "reload"]);
+    };
+    close(true);
+    let backup = make(&site, &[]);
+    let manifest = fs::read_to_string(backup["manifest"].as_str().unwrap()).unwrap();
+    assert!(manifest.contains("\"role_passwords\": false"));
+    let restore = || {
+        site.tool("mm-backup").arg("--to").arg(site.store()).args(["restore", "latest", "--database"]).output().unwrap()
+    };
+    let output = restore();
+    close(false);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    site.cluster.sql("postgres", "ALTER ROLE mmuser NOCREATEDB");
+    close(true);
+    let output = restore();
+    close(false);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{document}");
+    assert!(document["error"]["hint"].as_str().unwrap().contains("CREATEDB"), "{document}");
+}
+
+#[test]
+fn the_configuration_is_in_the_database() {
+    let site = Site::builder("5.29.0").build();
+    let config = site.config().to_string().replace('\'', "''");
+    site.cluster.query(
+        "CREATE TABLE configurations (id varchar(26) PRIMARY KEY, value text NOT NULL, createat bigint NOT NULL, active boolean)",
+    );
+    site.cluster.query(&format!("INSERT INTO configurations VALUES ('{}', '{config}', 1, true)", "a".repeat(26)));
+    site.cluster.query("ALTER TABLE configurations OWNER TO mmuser");
+    let file = site.install().join("config/mattermost.environment");
+    fs::write(&file, format!("MM_CONFIG={}\n", site.cluster.url())).unwrap();
+    process::run("chown", &["mm-test:mm-test", file.to_str().unwrap()]);
+    fs::remove_file(site.config_path()).unwrap();
+    goes_round(&site);
+    let backup = make(&site, &[]);
+    let manifest = fs::read_to_string(backup["manifest"].as_str().unwrap()).unwrap();
+    assert!(manifest.contains("public.configurations"));
+}
+
+#[test]
+fn a_password_with_every_awkward_character_is_in_nobody_s_sight() {
+    // The password of all sites is one; this only makes sure that it stays so.
+    for awkward in ['@', ' ', '/', ':', '%', '\'', '"', '\\', '&', '+', '#', '$'] {
+        assert!(PASSWORD.contains(awkward) && encoded(PASSWORD) != PASSWORD);
+    }
+}

@@ -1,0 +1,132 @@
+//! A damaged restore point is found, whatever is damaged.
+
+use std::fs;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use mm_test_support::site::Site;
+
+use crate::{listed, make, stored, verify};
+
+/// What it is done to, and how.
+type Damage<'a> = (&'a str, Box<dyn Fn() + 'a>);
+
+fn flip_a_bit(path: &Path, at: u64) {
+    let data = fs::metadata(path).unwrap();
+    let mut file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(&[byte[0] ^ 1]).unwrap();
+    // A disk that rots does not touch the times.
+    file.set_modified(data.modified().unwrap()).unwrap();
+}
+
+#[test]
+fn a_flipped_bit_a_missing_file_and_a_truncated_dump_are_found() {
+    let site = Site::builder("5.29.0").build();
+    let backup = make(&site, &[]);
+    let id = backup["id"].as_str().unwrap();
+    assert_eq!(verify(&site, &[]).0, 0);
+    let point = Path::new(backup["path"].as_str().unwrap());
+    let pristine = site.directory().join("pristine");
+    let copy = |from: &Path, to: &Path| {
+        mm_test_support::process::run("cp", &["-a", from.to_str().unwrap(), to.to_str().unwrap()]);
+    };
+    copy(point, &pristine);
+    let notice = stored(&site, &backup, "NOTICE.txt");
+    let dump = point.join("database/mattermost.dump");
+    let damages: [Damage<'_>; 8] = [
+        ("NOTICE.txt", Box::new(|| flip_a_bit(&notice, 3))),
+        ("NOTICE.txt", Box::new(|| fs::remove_file(&notice).unwrap())),
+        ("NOTICE.txt", Box::new(|| fs::write(&notice, "").unwrap())),
+        (
+            "current",
+            Box::new(|| {
+                let link = stored(&site, &backup, "custom/current");
+                fs::remove_file(&link).unwrap();
+                std::os::unix::fs::symlink("/etc", &link).unwrap();
+            }),
+        ),
+        ("mattermost.dump", Box::new(|| flip_a_bit(&dump, 5000))),
+        (
+            "mattermost.dump",
+            Box::new(|| {
+                let file = fs::File::options().write(true).open(&dump).unwrap();
+                file.set_len(fs::metadata(&dump).unwrap().len() - 1000).unwrap();
+            }),
+        ),
+        ("mattermost.dump", Box::new(|| fs::remove_file(&dump).unwrap())),
+        ("manifest.json", Box::new(|| flip_a_bit(&point.join("manifest.json"), 40))),
+    ];
+    for (what, damage) in damages {
+        damage();
+        let (code, said) = verify(&site, &[id]);
+        // A manifest that cannot be parsed any more is no restore point at all.
+        assert!(code == 4 || (what == "manifest.json" && code == 1), "{what}: {code} {said}");
+        assert!(said.contains(what) || said.contains(id), "{what} is not named: {said}");
+        fs::remove_dir_all(point).unwrap();
+        copy(&pristine, point);
+        assert_eq!(verify(&site, &[id]).0, 0, "the pristine copy is good");
+    }
+}
+
+#[test]
+fn a_dump_that_reads_well_and_holds_other_rows_is_found_by_restoring_it() {
+    let site = Site::builder("5.29.0").build();
+    let backup = make(&site, &[]);
+    let (code, said) = verify(&site, &["--restore", "-v"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("tables restored and equal"), "{said}");
+    // Another dump of the same database, with the digests made to fit: only its rows tell.
+    site.cluster.query("UPDATE posts SET message = 'forged' WHERE id = (SELECT min(id) FROM posts)");
+    let other = make(&site, &[]);
+    let point = Path::new(backup["path"].as_str().unwrap());
+    let forged = Path::new(other["path"].as_str().unwrap()).join("database/mattermost.dump");
+    fs::copy(&forged, point.join("database/mattermost.dump")).unwrap();
+    let digest = |path: &Path| mm_common::contract::digest::of_bytes(&fs::read(path).unwrap());
+    let mut text = fs::read_to_string(point.join("manifest.json")).unwrap();
+    let start = text.find("\"sha256\": \"").unwrap() + 11;
+    text.replace_range(start..start + 64, &digest(&forged));
+    fs::write(point.join("manifest.json"), text).unwrap();
+    let line = format!("{}  manifest.json\n", digest(&point.join("manifest.json")));
+    fs::write(point.join("manifest.json.sha256"), line).unwrap();
+    let id = backup["id"].as_str().unwrap();
+    assert_eq!(verify(&site, &[id]).0, 0, "without restoring, the forgery is not seen");
+    let (code, said) = verify(&site, &[id, "--restore"]);
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("rows of the table public.posts differ"), "{said}");
+    let leftovers = fs::read_dir("/var/tmp").unwrap().flatten();
+    let own = format!("mm-scratch.{}.", std::process::id());
+    assert!(!leftovers.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(&own)));
+}
+
+#[test]
+fn a_damaged_file_is_never_restored() {
+    let site = Site::builder("5.29.0").build();
+    let backup = make(&site, &[]);
+    flip_a_bit(&stored(&site, &backup, "NOTICE.txt"), 0);
+    let before = crate::tree::describe(&site.install());
+    let output = site.tool("mm-backup").arg("--to").arg(site.store()).args(["restore", "latest"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("NOTICE.txt"));
+    crate::tree::assert_same(&before, &crate::tree::describe(&site.install()));
+    let databases = "SELECT count(*) FROM pg_database WHERE datname LIKE '%_mm_%'";
+    assert_eq!(site.cluster.sql("postgres", databases).trim(), "0");
+    let staging = site.directory().join("opt/.mattermost.mm");
+    assert_eq!(fs::read_dir(staging).map_or(0, Iterator::count), 0, "nothing staged is left");
+}
+
+#[test]
+fn what_is_no_restore_point_is_not_listed_as_one() {
+    let site = Site::builder("5.29.0").build();
+    let good = make(&site, &[])["id"].as_str().unwrap().to_owned();
+    let broken = site.store().join("20200101T000000Z");
+    fs::create_dir_all(broken.join("files")).unwrap();
+    fs::create_dir_all(site.store().join("lost+found")).unwrap();
+    assert_eq!(listed(&site), (vec![good], vec!["20200101T000000Z".to_owned()]));
+    assert_eq!(verify(&site, &["20200101T000000Z"]).0, 1);
+    assert_eq!(verify(&site, &["nothing"]).0, 5);
+    assert_eq!(verify(&site, &["../../etc"]).0, 2);
+}

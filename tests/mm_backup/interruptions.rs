@@ -1,0 +1,243 @@
+//! Whatever cuts a run off: nothing half-made is ever listed as good, the old ones stay good, and the next run works.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use mm_test_support::process;
+use mm_test_support::site::Site;
+use mm_test_support::tool;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::tree::{assert_same, describe};
+use crate::{listed, make, verify};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// mm-backup on this site, to be watched while it runs.
+fn start(site: &Site, flags: &[&str], variable: Option<(&str, &str)>) -> Child {
+    let mut command = Command::new(tool::executable("mm-backup"));
+    command.args(site.flags()).arg("--to").arg(site.store()).args(flags).env_clear().envs(variable);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn ended(child: Child) -> (Option<i32>, String) {
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A session that holds a table, so that whoever dumps has to wait.
+struct Holder(Child);
+
+impl Holder {
+    fn of(site: &Site) -> Self {
+        let mut session = process::as_user("postgres", Path::new("/usr/bin/psql"))
+            .args(["-XAtq", "-p", &site.cluster.port.to_string(), "-d", "mattermost"])
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stdin = session.stdin.as_mut().unwrap();
+        std::io::Write::write_all(stdin, b"BEGIN; LOCK TABLE audits IN ACCESS EXCLUSIVE MODE;\n").unwrap();
+        let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'audits'::regclass";
+        process::wait_until("the lock", PATIENCE, || site.cluster.query(held).trim() == "1");
+        Self(session)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// The child of mm-backup that writes the dump (and not the one that was asked for its version).
+fn dumps(parent: &Child) -> Vec<Pid> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let Some((name, rest)) = stat.rsplit_once(')') else { continue };
+        let words = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        let is_dump = name.ends_with("(pg_dump") && words.contains("--snapshot");
+        if is_dump && rest.split_whitespace().nth(1) == Some(&parent.id().to_string()) {
+            found.push(Pid::from_raw(pid));
+        }
+    }
+    found
+}
+
+fn wait_for_dump(backup: &Child) -> Pid {
+    process::wait_until("pg_dump to run", PATIENCE, || !dumps(backup).is_empty());
+    dumps(backup)[0]
+}
+
+/// Directories in the store that are no restore points.
+fn leftovers(site: &Site) -> Vec<PathBuf> {
+    let hidden = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with('.');
+    fs::read_dir(site.store()).unwrap().flatten().map(|entry| entry.path()).filter(hidden).collect()
+}
+
+/// The first restore point is there and good, and nothing else is.
+fn only_the_first_is_there(site: &Site, first: &str) {
+    assert_eq!(listed(site), (vec![first.to_owned()], vec![]));
+    let (code, said) = verify(site, &[first]);
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn a_second_run_is_told_to_come_again() {
+    let site = Site::builder("5.29.0").build();
+    let holder = Holder::of(&site);
+    let first = start(&site, &[], None);
+    wait_for_dump(&first);
+    let (code, said) = ended(start(&site, &[], None));
+    assert_eq!(code, Some(75), "{said}");
+    drop(holder);
+    let (code, said) = ended(first);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(listed(&site).0.len(), 1);
+    assert!(leftovers(&site).is_empty());
+}
+
+#[test]
+fn the_dump_is_killed_the_database_stops_the_disk_is_full_the_tool_is_asked_to_stop() {
+    let site = Site::builder("5.29.0").running().build();
+    let store = site.store();
+    fs::create_dir(&store).unwrap();
+    process::run("mount", &["-t", "tmpfs", "-o", "size=300m,mode=0700", "none", store.to_str().unwrap()]);
+    let first = make(&site, &[])["id"].as_str().unwrap().to_owned();
+
+    let holder = Holder::of(&site);
+    let run = start(&site, &["--stop"], None);
+    kill(wait_for_dump(&run), Signal::SIGKILL).unwrap();
+    let (code, said) = ended(run);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("pg_dump") && said.contains("signal 9"), "{said}");
+
+    let run = start(&site, &["--stop"], None);
+    wait_for_dump(&run);
+    kill(Pid::from_raw(i32::try_from(run.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let (code, said) = ended(run);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("SIGTERM"), "{said}");
+
+    let run = start(&site, &["--stop"], None);
+    wait_for_dump(&run);
+    let hog = store.join("hog");
+    Command::new("dd").args(["if=/dev/zero", "bs=1M", &format!("of={}", hog.display())]).output().unwrap();
+    drop(holder);
+    let (code, said) = ended(run);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("No space left") || said.contains("os error 28"), "{said}");
+    fs::remove_file(hog).unwrap();
+
+    process::wait_until("the server to answer again", PATIENCE, || site.answers());
+    let holder = Holder::of(&site);
+    let run = start(&site, &[], None);
+    wait_for_dump(&run);
+    site.cluster.stop();
+    let (code, said) = ended(run);
+    assert_eq!(code, Some(1), "{said}");
+    site.cluster.start();
+    drop(holder);
+
+    assert!(leftovers(&site).is_empty(), "{:?}", leftovers(&site));
+    only_the_first_is_there(&site, &first);
+    let second = make(&site, &[]);
+    assert_eq!(listed(&site).0, [first, second["id"].as_str().unwrap().to_owned()]);
+    process::run("umount", &[store.to_str().unwrap()]);
+}
+
+/// The points a run passes, each once.
+fn checkpoints(site: &Site, flags: &[&str]) -> Vec<String> {
+    let log = site.directory().join("checkpoints");
+    let (code, said) = ended(start(site, flags, Some(("MM_CHECKPOINT_LOG", log.to_str().unwrap()))));
+    assert_eq!(code, Some(0), "{said}");
+    let text = fs::read_to_string(&log).expect("mm-backup is built with the feature `checkpoints`");
+    fs::remove_file(log).unwrap();
+    let mut names: Vec<String> = Vec::new();
+    for name in text.lines() {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+fn die_at(site: &Site, flags: &[&str], checkpoint: &str) {
+    let output = start(site, flags, Some(("MM_CHECKPOINT", checkpoint))).wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.signal(), Some(9), "to die at {checkpoint}: {said}");
+}
+
+#[test]
+fn create_is_killed_at_every_checkpoint() {
+    let site = Site::builder("5.29.0").running().build();
+    let flags = ["--stop", "--keep-last", "1"];
+    make(&site, &[]);
+    let names = checkpoints(&site, &flags);
+    assert!(names.len() > 8, "{names:?}");
+    for name in &names {
+        let before = listed(&site).0;
+        die_at(&site, &flags, name);
+        let (after, damaged) = listed(&site);
+        let is_finished = ["finished", "prune-condemned"].contains(&name.as_str());
+        assert_eq!(after.len() > before.len() || is_finished, is_finished, "killed at {name}: {before:?} {after:?}");
+        assert!(damaged.is_empty(), "killed at {name}: {damaged:?}");
+        for id in &after {
+            let (code, said) = verify(&site, &[id]);
+            assert_eq!(code, 0, "killed at {name}: {said}");
+        }
+        // The service may be down now; the next run makes a restore point and brings it back.
+        make(&site, &flags);
+        assert!(leftovers(&site).is_empty(), "killed at {name}: {:?}", leftovers(&site));
+        process::wait_until("the server to answer again", PATIENCE, || site.answers());
+    }
+}
+
+#[test]
+fn restore_is_killed_at_every_checkpoint() {
+    let site = Site::builder("5.29.0").build();
+    // Left out: so the tree is exchanged entry by entry, and there are many places to be killed at.
+    make(&site, &["--exclude", "custom/tls/*.key"]);
+    let tree = describe(&site.install());
+    let flags = ["restore", "latest"];
+    let names = checkpoints(&site, &flags);
+    assert!(names.len() > 6, "{names:?}");
+    for name in &names {
+        fs::write(site.install().join("NOTICE.txt"), "changed").unwrap();
+        site.cluster.query("DELETE FROM posts");
+        die_at(&site, &flags, name);
+        let (code, said) = ended(start(&site, &flags, None));
+        assert_eq!(code, Some(0), "killed at {name}: {said}");
+        assert_same(&tree, &describe(&site.install()));
+        assert_eq!(site.cluster.query("SELECT count(*) FROM posts").trim(), "100", "killed at {name}");
+        let new = "SELECT count(*) FROM pg_database WHERE datname LIKE '%_mm_new_%'";
+        assert_eq!(site.cluster.sql("postgres", new).trim(), "0", "killed at {name}");
+        site.tool("mm-backup").arg("--to").arg(site.store()).arg("prune").assert().success();
+        let staging = site.directory().join("opt/.mattermost.mm");
+        assert_eq!(fs::read_dir(&staging).unwrap().count(), 0, "killed at {name}: staged trees are left");
+        let kept = "SELECT count(*) FROM pg_database WHERE datname LIKE '%_mm_before_%'";
+        assert_eq!(site.cluster.sql("postgres", kept).trim(), "0", "killed at {name}");
+    }
+}
+
+#[test]
+fn a_half_done_restore_is_undone_before_a_restore_point_is_made() {
+    let site = Site::builder("5.29.0").build();
+    make(&site, &["--exclude", "custom/tls/*.key"]);
+    fs::write(site.install().join("NOTICE.txt"), "changed").unwrap();
+    let tree = describe(&site.install());
+    die_at(&site, &["restore", "latest", "--files"], "restore-moved");
+    assert_ne!(tree, describe(&site.install()), "the files were exchanged");
+    let (code, said) = ended(start(&site, &[], None));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("undone"), "{said}");
+    assert_same(&tree, &describe(&site.install()));
+}

@@ -1,0 +1,109 @@
+//! What mm-backup does not do, and what it says instead.
+
+use std::fs;
+use std::path::Path;
+
+use mm_test_support::process;
+use mm_test_support::site::Site;
+use serde_json::{Value, json};
+
+use crate::{listed, make, stored};
+
+fn refusal(site: &Site, flags: &[&str], code: i32) -> Value {
+    let output = site.tool("mm-backup").args(flags).output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{flags:?}: {document}");
+    assert!(document["error"]["hint"].is_string(), "{document}");
+    document["error"].clone()
+}
+
+#[test]
+fn files_in_s3_are_said_to_be_elsewhere() {
+    let site = Site::builder("5.29.0").build();
+    site.set("FileSettings", "DriverName", json!("amazons3"));
+    let store = site.store();
+    let error = refusal(&site, &["--to", store.to_str().unwrap()], 5);
+    assert!(error["hint"].as_str().unwrap().contains("--no-data"), "{error}");
+    assert!(!store.exists() || listed(&site).0.is_empty());
+    let backup = make(&site, &["--no-data"]);
+    assert!(!stored(&site, &backup, "data").exists());
+    assert!(stored(&site, &backup, "config/config.json").exists());
+}
+
+#[test]
+fn a_store_that_is_inside_or_open_to_others_is_refused() {
+    let site = Site::builder("5.29.0").build();
+    let inside = site.install().join("backup");
+    refusal(&site, &["--to", inside.to_str().unwrap()], 5);
+    let open = site.directory().join("open");
+    fs::create_dir(&open).unwrap();
+    process::run("chmod", &["0777", open.to_str().unwrap()]);
+    let error = refusal(&site, &["--to", open.to_str().unwrap()], 5);
+    assert!(error["hint"].as_str().unwrap().contains("chmod"), "{error}");
+    let foreign = site.directory().join("foreign");
+    fs::create_dir(&foreign).unwrap();
+    process::run("chown", &["mm-test", foreign.to_str().unwrap()]);
+    refusal(&site, &["--to", foreign.to_str().unwrap()], 5);
+}
+
+#[test]
+fn too_little_space_is_seen_before_the_service_is_stopped() {
+    let site = Site::builder("5.29.0").running().build();
+    let store = site.store();
+    fs::create_dir(&store).unwrap();
+    process::run("mount", &["-t", "tmpfs", "-o", "size=2m,mode=0700", "none", store.to_str().unwrap()]);
+    let before = site.pids();
+    let output = site.tool("mm-backup").args(["--stop", "--to", store.to_str().unwrap()]).output().unwrap();
+    let after = site.pids();
+    process::run("umount", &[store.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("not enough space") && said.contains("are missing"), "{said}");
+    assert_eq!(before, after, "the server was stopped for nothing");
+}
+
+#[test]
+fn links_of_the_service_user_lead_nowhere() {
+    let site = Site::builder("5.29.0").build();
+    let secret = site.directory().join("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("shadow"), "root's own").unwrap();
+    process::run("chmod", &["-R", "go-rwx", secret.to_str().unwrap()]);
+    std::os::unix::fs::symlink(&secret, site.install().join("custom/trap")).unwrap();
+    // A configured file that the server's user cannot read is not read for it by root.
+    site.set("ServiceSettings", "TLSKeyFile", json!(secret.join("shadow")));
+    let backup = make(&site, &[]);
+    let copy = stored(&site, &backup, "custom/trap");
+    assert_eq!(fs::read_link(&copy).unwrap(), secret);
+    let point = Path::new(backup["path"].as_str().unwrap()).join("files");
+    assert!(!point.join(secret.strip_prefix("/").unwrap()).exists());
+
+    // And a directory that has become a link is not restored through.
+    fs::remove_dir_all(site.install().join("custom/tls")).unwrap();
+    std::os::unix::fs::symlink(&secret, site.install().join("custom/tls")).unwrap();
+    let store = site.store();
+    let flags = ["restore", "latest", "--path", "custom/tls/server.key", "--to", store.to_str().unwrap()];
+    let output = site.tool("mm-backup").args(flags).output().unwrap();
+    assert_ne!(output.status.code(), Some(0));
+    assert_eq!(fs::read_dir(&secret).unwrap().count(), 1, "something was written through the link");
+}
+
+#[test]
+fn usage_is_checked() {
+    let site = Site::builder("5.29.0").build();
+    make(&site, &["--no-database"]);
+    let store = site.store().to_str().unwrap().to_owned();
+    let to = ["--to", store.as_str()];
+    for (flags, code) in [
+        (vec!["restore", "latest", "--database"], 5),
+        (vec!["restore", "latest", "--database", "--into", "/nowhere"], 2),
+        (vec!["restore", "none"], 5),
+        (vec!["restore", "latest", "--path", "../../etc/passwd"], 2),
+        (vec!["prune"], 2),
+        (vec!["--stop", "verify"], 2),
+        (vec!["restore"], 2),
+    ] {
+        let output = site.tool("mm-backup").args(&flags).args(to).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{flags:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}

@@ -1,0 +1,349 @@
+//! The preflight checks of the database on real PostgreSQL 13 and 15: each is silent on a healthy database and bites
+//! when the one thing it is about is broken.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use mm_common::contract::sections::{Hop, Preflight, Status};
+use mm_common::contract::version::Edition;
+use mm_common::mattermost::catalogue::Catalogue;
+use mm_common::mattermost::roles;
+use mm_common::postgres::server::Database;
+use mm_common::postgres::source::DataSource;
+use mm_path::Server;
+use mm_path::check::{Way, database};
+use mm_path::plan::{Start, plan};
+use mm_path::wish::{Policy, Wish};
+use mm_test_support::cluster::{self, Cluster};
+use semver::Version;
+
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::embedded().unwrap());
+
+/// One fault: on which way, what breaks it, and what the check must say.
+struct Case {
+    check: &'static str,
+    from: &'static str,
+    to: &'static str,
+    edition: Edition,
+    /// Run as the server's user, unless it begins with `-- superuser`.
+    broken: &'static str,
+    severity: &'static str,
+    evidence: &'static str,
+}
+
+const fn case(
+    check: &'static str,
+    (from, to): (&'static str, &'static str),
+    broken: &'static str,
+    (severity, evidence): (&'static str, &'static str),
+) -> Case {
+    Case { check, from, to, edition: Edition::Team, broken, severity, evidence }
+}
+
+const OLD: (&str, &str) = ("5.37.10", "6.3");
+const MIDDLE: (&str, &str) = ("8.1.0", "9.5");
+const NEW: (&str, &str) = ("10.11.15", "11.7");
+
+const CASES: &[Case] = &[
+    case(
+        "jumped-columns",
+        MIDDLE,
+        "UPDATE channelmembers SET msgcountroot = NULL; UPDATE sidebarcategories SET muted = NULL",
+        ("action", "channelmembers.msgcountroot is NULL in 2 rows; sidebarcategories.muted is NULL in 1 rows"),
+    ),
+    case("jumped-columns", MIDDLE, "UPDATE uploadsessions SET remoteid = NULL", ("action", "uploadsessions.remoteid")),
+    case(
+        "scheme-guest",
+        MIDDLE,
+        "UPDATE teammembers SET schemeguest = NULL",
+        ("action", "teammembers.schemeguest is NULL in 2 rows"),
+    ),
+    case(
+        "systems-key",
+        MIDDLE,
+        "ALTER TABLE systems DROP CONSTRAINT systems_pkey",
+        ("block", "systems has no primary key"),
+    ),
+    case("primary-keys", OLD, "ALTER TABLE teams DROP CONSTRAINT teams_pkey", ("warn", "teams has none")),
+    case("missing-tables", OLD, "DROP TABLE sidebarcategories", ("block", "sidebarcategories is missing")),
+    case(
+        "schema-behind",
+        MIDDLE,
+        "DELETE FROM db_migrations WHERE version = 109",
+        ("action", "109 create_persistent_notifications"),
+    ),
+    case("schema-behind", OLD, "UPDATE systems SET value = '5.31.0' WHERE name = 'Version'", ("action", "5.31.0")),
+    case(
+        "migration-names",
+        MIDDLE,
+        "INSERT INTO db_migrations VALUES (111, 'nightly')",
+        ("block", "111 is nightly here and update_vacuuming in 9.5.14"),
+    ),
+    case(
+        "migration-names",
+        ("10.11.15", "11.2"),
+        "INSERT INTO db_migrations VALUES (142, 'add_schemeid_to_roles')",
+        ("block", "142 is add_schemeid_to_roles here and create_content_flagging_tables in 11.2.4"),
+    ),
+    case(
+        "json-text",
+        OLD,
+        r#"UPDATE posts SET props = '{"a": "x\u0000y"}' WHERE id = 'p1'"#,
+        ("block", r"posts.props holds \u0000 in 1 rows"),
+    ),
+    case("json-text", OLD, "UPDATE users SET timezone = ''", ("block", "users.timezone is an empty text in 2 rows")),
+    case(
+        "json-defaults",
+        OLD,
+        "ALTER TABLE users ALTER timezone SET DEFAULT '{}'",
+        ("block", "users.timezone has the default"),
+    ),
+    case(
+        "duplicates",
+        OLD,
+        "ALTER TABLE teams DROP CONSTRAINT teams_name_key; UPDATE teams SET name = 'alpha'",
+        ("action", "teams (name): 1, for example `alpha`"),
+    ),
+    case(
+        "invalid-indexes",
+        OLD,
+        "-- superuser\nUPDATE pg_index SET indisvalid = false WHERE indexrelid = 'teams_name_key'::regclass",
+        ("warn", "teams_name_key on teams"),
+    ),
+    case(
+        "collation",
+        OLD,
+        "-- superuser\nCREATE COLLATION drift (provider = icu, locale = 'en-US'); ALTER TABLE teams ADD note text COLLATE drift; \
+         UPDATE pg_collation SET collversion = '0.1' WHERE collname = 'drift'",
+        ("action", "collation drift was made with 0.1"),
+    ),
+    case("roles", OLD, "DELETE FROM roles WHERE name = 'team_user'", ("action", "team_user is missing")),
+    case(
+        "roles",
+        OLD,
+        "UPDATE roles SET permissions = '' WHERE name = 'channel_user'",
+        ("action", "channel_user has no permissions"),
+    ),
+    Case {
+        edition: Edition::Enterprise,
+        ..case(
+            "entry-history",
+            NEW,
+            "INSERT INTO posts (id, message, props, deleteat) SELECT 'n' || n, '', '{}', 0 FROM generate_series(1, 10000) n",
+            ("action", "shows the last 10000 of your 10002 messages"),
+        )
+    },
+    case(
+        "team-users",
+        NEW,
+        "INSERT INTO users (id, username, email, deleteat) SELECT 'n' || n, 'n' || n, 'n' || n, 0 FROM generate_series(1, 250) n",
+        ("action", "252 active users"),
+    ),
+    case(
+        "nodes",
+        OLD,
+        "INSERT INTO clusterdiscovery SELECT 'i' || n, 'node' || n, (extract(epoch FROM now()) * 1000)::bigint FROM generate_series(1, 2) n",
+        ("action", "node1; node2"),
+    ),
+];
+
+/// What a server of this release leaves in a database, as far as the checks look at it.
+fn healthy(release: &Version) -> String {
+    let modern = *release >= Version::new(6, 0, 0);
+    let json = if modern { "jsonb" } else { "varchar(8000)" };
+    let mut sql = format!(
+        "CREATE TABLE systems (name varchar(64) PRIMARY KEY, value varchar(1024));
+         CREATE TABLE teams (id varchar(26) PRIMARY KEY, name varchar(64) CONSTRAINT teams_name_key UNIQUE);
+         CREATE TABLE teammembers (teamid varchar(26), userid varchar(26), schemeguest boolean, PRIMARY KEY (teamid, userid));
+         CREATE TABLE channels (id varchar(26) PRIMARY KEY, name varchar(64), teamid varchar(26), totalmsgcountroot bigint DEFAULT 0);
+         CREATE TABLE channelmembers (channelid varchar(26), userid varchar(26), notifyprops {json}, schemeguest boolean,
+             mentioncountroot bigint DEFAULT 0, msgcountroot bigint DEFAULT 0, PRIMARY KEY (channelid, userid));
+         CREATE TABLE users (id varchar(26) PRIMARY KEY, username varchar(64), email varchar(128), deleteat bigint DEFAULT 0,
+             props {json}, notifyprops {json}, timezone {json});
+         CREATE TABLE bots (userid varchar(26) PRIMARY KEY);
+         CREATE TABLE posts (id varchar(26) PRIMARY KEY, message varchar(65535), props {json}, deleteat bigint DEFAULT 0);
+         CREATE TABLE preferences (userid varchar(26), category varchar(32), name varchar(32), PRIMARY KEY (userid, category, name));
+         CREATE TABLE sessions (id varchar(26) PRIMARY KEY, props {json});
+         CREATE TABLE fileinfo (id varchar(26) PRIMARY KEY);
+         CREATE TABLE roles (id varchar(64) PRIMARY KEY, name varchar(64) UNIQUE, permissions text, deleteat bigint DEFAULT 0);
+         CREATE TABLE status (userid varchar(26) PRIMARY KEY);
+         CREATE TABLE threads (postid varchar(26) PRIMARY KEY, participants {json});
+         CREATE TABLE threadmemberships (postid varchar(26), userid varchar(26), unreadmentions bigint DEFAULT 0, PRIMARY KEY (postid, userid));
+         CREATE TABLE sidebarcategories (id varchar(128) PRIMARY KEY, muted boolean DEFAULT false, collapsed boolean DEFAULT false);
+         CREATE TABLE reactions (userid varchar(26), postid varchar(26), emojiname varchar(64), PRIMARY KEY (userid, postid, emojiname));
+         CREATE TABLE jobs (id varchar(26) PRIMARY KEY, data {json});
+         CREATE TABLE linkmetadata (hash bigint PRIMARY KEY, data {json});
+         CREATE TABLE uploadsessions (id varchar(26) PRIMARY KEY, remoteid varchar(26) DEFAULT '', reqfileid varchar(26) DEFAULT '');
+         CREATE TABLE clusterdiscovery (id varchar(26) PRIMARY KEY, hostname varchar(512), lastpingat bigint);
+         INSERT INTO teams VALUES ('t1', 'alpha'), ('t2', 'beta');
+         INSERT INTO users VALUES ('u1', 'alice', 'a@x', 0, '{{}}', '{{}}', '{{}}'), ('u2', 'bob', 'b@x', 0, '{{}}', '{{}}', '{{}}');
+         INSERT INTO channels VALUES ('c1', 'town', 't1', 0), ('c2', 'town', 't2', 0);
+         INSERT INTO teammembers VALUES ('t1', 'u1', false), ('t1', 'u2', false);
+         INSERT INTO channelmembers VALUES ('c1', 'u1', '{{}}', false), ('c1', 'u2', '{{}}', false);
+         INSERT INTO sidebarcategories VALUES ('favorites', false, false);
+         INSERT INTO uploadsessions VALUES ('s1', '', '');
+         INSERT INTO clusterdiscovery VALUES ('i0', 'gone-for-long', 1);
+         INSERT INTO posts VALUES ('p1', 'hello', '{{}}', 0);
+         INSERT INTO systems VALUES ('Version', '{version}');\n",
+        version = if modern { Version::new(6, 4, 0) } else { Version::new(release.major, release.minor, 0) },
+    );
+    // A text that only looks like the escape of the character 0: the backslash before it is escaped itself.
+    let tricky = if modern { "{}" } else { r#"{"a": "\\u0000"}"# };
+    writeln!(sql, "INSERT INTO posts VALUES ('p2', 'tricky', '{tricky}', 0);").unwrap();
+    for (role, permissions) in roles::built_in(release).unwrap() {
+        let permissions = permissions.into_iter().collect::<Vec<_>>().join(" ");
+        writeln!(sql, "INSERT INTO roles VALUES ('{role}', '{role}', '{permissions}', 0);").unwrap();
+    }
+    if *release >= Version::new(9, 5, 0) {
+        sql.push_str("CREATE TABLE retentionidsfordeletion (id varchar(26) PRIMARY KEY);\n");
+    }
+    if *release >= Version::new(6, 4, 0) {
+        sql.push_str("CREATE TABLE db_migrations (version bigint PRIMARY KEY, name varchar NOT NULL);\n");
+        let highest = CATALOGUE.migrations().of(release).unwrap().highest.unwrap();
+        for known in CATALOGUE.migrations().names.iter().filter(|known| known.number <= highest) {
+            writeln!(sql, "INSERT INTO db_migrations VALUES ({}, '{}');", known.number, known.name).unwrap();
+        }
+    }
+    sql
+}
+
+struct Lab {
+    cluster: Cluster,
+    server: Database,
+}
+
+impl Lab {
+    fn new(major: u32) -> Self {
+        let cluster = Cluster::create(major);
+        let server = Database::connect(&DataSource::parse(&cluster.url()).unwrap(), None).unwrap();
+        Self { cluster, server }
+    }
+
+    /// A database as a server of this release leaves it.
+    fn database(&self, name: &str, release: &Version) -> Database {
+        self.cluster.sql("postgres", &format!("CREATE DATABASE {name} OWNER {}", cluster::ROLE));
+        let database = self.server.sibling(name);
+        database.execute(&healthy(release)).unwrap();
+        database
+    }
+}
+
+fn hops(from: &Version, to: &str, edition: Edition, postgres: Option<(u32, u32)>) -> Vec<Hop> {
+    let mut start = Start::on_paper(from.clone(), edition);
+    start.postgres = postgres.map(|(major, _)| Server { major, available: None });
+    let wish = Wish {
+        to: to.parse().unwrap(),
+        policy: Policy::Esr,
+        via: Vec::new(),
+        avoid: Vec::new(),
+        postgres: postgres.map(|(_, wished)| wished),
+    };
+    plan(&CATALOGUE, &start, &wish).unwrap().path.hops
+}
+
+fn way<'a>(from: &'a Version, hops: &'a [Hop], edition: Edition) -> Way<'a> {
+    Way { catalogue: &CATALOGUE, from, hops, edition, licence: Some("") }
+}
+
+fn find<'a>(findings: &'a [Preflight], id: &str) -> &'a Preflight {
+    findings.iter().find(|finding| finding.id == id).unwrap_or_else(|| panic!("no check {id}"))
+}
+
+/// Every case: silent on the healthy database of its way, where nothing else bites either; biting once it is broken.
+fn silent_and_biting(major: u32) {
+    let lab = Lab::new(major);
+    let mut bases: BTreeMap<String, Vec<Preflight>> = BTreeMap::new();
+    for (index, case) in CASES.iter().enumerate() {
+        let from = Version::parse(case.from).unwrap();
+        let hops = hops(&from, case.to, case.edition, None);
+        let way = way(&from, &hops, case.edition);
+        let base = format!("base_{}_{}_{}", case.from, case.to, case.edition).replace('.', "_");
+        let before = bases.entry(base.clone()).or_insert_with(|| {
+            let before = database::findings(&lab.database(&base, &from), way).unwrap();
+            for finding in &before {
+                assert!(
+                    matches!(finding.status, Status::Pass | Status::Skip),
+                    "PostgreSQL {major}, {base}: healthy, and yet {finding:?}"
+                );
+            }
+            before
+        });
+        assert_eq!(find(before, case.check).status, Status::Pass, "{} does not look at {base}", case.check);
+        let name = format!("check_{index}");
+        lab.cluster.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {base} OWNER {}", cluster::ROLE));
+        let database = lab.server.sibling(&name);
+        if case.broken.starts_with("-- superuser") {
+            lab.cluster.sql(&name, case.broken);
+        } else {
+            database.execute(case.broken).unwrap();
+        }
+        let after = database::findings(&database, way).unwrap();
+        let finding = find(&after, case.check);
+        assert_eq!(finding.severity, case.severity, "PostgreSQL {major}, {}: {finding:?}", case.check);
+        assert!(finding.evidence.contains(case.evidence), "PostgreSQL {major}, {}: {finding:?}", case.check);
+        assert!(matches!(finding.status, Status::Fail | Status::Warn), "{finding:?}");
+        assert!(!finding.fix.is_empty() && !finding.source.is_empty(), "{finding:?}");
+    }
+}
+
+#[test]
+fn each_check_is_silent_and_bites_on_postgresql_13() {
+    silent_and_biting(13);
+}
+
+#[test]
+fn each_check_is_silent_and_bites_on_postgresql_15() {
+    silent_and_biting(15);
+}
+
+#[test]
+fn every_check_of_the_database_has_a_case() {
+    let lab = Lab::new(15);
+    let from = Version::new(5, 37, 10);
+    let database = lab.database("every", &from);
+    let hops = hops(&from, "6.3", Edition::Team, None);
+    for finding in database::findings(&database, way(&from, &hops, Edition::Team)).unwrap() {
+        assert!(CASES.iter().any(|case| case.check == finding.id), "{} has no case", finding.id);
+    }
+}
+
+#[test]
+fn what_a_check_may_not_read_is_not_a_fault() {
+    let lab = Lab::new(15);
+    let from = Version::new(5, 37, 10);
+    let database = lab.database("closed", &from);
+    lab.cluster.sql("closed", "ALTER TABLE posts OWNER TO postgres; REVOKE ALL ON posts FROM PUBLIC");
+    let hops = hops(&from, "6.3", Edition::Team, None);
+    let findings = database::findings(&database, way(&from, &hops, Edition::Team)).unwrap();
+    let closed = find(&findings, "json-text");
+    assert_eq!(closed.status, Status::Error, "{closed:?}");
+    assert!(closed.evidence.contains("permission denied"), "{closed:?}");
+    assert_eq!(find(&findings, "missing-tables").status, Status::Pass, "hidden is not missing");
+    assert_eq!(find(&findings, "duplicates").status, Status::Pass, "the others go on");
+}
+
+#[test]
+fn duplicates_block_where_postgresql_is_upgraded() {
+    let lab = Lab::new(13);
+    let from = Version::new(5, 37, 10);
+    let database = lab.database("bump", &from);
+    database.execute("ALTER TABLE teams DROP CONSTRAINT teams_name_key; UPDATE teams SET name = 'alpha'").unwrap();
+    let hops = hops(&from, "6.3", Edition::Team, Some((13, 15)));
+    let findings = database::findings(&database, way(&from, &hops, Edition::Team)).unwrap();
+    let duplicates = find(&findings, "duplicates");
+    assert_eq!((duplicates.severity.as_str(), duplicates.hop.as_ref()), ("block", Some(&Version::new(6, 3, 10))));
+}
+
+#[test]
+fn renumbered_migrations_do_not_block_a_release_that_renumbers_them() {
+    let lab = Lab::new(15);
+    let from = Version::new(10, 11, 15);
+    let database = lab.database("renumbered", &from);
+    database.execute("INSERT INTO db_migrations VALUES (142, 'add_schemeid_to_roles')").unwrap();
+    let hops = hops(&from, "11.7.10", Edition::Team, None);
+    let findings = database::findings(&database, way(&from, &hops, Edition::Team)).unwrap();
+    assert_eq!(find(&findings, "migration-names").status, Status::Pass);
+}

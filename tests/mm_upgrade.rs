@@ -1,0 +1,200 @@
+//! The whole upgrade in one command: `scripts/mm-upgrade`, and `scripts/mm-report` on what it leaves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and its files need not outlive a power cut"
+)]
+
+use std::fs;
+use std::path::PathBuf;
+
+use mm_test_support::release::{Order, Release};
+use mm_test_support::site::{Releases, Site, quick};
+use mm_test_support::{process, tool};
+use serde_json::Value;
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts");
+
+/// A site with its releases, and `mm-upgrade` with the flags that confine it to them.
+struct Upgrade {
+    site: Site,
+    releases: Releases,
+}
+
+impl Upgrade {
+    fn of(versions: &[Order]) -> Self {
+        let site = Site::builder(&versions[0].version).running().build();
+        let built: Vec<Release> = versions.iter().map(Order::build).collect();
+        let releases = site.releases(&built);
+        Self { site, releases }
+    }
+
+    fn runs(&self) -> PathBuf {
+        self.site.directory().join("runs")
+    }
+
+    /// Runs a verb. The flags of the first run are remembered, so later ones need only `--runs`.
+    fn run(&self, verb: &str, arguments: &[&str]) -> std::process::Output {
+        let mut command = tool::shell(&format!("{SCRIPTS}/mm-upgrade \"$@\""));
+        command.arg("mm-upgrade").args([verb, "--runs", self.runs().to_str().unwrap()]);
+        if verb == "run" {
+            let site = &self.site;
+            let mut flag = |tool: &str, flag: String| {
+                command.args(["--flag", &format!("{tool}={flag}")]);
+            };
+            for tool in tool::TOOLS {
+                flag(tool, format!("--state-dir={}", site.state().display()));
+                flag(tool, "--service=exec".into());
+            }
+            for tool in ["mm-path", "mm-fetch"] {
+                flag(tool, format!("--catalogue={}", self.releases.catalogue.display()));
+            }
+            flag("mm-fetch", format!("--mirror={}", self.releases.site.url()));
+            flag("mm-fetch", format!("--cache={}", site.cache().display()));
+            flag("mm-verify", "--browser=no".into());
+            flag("mm-swap", "--start-timeout=20".into());
+            command.args(["--install", site.install().to_str().unwrap(), "--store", site.store().to_str().unwrap()]);
+            command.args(["--watch", "0"]);
+        }
+        command.args(arguments).output().unwrap()
+    }
+
+    fn last(&self, document: &str) -> Value {
+        let path = self.runs().join("last").join(document);
+        let text = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_json::from_slice(&text).unwrap()
+    }
+}
+
+fn good(output: &std::process::Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    said
+}
+
+fn report(format: &str, document: &Value) -> String {
+    let script = format!("{SCRIPTS}/mm-report --format {format}");
+    let output = tool::shell(&script).write_stdin(document.to_string()).output().unwrap();
+    good(&output);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn one_command_arrives_and_leaves_a_report() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1")]);
+    let site = &upgrade.site;
+    let (history, counts, files) = (site.history(), site.counts(), site.user_files());
+    let events = site.directory().join("events");
+    let announce = site.directory().join("announce");
+    fs::write(&announce, format!("#!/bin/sh\necho \"$@\" >>'{}'\n", events.display())).unwrap();
+    process::run("chmod", &["755", announce.to_str().unwrap()]);
+
+    let output = upgrade.run("run", &["--to", "10.6.1", "--announce", announce.to_str().unwrap()]);
+    good(&output);
+
+    assert_eq!(site.running_version().as_deref(), Some("10.6.1"), "public, on its own port");
+    assert_eq!((site.history(), site.counts(), site.user_files()), (history, counts, files));
+    let record = upgrade.last("final.json");
+    assert!(record["path"]["next"].is_null(), "{}", record["path"]);
+    let done = record["done"].as_array().unwrap();
+    assert_eq!(done.len(), 2);
+    assert!(done[0]["swap"]["private_address"].is_string(), "users stay out in between: {}", done[0]["swap"]);
+    assert!(done[1]["swap"]["private_address"].is_null(), "{}", done[1]["swap"]);
+    let events = fs::read_to_string(events).unwrap();
+    assert_eq!(
+        events.lines().collect::<Vec<_>>(),
+        ["begin", "hop 9.11.18 10.5.14", "hop 10.5.14 10.6.1", "done 10.6.1"]
+    );
+
+    let status = upgrade.run("status", &[]);
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(status.contains("now      10.6.1") && status.contains("done     9.11.18 to 10.5.14"), "{status}");
+    assert!(good(&upgrade.run("resume", &[])).contains("arrived already"));
+
+    let markdown = report("markdown", &record);
+    assert!(markdown.starts_with("# Mattermost 9.11.18 to 10.6.1\n"), "{markdown}");
+    let point = done[0]["backup"]["id"].as_str().unwrap();
+    assert!(markdown.contains(&format!("mm-backup restore {point} ")), "{markdown}");
+    let html = report("html", &record);
+    assert!(html.contains("<svg") && html.contains(point) && html.trim_end().ends_with("</html>"), "{html}");
+}
+
+#[test]
+fn a_hop_that_fails_leaves_the_last_good_release_public_and_can_be_resumed() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1").fault("crash-at-start")]);
+    let site = &upgrade.site;
+    let history = site.history();
+    let output = upgrade.run("run", &["--to", "10.6.1"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("mm-swap: error:") && said.contains("mm-upgrade resume"), "{said}");
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"), "public, on its own port");
+    assert_eq!(site.history(), history);
+
+    // The cause is removed: the release site now has a sound one, with another digest.
+    let sound = [quick("9.11.18"), quick("10.5.14"), quick("10.6.1")].map(|order| order.build());
+    fs::remove_dir_all(upgrade.releases.directory.join("10.6.1")).unwrap();
+    mm_test_support::release::publish(&upgrade.releases.directory, &sound);
+    fs::write(&upgrade.releases.catalogue, mm_test_support::release::catalogue(&sound).to_string()).unwrap();
+    good(&upgrade.run("resume", &[]));
+    assert_eq!(site.running_version().as_deref(), Some("10.6.1"));
+    assert_eq!(site.history(), history);
+    assert_eq!(upgrade.last("final.json")["done"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_fails_can_go_back_to_the_start_by_itself() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1").fault("crash-at-start")]);
+    let site = &upgrade.site;
+    let (history, files, config) = (site.history(), site.user_files(), site.config());
+    let output = upgrade.run("run", &["--to", "10.6.1", "--on-failure", "rollback"]);
+    assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
+    process::wait_until("the first server to answer", std::time::Duration::from_secs(60), || site.answers());
+    assert_eq!(site.running_version().as_deref(), Some("9.11.18"));
+    assert_eq!((site.history(), site.user_files(), site.config()), (history, files, config));
+}
+
+#[test]
+fn no_hop_begins_outside_the_window() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
+    let pids = upgrade.site.pids();
+    // An hour that is over for today, whatever the time.
+    let now = String::from_utf8(tool::shell("date +%H").output().unwrap().stdout).unwrap();
+    let hour = (now.trim().parse::<u32>().unwrap() + 22) % 24;
+    let window = format!("{hour:02}:00-{:02}:00", (hour + 1) % 24);
+    let said = good(&upgrade.run("run", &["--to", "10.5.14", "--window", &window]));
+    assert!(said.contains("not expected to end inside the window"), "{said}");
+    assert_eq!(upgrade.site.pids(), pids, "the server was touched");
+    assert!(!upgrade.site.store().exists(), "a restore point was begun");
+}
+
+#[test]
+fn wrong_usage_and_a_second_run_are_refused() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
+    for (arguments, code) in [
+        (&["--to"][..], 2),
+        (&["--nonsense"][..], 2),
+        (&["--to", "10.5.14", "--window", "2-5"][..], 2),
+        (&["--to", "10.5.14", "--on-failure", "pray"][..], 2),
+        (&["--to", "9.5.14"][..], 5),
+    ] {
+        let output = upgrade.run("run", arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let lock = upgrade.runs().join("lock");
+    let held = fs::File::options().create(true).append(true).open(&lock).unwrap();
+    held.lock().unwrap();
+    let output = upgrade.run("run", &["--to", "10.5.14"]);
+    assert_eq!(output.status.code(), Some(75), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(upgrade.site.running_version().as_deref(), Some("9.11.18"));
+}
+
+#[test]
+fn a_report_of_something_else_is_refused() {
+    for text in ["", "{}", "[1]", "{\"schema\":\"mm.upgrade/1\""] {
+        let output = tool::shell(&format!("{SCRIPTS}/mm-report")).write_stdin(text).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(65), 0), "{text:?}");
+    }
+}

@@ -1,0 +1,244 @@
+//! Throw-away PostgreSQL clusters in Debian's layout, as `pg_lsclusters` and `pg_upgradecluster` see them.
+//!
+//! They are real clusters of this machine, because the tools run with a clean environment and look at the real ones. Their names cannot
+//! be mistaken (`mmt` and the process id of the test), their ports are free ones, and removing one removes what an
+//! upgrade made of it too.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::process;
+use crate::watchdog::Cleanup;
+
+/// The role of the server.
+pub const ROLE: &str = "mmuser";
+/// Its password: everything in it means something to a URL, a shell, a passfile or SQL, but for [`TELLTALE`].
+pub const PASSWORD: &str = r#"p@s s/w:%'"\&+#$éTr0ub4dor"#;
+/// The part of the password that looks the same in every encoding: what to look for when it must be nowhere.
+pub const TELLTALE: &str = "Tr0ub4dor";
+/// The database of the server.
+pub const DATABASE: &str = "mattermost";
+
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+/// A cluster that exists until it is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Its major version when it was made.
+    pub major: u32,
+    /// Its name.
+    pub name: String,
+    /// Its port when it was made. An upgrade hands it to the new cluster.
+    pub port: u16,
+    cleanup: Cleanup,
+}
+
+impl Cluster {
+    /// A running cluster with role and database of the server.
+    pub fn create(major: u32) -> Self {
+        let cluster = Self::create_down(major);
+        cluster.start();
+        // Not with psql's variables or argv: the password is to be seen by nobody.
+        let password = PASSWORD.replace('\'', "''");
+        cluster.sql("postgres", &format!("CREATE ROLE {ROLE} LOGIN PASSWORD E'{}'", password.replace('\\', r"\\")));
+        cluster.sql("postgres", &format!("CREATE DATABASE {DATABASE} OWNER {ROLE}"));
+        cluster
+    }
+
+    /// A running cluster on a copy of a data directory that [`Cluster::save`] has kept.
+    pub fn restore(major: u32, saved: &Path) -> Self {
+        let cluster = Self::create_down(major);
+        let data = cluster.data_directory();
+        let data = data.to_str().expect("the path is ours");
+        process::run("rm", &["-rf", data]);
+        process::run("cp", &["-a", "--reflink=auto", saved.to_str().expect("the path is ours"), data]);
+        cluster.start();
+        cluster
+    }
+
+    fn create_down(major: u32) -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "tests with a database need root");
+        assert!(
+            Path::new(&format!("/usr/lib/postgresql/{major}/bin/postgres")).is_file(),
+            "PostgreSQL {major} is not installed: run scripts/prepare"
+        );
+        let name = format!("mmt{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = process::free_port();
+        let cleanup = Cleanup::with(removal(&name));
+        process::run(
+            "pg_createcluster",
+            &[
+                "--locale=C.UTF-8",
+                "--encoding=UTF8",
+                &format!("--port={port}"),
+                // Nothing here has to survive a power cut.
+                "--pgoption=fsync=off",
+                "--pgoption=full_page_writes=off",
+                "--pgoption=synchronous_commit=off",
+                "--pgoption=max_connections=40",
+                &major.to_string(),
+                &name,
+                "--",
+                "--no-sync",
+            ],
+        );
+        Self { major, name, port, cleanup }
+    }
+
+    /// A cluster that an earlier process has kept. It stays when this value is dropped.
+    pub fn reopen(major: u32, name: &str, port: u16) -> Self {
+        Self { major, name: name.to_owned(), port, cleanup: Cleanup::none() }
+    }
+
+    /// `13/NAME`, as `--cluster` wants it.
+    pub fn label(&self) -> String {
+        format!("{}/{}", self.major, self.name)
+    }
+
+    /// Its data directory.
+    pub fn data_directory(&self) -> PathBuf {
+        Path::new("/var/lib/postgresql").join(self.major.to_string()).join(&self.name)
+    }
+
+    /// The data source of the server, in the form of its `config.json`.
+    pub fn url(&self) -> String {
+        url(self.port)
+    }
+
+    /// Starts it.
+    pub fn start(&self) {
+        let (major, name) = (self.major, &self.name);
+        // As pg_ctlcluster does it, without its pause of two seconds.
+        process::run(
+            "runuser",
+            &[
+                "-u",
+                "postgres",
+                "--",
+                &format!("/usr/lib/postgresql/{major}/bin/pg_ctl"),
+                "--silent",
+                &format!("--pgdata=/var/lib/postgresql/{major}/{name}"),
+                &format!("--log=/var/log/postgresql/postgresql-{major}-{name}.log"),
+                &format!("--options=-c config_file=/etc/postgresql/{major}/{name}/postgresql.conf"),
+                "start",
+            ],
+        );
+    }
+
+    /// Stops it, clients or not.
+    pub fn stop(&self) {
+        process::run("pg_ctlcluster", &["-m", "fast", &self.major.to_string(), &self.name, "stop"]);
+    }
+
+    /// Runs SQL as the superuser on whatever cluster has the port now, and returns rows without decoration: columns
+    /// divided by `|`.
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        let mut child = process::as_user("postgres", Path::new("/usr/bin/psql"))
+            .args([
+                "-XqAt",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-h",
+                "/var/run/postgresql",
+                "-p",
+                &self.port.to_string(),
+                "-d",
+                database,
+            ])
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("setpriv is there");
+        child.stdin.take().expect("asked for").write_all(sql.as_bytes()).expect("psql reads");
+        let output = child.wait_with_output().expect("psql ends");
+        process::succeeded(&format!("psql {}: {sql}", self.label()), output).trim_end().to_owned()
+    }
+
+    /// SQL on the server's database.
+    pub fn query(&self, sql: &str) -> String {
+        self.sql(DATABASE, sql)
+    }
+
+    /// Stops the cluster, keeps a copy of its data directory, and starts it again.
+    pub fn save(&self, copy: &Path) {
+        self.stop();
+        process::run(
+            "cp",
+            &["-a", "--reflink=auto", self.data_directory().to_str().expect("ours"), copy.to_str().expect("ours")],
+        );
+        self.start();
+    }
+
+    /// The clusters of this name: the cluster itself, and what upgrades made of it. `(major, port, status)`.
+    pub fn all_of_this_name(&self) -> Vec<(u32, u16, String)> {
+        let output = Command::new("pg_lsclusters").arg("-h").output().expect("postgresql-common is installed");
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.split_whitespace();
+                let (major, name, port, status) = (words.next()?, words.next()?, words.next()?, words.next()?);
+                (name == self.name).then(|| Some((major.parse().ok()?, port.parse().ok()?, status.to_owned())))?
+            })
+            .collect()
+    }
+
+    /// Leaves the cluster on the machine.
+    pub fn keep(&mut self) {
+        self.cleanup.keep();
+    }
+}
+
+/// The data source of the server for a cluster on this port.
+pub fn url(port: u16) -> String {
+    format!("postgres://{ROLE}:{}@127.0.0.1:{port}/{DATABASE}?sslmode=disable&connect_timeout=10", encoded(PASSWORD))
+}
+
+/// Percent-encodes all but letters and digits.
+pub fn encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").expect("a string takes it");
+        }
+        encoded
+    })
+}
+
+/// The command that removes every cluster of this name, whatever state it was left in.
+pub fn removal(name: &str) -> String {
+    format!(
+        "for d in /etc/postgresql/*/{name} /var/lib/postgresql/*/{name}; do \
+         [ -d $d ] || continue; m=$(basename $(dirname $d)); \
+         [ -s /var/lib/postgresql/$m/{name}/postmaster.pid ] && kill -QUIT $(head -1 /var/lib/postgresql/$m/{name}/postmaster.pid); \
+         pg_dropcluster --stop $m {name}; rm -rf /etc/postgresql/$m/{name} /var/lib/postgresql/$m/{name}; done; \
+         rm -rf /var/log/postgresql/postgresql-*-{name}.log* /var/log/postgresql/pg_upgradecluster-*-{name}.*"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_takes_the_servers_data_source_and_leaves_nothing_behind() {
+        let cluster = Cluster::create(13);
+        let output = Command::new("psql").args(["-XqAtwc", "SELECT current_user"]).arg(cluster.url()).output().unwrap();
+        assert_eq!(process::succeeded("psql", output), "mmuser\n");
+        assert_eq!(cluster.all_of_this_name(), [(13, cluster.port, "online".to_owned())]);
+        cluster.query("CREATE TABLE kept (x int); INSERT INTO kept VALUES (42)");
+        let directory = tempfile::tempdir().unwrap();
+        let saved = directory.path().join("data");
+        cluster.save(&saved);
+        let copy = Cluster::restore(13, &saved);
+        assert_eq!(copy.query("SELECT x FROM kept"), "42");
+        let (name, data) = (cluster.name.clone(), cluster.data_directory());
+        drop(cluster);
+        assert!(!data.exists() && !Path::new("/etc/postgresql/13").join(&name).exists());
+    }
+}

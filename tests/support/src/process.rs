@@ -1,0 +1,97 @@
+//! Running programs of the host from a fixture, and looking at processes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The user that test servers run as; `scripts/prepare` makes it.
+pub const TEST_USER: &str = "mm-test";
+
+/// Runs a program of the fixture and returns its stdout; a failure is a panic with all it said.
+pub fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run `{program}`: {error}; scripts/prepare installs what tests need"));
+    succeeded(&format!("{program} {}", arguments.join(" ")), output)
+}
+
+/// The stdout of a program that is to have succeeded.
+pub fn succeeded(line: &str, output: Output) -> String {
+    assert!(
+        output.status.success(),
+        "`{line}` ended with {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("programs of the fixture write text")
+}
+
+/// Uid and gid of a user.
+pub fn ids(user: &str) -> (u32, u32) {
+    let user = nix::unistd::User::from_name(user)
+        .expect("the user database can be read")
+        .unwrap_or_else(|| panic!("there is no user {user}: run scripts/prepare"));
+    (user.uid.as_raw(), user.gid.as_raw())
+}
+
+/// A program to be started as `user`, with an empty environment but for PATH.
+pub fn as_user(user: &str, program: &Path) -> Command {
+    let (uid, gid) = ids(user);
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", &uid.to_string(), "--regid", &gid.to_string(), "--init-groups", "--"])
+        .arg(program)
+        .env_clear()
+        .env("PATH", PATH);
+    command
+}
+
+/// The PATH of everything a test starts.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A TCP port of the loopback interface that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// Processes (zombies left out) whose executable stands below `directory`, even if it has been replaced or deleted since.
+pub fn running_below(directory: &Path) -> Vec<i32> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("/proc is there").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let executable = std::fs::read_link(entry.path().join("exe")).unwrap_or_default();
+        if executable.starts_with(directory) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+/// The command that ends all processes with executable or working directory below `directory`.
+pub fn end_all_below(directory: &Path) -> String {
+    format!(
+        "for p in /proc/[0-9]*; do for l in exe cwd; do case $(readlink $p/$l) in '{0}'|'{0}'/*) \
+         kill -9 ${{p#/proc/}};; esac; done; done",
+        directory.display()
+    )
+}
+
+/// Waits until `done` says yes; panics with `what` when it does not within `limit`.
+pub fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < limit, "waited {} seconds in vain: {what}", limit.as_secs());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The workspace's directory.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tests/support is in the workspace").to_owned()
+}

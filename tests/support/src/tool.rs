@@ -1,0 +1,49 @@
+//! The six tools, run from outside.
+
+use std::path::{Path, PathBuf};
+
+use crate::process::PATH;
+
+/// The six tools in the order of the pipeline.
+pub const TOOLS: [&str; 6] = ["mm-path", "mm-fetch", "mm-backup", "mm-pgbump", "mm-swap", "mm-verify"];
+
+/// The directory in which cargo puts the workspace's executables: that of the running test, or its parent.
+pub fn directory() -> PathBuf {
+    let own = std::env::current_exe().expect("a process knows its executable");
+    let directory = own.parent().expect("an executable stands in a directory");
+    if directory.ends_with("deps") || directory.ends_with("examples") {
+        directory.parent().expect("deps stands in a directory").to_owned()
+    } else {
+        directory.to_owned()
+    }
+}
+
+/// An executable of the workspace.
+pub fn executable(name: &str) -> PathBuf {
+    let path = directory().join(name);
+    assert!(path.is_file(), "{} is not built: cargo build --workspace --bins", path.display());
+    path
+}
+
+/// A tool with nothing in its environment but PATH. Its standard input is a pipe with nothing in it unless
+/// `write_stdin` says otherwise (`/dev/null` only from [`shell`]).
+pub fn tool(name: &str) -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::new(executable(name));
+    command.env_clear().env("PATH", PATH).current_dir("/");
+    command
+}
+
+/// A shell script with the tools in its PATH: `bash -c SCRIPT`, without `pipefail` unless it sets it.
+pub fn shell(script: &str) -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::new("bash");
+    command.args(["-c", script]).env_clear().env("PATH", format!("{}:{PATH}", directory().display())).current_dir("/");
+    command
+}
+
+/// Where fixtures that are expensive to make are kept between runs.
+pub fn cache() -> PathBuf {
+    let target = directory().parent().map(Path::to_owned).expect("cargo's target directory has a parent");
+    let cache = target.join("mm-test");
+    std::fs::create_dir_all(&cache).expect("the target directory can be written");
+    cache
+}

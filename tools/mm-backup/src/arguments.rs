@@ -1,0 +1,171 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use mm_common::run::{Arguments, Common, Format, FormatArgument};
+
+use crate::plan::Wish;
+use crate::retention::Keep;
+
+/// Where restore points are kept when nobody says otherwise.
+pub(crate) const DEFAULT_STORE: &str = "/var/backups/mattermost";
+
+/// Make, list, prove and restore restore points of a Mattermost server: files, data, configuration and database.
+///
+/// A restore point is a plain directory: `files/` holds every file under its absolute path, `database/NAME.dump` is
+/// for `pg_restore`, `database/globals.sql` for `psql`, and `manifest.json` says what everything was, with its SHA-256.
+/// Unchanged files are hard links into the restore point before. It appears under its name only when it is complete
+/// and synced.
+#[derive(Debug, Parser)]
+#[command(name = "mm-backup", version, after_long_help = crate::help::AFTER)]
+pub struct BackupArguments {
+    /// What to do; without it, a restore point is made
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+    /// Directory of the restore points
+    #[arg(long = "to", value_name = "DIR", default_value = DEFAULT_STORE, global = true)]
+    pub(crate) store: PathBuf,
+    /// Threads and processes to work with [default: as many as there are processors, at most 4]
+    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: Option<u16>,
+    #[command(flatten)]
+    pub(crate) create: CreateArguments,
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) format: FormatArgument,
+}
+
+/// Flags of `create`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub(crate) struct CreateArguments {
+    /// Stop the service first and start it again afterwards: nothing is written after the snapshot
+    #[arg(long)]
+    pub(crate) stop: bool,
+    /// With --stop: leave it stopped for the next tool of the pipeline (when this one succeeds)
+    #[arg(long)]
+    pub(crate) leave_stopped: bool,
+    /// Leave out the uploaded files
+    #[arg(long)]
+    pub(crate) no_data: bool,
+    /// Leave out the database
+    #[arg(long)]
+    pub(crate) no_database: bool,
+    /// Leave out what matches: `*` within a name, `**` across directories; below the install root, or absolute
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Read every file again, even where size, times and inode say that it has not changed
+    #[arg(long)]
+    pub(crate) rehash: bool,
+    #[command(flatten)]
+    pub(crate) keep: Keep,
+    /// Write age, size, duration and success of this run to FILE, in Prometheus' text format
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prometheus: Option<PathBuf>,
+}
+
+impl CreateArguments {
+    pub(crate) fn wish(&self) -> Wish {
+        Wish {
+            stop: self.stop,
+            leave_stopped: self.leave_stopped,
+            no_data: self.no_data,
+            no_database: self.no_database,
+            exclude: self.exclude.clone(),
+        }
+    }
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a restore point (the default)
+    Create(CreateArguments),
+    /// Show the restore points
+    List,
+    /// Prove a restore point: hash every file again, read the dump to its end
+    Verify {
+        /// Which one [default: the newest]
+        #[arg(default_value = "latest")]
+        id: String,
+        /// Also restore the dump into a throw-away server and compare every table
+        #[arg(long)]
+        restore: bool,
+    },
+    /// Restore: everything, or what the flags name
+    Restore(RestoreArguments),
+    /// Write a restore point to standard output as one tar stream
+    Export {
+        /// Which one [default: the newest]
+        #[arg(default_value = "latest")]
+        id: String,
+    },
+    /// Remove restore points that the --keep flags do not keep
+    Prune {
+        #[command(flatten)]
+        keep: Keep,
+    },
+}
+
+/// Flags of `restore`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RestoreArguments {
+    /// Which restore point; `latest` is the newest
+    pub(crate) id: String,
+    /// Restore the files
+    #[arg(long)]
+    pub(crate) files: bool,
+    /// Restore the configuration: the directory `config`, what it names elsewhere, and what starts the service
+    #[arg(long)]
+    pub(crate) config: bool,
+    /// Restore the database
+    #[arg(long)]
+    pub(crate) database: bool,
+    /// Restore one file or directory, by its absolute path or relative to the install root
+    #[arg(long, value_name = "P")]
+    pub(crate) path: Vec<PathBuf>,
+    /// Restore files below DIR instead of into place
+    #[arg(long, value_name = "DIR")]
+    pub(crate) into: Option<PathBuf>,
+    /// Restore the dump into this empty database instead of into place. Everybody on the machine can see a password in
+    /// it: `?passfile=FILE` names a file with it
+    #[arg(long, value_name = "URL")]
+    pub(crate) into_database: Option<String>,
+    /// Stop the service for it and start it again afterwards; without this flag a running service is a refusal
+    #[arg(long)]
+    pub(crate) stop: bool,
+    /// With --stop: leave it stopped
+    #[arg(long)]
+    pub(crate) leave_stopped: bool,
+}
+
+impl BackupArguments {
+    /// The flags of `create`, wherever they stand; `None` for another verb.
+    pub(crate) fn creating(&self) -> Option<&CreateArguments> {
+        match &self.verb {
+            None => Some(&self.create),
+            Some(Verb::Create(flags)) => Some(flags),
+            Some(_) => None,
+        }
+    }
+}
+
+impl Arguments for BackupArguments {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn format(&self) -> Format {
+        self.format.format
+    }
+
+    fn complete_without_document(&self) -> bool {
+        // Every other verb needs no more than its own flags.
+        self.creating().is_none() || self.common.install.is_some()
+    }
+
+    fn reads_document(&self) -> bool {
+        self.creating().is_some()
+    }
+}

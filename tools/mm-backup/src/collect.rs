@@ -1,0 +1,394 @@
+//! Stores trees: copies what is new, links what the previous restore point has already, and writes down everything.
+//! Several threads take directories from one pile; the pile is last-in-first-out, so few directories are open at once.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::ui;
+use mm_common::machine::tree::{Attributes, DEEPEST, Dir, Kind as There, Meta};
+use mm_common::machine::{command, signals};
+
+use crate::entry::{Stored, store_file};
+use crate::manifest::{Entry, Kind, Root, Skipped};
+use crate::plan::{Excludes, Plan, change_matters};
+use crate::previous::Previous;
+use crate::text::Name;
+
+/// What is to be stored, and where.
+pub(crate) struct Collection<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The directory `files` of the restore point.
+    pub target: &'a Path,
+    /// The restore point before.
+    pub previous: Option<&'a Previous>,
+    /// How many threads.
+    pub jobs: usize,
+    /// Set when another part has failed.
+    pub cancel: &'a AtomicBool,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    /// Everything stored, ordered by path.
+    pub entries: Vec<Entry>,
+    /// What was left out on purpose.
+    pub excluded: Vec<Name>,
+    /// What could not be stored and does not matter.
+    pub skipped: Vec<Skipped>,
+    /// Files that changed each time they were read, and for which that matters.
+    pub restless: Vec<PathBuf>,
+    /// Files that became links into the previous restore point.
+    pub linked: u64,
+    /// Bytes added to the store.
+    pub added: u64,
+}
+
+/// A directory to be stored. Its copy is there already, empty.
+struct Task {
+    source: Arc<Dir>,
+    target: Arc<Dir>,
+    previous: Option<Arc<Dir>>,
+    name: OsString,
+    path: PathBuf,
+    below: PathBuf,
+    depth: usize,
+}
+
+/// A further name of a file with several, to be linked when all else is there.
+struct Further {
+    path: PathBuf,
+    first: PathBuf,
+    meta: Meta,
+}
+
+#[derive(Default)]
+struct Shared {
+    pile: Vec<Task>,
+    busy: usize,
+    error: Option<Error>,
+    collected: Collected,
+    first_names: HashMap<(u64, u64), PathBuf>,
+    further: Vec<Further>,
+}
+
+struct Workers<'a> {
+    collection: &'a Collection<'a>,
+    excludes: Excludes,
+    shared: Mutex<Shared>,
+    changed: Condvar,
+}
+
+/// Stores everything that the plan names.
+pub(crate) fn collect(collection: &Collection<'_>) -> Result<Collected> {
+    let workers = Workers {
+        collection,
+        excludes: Excludes::new(&collection.plan.exclude),
+        shared: Mutex::default(),
+        changed: Condvar::new(),
+    };
+    for root in &collection.plan.roots {
+        workers.begin(root)?;
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..collection.jobs.max(1) {
+            scope.spawn(|| workers.work());
+        }
+    });
+    let mut shared = workers.shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = shared.error.take() {
+        return Err(error);
+    }
+    let further = std::mem::take(&mut shared.further);
+    let mut collected = shared.collected;
+    collected.entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+    link_further_names(collection, &further, &mut collected)?;
+    collected.excluded.sort_unstable();
+    Ok(collected)
+}
+
+/// Opens a directory by an absolute path that was resolved before: a link on the way has been put there since, and is
+/// an error.
+fn open(path: &Path) -> Result<Option<Dir>> {
+    Dir::open(Path::new("/"))?.descend(path.strip_prefix("/").unwrap_or(path))
+}
+
+impl Workers<'_> {
+    fn begin(&self, root: &Root) -> Result<()> {
+        let missing = || Error::io("store", &root.path, "it is not there");
+        let parent = root.path.parent().ok_or_else(missing)?;
+        let name = root.path.file_name().ok_or_else(missing)?;
+        let source = open(parent)?.ok_or_else(missing)?;
+        let below = parent.strip_prefix("/").unwrap_or(parent);
+        let target = Dir::open(self.collection.target)?.descend_creating(below)?;
+        let previous = match self.collection.previous {
+            Some(previous) => Dir::open(&previous.files)?.descend(below)?.map(Arc::new),
+            None => None,
+        };
+        let task = Task {
+            source: Arc::new(source),
+            target: Arc::new(target),
+            previous,
+            name: name.into(),
+            path: root.path.clone(),
+            below: PathBuf::new(),
+            depth: 0,
+        };
+        let meta = task.source.look(name)?.ok_or_else(missing)?;
+        if meta.kind == There::Directory {
+            task.target.create_directory(name)?;
+            self.shared().pile.push(task);
+            return Ok(());
+        }
+        let mut found = Collected::default();
+        self.entry(&task.source, &task.target, task.previous.as_ref(), name, &root.path, meta, &mut found)?;
+        self.take_over(found);
+        Ok(())
+    }
+
+    fn work(&self) {
+        loop {
+            let task = {
+                let mut shared = self.shared();
+                loop {
+                    if shared.error.is_some() {
+                        return;
+                    }
+                    if let Some(task) = shared.pile.pop() {
+                        shared.busy += 1;
+                        break task;
+                    }
+                    if shared.busy == 0 {
+                        return;
+                    }
+                    shared = self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
+                }
+            };
+            let result = self.check().and_then(|()| self.directory(&task));
+            drop(task);
+            let mut shared = self.shared();
+            shared.busy -= 1;
+            if let Err(error) = result {
+                shared.error.get_or_insert(error);
+            }
+            drop(shared);
+            self.changed.notify_all();
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        signals::check()?;
+        if self.collection.cancel.load(Ordering::Relaxed) {
+            return Err(Error::failed("the files were not stored").because(command::CANCELLED));
+        }
+        Ok(())
+    }
+
+    fn directory(&self, task: &Task) -> Result<()> {
+        if task.depth > DEEPEST {
+            return Err(Error::refused("the tree is too deep").because(format!("`{}`", task.path.display())));
+        }
+        let Some(target) = task.target.child(&task.name)? else {
+            return Err(Error::io("open the directory", task.target.path().join(&task.name), "it is gone"));
+        };
+        let mut found = Collected::default();
+        let Some(source) = task.source.child(&task.name)? else {
+            task.target.remove_directory(&task.name)?;
+            found.skipped.push(vanished(&task.path));
+            self.take_over(found);
+            return Ok(());
+        };
+        let previous = match &task.previous {
+            Some(previous) => previous.child(&task.name)?.map(Arc::new),
+            None => None,
+        };
+        let (source, target) = (Arc::new(source), Arc::new(target));
+        let meta = source.meta()?;
+        let attributes = Attributes::of_file(source.file(), &meta, &task.path)?;
+        let mut tasks = Vec::new();
+        for name in source.names()? {
+            let (path, below) = (task.path.join(&name), task.below.join(&name));
+            if self.excludes.has(&path, &below) {
+                found.excluded.push(path.into());
+                continue;
+            }
+            let Some(meta) = source.look(&name)? else {
+                found.skipped.push(vanished(&path));
+                continue;
+            };
+            if meta.kind == There::Directory {
+                target.create_directory(&name)?;
+                tasks.push(Task {
+                    source: Arc::clone(&source),
+                    target: Arc::clone(&target),
+                    previous: previous.clone(),
+                    name,
+                    path,
+                    below,
+                    depth: task.depth + 1,
+                });
+                continue;
+            }
+            self.entry(&source, &target, previous.as_ref(), &name, &path, meta, &mut found)?;
+        }
+        // All its entries are there by now, so nothing changes its times any more.
+        attributes.apply(target.file(), target.path())?;
+        found.entries.push(entry_of(&task.path, Kind::Directory, &meta, attributes.xattrs));
+        self.take_over(found);
+        // The first of them is worked on first.
+        self.shared().pile.extend(tasks.into_iter().rev());
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "three directories, and one entry in each")]
+    fn entry(
+        &self,
+        source: &Dir,
+        target: &Dir,
+        previous: Option<&Arc<Dir>>,
+        name: &OsStr,
+        path: &Path,
+        meta: Meta,
+        found: &mut Collected,
+    ) -> Result<()> {
+        match meta.kind {
+            There::Symlink => {
+                let link = source.link_target(name)?;
+                target.create_symlink(name, &link)?;
+                let attributes = Attributes::of_symlink(source, name, &meta)?;
+                attributes.apply_to_symlink(target, name)?;
+                let mut entry = entry_of(path, Kind::Symlink, &meta, attributes.xattrs);
+                entry.target = Some(link.into());
+                found.entries.push(entry);
+            }
+            There::File => {
+                if meta.names > 1 && self.is_further_name(path, meta) {
+                    return Ok(());
+                }
+                let known = self.collection.previous.and_then(|before| before.unchanged(path, &meta));
+                let before = known.zip(previous.map(AsRef::as_ref));
+                add(self.collection.plan, store_file(source, target, before, name, path)?, path, found);
+            }
+            There::Directory | There::Special => {
+                found
+                    .skipped
+                    .push(Skipped { path: path.to_owned().into(), why: "it is a socket, a fifo or a device".into() });
+            }
+        }
+        Ok(())
+    }
+
+    fn is_further_name(&self, path: &Path, meta: Meta) -> bool {
+        let mut shared = self.shared();
+        match shared.first_names.get(&(meta.dev, meta.ino)).cloned() {
+            None => {
+                shared.first_names.insert((meta.dev, meta.ino), path.into());
+                false
+            }
+            Some(first) => {
+                shared.further.push(Further { path: path.into(), first, meta });
+                true
+            }
+        }
+    }
+
+    fn take_over(&self, mut found: Collected) {
+        let mut shared = self.shared();
+        let all = &mut shared.collected;
+        all.entries.append(&mut found.entries);
+        all.excluded.append(&mut found.excluded);
+        all.skipped.append(&mut found.skipped);
+        all.restless.append(&mut found.restless);
+        all.linked += found.linked;
+        all.added += found.added;
+        ui::progress(&format!("{} entries stored, {} MB of them new", all.entries.len(), all.added / 1_000_000));
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn add(plan: &Plan, stored: Stored, path: &Path, found: &mut Collected) {
+    match stored {
+        Stored::Vanished => found.skipped.push(vanished(path)),
+        Stored::Linked(entry) => {
+            found.linked += 1;
+            found.entries.push(entry);
+        }
+        Stored::Copied(entry) => {
+            found.added += entry.bytes;
+            if entry.changed && change_matters(plan, path) {
+                found.restless.push(path.into());
+            }
+            found.entries.push(entry);
+        }
+    }
+}
+
+pub(crate) fn entry_of(path: &Path, kind: Kind, meta: &Meta, xattrs: Vec<(String, Vec<u8>)>) -> Entry {
+    Entry {
+        path: path.to_owned().into(),
+        kind,
+        mode: meta.mode,
+        uid: meta.uid,
+        gid: meta.gid,
+        bytes: 0,
+        sha256: None,
+        target: None,
+        same_as: None,
+        mtime: meta.mtime,
+        ctime: meta.ctime,
+        ino: meta.ino,
+        xattrs,
+        changed: false,
+    }
+}
+
+fn vanished(path: &Path) -> Skipped {
+    Skipped { path: path.to_owned().into(), why: "it vanished while the restore point was made".into() }
+}
+
+/// Gives files their further names. Where the first name did not make it, or has as many names as the file system
+/// allows, the file is stored again.
+fn link_further_names(collection: &Collection<'_>, further: &[Further], collected: &mut Collected) -> Result<()> {
+    let top = Dir::open(collection.target)?;
+    let place = |path: &Path| -> Result<Option<(Dir, OsString)>> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+        Ok(top.descend(parent.strip_prefix("/").unwrap_or(parent))?.map(|dir| (dir, name.to_owned())))
+    };
+    let mut made = Vec::new();
+    for Further { path, first, meta } in further {
+        let Some((dir, name)) = place(path)? else { continue };
+        let times = dir.meta()?.mtime;
+        let entries = &collected.entries;
+        let known = entries.binary_search_by(|entry| entry.path.as_bytes().cmp(first.as_os_str().as_encoded_bytes()));
+        let linked = match (known, place(first)?) {
+            (Ok(index), Some((other, other_name))) if dir.link(&name, &other, &other_name)? => Some(&entries[index]),
+            _ => None,
+        };
+        if let Some(entry) = linked {
+            let (path, first) = (path.clone().into(), Some(first.clone().into()));
+            made.push(Entry { path, same_as: first, ino: meta.ino, ..entry.clone() });
+        } else if let Some(source) = path.parent().map(open).transpose()?.flatten() {
+            let mut found = Collected::default();
+            add(collection.plan, store_file(&source, &dir, None, &name, path)?, path, &mut found);
+            made.append(&mut found.entries);
+            collected.skipped.append(&mut found.skipped);
+            collected.restless.append(&mut found.restless);
+            collected.added += found.added;
+        }
+        Attributes::touch(dir.file(), times, dir.path())?;
+    }
+    if !made.is_empty() {
+        collected.entries.append(&mut made);
+        collected.entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! `create`: makes a restore point.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::sections::Backup;
+use mm_common::contract::{time, ui};
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::STOP_LIMIT;
+use mm_common::machine::user::User;
+use mm_common::machine::{checkpoint, command, disk, files, signals, tree};
+use mm_common::mattermost::site::Installation;
+
+use crate::collect::{self, Collected, Collection};
+use crate::database::{self, View};
+use crate::manifest::{self, Head, SCHEMA, Totals};
+use crate::plan::Plan;
+use crate::previous::Previous;
+use crate::store::{Point, Store};
+
+/// What is to be made.
+pub(crate) struct Order<'a> {
+    /// The installation.
+    pub installation: &'a Installation,
+    /// The store.
+    pub store: &'a Store,
+    /// The plan.
+    pub plan: &'a Plan,
+    /// `--rehash`.
+    pub rehash: bool,
+    /// `--jobs`.
+    pub jobs: usize,
+    /// The upgrade run this belongs to.
+    pub run: Option<String>,
+}
+
+/// Makes a restore point. If anything fails, what was made is removed; the service is the caller's to put back.
+pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<Backup> {
+    let started = Instant::now();
+    let removed = order.store.remove_leftovers()?;
+    if removed > 0 {
+        ui::say(&format!("removed {removed} unfinished restore points of runs that were cut off"));
+    }
+    let previous = order.store.of_installation(&order.installation.root)?.pop();
+    require_space(order, previous.as_ref())?;
+    let id = order.store.new_id()?;
+    let partial = order.store.begin(&id)?;
+    checkpoint::pass("partial-begun");
+    let made = make(order, &id, &partial, previous.as_ref(), started, lock);
+    let failed = match made {
+        Ok(backup) => return Ok(backup),
+        Err(error) => error,
+    };
+    let failed = failed.hint(format!(
+        "nothing of it was kept; the earlier restore points in `{}` are as they were",
+        order.store.path.display()
+    ));
+    if let Err(error) = tree::remove(&partial) {
+        ui::warn(&format!("{}; the next run removes it", error.one_line()));
+    }
+    Err(failed)
+}
+
+fn make(
+    order: &Order<'_>,
+    id: &str,
+    partial: &Path,
+    previous: Option<&Point>,
+    started: Instant,
+    lock: &LockGuard,
+) -> Result<Backup> {
+    let installation = order.installation;
+    if order.plan.stop && installation.service.is_running()? {
+        installation.service.stop(STOP_LIMIT, lock)?;
+        checkpoint::pass("service-stopped");
+    }
+    let cold = !installation.service.is_running()?;
+    let files = partial.join("files");
+    files::create_directory(&files, 0o700)?;
+    // The failure of one part ends the others.
+    let cancel = Arc::new(AtomicBool::new(false));
+    // The database is seen first: a file that its rows name was there before them.
+    let view = if order.plan.database { Some(View::take(installation, &cancel)?) } else { None };
+    let config_view = View::take_configuration(installation, &cancel)?;
+    let created = view.as_ref().map_or_else(time::now, |view| view.taken.clone());
+    checkpoint::pass("snapshot-taken");
+    let known = match previous {
+        Some(point) if !order.rehash => Previous::read(point).map_err(|error| ui::warn(&error.one_line())).ok(),
+        _ => None,
+    };
+    let collection =
+        Collection { plan: order.plan, target: &files, previous: known.as_ref(), jobs: order.jobs, cancel: &cancel };
+    let give_up = || cancel.store(true, Ordering::Relaxed);
+    let (database, collected) = std::thread::scope(|scope| {
+        let dumping =
+            view.as_ref().map(|view| scope.spawn(|| view.store(partial, order.jobs).inspect_err(|_| give_up())));
+        let collected = collect::collect(&collection).inspect_err(|_| give_up());
+        let database = dumping.map(|thread| {
+            thread.join().unwrap_or_else(|_| Err(Error::failed("the database was not dumped: its thread failed")))
+        });
+        match (database.transpose(), collected) {
+            (Ok(database), Ok(collected)) => Ok((database, collected)),
+            // The one that failed by itself is the one to tell of.
+            (Err(error), Err(other)) if error.causes().iter().any(|cause| cause == command::CANCELLED) => Err(other),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
+    })?;
+    let config_database = config_view.as_ref().map(|view| view.store(partial, order.jobs)).transpose()?;
+    drop((view, config_view));
+    drop(known);
+    ui::progress_done();
+    checkpoint::pass("collected");
+    signals::check()?;
+    if order.plan.start {
+        // Everything is copied; what remains does not concern the server.
+        installation.service.start(&[], lock)?;
+        checkpoint::pass("service-started");
+    }
+    refuse_restless(&collected)?;
+    let mut head = Head {
+        schema: SCHEMA.into(),
+        id: id.into(),
+        sequence: previous.map_or(1, |point| point.head.sequence + 1),
+        created,
+        tool: env!("CARGO_PKG_VERSION").into(),
+        run: order.run.clone(),
+        install: installation.root.clone(),
+        version: installation.version.clone(),
+        edition: installation.edition,
+        cold,
+        roots: order.plan.roots.clone(),
+        excluded: collected.excluded,
+        skipped: collected.skipped,
+        users: BTreeMap::new(),
+        groups: BTreeMap::new(),
+        database,
+        config_database,
+        totals: Totals { linked: collected.linked, added: collected.added, ..Totals::default() },
+    };
+    for entry in &collected.entries {
+        head.users.entry(entry.uid).or_default();
+        head.groups.entry(entry.gid).or_default();
+        if entry.kind == manifest::Kind::File {
+            head.totals.files += 1;
+            head.totals.bytes += if entry.same_as.is_none() { entry.bytes } else { 0 };
+        }
+    }
+    name_owners(&mut head);
+    let dumped = [&head.database, &head.config_database].into_iter().flatten().map(|part| part.dump.bytes).sum::<u64>();
+    head.totals.bytes += dumped;
+    head.totals.added += dumped;
+    head.totals.seconds = started.elapsed().as_secs_f64();
+    let manifest_sha256 = manifest::write(partial, &head, &collected.entries)?;
+    checkpoint::pass("manifest-written");
+    files::sync_file_system(partial)?;
+    checkpoint::pass("synced");
+    signals::check()?;
+    let path = order.store.finish(partial, id)?;
+    checkpoint::pass("finished");
+    Ok(Backup {
+        id: id.into(),
+        store: order.store.path.clone(),
+        manifest: path.join(manifest::NAME),
+        path,
+        manifest_sha256,
+        created: head.created,
+        cold,
+        bytes: head.totals.bytes,
+        files: head.totals.files,
+        database: head.database.is_some(),
+        left_stopped: order.plan.stop && !order.plan.start && installation.was_running,
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// Names of users and groups: on another machine they may have other numbers.
+fn name_owners(head: &mut Head) {
+    for (uid, name) in &mut head.users {
+        *name = User::of_ids(*uid, 0).name;
+    }
+    for (gid, name) in &mut head.groups {
+        let known = nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(*gid)).ok().flatten();
+        *name = known.map_or_else(|| gid.to_string(), |group| group.name);
+    }
+}
+
+fn refuse_restless(collected: &Collected) -> Result<()> {
+    let Some(first) = collected.restless.first() else { return Ok(()) };
+    Err(Error::failed(format!("`{}` changed each time it was read", first.display()))
+        .because(format!("{} files did; somebody is changing the installation", collected.restless.len()))
+        .hint("wait until that is over, or leave them out with --exclude"))
+}
+
+/// Space is looked at before the service is stopped.
+fn require_space(order: &Order<'_>, previous: Option<&Point>) -> Result<()> {
+    let mut needed = 0;
+    if order.plan.database {
+        // Dumps were 19 % of the size of the database (observed); half leaves room for what compresses badly.
+        needed += database::bytes(&order.installation.database()?)? / 2;
+    }
+    let free = disk::free(&order.store.path)?;
+    // Most of it will be links. If there is room for all of it again, there is no need to look.
+    if previous.is_some_and(|point| needed + point.head.totals.bytes * 2 < free) {
+        return Ok(());
+    }
+    let known = match previous {
+        Some(point) if !order.rehash => Previous::read(point).ok(),
+        _ => None,
+    };
+    needed += crate::measure::new_bytes(order.plan, known.as_ref())?;
+    disk::require(&order.store.path, needed, "the restore point")
+        .map_err(|error| error.with_hint("make room there (mm-backup prune), or give another store with --to"))
+}

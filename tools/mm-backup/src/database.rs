@@ -1,0 +1,150 @@
+//! The database's part of a restore point: dump, roles, fingerprints, all as one snapshot shows them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::time;
+use mm_common::machine::{checkpoint, files};
+use mm_common::mattermost::config::environment;
+use mm_common::mattermost::schema;
+use mm_common::mattermost::site::Installation;
+use mm_common::postgres::server::{Database, Snapshot};
+use mm_common::postgres::source::DataSource;
+use mm_common::postgres::{cluster, dump, fingerprint};
+
+use crate::manifest::{DatabasePart, Stored};
+
+/// The directory of the database in a restore point.
+const DIRECTORY: &str = "database";
+
+/// A view of the database that lasts until this is dropped.
+pub(crate) struct View {
+    /// As the server reaches it.
+    own: Database,
+    /// As its superuser, where that is possible: it may read everything, the passwords of the roles included.
+    reader: Database,
+    snapshot: Snapshot,
+    /// How the names of its files begin.
+    prefix: &'static str,
+    cancel: Arc<AtomicBool>,
+    /// When the view was taken.
+    pub taken: String,
+}
+
+impl View {
+    /// Takes a view of the server's database as it is now.
+    /// Setting `cancel` ends whatever is done with it.
+    pub(crate) fn take(installation: &Installation, cancel: &Arc<AtomicBool>) -> Result<Self> {
+        Self::of(installation.database()?, "", cancel)
+    }
+
+    /// Takes a view of the database that holds the configuration, when it is another one.
+    pub(crate) fn take_configuration(installation: &Installation, cancel: &Arc<AtomicBool>) -> Result<Option<Self>> {
+        let config = &installation.config;
+        let Some(place) = environment::value(&config.overrides, "MM_CONFIG").filter(|_| config.path.is_none()) else {
+            return Ok(None);
+        };
+        let source = DataSource::parse(place)?;
+        let is_same = installation
+            .source
+            .as_ref()
+            .is_some_and(|own| (&own.host, own.port, &own.database) == (&source.host, source.port, &source.database));
+        if is_same {
+            return Ok(None);
+        }
+        Self::of(Database::connect(&source, Some(&installation.owner))?, "config-", cancel).map(Some)
+    }
+
+    fn of(own: Database, prefix: &'static str, cancel: &Arc<AtomicBool>) -> Result<Self> {
+        let reader = superuser(&own).unwrap_or_else(|| own.clone()).cancelled_by(cancel);
+        let own = own.cancelled_by(cancel);
+        let taken = time::now();
+        let snapshot = reader.snapshot()?;
+        Ok(Self { own, reader, snapshot, prefix, taken, cancel: Arc::clone(cancel) })
+    }
+
+    /// Writes dump and roles into `point` and fingerprints every table. `jobs` above one lets the fingerprint be taken
+    /// while the dump is written.
+    pub(crate) fn store(&self, point: &Path, jobs: usize) -> Result<DatabasePart> {
+        let directory = point.join(DIRECTORY);
+        files::create_directory(&directory, 0o700)?;
+        let name = format!("{}{}.dump", self.prefix, file_name(&self.reader.name));
+        let globals = format!("{}globals.sql", self.prefix);
+        let write_dump = || {
+            let written = dump::dump(&self.reader, self.snapshot.id(), &directory.join(&name));
+            // What is still being counted is of no use any more.
+            written.inspect_err(|_| self.cancel.store(true, Ordering::Relaxed))
+        };
+        let id = Some(self.snapshot.id());
+        let (dumped_by, tables) = if jobs > 1 {
+            std::thread::scope(|scope| {
+                let writing = scope.spawn(write_dump);
+                let tables = fingerprint::tables_at(&self.reader, id);
+                let dumped = writing.join().unwrap_or_else(|_| Err(Error::failed("the dump was given up")));
+                Ok::<_, Error>((dumped?, tables?))
+            })?
+        } else {
+            (write_dump()?, fingerprint::tables_at(&self.reader, id)?)
+        };
+        checkpoint::pass("database-dumped");
+        let role_passwords = dump::globals(&self.reader, &directory.join(&globals))?;
+        let has_posts = self.own.value("SELECT to_regclass('posts') IS NOT NULL")?.as_bool().unwrap_or(false);
+        let history = if has_posts { Some(fingerprint::history_at(&self.own, None, id)?) } else { None };
+        let part = DatabasePart {
+            name: self.reader.name.clone(),
+            bytes: bytes(&self.own)?,
+            server_version: self.reader.version.clone(),
+            dumped_by,
+            dump: stored(point, Path::new(DIRECTORY).join(&name))?,
+            globals: Some(stored(point, Path::new(DIRECTORY).join(&globals))?),
+            role_passwords,
+            properties: dump::properties(&self.own)?,
+            tables,
+            history,
+            schema: Some(schema::level(&self.own)?),
+        };
+        prove_same_rows(&part)?;
+        dump::read_through(&directory.join(&name))?;
+        Ok(part)
+    }
+}
+
+/// The history and the tables were counted in two ways; they must agree, or the snapshot was not one.
+fn prove_same_rows(part: &DatabasePart) -> Result<()> {
+    let Some(history) = &part.history else { return Ok(()) };
+    let posts: Vec<_> = part.tables.iter().filter(|(table, _)| table.rsplit('.').next() == Some("posts")).collect();
+    if posts.is_empty() || posts.iter().any(|(_, print)| print.rows == history.posts.rows) {
+        return Ok(());
+    }
+    Err(Error::failed("the database was not seen in one state")
+        .because(format!("{} posts in one count, {:?} in the other", history.posts.rows, posts))
+        .hint("run it again"))
+}
+
+/// Size of a database in bytes.
+pub(crate) fn bytes(database: &Database) -> Result<u64> {
+    let size = database.value("SELECT pg_database_size(current_database())")?;
+    size.as_u64().ok_or_else(|| Error::failed("the database does not tell its size"))
+}
+
+/// The same database as the superuser of the local cluster it lives in; `None` when it is elsewhere, or we may not.
+pub(crate) fn superuser(database: &Database) -> Option<Database> {
+    let cluster = cluster::of_database(database).ok()??;
+    let superuser = Database::superuser(&cluster, &database.name).ok()?;
+    // The start of the server to the microsecond: there is no second one with it.
+    let started = "SELECT extract(epoch FROM pg_postmaster_start_time())::text";
+    (database.value(started).ok()? == superuser.value(started).ok()?).then_some(superuser)
+}
+
+fn stored(point: &Path, path: PathBuf) -> Result<Stored> {
+    let full = point.join(&path);
+    let data = std::fs::metadata(&full).map_err(|error| Error::io("look at", &full, error))?;
+    Ok(Stored { bytes: data.len(), sha256: files::sha256(&full)?, path })
+}
+
+/// A database's name as the name of a file.
+fn file_name(name: &str) -> String {
+    name.chars().map(|c| if c == '/' || c == '\0' || c.is_control() { '_' } else { c }).collect::<String>()
+}

@@ -1,0 +1,99 @@
+//! Stores one file: as a link into the previous restore point, or as a copy that is hashed while it is made.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use mm_common::contract::digest::Hasher;
+use mm_common::contract::error::{Error, Result};
+use mm_common::machine::tree::{self, Attributes, Dir, Meta};
+
+use crate::collect::entry_of;
+use crate::manifest::{Entry, Kind};
+use crate::text::Digest;
+
+/// How often a file is read that changes meanwhile, and how long to wait before the next time. An upload or a rewritten
+/// configuration is done by then; a log never is.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// File systems keep times in steps of the kernel's timer, which is 10 ms at its slowest.
+const CLOCK_STEP: Duration = Duration::from_millis(20);
+
+/// A file that is larger is not read again when it grew: that is a log, and would grow again.
+const LARGE: u64 = 64 * 1024 * 1024;
+
+/// What became of a file.
+pub(crate) enum Stored {
+    /// It is a second name of the file in the previous restore point.
+    Linked(Entry),
+    /// It was copied.
+    Copied(Entry),
+    /// It was gone before it could be opened.
+    Vanished,
+}
+
+/// Stores the file `name` of `source` in `target`. `before` is its entry in the previous restore point, when nothing of
+/// it has changed since, and the directory it stands in there.
+pub(crate) fn store_file(
+    source: &Dir,
+    target: &Dir,
+    before: Option<(&Entry, &Dir)>,
+    name: &OsStr,
+    path: &Path,
+) -> Result<Stored> {
+    if let Some((known, directory)) = before
+        && target.link(name, directory, name)?
+    {
+        let entry = Entry { path: path.to_owned().into(), same_as: None, ..known.clone() };
+        return Ok(Stored::Linked(entry));
+    }
+    let mut tries = 1;
+    loop {
+        let Some(entry) = copy(source, target, name, path)? else { return Ok(Stored::Vanished) };
+        if !entry.changed || tries == TRIES || entry.bytes > LARGE {
+            return Ok(Stored::Copied(entry));
+        }
+        target.remove_entry(name)?;
+        tries += 1;
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// What the file system says about a file whose last change is old enough that a change from now on gets another time.
+/// Otherwise the next run could not tell this file from one that was changed once more in the same instant.
+fn settled(file: &File, path: &Path) -> Result<Meta> {
+    let meta = Meta::of(file, path)?;
+    let changed = u64::try_from(meta.ctime.seconds).unwrap_or_default();
+    let changed = UNIX_EPOCH + Duration::from_secs(changed) + Duration::from_nanos(meta.ctime.nanoseconds.into());
+    match changed.elapsed() {
+        Ok(age) if age < CLOCK_STEP => {
+            std::thread::sleep(CLOCK_STEP.saturating_sub(age));
+            Meta::of(file, path)
+        }
+        // Older, or from the future: a clock was set.
+        _ => Ok(meta),
+    }
+}
+
+fn copy(source: &Dir, target: &Dir, name: &OsStr, path: &Path) -> Result<Option<Entry>> {
+    let Some(file) = source.open_file(name)? else { return Ok(None) };
+    let meta = settled(&file, path)?;
+    let attributes = Attributes::of_file(&file, &meta, path)?;
+    let made = target.create_file(name)?;
+    let mut hasher = Hasher::default();
+    let bytes = tree::contents(&file, &made, &mut hasher).map_err(|error| {
+        let full = error.kind() == std::io::ErrorKind::StorageFull;
+        let error = Error::io("store", path, error);
+        if full { error.hint("make room in the store (mm-backup prune), then run this again") } else { error }
+    })?;
+    let after = Meta::of(&file, path)?;
+    // What the store's file system cannot keep stands in the manifest all the same.
+    attributes.apply(&made, &target.path().join(name))?;
+    let mut entry = entry_of(path, Kind::File, &meta, attributes.xattrs);
+    entry.bytes = bytes;
+    entry.sha256 = Digest::parse(&hasher.finish());
+    entry.changed = bytes != after.bytes || meta.mtime != after.mtime || meta.bytes != after.bytes;
+    Ok(Some(entry))
+}

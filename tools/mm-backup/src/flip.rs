@@ -1,0 +1,272 @@
+//! Puts staged copies into their places, one exchange each, with a journal: a run that was killed half-way is undone by
+//! the next one. What was there stays in the staging directory.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use mm_common::contract::error::{Error, Kind, Result};
+use mm_common::contract::ui;
+use mm_common::machine::checkpoint;
+use mm_common::machine::journal::Journal;
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::state::State;
+use mm_common::machine::tree::{Attributes, Dir, Time};
+use mm_common::mattermost::site::Installation;
+use serde::{Deserialize, Serialize};
+
+use crate::kept::{self, Kept};
+use crate::replace::{self, Renaming};
+use crate::text::Name;
+
+/// The journal's name in the state directory.
+pub(crate) const JOURNAL: &str = "restore";
+
+/// One name that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Move {
+    /// Where the entry is or will be.
+    pub target: Name,
+    /// Where its new contents are, and its old ones afterwards.
+    pub staged: Name,
+    /// Inode of the new contents; absent when there are none and the entry only goes away.
+    pub ino: Option<u64>,
+    /// Whether there is something at the target now.
+    pub had: bool,
+}
+
+/// What is about to be done, on disk before it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Intent {
+    /// The restore point.
+    pub id: String,
+    /// Names that change.
+    pub moves: Vec<Move>,
+    /// Staging directories, to be removed when all is undone.
+    pub stages: Vec<Name>,
+    /// Directories that are gone into and not exchanged, with the time of their last change.
+    #[serde(default)]
+    pub entered: Vec<Entered>,
+    /// The database that gets its name after the moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Renaming>,
+}
+
+/// A directory that stays and gets other entries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entered {
+    /// Where it is.
+    pub path: Name,
+    /// Its time, which moving entries changes.
+    #[serde(with = "crate::text::time")]
+    pub mtime: Time,
+    /// What it is to have in the end.
+    #[serde(skip)]
+    pub attributes: Option<Attributes>,
+}
+
+impl Entered {
+    fn open(&self) -> Result<Option<Dir>> {
+        open(self.path.as_path())
+    }
+}
+
+impl Move {
+    /// Does it. Each end is reached through directories that are no links.
+    fn make(&self) -> Result<()> {
+        let (target, name) = place(&self.target)?;
+        let (staged, staged_name) = place(&self.staged)?;
+        match (self.ino.is_some(), self.had) {
+            (true, true) => target.exchange(name, &staged, staged_name)?,
+            (true, false) => staged.move_new(staged_name, &target, name)?,
+            (false, _) => target.move_new(name, &staged, staged_name)?,
+        }
+        target.sync()
+    }
+
+    /// Undoes it if it was done, which the inodes tell.
+    fn undo(&self) -> Result<()> {
+        let (target, name) = place(&self.target)?;
+        let (staged, staged_name) = place(&self.staged)?;
+        let at_target = target.look(name)?.map(|meta| meta.ino);
+        match (self.ino, self.had) {
+            (Some(ino), true) if at_target == Some(ino) => target.exchange(name, &staged, staged_name)?,
+            (Some(ino), false) if at_target == Some(ino) => target.move_new(name, &staged, staged_name)?,
+            (None, _) if at_target.is_none() && staged.look(staged_name)?.is_some() => {
+                staged.move_new(staged_name, &target, name)?;
+            }
+            _ => {}
+        }
+        target.sync()
+    }
+}
+
+fn place(path: &Name) -> Result<(Dir, &OsStr)> {
+    let path = path.as_path();
+    let lost = || Error::failed(format!("cannot reach `{}`", path.display()));
+    let parent = path.parent().ok_or_else(lost)?;
+    let dir = open(parent)?.ok_or_else(lost)?;
+    Ok((dir, path.file_name().ok_or_else(lost)?))
+}
+
+/// Names of staging directories are on disk before the directories are made.
+pub(crate) fn announce(state: &State, intent: &Intent, lock: &LockGuard) -> Result<()> {
+    Journal::at(state.path(), JOURNAL).write(intent, lock)
+}
+
+/// Makes all moves. If one fails, those before it are undone; the machine is as before.
+pub(crate) fn flip(state: &State, intent: &Intent, lock: &LockGuard) -> Result<()> {
+    let journal = Journal::at(state.path(), JOURNAL);
+    journal.write(intent, lock)?;
+    for made in &intent.moves {
+        checkpoint::pass("restore-move");
+        if let Err(error) = made.make() {
+            return Err(match undo(intent) {
+                Ok(()) => {
+                    journal.close(lock)?;
+                    error
+                }
+                Err(other) => half_done(&journal, error.because(other.one_line())),
+            });
+        }
+    }
+    checkpoint::pass("restore-moved");
+    for entered in intent.entered.iter().rev() {
+        if let (Some(attributes), Some(dir)) = (&entered.attributes, entered.open()?) {
+            attributes.apply(dir.file(), dir.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The moves stay as they are.
+pub(crate) fn settle(state: &State, lock: &LockGuard) -> Result<()> {
+    Journal::at(state.path(), JOURNAL).close(lock)
+}
+
+/// Undoes the moves of an intent, the last one first.
+pub(crate) fn take_back(state: &State, intent: &Intent, lock: &LockGuard) -> Result<()> {
+    undo(intent)?;
+    settle(state, lock)
+}
+
+fn undo(intent: &Intent) -> Result<()> {
+    intent.moves.iter().rev().try_for_each(Move::undo)?;
+    for entered in intent.entered.iter().rev() {
+        if let Some(dir) = entered.open()? {
+            Attributes::touch(dir.file(), entered.mtime, dir.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Undoes what a killed restore has left half-way; or finishes it, when the database has its new name already, which is
+/// the last step and cannot be half-done. Returns whether there was anything.
+pub(crate) fn recover(state: &State, installation: Option<&Installation>, lock: &LockGuard) -> Result<bool> {
+    let journal = Journal::at(state.path(), JOURNAL);
+    let Some(intent) = journal.read::<Intent>()? else { return Ok(false) };
+    if let Some(renaming) = &intent.database {
+        let installation = installation.ok_or_else(|| {
+            half_done(&journal, Error::failed("a restore was cut off, and its database cannot be looked at"))
+        })?;
+        if replace::is_done(installation, renaming).map_err(|error| half_done(&journal, error))? {
+            let record = Kept {
+                id: intent.id.clone(),
+                stamp: mm_common::contract::time::stamp(),
+                directories: intent.stages.iter().map(|stage| stage.as_path().to_owned()).collect(),
+                databases: renaming.kept.iter().cloned().collect(),
+            };
+            kept::write(state, &record, lock)?;
+            journal.close(lock)?;
+            ui::warn(&format!("a restore of {} had been cut off at its end; it is finished", intent.id));
+            return Ok(true);
+        }
+    }
+    undo(&intent).map_err(|error| half_done(&journal, error))?;
+    for stage in &intent.stages {
+        mm_common::machine::tree::remove(stage.as_path())?;
+    }
+    journal.close(lock)?;
+    ui::warn(&format!("a restore of {} had been cut off half-way; it is undone", intent.id));
+    Ok(true)
+}
+
+fn half_done(journal: &Journal, error: Error) -> Error {
+    error.of_kind(Kind::HalfDone).with_hint(format!(
+        "the journal `{}` says what was exchanged; mend the cause and run the restore again: it undoes that first",
+        journal.path().display()
+    ))
+}
+
+/// Which names change when `target` gets the staged copy at `staged`. A directory that is, or holds, a mount point, or
+/// that holds something the restore point leaves out on purpose, is not exchanged but gone into.
+pub(crate) struct Moves<'a> {
+    /// Mount points at or below the roots.
+    pub mounts: &'a [PathBuf],
+    /// What the restore point leaves out.
+    pub excluded: &'a [Name],
+    /// Names to change.
+    pub all: Vec<Move>,
+    /// Directories gone into.
+    pub entered: Vec<Entered>,
+}
+
+impl Moves<'_> {
+    /// Adds the moves for one name. `staged` is a directory on the file system of `target`.
+    pub(crate) fn add(&mut self, target: &Path, staged: &Path) -> Result<()> {
+        let (target_name, staged_name) = (Name::from(target.to_owned()), Name::from(staged.to_owned()));
+        if self.excluded.contains(&target_name) {
+            return Ok(());
+        }
+        let there = look(&target_name)?;
+        let new = look(&staged_name)?;
+        let both_directories = there.is_some_and(|meta| meta.is_dir) && new.is_some_and(|meta| meta.is_dir);
+        let keep_something = self.mounts.iter().any(|mount| mount.starts_with(target))
+            || self.excluded.iter().any(|path| path.as_path().starts_with(target));
+        if !(both_directories && keep_something) {
+            if there.is_some() || new.is_some() {
+                self.all.push(Move {
+                    target: target_name,
+                    staged: staged_name,
+                    ino: new.map(|meta| meta.ino),
+                    had: there.is_some(),
+                });
+            }
+            return Ok(());
+        }
+        let (Some(here), Some(copy)) = (open(target)?, open(staged)?) else { return Ok(()) };
+        let meta = copy.meta()?;
+        self.entered.push(Entered {
+            path: target.to_owned().into(),
+            mtime: here.meta()?.mtime,
+            attributes: Some(Attributes::of_file(copy.file(), &meta, staged)?),
+        });
+        let mut all: Vec<OsString> = here.names()?.into_iter().chain(copy.names()?).collect();
+        all.sort();
+        all.dedup();
+        for name in all.into_iter().filter(|name| !name.as_encoded_bytes().starts_with(b".mm-restore-")) {
+            let target = target.join(&name);
+            // What is mounted there has a staging directory, and moves, of its own.
+            if !self.mounts.contains(&target) {
+                self.add(&target, &staged.join(&name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct There {
+    ino: u64,
+    is_dir: bool,
+}
+
+fn look(path: &Name) -> Result<Option<There>> {
+    let parent = path.as_path().parent().unwrap_or(Path::new("/"));
+    let Some(dir) = open(parent)? else { return Ok(None) };
+    let meta = dir.look(path.as_path().file_name().unwrap_or_default())?;
+    Ok(meta.map(|meta| There { ino: meta.ino, is_dir: meta.kind == mm_common::machine::tree::Kind::Directory }))
+}
+
+fn open(path: &Path) -> Result<Option<Dir>> {
+    Dir::open(Path::new("/"))?.descend(path.strip_prefix("/").unwrap_or(path))
+}

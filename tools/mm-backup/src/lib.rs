@@ -1,0 +1,179 @@
+//! `mm-backup`: restore points that are known to restore.
+
+mod arguments;
+mod collect;
+mod create;
+mod database;
+mod entry;
+mod export;
+mod flip;
+mod glob;
+mod help;
+mod kept;
+mod list;
+mod manifest;
+mod measure;
+mod observe;
+mod plan;
+mod previous;
+mod prometheus;
+mod prune;
+mod replace;
+mod restore;
+mod restore_files;
+mod retention;
+mod stage;
+mod store;
+mod text;
+mod verify;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::CommandFactory as _;
+use jiff::Timestamp;
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::sections::Backup;
+use mm_common::contract::ui;
+use mm_common::machine::files;
+use mm_common::run::{self, Output, Session};
+
+pub use arguments::BackupArguments;
+
+use arguments::{CreateArguments, Verb};
+use store::{Point, Store};
+
+/// The command line, for man pages and completions.
+pub fn command() -> clap::Command {
+    BackupArguments::command()
+}
+
+/// Runs the tool.
+pub fn main() -> ExitCode {
+    run::main("mm-backup", |session, arguments| act(session, &arguments))
+}
+
+fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
+    if let Some(flags) = arguments.creating() {
+        let started = Instant::now();
+        let made = create_point(session, arguments, flags);
+        if let (Some(path), false) = (&flags.prometheus, session.dry_run) {
+            let backup = if made.is_ok() { session.document.section("backup")? } else { None };
+            let run = prometheus::Run {
+                backup: backup.as_ref(),
+                seconds: started.elapsed().as_secs_f64(),
+                now: Timestamp::now(),
+            };
+            // What watches the backups must not break them.
+            if let Err(error) = prometheus::write(path, &run) {
+                ui::warn(&error.one_line());
+            }
+        }
+        return made;
+    }
+    if arguments.create != CreateArguments::default() {
+        return Err(Error::usage("flags of `create` do not go with another verb")
+            .hint("put the verb first: mm-backup VERB --flags"));
+    }
+    match &arguments.verb {
+        Some(Verb::Verify { id, restore }) => verify_point(session, arguments, id, *restore),
+        Some(Verb::Restore(wanted)) => {
+            let point = Store::open(&arguments.store)?.find(&wanted.id)?;
+            restore::restore(session, &point, wanted, jobs(arguments))
+        }
+        Some(Verb::Export { id }) => {
+            session.output = Output::Streamed;
+            export::export(&Store::open(&arguments.store)?.find(id)?)
+        }
+        Some(Verb::Prune { keep }) => prune::prune(session, arguments, *keep),
+        Some(Verb::List | Verb::Create(_)) | None => list::list(session, arguments),
+    }
+}
+
+fn verify_point(session: &mut Session, arguments: &BackupArguments, id: &str, restore: bool) -> Result<String> {
+    let point = Store::open(&arguments.store)?.find(id)?;
+    let proof = verify::verify(&point, jobs(arguments), restore)?;
+    session.document.set("backup", &section(&point)?)?;
+    let said = format!("restore point {} is as it was made: {} files", point.head.id, proof["files"]);
+    Ok(match proof["restored_tables"].as_u64() {
+        Some(tables) => format!("{said}, {tables} tables restored and equal"),
+        None => said,
+    })
+}
+
+/// The section `backup` for a restore point that is there.
+fn section(point: &Point) -> Result<Backup> {
+    let head = &point.head;
+    Ok(Backup {
+        id: head.id.clone(),
+        store: files::parent(&point.path)?.into(),
+        path: point.path.clone(),
+        manifest: point.path.join(manifest::NAME),
+        manifest_sha256: manifest::recorded_digest(&point.path)?,
+        created: head.created.clone(),
+        cold: head.cold,
+        bytes: head.totals.bytes,
+        files: head.totals.files,
+        database: head.database.is_some(),
+        left_stopped: false,
+        seconds: head.totals.seconds,
+    })
+}
+
+/// Threads to work with: more than four rarely help, and the server wants some too.
+fn jobs(arguments: &BackupArguments) -> usize {
+    match arguments.jobs {
+        Some(jobs) => jobs.into(),
+        None => std::thread::available_parallelism().map_or(1, |count| count.get().min(4)),
+    }
+}
+
+fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &CreateArguments) -> Result<String> {
+    let installation = session.probe()?;
+    let wait = Duration::from_secs(session.common.lock_wait);
+    if session.dry_run {
+        let store = Store { path: arguments.store.clone() };
+        let plan = plan::plan(&observe::observe(&installation, &store, flags.no_data)?, &flags.wish())?;
+        session.human = Some(list::plan_table(&plan));
+        let text = serde_json::to_value(&plan).unwrap_or_default();
+        session.document.set("plan", &serde_json::json!({ "mm-backup": text }))?;
+        return Ok(format!("would make a restore point in {}", store.path.display()));
+    }
+    let lock = installation.state.lock(wait)?;
+    let made = (|| {
+        flip::recover(&installation.state, Some(&installation), &lock)?;
+        restore::refuse_foreign_journals(&installation.state)?;
+        let store = Store::create(&arguments.store)?;
+        let plan = plan::plan(&observe::observe(&installation, &store, flags.no_data)?, &flags.wish())?;
+        create::create(
+            &create::Order {
+                installation: &installation,
+                store: &store,
+                plan: &plan,
+                rehash: flags.rehash,
+                jobs: jobs(arguments),
+                run: session.document.run()?.map(|run| run.id),
+            },
+            &lock,
+        )
+    })();
+    let backup: Backup = match made {
+        Ok(backup) => backup,
+        // An earlier tool may have left the service stopped for this one.
+        Err(error) => {
+            return Err(match installation.put_service_back(&lock) {
+                Ok(()) => error,
+                Err(other) => error.because(format!("and the service is not as it was: {}", other.one_line())),
+            });
+        }
+    };
+    session.changed = true;
+    session.document.set("backup", &backup)?;
+    if flags.keep.is_given() {
+        // The restore point is there; that old ones could not be removed does not make it less good.
+        let store = Store::open(&arguments.store)?;
+        prune::after_create(&store, &installation.root, &installation.state, flags.keep, &lock)?;
+    }
+    session.human = Some(list::made_table(&backup));
+    Ok(format!("restore point {} made in {:.1} s: {}", backup.id, backup.seconds, backup.path.display()))
+}

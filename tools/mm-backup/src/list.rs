@@ -1,0 +1,132 @@
+//! `list`, and tables for people.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+
+use mm_common::contract::error::Result;
+use mm_common::contract::sections::Backup;
+use mm_common::run::{Format, Output, Session};
+use serde_json::json;
+
+use crate::arguments::BackupArguments;
+use crate::plan::Plan;
+use crate::store::{Damaged, Point, Store};
+
+/// Shows the restore points of a store.
+pub(crate) fn list(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
+    let store = Store::open(&arguments.store)?;
+    let (points, damaged) = store.list()?;
+    let people = match arguments.format.format {
+        Format::Human => true,
+        Format::Json => false,
+        Format::Auto => std::io::stdout().is_terminal(),
+    };
+    session.output = Output::Text(if people { table(&points, &damaged) } else { json_list(&store, &points, &damaged) });
+    Ok(format!("{} restore points", points.len()))
+}
+
+fn json_list(store: &Store, points: &[Point], damaged: &[Damaged]) -> String {
+    let points: Vec<_> = points
+        .iter()
+        .map(|Point { path, head }| {
+            json!({
+                "id": head.id, "path": path, "created": head.created, "install": head.install,
+                "version": head.version, "edition": head.edition, "cold": head.cold,
+                "files": head.totals.files, "bytes": head.totals.bytes, "added": head.totals.added,
+                "linked": head.totals.linked, "seconds": head.totals.seconds,
+                "database": head.database.as_ref().map(|part| json!({
+                    "name": part.name, "server_version": part.server_version, "bytes": part.dump.bytes,
+                    "tables": part.tables.len(), "posts": part.history.as_ref().map(|history| history.posts.rows),
+                })),
+            })
+        })
+        .collect();
+    let damaged: Vec<_> = damaged.iter().map(|damaged| json!({ "id": damaged.id, "why": damaged.why })).collect();
+    let list = json!({ "schema": "mm.backup-list/1", "store": store.path, "points": points, "damaged": damaged });
+    format!("{}\n", serde_json::to_string_pretty(&list).unwrap_or_default())
+}
+
+fn table(points: &[Point], damaged: &[Damaged]) -> String {
+    let mut rows = vec![["ID", "CREATED", "RELEASE", "DATABASE", "FILES", "SIZE", "ADDED", "SERVER"].map(String::from)];
+    rows.extend(points.iter().map(|Point { head, .. }| {
+        [
+            head.id.clone(),
+            head.created.clone(),
+            format!("{} {}", head.version, head.edition),
+            head.database
+                .as_ref()
+                .map_or_else(|| "-".into(), |part| format!("{} ({})", part.name, part.server_version)),
+            head.totals.files.to_string(),
+            size(head.totals.bytes),
+            size(head.totals.added),
+            if head.cold { "stopped" } else { "running" }.into(),
+        ]
+    }));
+    let mut text = columns(&rows);
+    for Damaged { id, why } in damaged {
+        let _ = writeln!(text, "{id}  DAMAGED: {why}");
+    }
+    text
+}
+
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let widths: [usize; N] = std::array::from_fn(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0));
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A size for people.
+pub(crate) fn size(bytes: u64) -> String {
+    let mut unit = 0;
+    let mut tenths = bytes.saturating_mul(10);
+    while tenths >= 10_240 && unit < 4 {
+        tenths /= 1024;
+        unit += 1;
+    }
+    let names = ["B", "KiB", "MiB", "GiB", "TiB"];
+    if unit == 0 { format!("{bytes} B") } else { format!("{}.{} {}", tenths / 10, tenths % 10, names[unit]) }
+}
+
+/// What a dry run would do.
+pub(crate) fn plan_table(plan: &Plan) -> String {
+    let mut text = String::new();
+    for root in &plan.roots {
+        let _ = writeln!(text, "store     {}", root.path.display());
+    }
+    for pattern in &plan.exclude {
+        let _ = writeln!(text, "leave out {pattern}");
+    }
+    text.push_str(if plan.database { "dump      the database\n" } else { "leave out the database\n" });
+    if plan.stop {
+        text.push_str(if plan.start { "stop the service, and start it again\n" } else { "stop the service\n" });
+    }
+    text
+}
+
+/// What was made.
+pub(crate) fn made_table(backup: &Backup) -> String {
+    format!(
+        "restore point  {}\nfiles          {} ({})\ndatabase       {}\nserver         {}\nduration       {:.1} s\n",
+        backup.path.display(),
+        backup.files,
+        size(backup.bytes),
+        if backup.database { "dumped" } else { "left out" },
+        if backup.cold { "stopped" } else { "running" },
+        backup.seconds,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sizes_are_readable() {
+        assert_eq!(super::size(0), "0 B");
+        assert_eq!(super::size(1536), "1.5 KiB");
+        assert_eq!(super::size(u64::MAX), "1677721.5 TiB");
+    }
+}

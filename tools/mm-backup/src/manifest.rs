@@ -1,0 +1,339 @@
+//! The manifest of a restore point (`mm.backup/1`): what it holds and how to prove it. It is one JSON object with one
+//! entry a line, so that its head can be read without the entries, and the entries one by one.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+
+use mm_common::contract::digest::{Hasher, is_sha256};
+use mm_common::contract::error::{Context as _, Error, Result};
+use mm_common::contract::version::Edition;
+use mm_common::machine::files;
+use mm_common::machine::tree::{Attributes, Time};
+use mm_common::postgres::dump::Properties;
+use mm_common::postgres::fingerprint::{Fingerprint, History};
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::text;
+
+/// The schema this code writes.
+pub(crate) const SCHEMA: &str = "mm.backup/1";
+/// The manifest's name in a restore point.
+pub(crate) const NAME: &str = "manifest.json";
+/// Its digest, as `sha256sum -c` reads it.
+pub(crate) const DIGEST_NAME: &str = "manifest.json.sha256";
+/// The line after which the entries stand.
+const ENTRIES: &str = "\"entries\": [";
+
+/// Everything but the entries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    /// `mm.backup/1`.
+    pub schema: String,
+    /// Name of the restore point's directory.
+    pub id: String,
+    /// Grows by one with each restore point of an installation: the order that holds when the clock is set back.
+    pub sequence: u64,
+    /// When the snapshot of the database was taken (or the first file read).
+    pub created: String,
+    /// Version of this tool.
+    pub tool: String,
+    /// The upgrade run it was made in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The installation.
+    pub install: PathBuf,
+    /// Its release.
+    pub version: Version,
+    /// Its edition.
+    pub edition: Edition,
+    /// Whether the server was stopped all the while.
+    pub cold: bool,
+    /// The trees and files it holds, by absolute path; each stands below `files/` under that path.
+    pub roots: Vec<Root>,
+    /// Paths left out on purpose.
+    #[serde(default)]
+    pub excluded: Vec<text::Name>,
+    /// Entries left out because nothing can hold them or because they vanished.
+    #[serde(default)]
+    pub skipped: Vec<Skipped>,
+    /// Names of the users that own entries.
+    #[serde(default)]
+    pub users: BTreeMap<u32, String>,
+    /// Names of their groups.
+    #[serde(default)]
+    pub groups: BTreeMap<u32, String>,
+    /// The database; absent when it was left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabasePart>,
+    /// The database of the configuration, when that is another one (`MM_CONFIG`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_database: Option<DatabasePart>,
+    /// Numbers.
+    pub totals: Totals,
+}
+
+/// A tree or file of the installation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Root {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is for.
+    pub what: What,
+}
+
+/// What a root is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum What {
+    /// The install tree.
+    Install,
+    /// Uploaded files outside the install tree.
+    Data,
+    /// Configuration outside the install tree, and what it names.
+    Config,
+    /// How the service is started: unit, drop-ins, environment files.
+    Service,
+}
+
+/// Something left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Skipped {
+    /// Its path.
+    pub path: text::Name,
+    /// Why.
+    pub why: String,
+}
+
+/// The database in a restore point.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DatabasePart {
+    /// Its name.
+    pub name: String,
+    /// Its size in the server.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Version of the server it came from.
+    pub server_version: String,
+    /// Version of `pg_dump` that wrote the dump.
+    pub dumped_by: String,
+    /// The dump, relative to the restore point.
+    pub dump: Stored,
+    /// Roles and their passwords; without passwords when they could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub globals: Option<Stored>,
+    /// Whether `globals` holds the passwords of the roles.
+    #[serde(default)]
+    pub role_passwords: bool,
+    /// What `pg_restore` does not restore into a database that is there already.
+    pub properties: Properties,
+    /// Rows and hash of every table in the dump's own snapshot.
+    pub tables: Fingerprint,
+    /// The message history in the same snapshot; absent when the database has no posts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
+    /// Where the schema stands, as `mm_common::mattermost::schema` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<mm_common::mattermost::schema::Level>,
+}
+
+/// A file of ours in the restore point.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stored {
+    /// Path relative to the restore point.
+    pub path: PathBuf,
+    /// Size.
+    pub bytes: u64,
+    /// Digest.
+    pub sha256: String,
+}
+
+/// Numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Totals {
+    /// Regular files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that are links into the previous restore point.
+    pub linked: u64,
+    /// Bytes that this restore point added to the store.
+    pub added: u64,
+    /// Duration.
+    pub seconds: f64,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symlink.
+    Symlink,
+}
+
+/// One file, directory or link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// Absolute path.
+    pub path: text::Name,
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits, in octal.
+    #[serde(with = "text::octal")]
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Size of a file.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes: u64,
+    /// Digest of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<text::Digest>,
+    /// Target of a symlink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<text::Name>,
+    /// The entry this is a further name of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<text::Name>,
+    /// Last change of the contents, `SECONDS.NANOSECONDS` since 1970.
+    #[serde(with = "text::time")]
+    pub mtime: Time,
+    /// Last change of anything: with the inode number it tells the next run that nothing changed.
+    #[serde(with = "text::time")]
+    pub ctime: Time,
+    /// Inode number.
+    pub ino: u64,
+    /// Extended attributes, values in hexadecimal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text::xattrs")]
+    pub xattrs: Vec<(String, Vec<u8>)>,
+    /// It changed while it was read, each time it was tried: the digest is that of what was stored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub changed: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Entry {
+    /// What it has besides name and contents.
+    pub(crate) fn attributes(&self) -> Attributes {
+        Attributes { mode: self.mode, uid: self.uid, gid: self.gid, mtime: self.mtime, xattrs: self.xattrs.clone() }
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        self.path.as_path()
+    }
+}
+
+/// Writes a manifest and the file with its digest; returns the digest. Not synced: the whole point is, later.
+pub(crate) fn write(directory: &Path, head: &Head, entries: &[Entry]) -> Result<String> {
+    let path = directory.join(NAME);
+    let failed = |error: std::io::Error| Error::io("write", &path, error);
+    let mut file = std::io::BufWriter::with_capacity(256 * 1024, create(&path)?);
+    let mut hasher = Hasher::default();
+    let mut put = |bytes: &[u8]| {
+        hasher.update(bytes);
+        file.write_all(bytes)
+    };
+    let text = serde_json::to_string_pretty(head).context(|| format!("cannot write `{}`", path.display()))?;
+    let open = text.trim_end().trim_end_matches('}').trim_end();
+    put(format!("{open},\n  {ENTRIES}\n").as_bytes()).map_err(failed)?;
+    for (number, entry) in entries.iter().enumerate() {
+        let mut line = serde_json::to_vec(entry).context(|| format!("cannot write `{}`", path.display()))?;
+        line.extend_from_slice(if number + 1 < entries.len() { b",\n" } else { b"\n" });
+        put(&line).map_err(failed)?;
+    }
+    put(b"  ]\n}\n").map_err(failed)?;
+    file.flush().map_err(failed)?;
+    let digest = hasher.finish();
+    let path = directory.join(DIGEST_NAME);
+    let mut file = create(&path)?;
+    file.write_all(format!("{digest}  {NAME}\n").as_bytes()).map_err(|error| Error::io("write", &path, error))?;
+    Ok(digest)
+}
+
+fn create(path: &Path) -> Result<std::fs::File> {
+    std::fs::File::create_new(path).map_err(|error| Error::io("create", path, error))
+}
+
+/// A manifest being read: the head is there, the entries follow one by one.
+pub(crate) struct Reader {
+    /// Everything but the entries.
+    pub head: Head,
+    lines: std::io::BufReader<std::fs::File>,
+    path: PathBuf,
+    line: Vec<u8>,
+    ended: bool,
+}
+
+impl Reader {
+    /// Opens the manifest of a restore point and reads its head.
+    pub(crate) fn open(directory: &Path) -> Result<Self> {
+        let path = directory.join(NAME);
+        let mut lines = std::io::BufReader::with_capacity(256 * 1024, files::open_nofollow(&path)?);
+        let mut head = String::new();
+        loop {
+            let start = head.len();
+            let count = lines.read_line(&mut head).map_err(|error| Error::io("read", &path, error))?;
+            if count == 0 {
+                return Err(broken(&path, "it ends before its entries"));
+            }
+            if head[start..].trim() == ENTRIES {
+                head.truncate(start);
+                break;
+            }
+        }
+        let text = format!("{}}}", head.trim_end().trim_end_matches(','));
+        let head: Head = serde_json::from_str(&text).map_err(|error| broken(&path, &error.to_string()))?;
+        if head.schema != SCHEMA {
+            return Err(broken(&path, &format!("its schema is `{}`, this tool reads `{SCHEMA}`", head.schema)));
+        }
+        Ok(Self { head, lines, path, line: Vec::new(), ended: false })
+    }
+
+    /// The next entry; `None` after the last.
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
+        if self.ended {
+            return Ok(None);
+        }
+        self.line.clear();
+        let read =
+            self.lines.read_until(b'\n', &mut self.line).map_err(|error| Error::io("read", &self.path, error))?;
+        let line = self.line.trim_ascii();
+        if read == 0 {
+            return Err(broken(&self.path, "it is truncated"));
+        }
+        if line == b"]" {
+            self.ended = true;
+            return Ok(None);
+        }
+        let line = line.strip_suffix(b",").unwrap_or(line);
+        serde_json::from_slice(line).map(Some).map_err(|error| broken(&self.path, &error.to_string()))
+    }
+}
+
+fn broken(path: &Path, why: &str) -> Error {
+    Error::failed(format!("cannot use the manifest `{}`", path.display()))
+        .because(why)
+        .hint("this restore point is damaged; use another one (mm-backup list)")
+}
+
+/// The digest that stands beside a manifest.
+pub(crate) fn recorded_digest(directory: &Path) -> Result<String> {
+    let path = directory.join(DIGEST_NAME);
+    let text = files::read_text(&path, 4096)?;
+    match text.split_whitespace().next() {
+        Some(digest) if is_sha256(digest) => Ok(digest.to_owned()),
+        _ => Err(broken(&path, "it holds no digest")),
+    }
+}

@@ -1,0 +1,135 @@
+//! What belongs to an installation beyond its tree: where its data is, which files the configuration names, what starts
+//! the service.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::ui;
+use mm_common::machine::files;
+use mm_common::machine::service::{Manager, others, systemd};
+use mm_common::mattermost::site::Installation;
+
+use crate::manifest::{Root, What};
+use crate::plan::Observed;
+use crate::store::Store;
+
+/// Settings that name a file or directory, relative to the install root.
+const PATHS: &[(&str, &str)] = &[
+    ("BleveSettings", "IndexDir"),
+    ("ComplianceSettings", "Directory"),
+    ("ExportSettings", "Directory"),
+    ("ImportSettings", "Directory"),
+    ("PluginSettings", "ClientDirectory"),
+    ("PluginSettings", "Directory"),
+    ("ServiceSettings", "LetsEncryptCertificateCacheFile"),
+    ("ServiceSettings", "TLSCertFile"),
+    ("ServiceSettings", "TLSKeyFile"),
+];
+
+/// Settings that name a file relative to the configuration's directory.
+const BESIDE_CONFIG: &[(&str, &str)] = &[
+    ("LdapSettings", "PrivateKeyFile"),
+    ("LdapSettings", "PublicCertificateFile"),
+    ("SamlSettings", "IdpCertificateFile"),
+    ("SamlSettings", "PrivateKeyFile"),
+    ("SamlSettings", "PublicCertificateFile"),
+];
+
+/// Observes the installation for the plan.
+pub(crate) fn observe(installation: &Installation, store: &Store, no_data: bool) -> Result<Observed> {
+    let file_driver = installation.config.text("FileSettings", "DriverName").unwrap_or_else(|| "local".into());
+    let data = match std::fs::canonicalize(&installation.data) {
+        Ok(data) => data,
+        // Nothing has been uploaded yet, or it is not here at all.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if !no_data && file_driver == "local" && !installation.data.starts_with(&installation.root) {
+                return Err(Error::refused(format!(
+                    "the data directory `{}` is not there",
+                    installation.data.display()
+                ))
+                .because("a file system may not be mounted")
+                .hint("mount it, or give --no-data to go on without it"));
+            }
+            installation.root.clone()
+        }
+        Err(error) => return Err(Error::io("resolve", &installation.data, error)),
+    };
+    let mut others = configured(installation);
+    others.extend(service_files(installation)?.into_iter().map(|path| Root { path, what: What::Service }));
+    Ok(Observed {
+        install: installation.root.clone(),
+        data,
+        file_driver,
+        others,
+        postgres: installation.source.is_some(),
+        was_running: installation.was_running,
+        is_running: installation.service.is_running()?,
+        store: store.path.clone(),
+    })
+}
+
+/// The configuration file and what it names, where that lies outside the install tree. The service user writes the
+/// configuration, so what that user may not read itself is left out: its name there proves nothing.
+fn configured(installation: &Installation) -> Vec<Root> {
+    let config = &installation.config;
+    let beside = config.path.as_deref().and_then(Path::parent).unwrap_or(&installation.root);
+    let named = |base: &Path, settings: &[(&str, &str)]| -> Vec<PathBuf> {
+        let values = settings.iter().filter_map(|(section, key)| config.text(section, key));
+        values.filter(|value| !value.is_empty()).map(|value| base.join(value)).collect()
+    };
+    let mut paths = named(&installation.root, PATHS);
+    paths.extend(named(beside, BESIDE_CONFIG));
+    paths.extend(config.path.clone());
+    let mut roots = Vec::new();
+    for path in paths {
+        let Ok(path) = std::fs::canonicalize(&path) else { continue };
+        if path.starts_with(&installation.root) {
+            continue;
+        }
+        if may_read(installation, &path) {
+            roots.push(Root { path, what: What::Config });
+        } else {
+            ui::warn(&format!("`{}` is not stored: the server's user may not read it", path.display()));
+        }
+    }
+    roots
+}
+
+fn may_read(installation: &Installation, path: &Path) -> bool {
+    let Ok(Some(data)) = files::look(path) else { return false };
+    let owner = &installation.owner;
+    (data.uid() == owner.uid && data.mode() & 0o400 != 0)
+        || (data.gid() == owner.gid && data.mode() & 0o040 != 0)
+        || data.mode() & 0o004 != 0
+}
+
+/// Unit, drop-ins, environment files, init script: what a bare machine needs to start the server again.
+fn service_files(installation: &Installation) -> Result<Vec<PathBuf>> {
+    let mut paths = installation.config.environment_files();
+    match &installation.service.manager {
+        Manager::Systemd { unit } => {
+            let unit = systemd::show(unit)?;
+            paths.extend(unit.fragment);
+            paths.extend(unit.drop_ins);
+            paths.extend(unit.environment_files.into_iter().map(|(path, _)| path));
+        }
+        Manager::Sysv { name } => {
+            paths.push(Path::new("/etc/init.d").join(name));
+            paths.push(Path::new("/etc/default").join(name));
+        }
+        Manager::Supervisor { name } => {
+            let found = others::find_supervisor(&installation.root).into_iter();
+            paths.extend(found.filter(|(program, _)| program == name).map(|(_, path)| path));
+        }
+        Manager::Exec | Manager::Command { .. } => {}
+    }
+    let mut resolved: Vec<PathBuf> = paths
+        .iter()
+        .filter_map(|path| std::fs::canonicalize(path).ok())
+        .filter(|path| !path.starts_with(&installation.root) && path.is_file())
+        .collect();
+    resolved.sort();
+    resolved.dedup();
+    Ok(resolved)
+}

@@ -1,0 +1,93 @@
+//! `prune`: removes restore points that need not be kept, and what restores have kept of before.
+
+use std::path::Path;
+use std::time::Duration;
+
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::ui;
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::state::State;
+use mm_common::machine::{files, tree};
+use mm_common::run::Session;
+
+use crate::arguments::BackupArguments;
+use crate::retention::{self, Keep};
+use crate::store::{Point, Store};
+use crate::{kept, replace};
+
+/// The verb.
+pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Keep) -> Result<String> {
+    let store = Store::open(&arguments.store)?;
+    let installation = session.probe()?;
+    let lock = installation.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    if !keep.is_given() && kept::all(&installation.state)?.is_empty() {
+        return Err(Error::usage("nothing says which restore points to keep")
+            .hint("give --keep-last N or another of the --keep flags"));
+    }
+    let superfluous =
+        if keep.is_given() { superfluous(&store, &installation.root, &installation.state, keep)? } else { Vec::new() };
+    let before = kept::all(&installation.state)?;
+    if session.dry_run {
+        let words: Vec<String> = before.iter().map(|(_, kept)| kept.in_words()).collect();
+        return Ok(format!("would remove {}", [superfluous, words].concat().join(", ")));
+    }
+    remove(&store, &superfluous, &lock)?;
+    for (record, kept) in &before {
+        for directory in &kept.directories {
+            tree::remove(directory)?;
+        }
+        for database in &kept.databases {
+            replace::drop_kept(&installation, database)?;
+        }
+        kept::forget(record, &lock)?;
+    }
+    session.changed |= !superfluous.is_empty() || !before.is_empty();
+    Ok(format!("{} restore points removed, {} things that restores had kept", superfluous.len(), before.len()))
+}
+
+/// After `create`: the same without what restores have kept.
+pub(crate) fn after_create(
+    store: &Store,
+    install: &Path,
+    state: &State,
+    keep: Keep,
+    lock: &LockGuard,
+) -> Result<usize> {
+    let superfluous = superfluous(store, install, state, keep)?;
+    remove(store, &superfluous, lock)?;
+    Ok(superfluous.len())
+}
+
+fn superfluous(store: &Store, install: &Path, state: &State, keep: Keep) -> Result<Vec<String>> {
+    let points = store.of_installation(install)?;
+    let journals = journals(state)?;
+    let points: Vec<retention::Point> = points
+        .iter()
+        .map(|Point { head, .. }| {
+            Ok(retention::Point {
+                id: head.id.clone(),
+                created: head.created.parse().map_err(|error| Error::io("read", head.id.as_str(), error))?,
+                needed: journals.iter().any(|journal| journal.contains(&head.id)),
+            })
+        })
+        .collect::<Result<_>>()?;
+    Ok(retention::superfluous(&points, keep))
+}
+
+/// The journals of all tools: a restore point that one of them names is needed to undo what it began.
+fn journals(state: &State) -> Result<Vec<String>> {
+    if files::look(state.path())?.is_none() {
+        return Ok(Vec::new());
+    }
+    let names = tree::Dir::open(state.path())?.names()?;
+    let journals = names.into_iter().filter(|name| Path::new(name).extension().is_some_and(|end| end == "journal"));
+    journals.map(|name| files::read_text(&state.path().join(name), 64 << 20)).collect()
+}
+
+fn remove(store: &Store, ids: &[String], _lock: &LockGuard) -> Result<()> {
+    for id in ids {
+        store.remove(id)?;
+        ui::say(&format!("removed the restore point {id}"));
+    }
+    Ok(())
+}

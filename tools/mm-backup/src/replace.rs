@@ -1,0 +1,277 @@
+//! Restoring the database into place: under a new name, compared, then renamed; the old one is kept under a name that
+//! says so.
+//!
+//! Who may do that: a superuser, which root is on the machine of a local cluster (peer authentication as its owner), or
+//! the owner of the database when it has CREATEDB. Renaming wants both rights (ALTER DATABASE, PostgreSQL's manual).
+
+use std::time::Duration;
+
+use mm_common::contract::error::{Context as _, Error, Result};
+use mm_common::contract::ui;
+use mm_common::machine::{checkpoint, disk, files};
+use mm_common::mattermost::site::Installation;
+use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::postgres::dump::{self, identifier, literal};
+use mm_common::postgres::server::Database;
+use mm_common::postgres::source::DataSource;
+use serde::{Deserialize, Serialize};
+
+use crate::database;
+use crate::manifest::DatabasePart;
+use crate::restore::compare;
+use crate::store::Point;
+
+/// PostgreSQL cuts longer names off.
+const LONGEST_NAME: usize = 63;
+
+/// How often the exchange is tried: between the end of the old connections and the renaming somebody may connect.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The names that an exchange changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Renaming {
+    /// The name that the server uses.
+    pub target: String,
+    /// The restored database's name until then.
+    pub new: String,
+    /// The old database's name from then on; absent when there is none.
+    pub kept: Option<String>,
+}
+
+/// Whether an exchange of names has been made: then nothing has the new database's first name any more.
+pub(crate) fn is_done(installation: &Installation, renaming: &Renaming) -> Result<bool> {
+    let source = installation.source.as_ref().ok_or_else(|| Error::refused("the server does not use PostgreSQL"))?;
+    let (admin, _, _) = administrator(installation, source)?;
+    let has = |name: &str| has(&admin, name);
+    let old_is_away = renaming.kept.as_deref().map_or(Ok(true), has)?;
+    Ok(old_is_away && !has(&renaming.new)? && has(&renaming.target)?)
+}
+
+fn has(admin: &Database, name: &str) -> Result<bool> {
+    let there = format!("SELECT count(*) FROM pg_database WHERE datname = {}", literal(name));
+    Ok(admin.value(&there)?.as_u64() == Some(1))
+}
+
+/// A restored database that waits for its name.
+pub(crate) struct Prepared {
+    /// Connected to another database of the server, as somebody who may rename.
+    admin: Database,
+    target: String,
+    new: String,
+    kept: String,
+    tables: usize,
+}
+
+/// What an exchange did.
+pub(crate) struct Exchanged {
+    /// Number of tables, all compared.
+    pub tables: usize,
+    /// The old database's new name; absent when there was none.
+    pub kept: Option<String>,
+}
+
+/// Restores the dump into a new database beside the one that the server uses, and compares every table.
+pub(crate) fn prepare(point: &Point, installation: &Installation, stamp: &str, jobs: usize) -> Result<Prepared> {
+    let part = point
+        .head
+        .database
+        .as_ref()
+        .ok_or_else(|| Error::refused(format!("the restore point {} holds no database", point.head.id)))?;
+    let source = installation.source.as_ref().ok_or_else(|| Error::refused("the server does not use PostgreSQL"))?;
+    let (admin, cluster, is_superuser) = administrator(installation, source)?;
+    require_space(part, cluster.as_ref())?;
+    let target = source.database.clone();
+    let prepared = Prepared {
+        new: beside(&target, &format!("_mm_new_{stamp}")),
+        kept: beside(&target, &format!("_mm_before_{stamp}")),
+        admin,
+        target,
+        tables: part.tables.len(),
+    };
+    prepared.drop_leftovers()?;
+    if is_superuser {
+        create_roles(point, part, &prepared.admin)?;
+    }
+    let mut properties = part.properties.clone();
+    if !is_superuser {
+        // Who is no superuser can give a database to itself only.
+        properties.owner.clone_from(&source.user);
+    }
+    dump::create_like(&prepared.admin, &prepared.new, &properties)?;
+    checkpoint::pass("database-created");
+    let filled = prepared.fill(point, part, &properties, jobs);
+    if let Err(error) = filled {
+        prepared.give_up();
+        return Err(error);
+    }
+    Ok(prepared)
+}
+
+fn beside(name: &str, suffix: &str) -> String {
+    let room = LONGEST_NAME.saturating_sub(suffix.len());
+    let end = (0..=room.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}{suffix}", &name[..end])
+}
+
+/// A connection that may create and rename databases, and the local cluster if it is one.
+fn administrator(installation: &Installation, source: &DataSource) -> Result<(Database, Option<Cluster>, bool)> {
+    let own = installation.database();
+    match &own {
+        Ok(database) => {
+            if let Some(superuser) = database::superuser(database) {
+                let cluster = cluster::of_database(database)?;
+                return Ok((superuser.sibling("postgres"), cluster, true));
+            }
+        }
+        // The database may be gone, or the role. Then the address says which cluster it was.
+        Err(error) => {
+            if let Some(cluster) = by_address(source)? {
+                ui::say(&format!("{}; going on as the superuser of {}", error.one_line(), cluster.label()));
+                return Ok((Database::superuser(&cluster, "postgres")?, Some(cluster), true));
+            }
+        }
+    }
+    let own = own?;
+    let rights = own.rows(
+        "SELECT r.rolsuper AS super, r.rolcreatedb AS creates,
+           pg_has_role(d.datdba, 'MEMBER') AS owns FROM pg_roles r, pg_database d
+         WHERE r.rolname = current_user AND d.datname = current_database()",
+    )?;
+    let has = |right: &str| rights.first().is_some_and(|row| row[right] == true);
+    if has("super") || (has("creates") && has("owns")) {
+        return Ok((own.sibling("postgres"), None, has("super")));
+    }
+    Err(Error::refused(format!("the database `{}` cannot be exchanged", source.database))
+        .because(format!("`{}` may not create and rename databases, and no superuser could be reached", source.user))
+        .hint(format!(
+            "run this as root on the machine of the database, or let an administrator run `ALTER ROLE {} CREATEDB`, or restore into an empty database with --into-database URL",
+            identifier(&source.user)
+        )))
+}
+
+fn by_address(source: &DataSource) -> Result<Option<Cluster>> {
+    let is_local = source.is_socket() || matches!(source.host.as_str(), "localhost" | "127.0.0.1" | "::1");
+    let mut clusters = cluster::all()?.into_iter().filter(|cluster| cluster.online && cluster.port == source.port);
+    Ok(clusters.next().filter(|_| is_local))
+}
+
+fn require_space(part: &DatabasePart, cluster: Option<&Cluster>) -> Result<()> {
+    let Some(cluster) = cluster else { return Ok(()) };
+    disk::require(&cluster.data, part.bytes, "the restored database")
+        .map_err(|error| error.with_hint("make room there; the old database stays until prune, so both must fit"))
+}
+
+fn create_roles(point: &Point, part: &DatabasePart, admin: &Database) -> Result<()> {
+    let globals = match &part.globals {
+        Some(globals) => files::read_text(&point.path.join(&globals.path), 64 << 20)?,
+        None => String::new(),
+    };
+    for role in dump::create_missing_roles(admin, &globals, &part.properties.roles)? {
+        ui::say(&format!("the role {role} was not there and has been created"));
+    }
+    Ok(())
+}
+
+impl Prepared {
+    fn fill(&self, point: &Point, part: &DatabasePart, properties: &dump::Properties, jobs: usize) -> Result<()> {
+        let database = self.admin.sibling(&self.new);
+        dump::restore(&point.path.join(&part.dump.path), &database, jobs)?;
+        checkpoint::pass("database-restored");
+        compare(part, &database)?;
+        dump::settle(&self.admin, &self.new, properties)?;
+        // Without statistics the first hours would be slow.
+        database.clone().with_limit(dump::LIMIT).execute_each("ANALYZE").context(|| "cannot analyse the tables".into())
+    }
+
+    /// What the exchange will change.
+    pub(crate) fn renaming(&self) -> Result<Renaming> {
+        let kept = has(&self.admin, &self.target)?.then(|| self.kept.clone());
+        Ok(Renaming { target: self.target.clone(), new: self.new.clone(), kept })
+    }
+
+    /// Exchanges the names, in one transaction. Connections to the old database are ended.
+    pub(crate) fn exchange(self) -> Result<Exchanged> {
+        let exchanged = self.rename();
+        if exchanged.is_err() {
+            self.give_up();
+        }
+        exchanged
+    }
+
+    fn rename(&self) -> Result<Exchanged> {
+        let (target, new, kept) = (&self.target, &self.new, &self.kept);
+        let there = has(&self.admin, target)?;
+        let away = format!("ALTER DATABASE {} RENAME TO {};\n", identifier(target), identifier(kept));
+        let in_place = format!("ALTER DATABASE {} RENAME TO {}", identifier(new), identifier(target));
+        let sql = if there { away + &in_place } else { in_place };
+        let end_sessions = format!(
+            "SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity
+             WHERE datname IN ({}, {}) AND pid <> pg_backend_pid()",
+            literal(target),
+            literal(new)
+        );
+        let mut tries = 1;
+        loop {
+            self.admin.rows(&end_sessions)?;
+            match self.admin.execute(&sql) {
+                Ok(()) => break,
+                Err(_) if tries < TRIES => std::thread::sleep(PAUSE),
+                Err(error) => {
+                    return Err(error
+                        .within(format!("cannot put the restored database into the place of `{target}`"))
+                        .hint("end the sessions of that database (pg_stat_activity), then run this again"));
+                }
+            }
+            tries += 1;
+        }
+        Ok(Exchanged { tables: self.tables, kept: there.then(|| kept.clone()) })
+    }
+
+    /// Removes the restored database again.
+    pub(crate) fn give_up(&self) {
+        if let Err(error) = self.drop_database(&self.new) {
+            ui::warn(&format!("the database `{}` is left over: {}", self.new, error.one_line()));
+        }
+    }
+
+    /// Restored databases of runs that were cut off.
+    fn drop_leftovers(&self) -> Result<()> {
+        let prefix = beside(&self.target, &format!("_mm_new_{}", "0".repeat(16)));
+        let prefix = &prefix[..prefix.len() - 16];
+        let rows = self.admin.rows(&format!(
+            "SELECT datname AS name FROM pg_database WHERE starts_with(datname, {})",
+            literal(prefix)
+        ))?;
+        for name in rows.iter().filter_map(|row| row["name"].as_str()) {
+            self.drop_database(name)?;
+        }
+        Ok(())
+    }
+
+    fn drop_database(&self, name: &str) -> Result<()> {
+        self.admin.execute_each(&format!("DROP DATABASE IF EXISTS {}", identifier(name)))
+    }
+}
+
+/// Removes a database that a restore has kept.
+pub(crate) fn drop_kept(installation: &Installation, name: &str) -> Result<()> {
+    let source = installation.source.as_ref().ok_or_else(|| Error::refused("the server does not use PostgreSQL"))?;
+    if !name.contains("_mm_before_") || name == source.database {
+        return Err(Error::refused(format!("`{name}` is not the name of a database that was kept")));
+    }
+    let (admin, _, _) = administrator(installation, source)?;
+    admin.execute_each(&format!("DROP DATABASE IF EXISTS {}", identifier(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_stay_within_what_postgresql_keeps() {
+        let name = beside(&"ä".repeat(40), "_mm_before_20261122T030000Z");
+        assert!(name.len() <= LONGEST_NAME && name.ends_with("_mm_before_20261122T030000Z"), "{name}");
+        assert_eq!(beside("mattermost", "_x"), "mattermost_x");
+    }
+}

@@ -1,0 +1,337 @@
+//! `restore`: everything, or what the flags name; into place, or elsewhere.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mm_common::contract::error::{Error, Kind, Result};
+use mm_common::contract::ui;
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::{STOP_LIMIT, process};
+use mm_common::machine::state::State;
+use mm_common::machine::{checkpoint, files, journal, tree};
+use mm_common::mattermost::site::Installation;
+use mm_common::postgres::server::Database;
+use mm_common::postgres::source::DataSource;
+use mm_common::postgres::{dump, fingerprint};
+use mm_common::run::Session;
+
+use crate::arguments::RestoreArguments;
+use crate::flip::{self, Intent};
+use crate::kept;
+use crate::manifest::DatabasePart;
+use crate::replace::{self, Prepared};
+use crate::restore_files::{self, Placed, Selection};
+use crate::store::Point;
+use crate::verify::differences;
+
+/// Restores. Returns the line that says what was done.
+pub(crate) fn restore(session: &mut Session, point: &Point, wanted: &RestoreArguments, jobs: usize) -> Result<String> {
+    let wish = Wish::new(point, wanted)?;
+    if session.dry_run {
+        return Ok(format!("would restore {} of {}", wish.in_words(), point.head.id));
+    }
+    point.proven_manifest()?;
+    if wanted.into.is_some() || wanted.into_database.is_some() {
+        return elsewhere(session, point, wanted, &wish, jobs);
+    }
+    into_place(session, point, wanted, &wish, jobs)
+}
+
+/// What is restored.
+struct Wish {
+    files: Option<Selection>,
+    database: bool,
+}
+
+impl Wish {
+    fn new(point: &Point, wanted: &RestoreArguments) -> Result<Self> {
+        let named = wanted.files || wanted.config || wanted.database || !wanted.path.is_empty();
+        let elsewhere = wanted.into.is_some() || wanted.into_database.is_some();
+        let selection = if wanted.files {
+            Some(Selection::Everything)
+        } else if wanted.config || !wanted.path.is_empty() {
+            Some(Selection::named(&point.head, wanted.config, &wanted.path)?)
+        } else if named || (elsewhere && wanted.into.is_none()) {
+            None
+        } else {
+            Some(Selection::Everything)
+        };
+        let database = wanted.database || wanted.into_database.is_some() || !(named || elsewhere);
+        if wanted.into.is_some() && wanted.database && wanted.into_database.is_none() {
+            return Err(
+                Error::usage("--into is for files").hint("restore the database elsewhere with --into-database URL")
+            );
+        }
+        if wanted.into_database.is_some() && selection.is_some() && wanted.into.is_none() {
+            return Err(Error::usage("--into-database with files needs --into DIR as well")
+                .hint("restore into place and elsewhere in two runs"));
+        }
+        if point.head.database.is_none() && (wanted.database || wanted.into_database.is_some()) {
+            return Err(Error::refused(format!("the restore point {} holds no database", point.head.id))
+                .because("it was made with --no-database")
+                .hint("take another one (mm-backup list)"));
+        }
+        Ok(Self { files: selection, database: database && point.head.database.is_some() })
+    }
+
+    fn in_words(&self) -> &'static str {
+        match (&self.files, self.database) {
+            (Some(_), true) => "files and database",
+            (Some(_), false) => "files",
+            _ => "the database",
+        }
+    }
+}
+
+fn elsewhere(
+    session: &mut Session,
+    point: &Point,
+    wanted: &RestoreArguments,
+    wish: &Wish,
+    jobs: usize,
+) -> Result<String> {
+    let mut done = Vec::new();
+    if let (Some(directory), Some(selection)) = (&wanted.into, &wish.files) {
+        let count = restore_files::below(point, selection, directory)?;
+        done.push(format!("{count} entries below {}", directory.display()));
+        session.changed = true;
+    }
+    if let (Some(url), Some(part)) = (&wanted.into_database, &point.head.database) {
+        let database = Database::connect(&DataSource::parse(url)?, None)?;
+        into_database(point, part, &database, jobs)?;
+        done.push(format!("{} tables in the database {}, equal to the manifest", part.tables.len(), database.name));
+        session.changed = true;
+    }
+    Ok(format!("restored {}", done.join(" and ")))
+}
+
+/// Restores the dump into an empty database and compares every table.
+fn into_database(point: &Point, part: &DatabasePart, database: &Database, jobs: usize) -> Result<()> {
+    let tables = fingerprint::tables(database)?;
+    if let Some(table) = tables.keys().next() {
+        return Err(Error::refused(format!("the database `{}` is not empty", database.name))
+            .because(format!("it has the table {table} and {} more", tables.len() - 1))
+            .hint("name an empty one with --into-database"));
+    }
+    dump::restore(&point.path.join(&part.dump.path), database, jobs)?;
+    compare(part, database)
+}
+
+/// Whether a restored database is what was dumped.
+pub(crate) fn compare(part: &DatabasePart, database: &Database) -> Result<()> {
+    let differences = differences(&part.tables, &fingerprint::tables(database)?);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let error = Error::failed(format!("the restored database `{}` is not what was dumped", database.name));
+    Err(differences
+        .into_iter()
+        .take(10)
+        .fold(error, Error::because)
+        .hint("take another restore point (mm-backup list)"))
+}
+
+fn into_place(
+    session: &mut Session,
+    point: &Point,
+    wanted: &RestoreArguments,
+    wish: &Wish,
+    jobs: usize,
+) -> Result<String> {
+    let wait = Duration::from_secs(session.common.lock_wait);
+    let install = asked_root(session)?.unwrap_or_else(|| point.head.install.clone());
+    if install != point.head.install {
+        return Err(Error::refused(format!(
+            "the restore point {} is not one of `{}`",
+            point.head.id,
+            install.display()
+        ))
+        .because(format!("it was made of `{}`", point.head.install.display()))
+        .hint("give --into DIR to restore it elsewhere"));
+    }
+    let state = session.state(&install);
+    let lock = state.lock(wait)?;
+    if wish.files.is_some() {
+        // With the database alone another tool may be asking for it in the middle of its own undoing.
+        refuse_foreign_journals(&state)?;
+    }
+    // After a disaster there may be nothing to observe: then the files come first, and say the rest.
+    session.common.install.get_or_insert_with(|| install.clone());
+    let mut observe = || match session.probe() {
+        Ok(installation) => Ok(Some(installation)),
+        Err(error) if wish.files.is_some() && process::servers(&install).is_empty() => {
+            ui::say(&format!("restoring without looking at the installation: {}", error.one_line()));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    };
+    let mut installation = observe()?;
+    if flip::recover(&state, installation.as_ref(), &lock)? {
+        installation = observe()?;
+    }
+    let running = match &installation {
+        Some(installation) => installation.service.is_running()?,
+        None => false,
+    };
+    if running && !wanted.stop {
+        return Err(Error::refused(format!("the server in `{}` is running", install.display()))
+            .because("it would go on working with what is exchanged under it")
+            .hint("stop it, or give --stop to have it stopped and started again"));
+    }
+    let result = replace_all(session, point, wish, jobs, &state, installation.as_ref(), running, &lock);
+    // A failure leaves the service as it was, whatever the next tool would have wanted.
+    if let (true, Some(installation)) = (running && !(wanted.leave_stopped && result.is_ok()), &installation)
+        && !installation.service.is_running()?
+    {
+        let started = installation.service.start(&[], &lock);
+        if let (Err(error), Ok(_)) = (&started, &result) {
+            return Err(error.clone().within("everything is restored, but the service could not be started again"));
+        }
+    }
+    let done = result?;
+    session.changed = true;
+    Ok(format!("restored {} of {}: {done}", wish.in_words(), point.head.id))
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one operation")]
+fn replace_all(
+    session: &mut Session,
+    point: &Point,
+    wish: &Wish,
+    jobs: usize,
+    state: &State,
+    installation: Option<&Installation>,
+    running: bool,
+    lock: &LockGuard,
+) -> Result<String> {
+    let stamp = mm_common::contract::time::stamp();
+    // Everything that takes time is done beside what is there, while the server may still run.
+    let mut announced = Intent { id: point.head.id.clone(), ..Intent::default() };
+    let mut announce = |stage: &Path| {
+        announced.stages.push(stage.to_owned().into());
+        flip::announce(state, &announced, lock)
+    };
+    let copy = |selection| restore_files::stage(point, selection, &stamp, &mut announce);
+    let placed: Option<Placed> = wish.files.as_ref().map(copy).transpose().inspect_err(|_| forget(state, lock))?;
+    checkpoint::pass("restore-staged");
+    let prepared = match (wish.database, installation) {
+        (true, Some(installation)) => Some(replace::prepare(point, installation, &stamp, jobs)),
+        _ => None,
+    };
+    let prepared: Option<Prepared> = match prepared.transpose() {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            give_up(placed.as_ref());
+            forget(state, lock);
+            return Err(error);
+        }
+    };
+    checkpoint::pass("restore-prepared");
+    let flipped: Result<Intent> = (|| {
+        if let (true, Some(installation)) = (running, installation) {
+            installation.service.stop(STOP_LIMIT, lock)?;
+        }
+        let mut intent = match &placed {
+            Some(placed) => placed.intent(point)?,
+            None => announced.clone(),
+        };
+        intent.database = prepared.as_ref().map(Prepared::renaming).transpose()?;
+        flip::flip(state, &intent, lock)?;
+        Ok(intent)
+    })();
+    let mut intent: Intent = match flipped {
+        Ok(intent) => intent,
+        Err(error) => {
+            if error.kind() != Kind::HalfDone {
+                give_up(placed.as_ref());
+                forget(state, lock);
+            }
+            if let Some(prepared) = prepared {
+                prepared.give_up();
+            }
+            return Err(error);
+        }
+    };
+    let prepared = match (prepared, wish.database) {
+        (Some(prepared), _) => Ok(Some(prepared)),
+        // The configuration that names the database is there only now.
+        (None, true) => session.probe().and_then(|there| replace::prepare(point, &there, &stamp, jobs)).map(Some),
+        (None, false) => Ok(None),
+    };
+    let exchanged = prepared.and_then(|prepared| {
+        let Some(prepared) = prepared else { return Ok(None) };
+        intent.database = Some(prepared.renaming()?);
+        flip::announce(state, &intent, lock)?;
+        prepared.exchange().map(Some)
+    });
+    let database = match exchanged {
+        Ok(database) => database,
+        Err(error) => {
+            flip::take_back(state, &intent, lock)?;
+            give_up(placed.as_ref());
+            return Err(error);
+        }
+    };
+    checkpoint::pass("restore-exchanged");
+    let mut done = Vec::new();
+    let mut record = kept::Kept { id: point.head.id.clone(), stamp, ..kept::Kept::default() };
+    if let Some(placed) = &placed {
+        record.directories = placed.stages();
+        done.push(format!("{} entries", placed.entries));
+    }
+    if let Some(database) = database {
+        done.push(format!("{} tables, equal to the manifest", database.tables));
+        record.databases.extend(database.kept);
+    }
+    kept::write(state, &record, lock)?;
+    flip::settle(state, lock)?;
+    if let (Some(part), true) = (&point.head.config_database, wish.files.is_some()) {
+        let dump = point.path.join(&part.dump.path);
+        ui::warn(&format!(
+            "the database `{}` with the configuration is not restored; where it has to be: pg_restore --clean --if-exists -d {0} {}",
+            part.name,
+            dump.display()
+        ));
+    }
+    let kept = record.in_words();
+    if !kept.is_empty() {
+        done.push(format!("what was there before is kept until prune: {kept}"));
+    }
+    Ok(done.join(", "))
+}
+
+/// Nothing is begun any more. Where the journal cannot be removed, the next run does what it says: nothing.
+fn forget(state: &State, lock: &LockGuard) {
+    if let Err(error) = flip::settle(state, lock) {
+        ui::warn(&error.one_line());
+    }
+}
+
+/// Removes what was staged; a later run would, too.
+fn give_up(placed: Option<&Placed>) {
+    for stage in placed.iter().flat_map(|placed| placed.stages()) {
+        if let Err(error) = tree::remove(&stage) {
+            ui::warn(&error.one_line());
+        }
+    }
+}
+
+/// Another tool was cut off in the middle of something: that comes first.
+pub(crate) fn refuse_foreign_journals(state: &State) -> Result<()> {
+    let open = journal::interrupted(state.path())?;
+    let Some(name) = open.iter().find(|name| *name != flip::JOURNAL) else { return Ok(()) };
+    Err(Error::refused(format!("an earlier run of mm-{name} was cut off"))
+        .because(format!("its journal is open in `{}`", state.path().display()))
+        .hint(format!("run mm-{name} again: it finishes or undoes what it began; then run this again")))
+}
+
+fn asked_root(session: &Session) -> Result<Option<PathBuf>> {
+    let Some(given) = &session.common.install else { return Ok(None) };
+    // It may be gone; then its parent tells.
+    if files::look(given)?.is_some() {
+        return std::fs::canonicalize(given).map(Some).map_err(|error| Error::io("resolve", given, error));
+    }
+    let parent = given.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = std::fs::canonicalize(parent).unwrap_or_else(|_| parent.into());
+    Ok(Some(given.file_name().map_or(parent.clone(), |name| parent.join(name))))
+}

@@ -1,0 +1,232 @@
+//! Restoring files: which ones, staged where, exchanged how.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use mm_common::contract::error::{Error, Result};
+use mm_common::machine::tree::Dir;
+use mm_common::machine::{disk, files, mounts};
+
+use crate::flip::{Intent, Moves};
+use crate::manifest::{Entry, Head, Kind, Reader, What};
+use crate::stage::{Owners, Stage};
+use crate::store::Point;
+
+/// Which entries are restored.
+pub(crate) enum Selection {
+    /// All of them.
+    Everything,
+    /// These paths with all below them.
+    Paths(Vec<PathBuf>),
+}
+
+impl Selection {
+    /// The configuration, and what `--path` names.
+    pub(crate) fn named(head: &Head, config: bool, named: &[PathBuf]) -> Result<Self> {
+        let mut paths = Vec::new();
+        if config {
+            paths.push(head.install.join("config"));
+            let roots = head.roots.iter().filter(|root| matches!(root.what, What::Config | What::Service));
+            paths.extend(roots.map(|root| root.path.clone()));
+        }
+        for path in named {
+            if path.components().any(|part| matches!(part, Component::ParentDir)) {
+                return Err(Error::usage(format!("`{}` goes up", path.display())).hint("give the path without `..`"));
+            }
+            let joined = head.install.join(path);
+            paths.push(joined.components().filter(|part| *part != Component::CurDir).collect());
+        }
+        Ok(Self::Paths(paths))
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Paths(paths) => paths.iter().any(|wanted| path.starts_with(wanted)),
+        }
+    }
+
+    /// The outermost names that are exchanged: those asked for, or the roots.
+    fn tops(&self, head: &Head) -> Vec<PathBuf> {
+        match self {
+            Self::Everything => head.roots.iter().map(|root| root.path.clone()).collect(),
+            Self::Paths(paths) => paths.clone(),
+        }
+    }
+}
+
+/// Restores below `directory`, each entry under its absolute path, as in the restore point. Returns the number of
+/// entries.
+pub(crate) fn below(point: &Point, selection: &Selection, directory: &Path) -> Result<u64> {
+    files::create_directory(directory, 0o700)?;
+    let owners = Owners::new(&point.head);
+    let mut stage = Stage::new(point, &owners, Dir::open_following(directory)?);
+    let mut reader = Reader::open(&point.path)?;
+    let mut count = 0;
+    while let Some(entry) = reader.next()? {
+        if selection.has(entry.path()) {
+            stage.put(&entry, entry.path().strip_prefix("/").unwrap_or(entry.path()))?;
+            count += 1;
+        }
+    }
+    stage.finish()?;
+    nothing_selected(count, point)?;
+    files::sync_file_system(directory)?;
+    Ok(count)
+}
+
+fn nothing_selected(count: u64, point: &Point) -> Result<()> {
+    if count > 0 {
+        return Ok(());
+    }
+    Err(Error::refused(format!("nothing of that name is in the restore point {}", point.head.id))
+        .hint(format!("look below `{}`", point.path.join("files").display())))
+}
+
+/// Copies that stand ready beside their places.
+pub(crate) struct Placed {
+    /// Each name that changes, and the directory its copy stands below.
+    tops: Vec<(PathBuf, PathBuf)>,
+    /// How many entries were staged.
+    pub entries: u64,
+}
+
+/// Stages everything selected beside its place, on the same file system.
+///
+/// Each staging directory is announced before it is made, so that it is found after a crash.
+pub(crate) fn stage(
+    point: &Point,
+    selection: &Selection,
+    stamp: &str,
+    announce: &mut dyn FnMut(&Path) -> Result<()>,
+) -> Result<Placed> {
+    let tops = selection.tops(&point.head);
+    let mut mounted = Vec::new();
+    for top in &tops {
+        mounted.extend(mounts::below(top)?);
+    }
+    // Where an entry is staged: beside the innermost mount point it is under, or beside its top.
+    let mut places: Vec<PathBuf> = tops.iter().cloned().chain(mounted.iter().cloned()).collect();
+    places.sort();
+    places.dedup();
+    let needed = bytes_by_place(point, selection, &places)?;
+    for (place, bytes) in &needed {
+        disk::require(place, *bytes, "the restored files")?;
+    }
+    let owners = Owners::new(&point.head);
+    let mut open: BTreeMap<PathBuf, Stage<'_>> = BTreeMap::new();
+    let mut ready = Placed { tops: Vec::new(), entries: 0 };
+    let filled = (|| {
+        let mut reader = Reader::open(&point.path)?;
+        while let Some(entry) = reader.next()? {
+            let Some(place) = place_of(&places, selection, &entry) else { continue };
+            if !open.contains_key(place) {
+                let directory = staging_directory(&point.head, place, mounted.contains(place), stamp)?;
+                announce(&directory)?;
+                std::fs::DirBuilder::new()
+                    .create(&directory)
+                    .map_err(|error| Error::io("create the directory", &directory, error))?;
+                ready.tops.push((place.clone(), directory.clone()));
+                open.insert(place.clone(), Stage::new(point, &owners, Dir::open(&directory)?));
+            }
+            let Some(stage) = open.get_mut(place) else { continue };
+            let name = place.file_name().unwrap_or_default();
+            let below = entry.path().strip_prefix(place).unwrap_or(Path::new(""));
+            let below = if below.as_os_str().is_empty() { name.into() } else { Path::new(name).join(below) };
+            stage.put(&entry, &below)?;
+            ready.entries += 1;
+        }
+        nothing_selected(ready.entries, point)?;
+        for (_, stage) in std::mem::take(&mut open) {
+            mm_common::machine::files::sync_file_system(stage.finish()?.path())?;
+        }
+        Ok(())
+    })();
+    if let Err(error) = filled {
+        for stage in ready.stages() {
+            // What cannot be removed now is said by its name.
+            let _ = mm_common::machine::tree::remove(&stage);
+        }
+        return Err(error);
+    }
+    Ok(ready)
+}
+
+/// The innermost place that an entry stands below.
+fn place_of<'a>(places: &'a [PathBuf], selection: &Selection, entry: &Entry) -> Option<&'a PathBuf> {
+    if !selection.has(entry.path()) {
+        return None;
+    }
+    places.iter().rev().find(|place| entry.path().starts_with(place))
+}
+
+fn bytes_by_place(point: &Point, selection: &Selection, places: &[PathBuf]) -> Result<BTreeMap<PathBuf, u64>> {
+    let mut needed = BTreeMap::new();
+    let mut reader = Reader::open(&point.path)?;
+    while let Some(entry) = reader.next()? {
+        if let Some(place) = place_of(places, selection, &entry)
+            && entry.kind == Kind::File
+        {
+            *needed.entry(place.clone()).or_insert(0) += entry.bytes;
+        }
+    }
+    Ok(needed)
+}
+
+/// Where a directory of ours on the file system of `place` is made: beside the install root as for all tools, inside a mount
+/// point, beside anything else.
+fn staging_directory(head: &Head, place: &Path, is_mount: bool, stamp: &str) -> Result<PathBuf> {
+    let parent = place.parent().unwrap_or(Path::new("/"));
+    files::create_directory(parent, 0o755)?;
+    let same_device = |a: &Path, b: &Path| -> Result<bool> { Ok(disk::device(a)? == disk::device(b)?) };
+    let beside = if is_mount {
+        place.join(format!(".mm-restore-{stamp}"))
+    } else if let (Some(name), Some(above)) = (head.install.file_name(), head.install.parent())
+        && place.starts_with(&head.install)
+        && same_device(above, place)?
+    {
+        let mut own = std::ffi::OsString::from(".");
+        own.push(name);
+        own.push(".mm");
+        let own = above.join(own);
+        files::create_directory(&own, 0o700)?;
+        let data = std::fs::symlink_metadata(&own).map_err(|error| Error::io("look at", &own, error))?;
+        if !data.is_dir() || data.uid() != nix::unistd::geteuid().as_raw() {
+            return Err(Error::refused(format!("`{}` is not ours", own.display())).hint("move it away"));
+        }
+        let number = place.strip_prefix(&head.install).unwrap_or(place).as_os_str().to_string_lossy().replace('/', "+");
+        own.join(format!("restore-{stamp}{}{number}", if number.is_empty() { "" } else { "-" }))
+    } else {
+        let name = place.file_name().unwrap_or_default().to_string_lossy();
+        parent.join(format!(".mm-restore-{stamp}-{name}"))
+    };
+    Ok(beside)
+}
+
+impl Placed {
+    /// The staging directories.
+    pub(crate) fn stages(&self) -> Vec<PathBuf> {
+        self.tops.iter().map(|(_, stage)| stage.clone()).collect()
+    }
+
+    /// What is to be exchanged for what. Looked at as late as possible: the server may have made new entries.
+    pub(crate) fn intent(&self, point: &Point) -> Result<Intent> {
+        let mut mounted = Vec::new();
+        for (top, _) in &self.tops {
+            mounted.extend(mounts::below(top)?);
+        }
+        let mut moves =
+            Moves { mounts: &mounted, excluded: &point.head.excluded, all: Vec::new(), entered: Vec::new() };
+        for (place, stage) in &self.tops {
+            moves.add(place, &stage.join(place.file_name().unwrap_or_default()))?;
+        }
+        Ok(Intent {
+            id: point.head.id.clone(),
+            moves: moves.all,
+            stages: self.stages().into_iter().map(Into::into).collect(),
+            entered: moves.entered,
+            database: None,
+        })
+    }
+}

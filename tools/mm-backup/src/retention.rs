@@ -1,0 +1,107 @@
+//! Which restore points to keep. Pure.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// How many to keep of each kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]
+pub(crate) struct Keep {
+    /// Keep the newest N restore points
+    #[arg(long = "keep-last", value_name = "N")]
+    pub last: Option<usize>,
+    /// Keep the newest one of each of the last N days that have one
+    #[arg(long = "keep-daily", value_name = "N")]
+    pub daily: Option<usize>,
+    /// Keep the newest one of each of the last N weeks that have one
+    #[arg(long = "keep-weekly", value_name = "N")]
+    pub weekly: Option<usize>,
+    /// Keep the newest one of each of the last N months that have one
+    #[arg(long = "keep-monthly", value_name = "N")]
+    pub monthly: Option<usize>,
+    /// Keep the newest one of each of the last N years that have one
+    #[arg(long = "keep-yearly", value_name = "N")]
+    pub yearly: Option<usize>,
+}
+
+impl Keep {
+    /// Whether anything was asked for.
+    pub(crate) fn is_given(&self) -> bool {
+        [self.last, self.daily, self.weekly, self.monthly, self.yearly].iter().any(Option::is_some)
+    }
+}
+
+/// A restore point, as far as keeping it goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Point {
+    /// Its identifier.
+    pub id: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// A journal of another tool names it.
+    pub needed: bool,
+}
+
+/// The identifiers that may go. `points` are the good ones of one installation, oldest first. The newest always stays.
+pub(crate) fn superfluous(points: &[Point], keep: Keep) -> Vec<String> {
+    let mut kept = vec![false; points.len()];
+    if let Some(newest) = kept.last_mut() {
+        *newest = true;
+    }
+    for kept in kept.iter_mut().rev().take(keep.last.unwrap_or(0)) {
+        *kept = true;
+    }
+    let periods: [(Option<usize>, &str); 4] =
+        [(keep.daily, "%Y-%m-%d"), (keep.weekly, "%G-%V"), (keep.monthly, "%Y-%m"), (keep.yearly, "%Y")];
+    for (count, format) in periods {
+        let mut seen: Vec<String> = Vec::new();
+        for (point, kept) in points.iter().zip(&mut kept).rev() {
+            let period = point.created.to_zoned(TimeZone::UTC).strftime(format).to_string();
+            if !seen.contains(&period) && seen.len() < count.unwrap_or(0) {
+                seen.push(period);
+                *kept = true;
+            }
+        }
+    }
+    points.iter().zip(kept).filter(|(point, kept)| !kept && !point.needed).map(|(point, _)| point.id.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(times: &[&str]) -> Vec<Point> {
+        times.iter().map(|time| Point { id: (*time).into(), created: time.parse().unwrap(), needed: false }).collect()
+    }
+
+    #[test]
+    fn the_newest_stays_whatever_is_asked() {
+        let points = points(&["2026-01-01T03:00:00Z", "2026-01-02T03:00:00Z"]);
+        assert_eq!(superfluous(&points, Keep { last: Some(0), ..Keep::default() }), ["2026-01-01T03:00:00Z"]);
+        assert!(superfluous(&[], Keep { last: Some(1), ..Keep::default() }).is_empty());
+    }
+
+    #[test]
+    fn the_newest_of_each_period_is_kept() {
+        let points = points(&[
+            "2025-12-31T03:00:00Z",
+            "2026-01-01T03:00:00Z",
+            "2026-01-01T15:00:00Z",
+            "2026-01-02T03:00:00Z",
+            "2026-01-03T03:00:00Z",
+        ]);
+        let daily = superfluous(&points, Keep { daily: Some(3), ..Keep::default() });
+        assert_eq!(daily, ["2025-12-31T03:00:00Z", "2026-01-01T03:00:00Z"]);
+        let yearly = superfluous(&points, Keep { yearly: Some(5), ..Keep::default() });
+        assert_eq!(yearly, ["2026-01-01T03:00:00Z", "2026-01-01T15:00:00Z", "2026-01-02T03:00:00Z"]);
+        // 29 December 2025 to 4 January 2026 is one ISO week.
+        let weekly = superfluous(&points, Keep { weekly: Some(2), ..Keep::default() });
+        assert_eq!(weekly.len(), 4);
+    }
+
+    #[test]
+    fn one_that_a_journal_needs_stays() {
+        let mut points = points(&["2026-01-01T03:00:00Z", "2026-01-02T03:00:00Z"]);
+        points[0].needed = true;
+        assert!(superfluous(&points, Keep { last: Some(1), ..Keep::default() }).is_empty());
+    }
+}

@@ -1,0 +1,132 @@
+//! Builds copies of stored entries in a staging directory, each proven by its digest while it is written.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use mm_common::contract::digest::Hasher;
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::ui;
+use mm_common::machine::tree::{self, Attributes, Dir};
+use mm_common::machine::user::User;
+use mm_common::machine::{files, signals};
+
+use crate::manifest::{Entry, Head, Kind};
+use crate::store::Point;
+use crate::text::Digest;
+
+/// Owners on this machine of what had owners on that machine.
+pub(crate) struct Owners {
+    users: BTreeMap<u32, u32>,
+    groups: BTreeMap<u32, u32>,
+}
+
+impl Owners {
+    /// The same names where they exist here, the same numbers otherwise.
+    pub(crate) fn new(head: &Head) -> Self {
+        let users = head.users.iter().map(|(uid, name)| (*uid, User::named(name).map_or(*uid, |user| user.uid)));
+        let groups = head.groups.iter().map(|(gid, name)| {
+            let here = nix::unistd::Group::from_name(name).ok().flatten();
+            (*gid, here.map_or(*gid, |group| group.gid.as_raw()))
+        });
+        Self { users: users.collect(), groups: groups.collect() }
+    }
+
+    /// The attributes of an entry, with its owner on this machine.
+    pub(crate) fn attributes(&self, entry: &Entry) -> Attributes {
+        let mut attributes = entry.attributes();
+        attributes.uid = *self.users.get(&attributes.uid).unwrap_or(&attributes.uid);
+        attributes.gid = *self.groups.get(&attributes.gid).unwrap_or(&attributes.gid);
+        attributes
+    }
+}
+
+/// Builds copies below one directory.
+pub(crate) struct Stage<'a> {
+    point: &'a Point,
+    owners: &'a Owners,
+    top: Dir,
+    /// The directory that was worked in last, and its path below the top.
+    last: Option<(PathBuf, Dir)>,
+    /// Where the first name of a file with several was put, and its digest.
+    firsts: HashMap<OsString, (PathBuf, Option<Digest>)>,
+    /// Directories get their attributes last, because filling them changes their times.
+    directories: Vec<(PathBuf, Attributes)>,
+}
+
+impl<'a> Stage<'a> {
+    /// Into the empty directory `top`.
+    pub(crate) fn new(point: &'a Point, owners: &'a Owners, top: Dir) -> Self {
+        Self { point, owners, top, last: None, firsts: HashMap::new(), directories: Vec::new() }
+    }
+
+    /// Puts a copy of an entry at `below` the top. Parents come before their children.
+    pub(crate) fn put(&mut self, entry: &Entry, below: &Path) -> Result<()> {
+        signals::check()?;
+        let name = below.file_name().ok_or_else(|| Error::io("restore", entry.path(), "it has no name"))?.to_owned();
+        let parent = below.parent().unwrap_or(Path::new("")).to_owned();
+        if self.last.as_ref().is_none_or(|(path, _)| *path != parent) {
+            self.last = Some((parent.clone(), self.top.descend_creating(&parent)?));
+        }
+        let Some((_, dir)) = &self.last else { return Ok(()) };
+        let left = match entry.kind {
+            Kind::Directory => {
+                dir.create_directory(&name)?;
+                self.directories.push((below.into(), self.owners.attributes(entry)));
+                Vec::new()
+            }
+            Kind::Symlink => {
+                let target = entry.target.as_ref().ok_or_else(|| self.damaged(entry, "it has no target"))?;
+                dir.create_symlink(&name, target.as_path().as_os_str())?;
+                self.owners.attributes(entry).apply_to_symlink(dir, &name)?
+            }
+            Kind::File => self.file(dir, &name, entry)?,
+        };
+        if entry.kind == Kind::File {
+            self.firsts.insert(entry.path.0.clone(), (below.into(), entry.sha256));
+        }
+        for attribute in left {
+            ui::warn(&format!("`{}`: the attribute {attribute} cannot be set here", entry.path));
+        }
+        Ok(())
+    }
+
+    fn file(&self, dir: &Dir, name: &OsStr, entry: &Entry) -> Result<Vec<String>> {
+        let first = entry.same_as.as_ref().and_then(|first| self.firsts.get(&first.0));
+        if let Some((first, digest)) = first
+            && *digest == entry.sha256
+            && let Some(other) = self.top.descend(first.parent().unwrap_or(Path::new("")))?
+            && let Some(other_name) = first.file_name()
+            && dir.link(name, &other, other_name)?
+        {
+            return Ok(Vec::new());
+        }
+        let path = self.point.stored(entry.path());
+        let stored = files::open_nofollow(&path)?;
+        let made = dir.create_file(name)?;
+        let mut hasher = Hasher::default();
+        tree::contents(&stored, &made, &mut hasher).map_err(|error| Error::io("restore", entry.path(), error))?;
+        if entry.sha256 != Digest::parse(&hasher.finish()) {
+            return Err(self.damaged(entry, "its contents have changed (SHA-256)"));
+        }
+        self.owners.attributes(entry).apply(&made, &dir.path().join(name))
+    }
+
+    fn damaged(&self, entry: &Entry, why: &str) -> Error {
+        Error::failed(format!("cannot restore `{}`", entry.path))
+            .because(format!("its copy in the restore point {} is damaged: {why}", self.point.head.id))
+            .hint("take another restore point (mm-backup list), or leave this file out by naming others with --path")
+    }
+
+    /// Ends the work: directories get their attributes, the innermost first.
+    pub(crate) fn finish(self) -> Result<Dir> {
+        for (below, attributes) in self.directories.iter().rev() {
+            if let Some(dir) = self.top.descend(below)? {
+                for attribute in attributes.apply(dir.file(), dir.path())? {
+                    ui::warn(&format!("`{}`: the attribute {attribute} cannot be set here", dir.path().display()));
+                }
+            }
+        }
+        Ok(self.top)
+    }
+}

@@ -1,0 +1,194 @@
+//! The store: a directory of restore points. One that is being built has a name that says who builds it, and gets its
+//! final name only when it is complete and synced.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::time;
+use mm_common::machine::process::Identity;
+use mm_common::machine::{files, tree};
+use nix::unistd::geteuid;
+
+use crate::manifest::{self, Head, Reader};
+
+/// How the directory of a restore point under construction begins: `.partial-ID.PID.START.BOOT`.
+const PARTIAL: &str = ".partial-";
+/// How one that is being removed begins.
+const CONDEMNED: &str = ".removing-";
+
+/// A store.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    /// Its directory, resolved.
+    pub path: PathBuf,
+}
+
+/// A complete restore point.
+#[derive(Debug, Clone)]
+pub(crate) struct Point {
+    /// Its directory.
+    pub path: PathBuf,
+    /// The head of its manifest.
+    pub head: Head,
+}
+
+/// A directory that bears the name of a restore point and is none.
+#[derive(Debug, Clone)]
+pub(crate) struct Damaged {
+    /// Its name.
+    pub id: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl Store {
+    /// The store at `path`; the directory is created when it is not there.
+    ///
+    /// # Errors
+    /// Refused when others may write there: they could exchange what root restores later.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        files::create_directory(path, 0o700)?;
+        let store = Self::open(path)?;
+        let data = std::fs::metadata(&store.path).map_err(|error| Error::io("look at", &store.path, error))?;
+        if data.uid() != geteuid().as_raw() || data.mode() & 0o022 != 0 {
+            return Err(Error::refused(format!("the store `{}` is not safe", store.path.display()))
+                .because("others may write there, and what is restored from it is trusted")
+                .hint(format!("chown {}: {1}; chmod 700 {1}", geteuid(), store.path.display())));
+        }
+        Ok(store)
+    }
+
+    /// The store at `path`, which must be there.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        match std::fs::canonicalize(path) {
+            Ok(path) => Ok(Self { path }),
+            Err(error) => Err(Error::refused(format!("there is no store at `{}`", path.display()))
+                .because(error)
+                .hint("name the directory of the restore points with --to")),
+        }
+    }
+
+    /// All restore points, oldest first, and what only looks like one.
+    pub(crate) fn list(&self) -> Result<(Vec<Point>, Vec<Damaged>)> {
+        let (mut good, mut damaged) = (Vec::new(), Vec::new());
+        for name in self.names()? {
+            if name.starts_with('.') || !self.path.join(&name).is_dir() {
+                continue;
+            }
+            match self.point(&name) {
+                Ok(point) => good.push(point),
+                // Not one of ours unless it has a manifest or a database.
+                Err(error) if self.path.join(&name).join("files").is_dir() => {
+                    damaged.push(Damaged { id: name, why: error.one_line() });
+                }
+                Err(_) => {}
+            }
+        }
+        good.sort_by(|a, b| (a.head.sequence, &a.head.id).cmp(&(b.head.sequence, &b.head.id)));
+        Ok((good, damaged))
+    }
+
+    /// The restore points of one installation, oldest first.
+    pub(crate) fn of_installation(&self, install: &Path) -> Result<Vec<Point>> {
+        Ok(self.list()?.0.into_iter().filter(|point| point.head.install == install).collect())
+    }
+
+    /// The restore point with this identifier; `latest` is the newest one.
+    pub(crate) fn find(&self, id: &str) -> Result<Point> {
+        if id == "latest" {
+            return self.list()?.0.pop().ok_or_else(|| {
+                Error::refused(format!("there is no restore point in `{}`", self.path.display()))
+                    .hint("make one: mm-backup create")
+            });
+        }
+        if id.is_empty() || id.contains('/') || id.starts_with('.') {
+            return Err(Error::usage(format!("`{id}` is not the identifier of a restore point"))
+                .hint("mm-backup list shows them"));
+        }
+        if files::look(&self.path.join(id))?.is_none() {
+            return Err(Error::refused(format!("there is no restore point `{id}` in `{}`", self.path.display()))
+                .hint("mm-backup list shows those that are there"));
+        }
+        self.point(id)
+    }
+
+    fn point(&self, id: &str) -> Result<Point> {
+        let path = self.path.join(id);
+        let head = Reader::open(&path)?.head;
+        if head.id != id {
+            return Err(Error::failed(format!("`{}` is not what its name says", path.display()))
+                .because(format!("its manifest is that of `{}`", head.id)));
+        }
+        Ok(Point { path, head })
+    }
+
+    /// A free identifier for a restore point made now.
+    pub(crate) fn new_id(&self) -> Result<String> {
+        files::free_name(&self.path, &time::stamp(), "")
+    }
+
+    /// Begins a restore point: an empty directory under a name that says who is at it.
+    pub(crate) fn begin(&self, id: &str) -> Result<PathBuf> {
+        let path = self.path.join(format!("{PARTIAL}{id}.{}", Identity::own()?));
+        files::create_directory(&path, 0o700)?;
+        Ok(path)
+    }
+
+    /// Gives a complete restore point its name. Everything in it must be synced.
+    pub(crate) fn finish(&self, partial: &Path, id: &str) -> Result<PathBuf> {
+        let path = self.path.join(id);
+        files::rename_new(partial, &path)?;
+        files::sync_directory(&self.path)?;
+        Ok(path)
+    }
+
+    /// Removes a restore point: first its name, so that half of it is never taken for a whole one.
+    pub(crate) fn remove(&self, id: &str) -> Result<()> {
+        let condemned = self.path.join(format!("{CONDEMNED}{id}.{}", Identity::own()?));
+        files::rename_new(&self.path.join(id), &condemned)?;
+        files::sync_directory(&self.path)?;
+        mm_common::machine::checkpoint::pass("prune-condemned");
+        tree::remove(&condemned)
+    }
+
+    /// Removes what runs that are dead have left half-made or half-removed. Returns how many.
+    pub(crate) fn remove_leftovers(&self) -> Result<usize> {
+        let mut removed = 0;
+        for name in self.names()? {
+            let rest = name.strip_prefix(PARTIAL).or_else(|| name.strip_prefix(CONDEMNED));
+            // An identifier has no dot, so what follows the first one is the builder.
+            let Some((_, builder)) = rest.and_then(|rest| rest.split_once('.')) else { continue };
+            if Identity::parse(builder).is_some_and(|builder| !builder.is_alive()) {
+                tree::remove(&self.path.join(&name))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        let names = tree::Dir::open(&self.path)?.names()?;
+        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+    }
+}
+
+impl Point {
+    /// Where its copy of an absolute path is.
+    pub(crate) fn stored(&self, path: &Path) -> PathBuf {
+        self.path.join("files").join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// The manifest, proven against the digest that stands beside it.
+    pub(crate) fn proven_manifest(&self) -> Result<String> {
+        let recorded = manifest::recorded_digest(&self.path)?;
+        let path = self.path.join(manifest::NAME);
+        let found = files::sha256(&path)?;
+        if found == recorded {
+            return Ok(found);
+        }
+        Err(Error::failed(format!("the manifest `{}` is not as it was written", path.display()))
+            .because(format!("its SHA-256 is {found}, {recorded} was recorded"))
+            .hint("this restore point is damaged; use another one (mm-backup list)"))
+    }
+}

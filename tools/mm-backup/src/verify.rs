@@ -1,0 +1,208 @@
+//! `verify`: proves a restore point by hashing everything again, reading the dump to its end and, when asked,
+//! restoring it into a throw-away server.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use mm_common::contract::error::{Error, Kind, Result};
+use mm_common::contract::ui;
+use mm_common::machine::{files, signals};
+use mm_common::postgres::dump;
+use mm_common::postgres::fingerprint::{self, Fingerprint};
+use mm_common::postgres::scratch::Scratch;
+use serde_json::{Value, json};
+
+use crate::manifest::{DatabasePart, Entry, Kind as What, Reader, Stored};
+use crate::store::Point;
+
+/// How many findings are named; the rest is counted.
+const NAMED: usize = 10;
+
+/// Where the throw-away server is: on a disk, open to the server's user, and cleaned at times.
+const SCRATCH_PLACE: &str = "/var/tmp";
+
+/// Entries that a thread takes at a time.
+const BATCH: usize = 64;
+
+/// Proves a restore point and says what was looked at.
+///
+/// # Errors
+/// A check says no (exit 4), with every finding, when it is not as it was made.
+pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value> {
+    let started = Instant::now();
+    let mut findings = Vec::new();
+    if let Err(error) = point.proven_manifest() {
+        findings.push(error.one_line());
+    }
+    let (files, bytes) = entries(point, jobs, &mut findings)?;
+    for part in [&point.head.database, &point.head.config_database].into_iter().flatten() {
+        database(point, part, &mut findings);
+    }
+    let mut proof = json!({ "files": files, "bytes": bytes });
+    if restore && findings.is_empty() {
+        let tables = restored(point, jobs, &mut findings)?;
+        proof["restored_tables"] = tables.into();
+    }
+    ui::progress_done();
+    proof["seconds"] = started.elapsed().as_secs_f64().into();
+    if findings.is_empty() {
+        return Ok(proof);
+    }
+    let count = findings.len();
+    let message = format!("the restore point {} is damaged: {count} findings", point.head.id);
+    let mut error = Error::new(Kind::CheckSaysNo, message);
+    for finding in findings.into_iter().take(NAMED) {
+        error = error.because(finding);
+    }
+    if count > NAMED {
+        error = error.because(format!("and {} more", count - NAMED));
+    }
+    Err(error.hint("make a new one now (mm-backup create --rehash); look at the disk and its log"))
+}
+
+fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u64, u64)> {
+    let reader = Mutex::new(Reader::open(&point.path)?);
+    let found = Mutex::new((0, 0, Vec::new()));
+    let work = || -> Result<()> {
+        loop {
+            signals::check()?;
+            let mut batch = Vec::with_capacity(BATCH);
+            {
+                let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+                while batch.len() < BATCH
+                    && let Some(entry) = reader.next()?
+                {
+                    batch.push(entry);
+                }
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let said: Vec<String> = batch.iter().filter_map(|entry| fault(point, entry)).collect();
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            for entry in batch.iter().filter(|entry| entry.kind == What::File) {
+                found.0 += 1;
+                found.1 += entry.bytes;
+            }
+            found.2.extend(said);
+            ui::progress(&format!("{} files proven, {} MB", found.0, found.1 / 1_000_000));
+        }
+    };
+    let results: Vec<Result<()>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(Error::failed("a thread of the check failed"))))
+            .collect()
+    });
+    for result in results {
+        match result {
+            Ok(()) => {}
+            Err(error) if signals::caught().is_some() => return Err(error),
+            // A manifest that cannot be read on is a finding like any other.
+            Err(error) => findings.push(error.one_line()),
+        }
+    }
+    let (files, bytes, mut said) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    said.sort();
+    findings.append(&mut said);
+    Ok((files, bytes))
+}
+
+/// What is wrong with the copy of an entry.
+fn fault(point: &Point, entry: &Entry) -> Option<String> {
+    let path = point.stored(entry.path());
+    let data = match files::look(&path) {
+        Ok(Some(data)) => data,
+        Ok(None) => return Some(format!("`{}` is missing", path.display())),
+        Err(error) => return Some(error.one_line()),
+    };
+    let wrong = match entry.kind {
+        What::Directory => (!data.is_dir()).then(|| "it is no directory".to_owned()),
+        What::Symlink => {
+            let target = std::fs::read_link(&path).ok();
+            let wanted = entry.target.as_ref().map(crate::text::Name::as_path);
+            (target.as_deref() != wanted).then(|| "it points elsewhere".to_owned())
+        }
+        What::File if !data.is_file() => Some("it is no regular file".to_owned()),
+        What::File if data.len() != entry.bytes => {
+            Some(format!("it has {} bytes, {} were stored", data.len(), entry.bytes))
+        }
+        // Its contents are those of the first name, which is looked at by itself.
+        What::File if entry.same_as.is_some() => None,
+        What::File => match files::sha256(&path) {
+            Ok(digest) if entry.sha256.is_some_and(|stored| stored.to_string() == digest) => None,
+            Ok(_) => Some("its contents have changed (SHA-256)".to_owned()),
+            Err(error) => Some(error.one_line()),
+        },
+    };
+    wrong.map(|wrong| format!("`{}`: {wrong}", path.display()))
+}
+
+fn database(point: &Point, part: &DatabasePart, findings: &mut Vec<String>) {
+    for stored in [Some(&part.dump), part.globals.as_ref()].into_iter().flatten() {
+        if let Some(finding) = stored_fault(&point.path, stored) {
+            findings.push(finding);
+        }
+    }
+    if let Err(error) = dump::read_through(&point.path.join(&part.dump.path)) {
+        findings.push(error.one_line());
+    }
+}
+
+pub(crate) fn stored_fault(point: &Path, stored: &Stored) -> Option<String> {
+    let path = point.join(&stored.path);
+    match files::sha256(&path) {
+        Ok(digest) if digest == stored.sha256 => None,
+        Ok(_) => Some(format!("`{}`: its contents have changed (SHA-256)", path.display())),
+        Err(error) => Some(error.one_line()),
+    }
+}
+
+/// Restores the dump into a throw-away server and compares. Returns the number of tables.
+fn restored(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<usize> {
+    let Some(part) = &point.head.database else { return Ok(0) };
+    let major = part.server_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+    let scratch = Scratch::start(major, Path::new(SCRATCH_PLACE))?;
+    let server = scratch.database("postgres")?;
+    let globals = match &part.globals {
+        Some(globals) => files::read_text(&point.path.join(&globals.path), 64 << 20)?,
+        None => String::new(),
+    };
+    dump::create_missing_roles(&server, &globals, &part.properties.roles)?;
+    let name = dump::identifier(&part.name);
+    let encoding = dump::literal(&part.properties.encoding);
+    // Fingerprints do not depend on the collation, and the machine may not have that of the original.
+    server.execute_each(&format!(
+        "CREATE DATABASE {name} OWNER {} TEMPLATE template0 ENCODING {encoding} LC_COLLATE 'C' LC_CTYPE 'C'",
+        dump::identifier(&part.properties.owner)
+    ))?;
+    let copy = scratch.database(&part.name)?;
+    if let Err(error) = dump::restore(&point.path.join(&part.dump.path), &copy, jobs) {
+        findings.push(error.one_line());
+        return Ok(0);
+    }
+    let tables = fingerprint::tables(&copy)?;
+    findings.extend(differences(&part.tables, &tables));
+    Ok(tables.len())
+}
+
+/// What differs between the fingerprints in a manifest and those of a restored database.
+pub(crate) fn differences(stored: &Fingerprint, found: &Fingerprint) -> Vec<String> {
+    let mut all = Vec::new();
+    for (table, print) in stored {
+        match found.get(table) {
+            None => all.push(format!("the table {table} is not in the restored database")),
+            Some(other) if other.rows != print.rows => {
+                all.push(format!("the table {table} has {} rows restored, {} stored", other.rows, print.rows));
+            }
+            Some(other) if other.hash != print.hash => all.push(format!("rows of the table {table} differ")),
+            Some(_) => {}
+        }
+    }
+    all.extend(
+        found.keys().filter(|table| !stored.contains_key(*table)).map(|table| format!("the table {table} is new")),
+    );
+    all
+}

@@ -1,0 +1,331 @@
+//! Which releases are wanted, what proves each of them, and what has to be done to have it. Pure.
+
+use std::collections::BTreeMap;
+
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::version::Edition;
+use mm_common::mattermost::catalogue::{Arch, Catalogue, Trust};
+use semver::Version;
+
+use crate::arguments::Given;
+
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// Releases, in the order in which they will be needed.
+    pub releases: Vec<Release>,
+    /// Digests that the administrator vouches for.
+    pub given: Vec<Given>,
+    /// Signatures will be verified, so a release without a trusted digest can be proven.
+    pub keyring: bool,
+}
+
+/// A release that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// Its version.
+    pub version: Version,
+    /// Its edition.
+    pub edition: Edition,
+    /// Where the document says that it is published.
+    pub url: Option<String>,
+    /// The digests that the document has for it.
+    pub sha256: Vec<String>,
+    /// The upgrade cannot do without it. The running release is only looked at for its list of files.
+    pub needed: bool,
+}
+
+/// A release with what proves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// Its version.
+    pub version: Version,
+    /// Its edition.
+    pub edition: Edition,
+    /// File name of the tarball.
+    pub file: String,
+    /// Where it is published.
+    pub url: String,
+    /// Digests of which one has to match; empty when only a signature can prove it.
+    pub accept: Vec<String>,
+    /// Who vouches for the digests: `catalogue`, `document` or `given`; `signature` without any.
+    pub proof: &'static str,
+    /// The upgrade cannot do without it.
+    pub needed: bool,
+}
+
+impl Want {
+    /// What is attempted, for errors.
+    pub fn attempt(&self) -> String {
+        format!("cannot fetch the {} release {}", self.edition, self.version)
+    }
+}
+
+/// A release that cannot be had, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unprovable {
+    /// Its version.
+    pub version: Version,
+    /// Why.
+    pub reason: String,
+}
+
+/// Decides for every release what proves it. Releases that are not needed and cannot be proven are listed apart.
+///
+/// # Errors
+/// Refused when a needed release has no trusted digest; usage when digests were given that fit nothing.
+pub fn wants(asked: &Asked, catalogue: &Catalogue, arch: Arch) -> Result<(Vec<Want>, Vec<Unprovable>)> {
+    let mut given = assign(asked, catalogue, arch)?;
+    let mut wants: Vec<Want> = Vec::new();
+    let mut unprovable = Vec::new();
+    for release in &asked.releases {
+        if wants.iter().any(|want| want.version == release.version && want.edition == release.edition) {
+            continue;
+        }
+        let proven = given
+            .remove(&release.version)
+            .map_or_else(|| trusted(release, catalogue, arch), |digests| Ok((digests, "given")));
+        let (accept, proof) = match proven {
+            Ok(proven) => proven,
+            Err(_) if asked.keyring => (Vec::new(), "signature"),
+            Err(reason) if release.needed => return Err(refusal(release, arch, &reason)),
+            Err(reason) => {
+                unprovable.push(Unprovable { version: release.version.clone(), reason });
+                continue;
+            }
+        };
+        let published = catalogue.artefact(&release.version, release.edition, arch).map(|artefact| artefact.url);
+        wants.push(Want {
+            version: release.version.clone(),
+            edition: release.edition,
+            file: file_name(&release.version, release.edition, arch),
+            url: release.url.clone().or(published).unwrap_or_default(),
+            accept,
+            proof,
+            needed: release.needed,
+        });
+    }
+    Ok((wants, unprovable))
+}
+
+/// The digests that can be trusted without anybody's word: those of the catalogue, and those of the document unless
+/// the catalogue says that just these are not to be trusted.
+fn trusted(release: &Release, catalogue: &Catalogue, arch: Arch) -> Result<(Vec<String>, &'static str), String> {
+    let artefact = catalogue.artefact(&release.version, release.edition, arch);
+    let doubtful = |digest: &String| {
+        artefact.as_ref().is_some_and(|artefact| !artefact.is_proven() && artefact.sha256.contains(digest))
+    };
+    let document: Vec<String> = release.sha256.iter().filter(|digest| !doubtful(digest)).cloned().collect();
+    match &artefact {
+        Some(artefact) if artefact.is_proven() && (document.is_empty() || document == artefact.sha256) => {
+            Ok((artefact.sha256.to_vec(), "catalogue"))
+        }
+        _ if !document.is_empty() => Ok((document, "document")),
+        Some(artefact) => Err(match artefact.trust {
+            Trust::ThirdParty => "its digest was computed by a third party".into(),
+            Trust::Draft => "its digest stands only in a draft of the archive page".into(),
+            Trust::Suspect => "its published digest is that of another release".into(),
+            Trust::Published | Trust::Unknown => "no digest of it was published".into(),
+        }),
+        None => Err("the catalogue does not know it".into()),
+    }
+}
+
+/// Which release each given digest is for. One without a version is for the only release, or for the only one that
+/// has no trusted digest.
+fn assign(asked: &Asked, catalogue: &Catalogue, arch: Arch) -> Result<BTreeMap<Version, Vec<String>>> {
+    let open: Vec<&Version> = match asked.releases.as_slice() {
+        [only] => vec![&only.version],
+        all => all
+            .iter()
+            .filter(|release| release.needed && trusted(release, catalogue, arch).is_err())
+            .map(|release| &release.version)
+            .collect(),
+    };
+    let mut assigned: BTreeMap<Version, Vec<String>> = BTreeMap::new();
+    for given in &asked.given {
+        let version = match (&given.version, open.as_slice()) {
+            (Some(version), _) if asked.releases.iter().any(|release| release.version == *version) => version,
+            (Some(version), _) => {
+                return Err(Error::usage(format!("--sha256 names {version}, which is not fetched in this run")));
+            }
+            (None, [only]) => only,
+            (None, _) => {
+                return Err(Error::usage("it is not clear which release --sha256 is for")
+                    .because(format!("{} releases are without a trusted digest", open.len()))
+                    .hint("write --sha256 VERSION=HEX"));
+            }
+        };
+        assigned.entry(version.clone()).or_default().push(given.sha256.clone());
+    }
+    Ok(assigned)
+}
+
+fn refusal(release: &Release, arch: Arch, reason: &str) -> Error {
+    let error = Error::refused(format!(
+        "nothing proves the {} release {} for {}",
+        release.edition,
+        release.version,
+        arch.name()
+    ))
+    .because(reason);
+    match arch {
+        Arch::Amd64 => error.hint(
+            "give its digest from Mattermost's version archive with --sha256 HEX, or Mattermost's public key with --keyring FILE",
+        ),
+        Arch::Arm64 => error.hint(
+            "Mattermost publishes no digests for arm64: give Mattermost's public key with --keyring FILE, or a digest you trust with --sha256 HEX",
+        ),
+    }
+}
+
+/// The file name that every release since 3.1 follows.
+pub fn file_name(version: &Version, edition: Edition, arch: Arch) -> String {
+    let edition = match edition {
+        Edition::Team => "team-",
+        Edition::Enterprise => "",
+    };
+    format!("mattermost-{edition}{version}-linux-{}.tar.gz", arch.name())
+}
+
+/// What of a release is there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The tarball with this digest.
+    Whole(String),
+    /// The beginning: so many bytes.
+    Part(u64),
+    /// Nothing.
+    Nothing,
+}
+
+/// What has to be done for one release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Hash what the cache has once more and use it.
+    Reuse,
+    /// Get it, beginning at this byte if the source allows that.
+    Get(u64),
+    /// It is not in the cache, and there is nothing to get it from.
+    Lacking,
+}
+
+/// The step for a release. `source` tells whether there is a place to get it from.
+pub fn step(found: &Found, source: bool) -> Step {
+    match (found, source) {
+        (Found::Whole(_), _) => Step::Reuse,
+        (Found::Part(bytes), true) => Step::Get(*bytes),
+        (Found::Nothing, true) => Step::Get(0),
+        (_, false) => Step::Lacking,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(version: &str, sha256: &[&str], needed: bool) -> Release {
+        Release {
+            version: version.parse().unwrap(),
+            edition: Edition::Team,
+            url: None,
+            sha256: sha256.iter().map(|digest| (*digest).to_owned()).collect(),
+            needed,
+        }
+    }
+
+    fn plan(releases: Vec<Release>, given: &[&str], keyring: bool) -> Result<(Vec<Want>, Vec<Unprovable>)> {
+        let given = given.iter().map(|text| text.parse().unwrap()).collect();
+        wants(&Asked { releases, given, keyring }, &Catalogue::embedded().unwrap(), Arch::Amd64)
+    }
+
+    fn digest(digit: char) -> String {
+        String::from(digit).repeat(64)
+    }
+
+    #[test]
+    fn a_published_digest_proves() {
+        let (wants, _) = plan(vec![release("10.6.1", &[], true)], &[], false).unwrap();
+        assert_eq!(wants[0].proof, "catalogue");
+        assert!(wants[0].accept[0].starts_with("4fcc6417"));
+        assert_eq!(wants[0].file, "mattermost-team-10.6.1-linux-amd64.tar.gz");
+        assert!(wants[0].url.ends_with("/10.6.1/mattermost-team-10.6.1-linux-amd64.tar.gz"));
+    }
+
+    #[test]
+    fn several_published_digests_are_a_set_of_which_one_matches() {
+        let (wants, _) = plan(vec![release("9.5.5", &[], true)], &[], false).unwrap();
+        assert!(wants[0].accept.len() > 1, "{wants:?}");
+    }
+
+    #[test]
+    fn a_release_without_a_trusted_digest_is_refused_with_the_flags_that_help() {
+        // Never in the archive; its 10.5.1 came out the same day.
+        let error = plan(vec![release("10.5.0", &[], true)], &[], false).unwrap_err();
+        assert_eq!(error.code(), 5);
+        let hint = error.next_step().unwrap();
+        assert!(hint.contains("--sha256") && hint.contains("--keyring"), "{hint}");
+        // 3.9.2 team: the published value is that of 3.9.1.
+        assert_eq!(plan(vec![release("3.9.2", &[], true)], &[], false).unwrap_err().code(), 5);
+    }
+
+    #[test]
+    fn a_doubtful_digest_does_not_become_trusted_by_standing_in_the_document() {
+        let catalogue = Catalogue::embedded().unwrap();
+        let version: Version = "3.9.2".parse().unwrap();
+        let artefact = catalogue.artefact(&version, Edition::Team, Arch::Amd64).unwrap();
+        let listed: Vec<&str> = artefact.sha256.iter().map(String::as_str).collect();
+        assert!(!listed.is_empty());
+        assert_eq!(plan(vec![release("3.9.2", &listed, true)], &[], false).unwrap_err().code(), 5);
+    }
+
+    #[test]
+    fn the_documents_digest_proves_what_the_catalogue_does_not_know() {
+        let own = digest('a');
+        let (wants, _) = plan(vec![release("99.0.0", &[&own], true)], &[], false).unwrap();
+        assert_eq!((wants[0].proof, &wants[0].accept), ("document", &vec![own]));
+    }
+
+    #[test]
+    fn a_running_release_without_proof_is_listed_and_stops_nothing() {
+        let (wants, unprovable) =
+            plan(vec![release("10.5.0", &[], false), release("10.6.1", &[], true)], &[], false).unwrap();
+        assert_eq!(wants.len(), 1);
+        assert_eq!(unprovable[0].version.to_string(), "10.5.0");
+    }
+
+    #[test]
+    fn a_given_digest_goes_to_the_release_it_names_or_to_the_only_one_without() {
+        let own = digest('b');
+        let (wants, _) = plan(vec![release("10.6.1", &[], true)], &[&own], false).unwrap();
+        assert_eq!((wants[0].proof, &wants[0].accept), ("given", &vec![own.clone()]));
+        let two = || vec![release("10.5.0", &[], true), release("10.6.1", &[], true)];
+        let (wants, _) = plan(two(), &[&own], false).unwrap();
+        assert_eq!((wants[0].proof, wants[1].proof), ("given", "catalogue"));
+        let open = vec![release("10.5.0", &[], true), release("10.4.0", &[], true)];
+        assert_eq!(plan(open, &[&own], false).unwrap_err().code(), 2);
+        assert_eq!(plan(two(), &[&format!("9.9.9={own}")], false).unwrap_err().code(), 2);
+    }
+
+    #[test]
+    fn a_keyring_proves_what_has_no_digest() {
+        let (wants, _) = plan(vec![release("10.5.0", &[], true)], &[], true).unwrap();
+        assert_eq!((wants[0].proof, wants[0].accept.len()), ("signature", 0));
+    }
+
+    #[test]
+    fn the_arm64_digests_of_third_parties_prove_nothing() {
+        let asked = Asked { releases: vec![release("10.6.1", &[], true)], ..Asked::default() };
+        let error = wants(&asked, &Catalogue::embedded().unwrap(), Arch::Arm64).unwrap_err();
+        assert_eq!(error.code(), 5);
+        assert!(error.one_line().contains("arm64"), "{error:?}");
+    }
+
+    #[test]
+    fn what_is_there_decides_the_step() {
+        assert_eq!(step(&Found::Whole(digest('a')), false), Step::Reuse);
+        assert_eq!(step(&Found::Part(7), true), Step::Get(7));
+        assert_eq!(step(&Found::Nothing, true), Step::Get(0));
+        assert_eq!(step(&Found::Part(7), false), Step::Lacking);
+    }
+}

@@ -1,0 +1,85 @@
+//! Check of the installed plugins.
+
+use std::path::Path;
+
+use mm_common::contract::error::{Context as _, Error, Result};
+use mm_common::machine::files;
+use mm_common::mattermost::catalogue::Severity;
+use semver::Version;
+use serde_json::Value;
+
+use super::host::HostView;
+use super::{Bad, Check, Outcome};
+
+pub(super) fn checks<'a>() -> Vec<Check<HostView<'a>>> {
+    vec![Check {
+        id: "plugins",
+        title: "Installed plugins",
+        source: "mattermost/mattermost-plugin-demo#128, mattermost-plugin-boards#150",
+        look: plugins,
+    }]
+}
+
+/// The id of the Boards plugin.
+const BOARDS: &str = "focalboard";
+/// A plugin.json or an executable that is larger than this is neither.
+const MOST_MANIFEST: u64 = 1024 * 1024;
+const MOST_EXECUTABLE: u64 = 512 * 1024 * 1024;
+
+/// Plugins that ask for a newer server than is installed, or were built with a Go whose programs hang.
+fn plugins(view: &HostView<'_>) -> Result<Outcome> {
+    let configured = view.installation.config.text("PluginSettings", "Directory").filter(|text| !text.is_empty());
+    let directory = view.installation.root.join(configured.unwrap_or_else(|| "plugins".into()));
+    if files::look(&directory)?.is_none() {
+        return Ok(Outcome::Good("none".into()));
+    }
+    let entries = std::fs::read_dir(&directory).context(|| format!("cannot list `{}`", directory.display()))?;
+    let mut seen = Vec::new();
+    let mut evidence = Vec::new();
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let manifest = entry.path().join("plugin.json");
+        if files::look(&manifest)?.is_none() {
+            continue;
+        }
+        let text = files::read_text(&manifest, MOST_MANIFEST)?;
+        let manifest: Value = serde_json::from_str(&text)
+            .map_err(|cause| Error::failed(format!("cannot read `{}`", manifest.display())).because(cause))?;
+        let version = manifest["version"].as_str().unwrap_or("?").to_owned();
+        let wanted = manifest["min_server_version"].as_str().and_then(|text| Version::parse(text).ok());
+        if let Some(wanted) = wanted.filter(|wanted| wanted > view.way.from) {
+            evidence.push(format!("{name} {version} wants a server of {wanted} or newer"));
+        }
+        if built_with_bad_go(&entry.path(), &manifest)? {
+            evidence.push(format!("{name} {version} was built with Go 1.22.0 or 1.22.1"));
+        }
+        if name == BOARDS && view.way.crossing(&Version::new(9, 0, 0)).is_some() {
+            evidence.push(format!("{name} {version} (Boards) is not maintained with the server from 9.0 on"));
+        }
+        seen.push(format!("{name} {version}"));
+    }
+    seen.sort();
+    let good = if seen.is_empty() { "none".to_owned() } else { seen.join(", ") };
+    Ok(Outcome::of(evidence, &good, |evidence| Bad {
+        severity: Severity::Warn,
+        evidence,
+        hop: None,
+        fix: "update the plugin, or disable it for the upgrade".into(),
+    }))
+}
+
+/// The executables of plugins carry the version of the Go they were built with as plain text.
+fn built_with_bad_go(plugin: &Path, manifest: &Value) -> Result<bool> {
+    let executables = &manifest["server"]["executables"];
+    let named = executables["linux-amd64"].as_str().or_else(|| manifest["server"]["executable"].as_str());
+    let Some(relative) = named.filter(|name| !name.contains("..")) else { return Ok(false) };
+    let path = plugin.join(relative);
+    if files::look(&path)?.is_none() {
+        return Ok(false);
+    }
+    let bytes = files::read(&path, MOST_EXECUTABLE)?;
+    let is_there = |text: &[u8]| {
+        bytes.windows(text.len() + 1).any(|window| window.starts_with(text) && !window[text.len()].is_ascii_digit())
+    };
+    Ok(is_there(b"go1.22.0") || is_there(b"go1.22.1"))
+}

@@ -1,0 +1,152 @@
+//! The fold: what a document that comes back from a hop says about how far the upgrade is.
+
+use mm_common::contract::document::Document;
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::sections::{Hop, Path};
+use semver::Version;
+use serde_json::{Map, Value};
+
+/// The sections that belong to one hop, and move into `done` with it.
+const OF_A_HOP: [&str; 5] = ["fetch", "backup", "pgbump", "swap", "verify"];
+
+/// The release that the plan goes on from, and whether a hop was finished.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Progress {
+    /// Nothing of the next hop was done yet.
+    Before,
+    /// This hop is done.
+    After(Box<Hop>),
+}
+
+/// Looks at what the document says was done and what is installed.
+///
+/// In a dry run nothing is installed, so a hop is taken as done as soon as the tools have been through it. Refuses
+/// (exit 5) when the tools were here and the old release still is: another round would be the same one.
+pub(crate) fn progress(document: &Document, path: &Path, installed: &Version, dry_run: bool) -> Result<Progress> {
+    let Some(hop) = &path.next else { return Ok(Progress::Before) };
+    let touched = OF_A_HOP.iter().any(|key| document.get(key).is_some());
+    if *installed == hop.to || (dry_run && touched) {
+        return Ok(Progress::After(Box::new(hop.clone())));
+    }
+    let acted = OF_A_HOP.iter().filter(|key| **key != "fetch").any(|key| document.get(key).is_some());
+    if acted && *installed == hop.from {
+        return Err(Error::refused(format!("the hop from {} to {} is not done: {} is still installed", hop.from, hop.to, hop.from))
+            .hint("a pipeline of one hop is mm-fetch | mm-backup | mm-pgbump | mm-swap | mm-verify; to plan afresh, give --to"));
+    }
+    Ok(Progress::Before)
+}
+
+/// Moves a finished hop with its sections to the end of `done`.
+pub(crate) fn finish(document: &mut Document, hop: &Hop, now: &str) -> Result<()> {
+    let mut record = Map::new();
+    record.insert(
+        "hop".into(),
+        serde_json::to_value(hop).map_err(|cause| Error::failed("cannot write a finished hop").because(cause))?,
+    );
+    record.insert("finished".into(), now.into());
+    for key in OF_A_HOP {
+        if let Some(section) = document.remove(key) {
+            record.insert(key.into(), section);
+        }
+    }
+    let mut done: Vec<Value> = document.section("done")?.unwrap_or_default();
+    done.push(record.into());
+    document.set("done", &done)
+}
+
+/// The release and the PostgreSQL major that a dry run has come to: those of the last hop in `done`.
+pub(crate) fn imagined(document: &Document) -> Result<Option<(Version, Option<u32>)>> {
+    let done: Vec<Map<String, Value>> = document.section("done")?.unwrap_or_default();
+    let hops = done.iter().filter_map(|record| serde_json::from_value::<Hop>(record.get("hop")?.clone()).ok());
+    let mut reached = None;
+    let mut postgres = None;
+    for hop in hops {
+        postgres = hop.needs.postgres.or(postgres);
+        reached = Some(hop.to);
+    }
+    Ok(reached.map(|version| (version, postgres)))
+}
+
+/// Seconds until the new server was healthy, by hop, in the record of a rehearsal (`rehearsal.done`).
+pub(crate) fn measured(document: &Document) -> impl Iterator<Item = ((Version, Version), f64)> {
+    let done = document.get("rehearsal").and_then(|rehearsal| rehearsal.get("done")).and_then(Value::as_array).cloned();
+    done.unwrap_or_default().into_iter().filter_map(|record| {
+        let version = |key: &str| Version::parse(record.get("hop")?.get(key)?.as_str()?).ok();
+        let seconds = record.get("swap")?.get("healthy_after_seconds")?.as_f64()?;
+        Some(((version("from")?, version("to")?), seconds))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use mm_common::contract::version::Edition;
+    use mm_common::mattermost::catalogue::Catalogue;
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::{Start, plan};
+    use crate::wish::{Policy, Wish};
+
+    fn version(text: &str) -> Version {
+        Version::parse(text).unwrap()
+    }
+
+    fn path() -> Path {
+        let wish = Wish {
+            to: "10.6.1".parse().unwrap(),
+            policy: Policy::Esr,
+            via: Vec::new(),
+            avoid: Vec::new(),
+            postgres: None,
+        };
+        let start = Start::on_paper(version("10.5.14"), Edition::Team);
+        plan(&Catalogue::embedded().unwrap(), &start, &wish).unwrap().path
+    }
+
+    fn document(sections: &[&str]) -> Document {
+        let mut document = Document::default();
+        for section in sections {
+            document.set(section, &json!({"by": section})).unwrap();
+        }
+        document
+    }
+
+    #[test]
+    fn a_hop_is_finished_when_its_release_is_installed() {
+        let progress = progress(&document(&["swap"]), &path(), &version("10.6.1"), false).unwrap();
+        assert!(matches!(progress, Progress::After(hop) if hop.to == version("10.6.1")));
+    }
+
+    #[test]
+    fn a_plan_that_was_not_begun_stays() {
+        assert_eq!(progress(&document(&[]), &path(), &version("10.5.14"), false).unwrap(), Progress::Before);
+        assert_eq!(progress(&document(&["fetch"]), &path(), &version("10.5.14"), false).unwrap(), Progress::Before);
+    }
+
+    #[test]
+    fn a_round_without_effect_is_refused_so_that_a_loop_ends() {
+        let error = progress(&document(&["fetch", "backup"]), &path(), &version("10.5.14"), false).unwrap_err();
+        assert_eq!(error.code(), 5);
+        assert!(error.message().contains("10.5.14 is still installed"), "{}", error.message());
+    }
+
+    #[test]
+    fn a_dry_run_goes_on_without_anything_installed() {
+        let mut document = document(&["fetch", "swap"]);
+        let Progress::After(hop) = progress(&document, &path(), &version("10.5.14"), true).unwrap() else { panic!() };
+        finish(&mut document, &hop, "2026-01-01T00:00:00Z").unwrap();
+        assert_eq!(imagined(&document).unwrap(), Some((version("10.6.1"), None)));
+        assert_eq!(document.get("swap"), None, "a finished hop takes its sections along");
+        let done = document.get("done").unwrap().clone();
+        assert_eq!((done[0]["swap"]["by"].as_str(), done[0]["hop"]["from"].as_str()), (Some("swap"), Some("10.5.14")));
+    }
+
+    #[test]
+    fn a_rehearsal_tells_how_long_hops_took() {
+        let mut document = Document::default();
+        let record = json!({"done": [{"hop": {"from": "6.3.10", "to": "7.1.9"}, "swap": {"healthy_after_seconds": 12.5}}, {"hop": {}}]});
+        document.set("rehearsal", &record).unwrap();
+        let all: Vec<_> = measured(&document).collect();
+        assert_eq!(all, [((version("6.3.10"), version("7.1.9")), 12.5)]);
+    }
+}

@@ -1,0 +1,140 @@
+//! The plan as a table for people. Nothing is wider than 100 columns, so that it fits a terminal and a mail.
+
+use std::fmt::Write as _;
+
+use mm_common::contract::document::Document;
+use mm_common::contract::sections::{Hop, Note, Path, Preflight, Status};
+use serde_json::Value;
+
+/// The width that every line keeps to.
+const WIDTH: usize = 100;
+
+/// The whole plan.
+pub(crate) fn table(path: &Path, document: &Document) -> String {
+    let mut text = String::new();
+    let done = document.get("done").and_then(Value::as_array).map_or(0, Vec::len);
+    headline(&mut text, path, done);
+    for (index, hop) in path.hops.iter().enumerate() {
+        one_hop(&mut text, index + 1, hop);
+    }
+    list(&mut text, "Blocked", &path.blockers);
+    list(&mut text, "Notes", &path.notes);
+    checks(&mut text, &path.checks);
+    text
+}
+
+fn headline(text: &mut String, path: &Path, done: usize) {
+    let (current, target) = (&path.current, &path.target);
+    let line = match (path.hops.len(), path.blockers.is_empty()) {
+        (0, true) => format!("Mattermost {current} is where it should be: nothing to do."),
+        (0, false) => format!("Mattermost {current} to {target}: blocked."),
+        (1, _) => format!("Mattermost {current} to {target} in 1 hop"),
+        (hops, _) => format!("Mattermost {current} to {target} in {hops} hops (policy {})", path.policy),
+    };
+    text.push_str(&line);
+    if done > 0 {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "; {done} done before");
+    }
+    text.push('\n');
+}
+
+fn one_hop(text: &mut String, number: usize, hop: &Hop) {
+    let mut line = format!("{number:>3}  {} -> {}", hop.from, hop.to);
+    if let Some(major) = hop.needs.postgres {
+        // Writing to a String cannot fail.
+        let _ = write!(line, "   with PostgreSQL {major}");
+    }
+    // Less than a second is not worth a word.
+    if let Some(seconds) = hop.estimate.get("seconds").and_then(Value::as_f64).filter(|seconds| *seconds >= 1.0) {
+        let _ = write!(line, "   about {} of migrations ({})", duration(seconds), basis(hop));
+    }
+    text.push('\n');
+    wrap(text, "", "     ", &line);
+    for why in &hop.why {
+        wrap(text, "     why   ", "           ", &format!("{} [{}]", why.text, why.rule));
+    }
+    let urgent = |note: &&Note| matches!(note.severity.as_str(), "block" | "action");
+    for note in hop.notes.iter().filter(urgent) {
+        wrap(text, "     do    ", "           ", &sentence(note));
+    }
+    let count = |severity: &str| hop.notes.iter().filter(|note| note.severity == severity).count();
+    let (warnings, others) = (count("warn"), count("info"));
+    if warnings + others > 0 {
+        wrap(
+            text,
+            "     also  ",
+            "           ",
+            &format!("{warnings} warnings and {others} remarks in `path.hops[{}].notes`", number - 1),
+        );
+    }
+}
+
+fn basis(hop: &Hop) -> &str {
+    hop.estimate.get("basis").and_then(Value::as_str).unwrap_or("a guess")
+}
+
+fn duration(seconds: f64) -> String {
+    if seconds < 90.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
+}
+
+fn sentence(note: &Note) -> String {
+    if note.action.is_empty() { note.title.clone() } else { format!("{}: {}", note.title, note.action) }
+}
+
+fn list(text: &mut String, title: &str, notes: &[Note]) {
+    if notes.is_empty() {
+        return;
+    }
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "\n{title}");
+    for note in notes {
+        wrap(text, &format!("  {:<6} ", note.severity), "         ", &format!("{} [{}]", sentence(note), note.id));
+    }
+}
+
+/// The findings of `--check`, the bad ones first; what is as it should be is only counted.
+fn checks(text: &mut String, report: &[Preflight]) {
+    if report.is_empty() {
+        return;
+    }
+    let is = |status: Status| report.iter().filter(move |check| check.status == status);
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "\nChecks");
+    for (status, label) in [(Status::Fail, "fail"), (Status::Warn, "warn"), (Status::Error, "unseen")] {
+        for check in is(status) {
+            let mut line = format!("{}: {}", check.title, check.evidence);
+            if let Some(hop) = &check.hop {
+                let _ = write!(line, " (for {hop})");
+            }
+            if !check.fix.is_empty() {
+                let _ = write!(line, " -- {}", check.fix);
+            }
+            let _ = write!(line, " [{}]", check.id);
+            wrap(text, &format!("  {label:<6} "), "         ", &line);
+        }
+    }
+    let _ =
+        writeln!(text, "  {} as they should be, {} do not apply", is(Status::Pass).count(), is(Status::Skip).count());
+}
+
+/// Writes a paragraph: `first` before the first line, `rest` before the others.
+fn wrap(text: &mut String, first: &str, rest: &str, paragraph: &str) {
+    let mut line = first.to_owned();
+    let mut empty = true;
+    for word in paragraph.split(' ') {
+        if !empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            text.push_str(line.trim_end());
+            text.push('\n');
+            rest.clone_into(&mut line);
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    text.push_str(line.trim_end());
+    text.push('\n');
+}

@@ -1,0 +1,46 @@
+//! Runs that were killed come first: whoever plans on a half-made state plans wrongly.
+
+use std::path::Path;
+
+use mm_common::Result;
+use mm_common::contract::sections::Note;
+use mm_common::machine::journal;
+
+/// A blocker for each journal that an interrupted run has left in the state directory.
+pub(crate) fn blockers(state: &Path, install: &Path) -> Result<Vec<Note>> {
+    Ok(journal::interrupted(state)?.iter().map(|name| blocker(name, install)).collect())
+}
+
+fn blocker(name: &str, install: &Path) -> Note {
+    let install = install.display();
+    let (tool, action) = match name {
+        "swap" => ("mm-swap", format!("mm-swap recover --install {install}")),
+        "pgbump" => ("mm-pgbump", format!("mm-pgbump recover --install {install}")),
+        "restore" => {
+            ("mm-backup", format!("mm-backup restore ID --install {install}, with the restore point it was at"))
+        }
+        other => (other, format!("look at {other}.journal, then run that tool again")),
+    };
+    Note {
+        id: "interrupted-run".into(),
+        severity: "block".into(),
+        title: format!("An earlier run of {tool} was cut off"),
+        action,
+        source: "this host".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_command_that_ends_what_was_begun() {
+        let place = tempfile::tempdir().unwrap();
+        assert!(blockers(place.path(), Path::new("/opt/mattermost")).unwrap().is_empty());
+        std::fs::File::create(place.path().join("swap.journal")).unwrap();
+        let blockers = blockers(place.path(), Path::new("/opt/mattermost")).unwrap();
+        assert_eq!(blockers[0].action, "mm-swap recover --install /opt/mattermost");
+        assert_eq!((blockers.len(), blockers[0].severity.as_str()), (1, "block"));
+    }
+}

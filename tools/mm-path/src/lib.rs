@@ -1,0 +1,196 @@
+//! `mm-path`: which way leads from the installed Mattermost release to the wanted one.
+
+mod arguments;
+pub mod check;
+mod estimate;
+mod fold;
+mod human;
+mod interrupted;
+mod observe;
+mod picture;
+pub mod plan;
+mod postgres;
+mod reason;
+mod remark;
+mod route;
+mod target;
+pub mod wish;
+
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::sections::{Note, Path};
+use mm_common::contract::{time, ui};
+use mm_common::mattermost::catalogue::{Catalogue, Driver};
+use mm_common::mattermost::site::Installation;
+use mm_common::postgres::server::Database;
+use mm_common::run::{self, Output, Session};
+
+pub use arguments::{PathArguments, PathFormat};
+pub use postgres::Server;
+
+use arguments::Asked;
+use check::{HostView, Way};
+use plan::{Plan, Start};
+
+/// The command line, for man pages and completions.
+pub fn command() -> clap::Command {
+    PathArguments::command()
+}
+
+/// Runs the tool.
+pub fn main() -> ExitCode {
+    run::main("mm-path", |session, arguments| act(session, &arguments))
+}
+
+fn act(session: &mut Session, arguments: &PathArguments) -> Result<String> {
+    let recorded: Option<Path> = session.document.section("path")?;
+    let earlier = recorded.as_ref().map(|path| path.wish.clone()).unwrap_or_default();
+    let mut asked = Asked::of(arguments, &earlier)?;
+    let mut catalogue = Catalogue::load(asked.catalogue.as_deref())?;
+    assume(&mut catalogue, &asked)?;
+    session.ensure_run()?;
+    let plan = match observe::on_paper(arguments) {
+        Some(mut start) => {
+            start.measured.extend(fold::measured(&session.document));
+            plan::plan(&catalogue, &start, &asked.wish)?
+        }
+        None => for_the_installation(session, arguments, &mut asked, &catalogue, recorded.as_ref())?,
+    };
+    report(session, arguments, &asked, plan)
+}
+
+/// A release that the catalogue does not know is planned like one of a line that it knows, when that is asked for.
+fn assume(catalogue: &mut Catalogue, asked: &Asked) -> Result<()> {
+    use wish::{Spot, Target};
+    match (&asked.wish.to, asked.assume_like) {
+        (Target::Spot(Spot::Version(version)), Some(like)) if catalogue.release(version).is_none() => {
+            catalogue.assume(version, like)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn for_the_installation(
+    session: &mut Session,
+    arguments: &PathArguments,
+    asked: &mut Asked,
+    catalogue: &Catalogue,
+    recorded: Option<&Path>,
+) -> Result<Plan> {
+    let came_with_site = session.document.get("site").is_some();
+    let installation = session.probe()?;
+    let section = match session.document.site()?.filter(|_| !came_with_site) {
+        // The probe has just written it.
+        Some(section) => section,
+        // An earlier hop's is out of date by now; what the run began with is kept by the probe.
+        None => installation.section(),
+    };
+    session.document.set("site", &section)?;
+    let database = database(&installation);
+    let mut start = observe::installation(&installation, &section, database.as_ref().ok(), catalogue)?;
+    start.measured.extend(fold::measured(&session.document));
+    if let Some(path) = recorded
+        && let fold::Progress::After(hop) = fold::progress(&session.document, path, &start.version, session.dry_run)?
+    {
+        fold::finish(&mut session.document, &hop, &time::now())?;
+    }
+    if session.dry_run {
+        imagine(session, &mut start)?;
+    }
+    if arguments.via.is_empty() {
+        asked.wish.forget_behind(&start.version);
+    }
+    let mut plan = planned(catalogue, &mut start, asked)?;
+    plan.path.blockers.splice(0..0, interrupted::blockers(installation.state.path(), &installation.root)?);
+    if let Err(error) = &database
+        && start.driver != Some(Driver::Mysql)
+    {
+        plan.path.notes.push(Note {
+            id: "database-unseen".into(),
+            severity: "warn".into(),
+            title: format!("The database could not be asked: {}", error.one_line()),
+            action: error.next_step().unwrap_or_default().into(),
+            source: "this host".into(),
+        });
+    }
+    if arguments.check {
+        let way = Way {
+            catalogue,
+            from: &start.version,
+            hops: &plan.path.hops.clone(),
+            edition: start.edition,
+            licence: start.licence.as_deref(),
+        };
+        let mut findings = match &database {
+            Ok(database) => check::database::findings(database, way)?,
+            Err(error) => vec![check::unseen("database", "The database", error)],
+        };
+        findings.extend(HostView { installation: &installation, site: &section, way }.findings());
+        check::into_plan(&mut plan.path, findings);
+    }
+    Ok(plan)
+}
+
+/// In a dry run nothing changes on the machine, so the plan goes on from where the document has come to.
+fn imagine(session: &Session, start: &mut Start) -> Result<()> {
+    if let Some((version, postgres)) = fold::imagined(&session.document)? {
+        start.version = version;
+        if let (Some(major), Some(server)) = (postgres, &mut start.postgres) {
+            server.major = major;
+        }
+    }
+    Ok(())
+}
+
+/// Plans; when no installed PostgreSQL will do, again with those that can be installed. Asking the package sources
+/// takes a second, so it is done only then.
+fn planned(catalogue: &Catalogue, start: &mut Start, asked: &Asked) -> Result<Plan> {
+    let plan = plan::plan(catalogue, start, &asked.wish)?;
+    let lacking = plan.path.blockers.iter().any(|blocker| blocker.id == "postgres");
+    let Some(available) = start.postgres.as_mut().and_then(|server| server.available.as_mut()).filter(|_| lacking)
+    else {
+        return Ok(plan);
+    };
+    available.extend(observe::installable());
+    available.sort_unstable();
+    available.dedup();
+    plan::plan(catalogue, start, &asked.wish)
+}
+
+fn database(installation: &Installation) -> Result<Database> {
+    let database = installation.database();
+    if let Err(error) = &database {
+        ui::warn(&format!("planning without the database: {}", error.one_line()));
+    }
+    database
+}
+
+/// Puts the plan into the document and says how it stands.
+fn report(session: &mut Session, arguments: &PathArguments, asked: &Asked, mut plan: Plan) -> Result<String> {
+    plan.path.wish = asked.record();
+    session.document.set("path", &plan.path)?;
+    session.human = Some(human::table(&plan.path, &session.document));
+    match arguments.format {
+        PathFormat::Dot => session.output = Output::Text(picture::dot(&plan)),
+        PathFormat::Mermaid => session.output = Output::Text(picture::mermaid(&plan)),
+        PathFormat::Auto | PathFormat::Json | PathFormat::Human => {}
+    }
+    let path = &plan.path;
+    match path.blockers.as_slice() {
+        [] => {}
+        blockers => {
+            let mut error = Error::refused(format!("the path from {} to {} is blocked", path.current, path.target));
+            for blocker in blockers {
+                error = error.because(&blocker.title);
+            }
+            return Err(error.hint(blockers[0].action.clone()));
+        }
+    }
+    Ok(match (&path.next, path.hops.len()) {
+        (None, _) => format!("{} is installed, which is what is wanted: nothing to do", path.current),
+        (Some(hop), 1) => format!("1 hop from {} to {}", hop.from, hop.to),
+        (Some(hop), hops) => format!("{hops} hops from {} to {}; next is {}", path.current, path.target, hop.to),
+    })
+}

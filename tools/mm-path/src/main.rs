@@ -1,0 +1,5 @@
+//! The mm-path binary; everything is in the library beside it.
+
+fn main() -> std::process::ExitCode {
+    mm_path::main()
+}

@@ -1,0 +1,173 @@
+//! What is known of the site: from the machine, or from the command line on paper.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::sections::Site;
+use mm_common::contract::ui;
+use mm_common::contract::version::Edition;
+use mm_common::machine::command::Cmd;
+use mm_common::machine::files;
+use mm_common::mattermost::catalogue::{Arch, Catalogue, Dotted, Driver};
+use mm_common::mattermost::site::Installation;
+use mm_common::postgres::server::Database;
+use serde_json::Value;
+
+use crate::arguments::PathArguments;
+use crate::plan::Start;
+use crate::postgres::Server;
+
+/// Directories that a release owns and an upgrade exchanges.
+pub(crate) const OF_THE_RELEASE: [&str; 6] = ["bin", "client", "fonts", "i18n", "prepackaged_plugins", "templates"];
+
+/// The start of a plan on paper. Without a word about the database it is PostgreSQL, of a version that is not known.
+pub(crate) fn on_paper(arguments: &PathArguments) -> Option<Start> {
+    let mut start = Start::on_paper(arguments.from.clone()?, arguments.edition.unwrap_or(Edition::Team));
+    start.driver = Some(Driver::Postgres);
+    if let Some(version) = &arguments.from_mysql {
+        start.driver = Some(Driver::Mysql);
+        start.mysql = Some(version.clone());
+    }
+    if let Some(version) = &arguments.from_postgres {
+        start.postgres = Some(Server { major: version.major(), available: None });
+    }
+    Some(start)
+}
+
+/// The start of a plan for an installation of this machine. What of the database cannot be seen stays unknown, with a
+/// warning.
+pub(crate) fn installation(
+    installation: &Installation,
+    section: &Site,
+    database: Option<&Database>,
+    catalogue: &Catalogue,
+) -> Result<Start> {
+    let arch = Arch::of_host().ok_or_else(|| {
+        Error::refused(format!("Mattermost publishes no releases for this processor ({})", std::env::consts::ARCH))
+            .hint("x86-64 and 64-bit ARM are what there is")
+    })?;
+    let mut start = Start::on_paper(installation.version.clone(), installation.edition);
+    start.arch = arch;
+    start.driver = match section.database.driver.as_str() {
+        "postgres" => Some(Driver::Postgres),
+        "mysql" => Some(Driver::Mysql),
+        _ => None,
+    };
+    if start.driver == Some(Driver::Mysql) {
+        start.mysql = section.database.server_version.as_deref().and_then(|text| text.parse().ok());
+    }
+    start.glibc = glibc();
+    start.config = Some(effective_config(&installation.config.settings, &installation.config.variables()));
+    start.release_bytes = release_bytes(&installation.root);
+    start.database_bytes = section.database.bytes;
+    let major = section.database.major.filter(|_| start.driver == Some(Driver::Postgres));
+    start.postgres =
+        major.map(|major| Server { major, available: section.database.cluster.as_ref().map(|_| installed(major)) });
+    if let Some(database) = database {
+        if start.edition == Edition::Enterprise {
+            start.licence = crate::check::licence(database).map_err(|error| ui::warn(&error.one_line())).ok();
+        }
+        start.rows.extend(estimated_rows(database, catalogue));
+    }
+    // This one was counted.
+    start.rows.extend(section.database.posts.map(|posts| ("posts".to_owned(), posts)));
+    Ok(start)
+}
+
+/// Size of the directories that the release owns; symlinks are not followed.
+fn release_bytes(root: &Path) -> Option<u64> {
+    let directories = OF_THE_RELEASE.iter().map(|name| root.join(name));
+    let there = directories.filter(|path| matches!(files::look(path), Ok(Some(data)) if data.is_dir()));
+    there.map(|path| fs_extra::dir::get_size(path).ok()).sum()
+}
+
+/// The C library of this host, by `getconf`.
+fn glibc() -> Option<Dotted> {
+    let output = Cmd::new("getconf").arg("GNU_LIBC_VERSION").run().ok()?;
+    output.text().split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The PostgreSQL majors whose programs are on this machine, the running one included.
+fn installed(running: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let found = entries.filter(|entry| entry.path().join("bin/pg_ctl").exists());
+    let mut majors: Vec<u32> = found.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    majors.push(running);
+    majors.sort_unstable();
+    majors.dedup();
+    majors
+}
+
+/// The PostgreSQL majors that this machine's package sources offer. Empty where there is no apt.
+pub(crate) fn installable() -> Vec<u32> {
+    let listed = Cmd::new("apt-cache").args(["search", "--names-only", "^postgresql-[0-9]+$"]).run();
+    let Ok(output) = listed else { return Vec::new() };
+    let names = output.text();
+    names.lines().filter_map(|line| line.split(' ').next()?.strip_prefix("postgresql-")?.parse().ok()).collect()
+}
+
+/// Row numbers of the tables that take time, as PostgreSQL's own statistics have them: an estimate needs no count.
+fn estimated_rows(database: &Database, catalogue: &Catalogue) -> BTreeMap<String, u64> {
+    let (first, last) = (semver::Version::new(0, 0, 0), semver::Version::new(u64::MAX, 0, 0));
+    let mut tables: Vec<&str> = catalogue.rates_between(&first, &last).map(|rate| rate.table.as_str()).collect();
+    tables.sort_unstable();
+    tables.dedup();
+    let names = tables.iter().map(|name| format!("'{}'", name.replace('\'', "''"))).collect::<Vec<_>>().join(", ");
+    let sql = format!(
+        "SELECT c.relname AS name, greatest(c.reltuples, 0)::bigint AS rows FROM pg_class c \
+         JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = current_schema() AND c.relkind = 'r' AND c.reltuples > 0 AND c.relname IN ({names})"
+    );
+    match database.rows(&sql) {
+        Ok(rows) => rows
+            .iter()
+            .filter_map(|row| Some((row.get("name")?.as_str()?.to_owned(), row.get("rows")?.as_u64()?)))
+            .collect(),
+        Err(error) => {
+            ui::warn(&format!("no estimates: {}", error.one_line()));
+            BTreeMap::new()
+        }
+    }
+}
+
+/// The configuration with the `MM_*` variables applied, as the server sees it.
+///
+/// A variable without a matching key is left out: it names no setting of this release.
+pub(crate) fn effective_config(settings: &Value, overrides: &[(String, String)]) -> Value {
+    let mut config = settings.clone();
+    let Some(sections) = config.as_object_mut() else { return config };
+    for (name, value) in overrides {
+        let Some(rest) = name.strip_prefix("MM_") else { continue };
+        for (section, keys) in sections.iter_mut() {
+            let Some(key) = rest.strip_prefix(&format!("{}_", section.to_uppercase())) else { continue };
+            let Some(keys) = keys.as_object_mut() else { continue };
+            let known = keys.keys().find(|known| known.to_uppercase() == key).cloned();
+            if let Some(known) = known {
+                // A variable is text; where the setting is a number or a switch, the server reads it as one.
+                let typed = if keys[&known].is_string() { None } else { serde_json::from_str(value).ok() };
+                keys.insert(known, typed.unwrap_or_else(|| Value::from(value.as_str())));
+            }
+        }
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn variables_override_settings_by_their_type() {
+        let settings = json!({"ServiceSettings": {"SiteURL": "https://a", "EnableLinkPreviews": false, "Port": 1}});
+        let overrides = [
+            ("MM_SERVICESETTINGS_SITEURL".to_owned(), "true".to_owned()),
+            ("MM_SERVICESETTINGS_ENABLELINKPREVIEWS".to_owned(), "true".to_owned()),
+            ("MM_NOSUCH_KEY".to_owned(), "x".to_owned()),
+        ];
+        let config = effective_config(&settings, &overrides);
+        assert_eq!(config, json!({"ServiceSettings": {"SiteURL": "true", "EnableLinkPreviews": true, "Port": 1}}));
+    }
+}

@@ -1,0 +1,267 @@
+//! Blockers and notes: what stands in the way of a path, and what a person should know about it.
+
+use mm_common::contract::sections::Note;
+use mm_common::mattermost::catalogue::{Artefact, Catalogue, Driver, Line, Rule, RuleKind, Severity, Trust, Verdict};
+use semver::Version;
+
+use crate::plan::Start;
+use crate::postgres::{Bump, Misfit};
+use crate::route::Graph;
+use crate::wish::{Target, Wish};
+
+fn note(id: &str, severity: &str, title: String, action: impl Into<String>, source: impl Into<String>) -> Note {
+    Note { id: id.into(), severity: severity.into(), title, action: action.into(), source: source.into() }
+}
+
+/// A rule as a blocker.
+pub(crate) fn of_rule(rule: &Rule) -> Note {
+    note(&rule.id, "block", rule.title.clone(), rule.action.clone(), rule.source.clone())
+}
+
+/// No path leads to the target.
+pub(crate) fn no_way(graph: &Graph<'_>, wish: &Wish, start: &Version, target: &Version) -> Note {
+    let farthest = graph.farthest();
+    let rules: Vec<&str> = graph.objections(farthest, target).iter().map(|rule| rule.id.as_str()).collect();
+    let because = if rules.is_empty() { String::new() } else { format!(" ({})", rules.join(", ")) };
+    let action = if wish.avoid.is_empty() && wish.via.is_empty() {
+        "Choose another target, or add releases to the catalogue with --catalogue FILE.".to_owned()
+    } else {
+        let spots = |spots: &[crate::wish::Spot]| spots.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        format!(
+            "Every other way is closed by --avoid {} or --via {}: lift one of them.",
+            spots(&wish.avoid),
+            spots(&wish.via)
+        )
+        .replace("--avoid  or ", "")
+        .replace(" or --via :", ":")
+    };
+    note(
+        "no-way",
+        "block",
+        format!("No path leads from {start} to {target}{because}"),
+        action,
+        "the rules of the catalogue",
+    )
+}
+
+/// How far one gets where no path leads to the target.
+pub(crate) fn reachable(graph: &Graph<'_>) -> Note {
+    note(
+        "reachable",
+        "info",
+        format!("The newest release that can be reached is {}", graph.farthest()),
+        "",
+        "the rules of the catalogue",
+    )
+}
+
+/// PostgreSQL cannot be made to fit.
+pub(crate) fn of_misfit(misfit: &Misfit) -> Note {
+    let (title, action) = match misfit {
+        Misfit::Backwards { from, wished } => (
+            format!("PostgreSQL {from} cannot go back to {wished}"),
+            format!("Ask for --postgres {from} or newer, or leave it out."),
+        ),
+        Misfit::TooOld { wished, needed, release } => (
+            format!("{release} refuses PostgreSQL {wished}, it needs {needed}"),
+            format!("Ask for --postgres {needed} or newer, or leave it out."),
+        ),
+        Misfit::NoneAvailable { needed, available, release } => {
+            let known: Vec<String> = available.iter().map(ToString::to_string).collect();
+            (
+                format!(
+                    "{release} needs PostgreSQL {needed} or newer; installed or installable here: {}",
+                    known.join(", ")
+                ),
+                format!("Add a package source that has postgresql-{needed} (PGDG does), then plan again."),
+            )
+        }
+    };
+    note("postgres", "block", title, action, "the requirements of the catalogue")
+}
+
+/// The PostgreSQL upgrade before a hop.
+pub(crate) fn of_bump(bump: &Bump, to: &Version) -> Note {
+    let title = match &bump.because_of {
+        Some(release) => format!("PostgreSQL {} has to become {} before {release} starts", bump.from, bump.to),
+        None => format!("PostgreSQL {} becomes {} before {to} starts, as asked for", bump.from, bump.to),
+    };
+    note("postgres-upgrade", "action", title, "mm-pgbump does it in this hop.", "the requirements of the catalogue")
+}
+
+/// The installed release is newer than everything that `latest` or `latest-esr` can mean.
+pub(crate) fn ahead(installed: &Version, newest: &Version) -> Note {
+    let title = format!("{installed} is newer than {newest}, the newest that was asked for");
+    note("ahead", "info", title, "", "the catalogue")
+}
+
+/// A wish for a newer PostgreSQL without any hop to carry it out in.
+pub(crate) fn postgres_alone(from: u32, wished: u32) -> Note {
+    let title = format!("PostgreSQL {from} stays: there is no hop to upgrade it to {wished} in");
+    note("postgres-upgrade", "action", title, format!("mm-pgbump --to {wished}"), "the command line")
+}
+
+/// The upgrade notes of a hop that apply to this site, weightiest first, and those that block it.
+///
+/// A note whose circumstances are not known is kept, and one that would block then asks a person to look.
+pub(crate) fn of_hop(catalogue: &Catalogue, start: &Start, from: &Version, to: &Version) -> (Vec<Note>, Vec<Note>) {
+    let facts = start.facts();
+    let (mut notes, mut blockers) = (Vec::new(), Vec::new());
+    for known in catalogue.notes_between(from, to) {
+        let verdict = known.when.holds(&facts);
+        let severity = match (verdict, known.severity) {
+            (Verdict::No, _) => continue,
+            (Verdict::Yes, Severity::Block) => {
+                blockers.push(note(
+                    &known.id,
+                    "block",
+                    known.title.clone(),
+                    known.action.clone(),
+                    known.source.clone(),
+                ));
+                continue;
+            }
+            (Verdict::Unknown, Severity::Block) => Severity::Action,
+            (_, severity) => severity,
+        };
+        notes.push((
+            severity,
+            note(&known.id, severity.name(), known.title.clone(), known.action.clone(), known.source.clone()),
+        ));
+    }
+    for rule in catalogue.rules().iter().filter(|rule| rule.kind == RuleKind::Avoid && rule.objects(from, to, &facts)) {
+        notes.push((
+            Severity::Warn,
+            note(&rule.id, "warn", rule.title.clone(), rule.action.clone(), rule.source.clone()),
+        ));
+    }
+    say_once(&mut notes);
+    notes.sort_by_key(|(severity, _)| *severity);
+    (notes.into_iter().map(|(_, note)| note).collect(), blockers)
+}
+
+/// Of notes that say the same (`8.0: ...` and the one carried back as `7.8.7: ...`) only the newest is kept.
+fn say_once(notes: &mut Vec<(Severity, Note)>) {
+    let subject = |note: &Note| {
+        let title = note.title.to_lowercase();
+        match title.split_once(": ") {
+            Some((version, rest)) if Version::parse(version).is_ok() => rest.to_owned(),
+            _ => title,
+        }
+    };
+    let subjects: Vec<String> = notes.iter().map(|(_, note)| subject(note)).collect();
+    let mut index = 0;
+    notes.retain(|_| {
+        index += 1;
+        !subjects[index..].contains(&subjects[index - 1])
+    });
+}
+
+/// What a release asks of the host and the database that is not given. Each is said once, at the first release that
+/// asks.
+pub(crate) fn of_requirement(catalogue: &Catalogue, start: &Start, from: &Version, to: &Version) -> Vec<Note> {
+    let (before, Some(now)) = (catalogue.requirement(from), catalogue.requirement(to)) else { return Vec::new() };
+    let mut blockers = Vec::new();
+    if start.driver == Some(Driver::Mysql) {
+        match (&now.mysql, &start.mysql) {
+            (None, _) if before.is_none_or(|before| before.mysql.is_some()) => blockers.push(note(
+                "mysql-gone",
+                "block",
+                format!("{to} has no MySQL support any more"),
+                "Move the database to PostgreSQL while on 10.11 or older (Mattermost's migration-assist with pgloader), then plan again.",
+                now.source.clone(),
+            )),
+            (Some(needed), Some(present)) if present < needed && before.is_none_or(|before| before.mysql.as_ref() != Some(needed)) => {
+                blockers.push(note(
+                    "mysql-version",
+                    "block",
+                    format!("{to} needs MySQL {needed}, and {present} runs"),
+                    format!("Upgrade MySQL to {needed} or newer first."),
+                    now.source.clone(),
+                ));
+            }
+            _ => {}
+        }
+    }
+    if let (Some(needed), Some(present)) = (&now.glibc, &start.glibc)
+        && present < needed
+        && before.is_none_or(|before| before.glibc.as_ref() != Some(needed))
+    {
+        blockers.push(note(
+            "glibc",
+            "block",
+            format!("{to} needs glibc {needed}, and this host has {present}"),
+            "Move to a newer system first (Debian 12, Ubuntu 22.04, RHEL 9), or stop before this release.",
+            now.source.clone(),
+        ));
+    }
+    blockers
+}
+
+/// What is missing to prove the tarball.
+pub(crate) fn of_artefact(artefact: Option<&Artefact<'_>>, to: &Version) -> Option<Note> {
+    let trust = artefact.map_or(Trust::Unknown, |artefact| artefact.trust);
+    let title = match trust {
+        Trust::Published => return None,
+        Trust::ThirdParty => format!("The digest of {to} for this processor was computed by a third party"),
+        Trust::Draft => format!("The digest of {to} stands only in a draft of the archive page"),
+        Trust::Suspect => format!("The published digest of {to} is that of another release"),
+        Trust::Unknown => format!("No digest of {to} is known"),
+    };
+    Some(note(
+        "unproven",
+        "action",
+        title,
+        "Give mm-fetch --keyring FILE (signature) or --sha256 HEX (from Mattermost's version archive), or add the digest with --catalogue FILE.",
+        "the catalogue",
+    ))
+}
+
+/// Notes that belong to no single hop.
+pub(crate) fn about_the_path(catalogue: &Catalogue, start: &Start, wish: &Wish, stops: &[Version]) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let Some(target) = stops.last() else { return notes };
+    if wish.to == Target::Latest {
+        let newer = catalogue
+            .releases()
+            .rfind(|release| release.version > *target && release.artefact(start.edition, start.arch).is_some());
+        if let Some(newer) = newer {
+            notes.push(note(
+                "newer-known",
+                "info",
+                format!("{} is newer, but no digest of it is known", newer.version),
+                "Add it with --catalogue FILE (scripts/update-catalogue makes one).",
+                "the catalogue",
+            ));
+        }
+    }
+    if start.driver != Some(Driver::Mysql) && start.postgres.is_none() {
+        notes.push(note(
+            "postgres-unknown",
+            "info",
+            "The PostgreSQL version is not known, so its upgrade is not placed".into(),
+            "Give --from-postgres MAJOR, or plan on the host.",
+            "the command line",
+        ));
+    }
+    let tolerated = start.postgres.as_ref().and_then(|server| {
+        stops.iter().find(|version| {
+            let entry = catalogue.requirement(version);
+            let documented = entry
+                .and_then(|entry| entry.postgres_documented.as_ref())
+                .map_or(0, mm_common::mattermost::catalogue::Dotted::major);
+            documented > server.major && entry.is_some_and(|entry| !entry.refuses_postgres(server.major))
+        })
+    });
+    if let Some(version) = tolerated {
+        let line = Line::of(version);
+        notes.push(note(
+            "postgres-tolerated",
+            "warn",
+            format!("{line} starts with this PostgreSQL, but its documents ask for a newer one"),
+            "Keep the stop at this release short.",
+            "the requirements of the catalogue",
+        ));
+    }
+    notes
+}

@@ -1,0 +1,160 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use mm_common::run::{Arguments, Common, Format, FormatArgument};
+
+use crate::plan::Method;
+use crate::restore_point;
+
+/// Upgrade the PostgreSQL cluster under a Mattermost server, with proof
+///
+/// Upgrades the local Debian cluster that the server's database is in, when the next hop of the document (or --to) asks
+/// for a later major: looks for what would go wrong, stops the service, reads every table, runs `pg_upgradecluster` with
+/// an explicit version and method, and compares every table, sequence, constraint, index, role and setting on both
+/// sides. Anything unequal leads back to the old cluster, and the service is as before. The old cluster is kept until
+/// drop-old.
+///
+/// The new cluster takes over the port of the old one, so that every client finds it; with --keep-port each keeps its
+/// own, and the configuration of the server is repointed.
+#[derive(Debug, Parser)]
+#[command(name = "mm-pgbump", version, after_long_help = AFTER)]
+pub struct PgbumpArguments {
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    format: FormatArgument,
+}
+
+/// The verbs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Verb {
+    /// Upgrade the cluster when it is needed (default)
+    Run,
+    /// Say what would stand in the way; changes nothing, the server may run
+    Check,
+    /// End what a run that was killed has begun, and nothing more
+    Recover,
+    /// Let the old cluster serve again
+    Rollback,
+    /// Drop the old cluster, once mm-verify is content with the new one
+    DropOld {
+        /// Also without a successful mm-verify in the document
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Flags of this tool.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Options {
+    /// PostgreSQL major to reach [default: what the next hop needs]
+    #[arg(long, value_name = "MAJOR", global = true)]
+    pub to: Option<u32>,
+    /// Refuse to touch any cluster but this one, such as 13/main
+    #[arg(long, value_name = "VERSION/NAME", global = true)]
+    pub cluster: Option<String>,
+    /// How the data is brought over [default: clone where the file system can, else upgrade]
+    #[arg(long, value_enum, global = true)]
+    pub method: Option<Method>,
+    /// Processes for `pg_upgrade`; helps with several databases or tablespaces only
+    #[arg(long, value_name = "N", global = true)]
+    pub jobs: Option<u32>,
+    /// Each cluster keeps its port, and the configuration of the server is repointed
+    #[arg(long, global = true)]
+    pub keep_port: bool,
+    /// Leave the service stopped for the next tool
+    #[arg(long, global = true)]
+    pub leave_stopped: bool,
+    /// Other databases in the cluster may be upgraded (and stopped) with it
+    #[arg(long, global = true)]
+    pub shared_cluster: bool,
+    /// Go on although the check with this id says no; may be repeated
+    #[arg(long, value_name = "ID", global = true)]
+    pub accept: Vec<String>,
+    /// The restore point of the document must not be older than this, such as 24h
+    #[arg(long, value_name = "AGE", value_parser = restore_point::duration, global = true)]
+    pub require_backup: Option<Duration>,
+    /// Go on without a restore point
+    #[arg(long, conflicts_with = "require_backup", global = true)]
+    pub no_backup: bool,
+}
+
+impl Options {
+    /// The restore point these flags ask for.
+    pub(crate) fn restore_point(&self) -> restore_point::Wanted {
+        match (self.no_backup, self.require_backup) {
+            (true, _) => restore_point::Wanted::None,
+            (false, Some(age)) => restore_point::Wanted::NotOlderThan(age),
+            (false, None) => restore_point::Wanted::OfThisHop,
+        }
+    }
+}
+
+impl PgbumpArguments {
+    /// The verb; `run` when none is given.
+    pub fn verb(&self) -> Verb {
+        self.verb.unwrap_or(Verb::Run)
+    }
+}
+
+impl Arguments for PgbumpArguments {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn format(&self) -> Format {
+        self.format.format
+    }
+
+    fn complete_without_document(&self) -> bool {
+        match self.verb() {
+            Verb::Run | Verb::Check => self.options.to.is_some(),
+            Verb::Recover | Verb::Rollback | Verb::DropOld { .. } => true,
+        }
+    }
+}
+
+const AFTER: &str = "\
+PROOF
+  Facts are compared, one by one: rows and content of every table, the state of every sequence, columns, constraints,
+  valid indexes, triggers, functions, types, views, grants, extensions, large objects, roles with their passwords and
+  memberships, tablespaces, properties and settings of every database. The hash of a table is the sum over its rows of
+  the first 64 bits of md5(row::text): equal on every major from 10 to 18.
+
+METHODS
+  clone, upgrade   pg_upgrade; seconds, whatever the size with clone. The old cluster stays as it was.
+  dump             dump and restore: minutes per gigabyte. Builds every index anew, which mends those that a changed
+                   collation has spoilt. pg_upgradecluster does not notice rows that it fails to restore; the proof does.
+  link             pg_upgrade on shared files: fast and small, but there is no way back once the new server has run.
+
+EXIT STATUS
+  0   upgraded, or no need to (`changed` tells)
+  1   failed before anything was changed
+  2   wrong usage
+  3   stopped half-way and could not undo; the hint says how to go on
+  4   check: something stands in the way
+  5   refused: something stands in the way, no restore point, or the database is not in a cluster of this machine
+  6   failed and rolled back: the old cluster serves, the service is as it was
+  65  no document, a broken one, or one of another schema
+  74  the document could not be delivered; the work is done
+  75  another run holds the lock
+
+EXAMPLES
+  What would stand in the way of PostgreSQL 15, while the server runs:
+      mm-pgbump check --to 15
+
+  In the pipeline of a hop:
+      ... | mm-backup --to /srv/backup --stop --leave-stopped | mm-pgbump --leave-stopped | mm-swap | mm-verify
+
+  By itself, with a restore point made elsewhere:
+      mm-pgbump --to 15 --no-backup
+
+  Back, and for good:
+      mm-pgbump rollback
+      mm-verify | mm-pgbump drop-old";

@@ -1,0 +1,100 @@
+//! `mm-pgbump check`, and `--dry-run`: what would stand in the way, and what would be done.
+
+use std::fmt::Write as _;
+
+use mm_common::contract::sections::{Pgbump, Status};
+use mm_common::mattermost::site::Installation;
+use mm_common::run::Session;
+use mm_common::{Error, Kind, Result};
+
+use crate::preflight::{self, Findings};
+use crate::record::{Entry, Records};
+use crate::{Options, plan, wish};
+
+/// Looks at everything and changes nothing.
+///
+/// # Errors
+/// Kind `check-says-no` (exit 4) when something stands in the way.
+pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
+    let installation = session.probe()?;
+    let records = Records::at(installation.state.path());
+    if let Some(entry) = records.journal.read::<Entry>()? {
+        return Err(Error::new(Kind::CheckSaysNo, format!("an upgrade of {} was cut off", entry.from()))
+            .hint("run mm-pgbump: it ends what was begun, or takes it back"));
+    }
+    let Some(wish) = wish::find(session, options, &installation)? else {
+        session.document.set("pgbump", &Pgbump::default())?;
+        return Ok("the database server needs no upgrade".into());
+    };
+    let question = wish.question(options);
+    let mut findings = preflight::look(&question);
+    findings.accept(&options.accept);
+    set(session, &findings)?;
+    session.human = Some(table(&findings));
+    match findings.refusal(&question) {
+        Some(refusal) => Err(refusal.of_kind(Kind::CheckSaysNo)),
+        None => Ok(format!(
+            "{} can be upgraded to PostgreSQL {} with --method {}",
+            wish.old.label(),
+            wish.major,
+            plan::method(options.method, findings.clone_works).name()
+        )),
+    }
+}
+
+fn table(findings: &Findings) -> String {
+    findings.checks.iter().fold(String::new(), |mut text, check| {
+        let word = match check.status {
+            Status::Pass => "ok",
+            Status::Warn => "warn",
+            Status::Fail => "FAIL",
+            Status::Skip => "skip",
+            Status::Error => "ERROR",
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{word:<6}{:<16}{}: {}", check.id, check.title, check.evidence);
+        if let Some(hint) = check.hint.as_ref().filter(|_| check.status != Status::Pass) {
+            let _ = writeln!(text, "{:<22}{hint}", "");
+        }
+        text
+    })
+}
+
+/// Puts the checks into the document.
+pub(crate) fn set(session: &mut Session, findings: &Findings) -> Result<()> {
+    session.document.set("pgbump", &Pgbump { needed: true, checks: findings.checks.clone(), ..Pgbump::default() })
+}
+
+/// What `run` would do.
+pub(crate) fn dry_run(session: &mut Session, options: &Options, installation: &Installation) -> Result<String> {
+    let records = Records::at(installation.state.path());
+    if let Some(entry) = records.journal.read::<Entry>()? {
+        return Ok(format!("would first end the upgrade of {} that was cut off at {:?}", entry.from(), entry.phase));
+    }
+    let Some(wish) = wish::find(session, options, installation)? else {
+        session.document.set("pgbump", &Pgbump::default())?;
+        return Ok("the database server needs no upgrade".into());
+    };
+    let question = wish.question(options);
+    let mut findings = preflight::look(&question);
+    findings.accept(&options.accept);
+    set(session, &findings)?;
+    if let Some(refusal) = findings.refusal(&question) {
+        return Err(refusal);
+    }
+    let method = plan::method(options.method, findings.clone_works);
+    let steps = [
+        "stop the service".to_owned(),
+        format!("shut {} to everybody else and read every table", wish.old.label()),
+        format!("pg_upgradecluster --version {} --method {} into {}", wish.major, method.name(), wish.data.display()),
+        "start the new cluster shut and compare every fact; any difference leads back".into(),
+        if options.keep_port {
+            "repoint the configuration to the new port".into()
+        } else {
+            format!("serve on port {}", wish.old.port)
+        },
+        if options.leave_stopped { "leave the service stopped".into() } else { "start the service again".to_owned() },
+    ];
+    session.human = Some(steps.map(|step| format!("would {step}")).join("\n") + "\n");
+    Ok(format!("would upgrade {} to PostgreSQL {} with --method {}", wish.old.label(), wish.major, method.name()))
+}

@@ -1,0 +1,113 @@
+//! What `pg_upgradecluster` leaves undone: files it does not carry, materialized views it leaves empty, statistics,
+//! extensions, collations.
+
+use std::time::Duration;
+
+use mm_common::contract::ui;
+use mm_common::machine::files::{self, Access};
+use mm_common::postgres::cluster::Cluster;
+use mm_common::postgres::fingerprint;
+use mm_common::postgres::server::Database;
+use mm_common::{Error, Result};
+
+use crate::control::entries;
+use crate::evidence;
+use crate::plan::Method;
+
+/// A configuration file of a server is smaller.
+const MOST: u64 = 1 << 20;
+
+/// Statistics of every table; they are samples, so the size of the tables hardly matters (observed: 2 s at any size).
+const ANALYZE_LIMIT: Duration = Duration::from_secs(3600);
+
+/// Copies `conf.d` and the `environment` file, which `pg_upgradecluster` forgets.
+pub(crate) fn carry_files(old: &Cluster, new: &Cluster) -> Result<()> {
+    let parts = new.configuration.join("conf.d");
+    let mut wanted: Vec<_> = entries(&old.configuration.join("conf.d"))?
+        .into_iter()
+        .filter_map(|path| Some((path.clone(), parts.join(path.file_name()?))))
+        .collect();
+    wanted.push((old.configuration.join("environment"), new.configuration.join("environment")));
+    for (from, to) in wanted {
+        if files::look(&from)?.is_some_and(|data| data.is_file()) {
+            files::create_directory(files::parent(&to)?, 0o755)?;
+            files::write(&to, &files::read(&from, MOST)?, Access::of(&from)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Fills the materialized views that the old cluster had filled and a dump leaves empty. One may depend on another, so
+/// it goes round until none is left or none can be filled.
+pub(crate) fn fill_views(new: &Cluster, entrance: &str, before: &evidence::Facts) -> Result<()> {
+    for name in evidence::databases(new, entrance)? {
+        let database = Database::superuser(new, &name)?.with_limit(fingerprint::LIMIT);
+        let mut left = usize::MAX;
+        loop {
+            let empty = database.rows(
+                "SELECT n.nspname || '.' || relname AS called, format('%I.%I', n.nspname, relname) AS quoted
+                 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'm' AND NOT relispopulated",
+            )?;
+            let empty: Vec<_> = empty
+                .iter()
+                .filter_map(|row| Some((row["called"].as_str()?, row["quoted"].as_str()?)))
+                .filter(|(called, _)| {
+                    let fact = before.get(&format!("{name}: relation {called}"));
+                    fact.is_some_and(|fact| fact.ends_with("filled true"))
+                })
+                .collect();
+            if empty.is_empty() || empty.len() >= left {
+                break;
+            }
+            left = empty.len();
+            for (_, quoted) in empty {
+                // What cannot be filled yet, or at all, is seen by the proof.
+                let _ = database.execute(&format!("REFRESH MATERIALIZED VIEW {quoted}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Extensions to the versions of the new major, indexes anew where the collation is another, statistics. None of it
+/// loses anything when it fails, so a failure is a warning with what to do.
+pub(crate) fn settle(new: &Cluster, entrance: &str, method: Method) -> Result<()> {
+    if method == Method::Dump {
+        // A restore made them all anew, and analyzed them.
+        return Ok(());
+    }
+    let databases = evidence::databases(new, entrance)?;
+    for name in &databases {
+        let database = Database::superuser(new, name)?.with_limit(fingerprint::LIMIT);
+        let updates = database.rows(
+            "SELECT format('ALTER EXTENSION %I UPDATE', name) AS sql FROM pg_available_extensions
+             WHERE installed_version IS NOT NULL AND installed_version <> default_version",
+        )?;
+        for sql in updates.iter().filter_map(|row| row["sql"].as_str()) {
+            warn_unless(database.execute(sql), &format!("{sql} in the database {name}"));
+        }
+        let drifted = new.major >= 15
+            && database.value(
+                "SELECT datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid) FROM pg_database
+                 WHERE datname = current_database()",
+            )? == true;
+        if drifted {
+            let quoted = database.value("SELECT quote_ident(current_database())")?;
+            let quoted = quoted.as_str().unwrap_or_default().to_owned();
+            let sql = format!("REINDEX DATABASE {quoted}; ALTER DATABASE {quoted} REFRESH COLLATION VERSION");
+            warn_unless(database.execute_each(&sql), &format!("{sql} in the database {name}"));
+        }
+    }
+    let analyzed = Database::superuser(new, entrance)?
+        .with_limit(ANALYZE_LIMIT)
+        .command("vacuumdb")
+        .and_then(|command| command.args(["--all", "--analyze-in-stages", "--quiet", "--no-password"]).run());
+    warn_unless(analyzed.map(drop), "vacuumdb --all --analyze-in-stages");
+    Ok(())
+}
+
+fn warn_unless(result: Result<(), Error>, what: &str) {
+    if let Err(error) = result {
+        ui::warn(&format!("the upgrade is sound, but this is left to do: {what} ({})", error.one_line()));
+    }
+}

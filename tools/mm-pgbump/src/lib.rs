@@ -1,0 +1,43 @@
+//! mm-pgbump carries the PostgreSQL cluster of a Mattermost server to a new major version, proves that nothing was
+//! lost, and goes back when something was.
+
+mod arguments;
+mod check;
+mod control;
+mod drop_old;
+mod evidence;
+mod finish;
+pub mod plan;
+mod preflight;
+mod record;
+mod recover;
+mod rehearsal;
+mod repoint;
+mod restore_point;
+mod rollback;
+mod run;
+mod undo;
+mod upgrade;
+mod wish;
+
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+
+pub use arguments::{Options, PgbumpArguments, Verb};
+
+/// The command line, for man pages and completions.
+pub fn command() -> clap::Command {
+    PgbumpArguments::command()
+}
+
+/// Runs the tool.
+pub fn main() -> ExitCode {
+    mm_common::run::main("mm-pgbump", |session, arguments: PgbumpArguments| match arguments.verb() {
+        Verb::Run => run::run(session, &arguments.options),
+        Verb::Check => check::run(session, &arguments.options),
+        Verb::Recover => recover::recover(session, &arguments.options),
+        Verb::Rollback => rollback::run(session),
+        Verb::DropOld { force } => drop_old::run(session, force),
+    })
+}

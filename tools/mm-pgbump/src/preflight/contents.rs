@@ -1,0 +1,223 @@
+//! Checks of what the cluster holds.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use mm_common::Result;
+use mm_common::machine::command::Cmd;
+use mm_common::postgres::fingerprint;
+use mm_common::postgres::server::Database;
+
+use super::{List, Question, Seen};
+use crate::evidence;
+use crate::plan::Method;
+
+/// Makes all of them.
+pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List) {
+    list.add("primary", "The cluster is a primary", || primary(entrance));
+    list.add("other-databases", "Nobody else has a database in the cluster", || others(question, entrance));
+    list.add("connections", "Every database takes connections", || {
+        let found =
+            names(entrance, "SELECT datname FROM pg_database WHERE NOT datallowconn AND datname <> 'template0'")?;
+        let hint = "ALTER DATABASE name ALLOW_CONNECTIONS true, for each of them";
+        Ok(Seen::list(&found, "all but template0", Seen::fail, hint))
+    });
+    list.add("prepared", "No transaction is prepared", || {
+        let found = names(entrance, "SELECT gid || ' of ' || owner || ' in ' || database FROM pg_prepared_xacts")?;
+        Ok(Seen::list(
+            &found,
+            "none",
+            Seen::fail,
+            "COMMIT PREPARED or ROLLBACK PREPARED each of them: an upgrade loses them",
+        ))
+    });
+    list.add("replication", "No replication hangs on the cluster", || {
+        let found = names(
+            entrance,
+            "SELECT 'slot ' || slot_name FROM pg_replication_slots UNION ALL
+             SELECT 'standby ' || coalesce(application_name, '?') || ' at ' || coalesce(client_addr::text, 'a socket') FROM pg_stat_replication",
+        )?;
+        let hint = "slots and standbys do not survive an upgrade: drop the slots, and build the standbys anew afterwards; then --accept replication";
+        Ok(Seen::list(&found, "none", Seen::fail, hint))
+    });
+    list.add("archiving", "The write-ahead log is not archived", || {
+        let found = names(
+            entrance,
+            "SELECT current_setting('archive_command') WHERE current_setting('archive_mode') <> 'off'",
+        )?;
+        let hint = "the archive of the old cluster cannot be continued: make a new base backup after the upgrade";
+        Ok(Seen::list(&found, "it is not", Seen::warn, hint))
+    });
+    list.add("locales", "The locales of every database exist", || locales(entrance));
+    list.add("libraries", "The libraries to preload exist in the new major", || libraries(question, entrance));
+    let databases = names(entrance, "SELECT datname FROM pg_database WHERE datallowconn ORDER BY 1");
+    let databases = match databases {
+        Ok(databases) => databases,
+        Err(error) => return list.add("databases", "The databases can be listed", || Err(error)),
+    };
+    list.add("readable", "What is to be compared can be read", || {
+        let facts = evidence::catalogue(question.old, question.database)?;
+        Ok(Seen::pass(format!("{} facts besides the contents of the tables", facts.len())))
+    });
+    list.add("extensions", "The extensions exist in the new major", || extensions(question, &databases));
+    list.add("invalid-indexes", "Every index is valid", || {
+        let found =
+            everywhere(question, &databases, "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid")?;
+        Ok(Seen::list(
+            &found,
+            "all are",
+            Seen::warn,
+            "an upgrade drops them silently: REINDEX INDEX CONCURRENTLY them first if they matter",
+        ))
+    });
+    list.add("duplicates", "No unique index hides duplicate rows", || duplicates(question, &databases));
+    list.add("collation", "The collation is the one the indexes were built with", || {
+        collation(question, entrance, &databases)
+    });
+}
+
+fn names(database: &Database, sql: &str) -> Result<Vec<String>> {
+    let rows = database.rows(sql)?;
+    Ok(rows.iter().filter_map(|row| row.as_object()?.values().next()?.as_str().map(str::to_owned)).collect())
+}
+
+/// The same question to every database; the answers with the name of the database in front.
+fn everywhere(question: &Question<'_>, databases: &[String], sql: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for name in databases {
+        let database = Database::superuser(question.old, name)?;
+        found.extend(names(&database, sql)?.into_iter().map(|what| format!("{name}: {what}")));
+    }
+    Ok(found)
+}
+
+fn primary(entrance: &Database) -> Result<Seen> {
+    Ok(if entrance.value("SELECT pg_is_in_recovery()")? == false {
+        Seen::pass("it is")
+    } else {
+        Seen::fail("it is a standby of another server", "upgrade the primary, and build this one anew from it")
+    })
+}
+
+fn others(question: &Question<'_>, entrance: &Database) -> Result<Seen> {
+    let found = names(
+        entrance,
+        "SELECT datname || ' of ' || pg_get_userbyid(datdba) || ', ' ||
+                (SELECT count(*) FROM pg_stat_activity a WHERE a.datname = d.datname) || ' connections'
+         FROM pg_database d WHERE NOT datistemplate AND datname NOT IN ('postgres', current_database())",
+    )?;
+    if question.shared && !found.is_empty() {
+        return Ok(Seen::warn(
+            super::shortened(&found),
+            "they are upgraded with it: tell their owners, and stop their programs",
+        ));
+    }
+    let hint = "they would be upgraded and stopped with it: give --shared-cluster if that is agreed with their owners";
+    Ok(Seen::list(&found, "it is the server's alone", Seen::fail, hint))
+}
+
+fn locales(entrance: &Database) -> Result<Seen> {
+    let wanted: BTreeSet<String> = names(
+        entrance,
+        "SELECT datcollate::text FROM pg_database UNION SELECT datctype::text FROM pg_database UNION
+         SELECT setting FROM pg_settings WHERE name IN ('lc_messages', 'lc_monetary', 'lc_numeric', 'lc_time')",
+    )?
+    .into_iter()
+    .filter(|name| !matches!(name.as_str(), "" | "C" | "POSIX"))
+    .collect();
+    let there: BTreeSet<String> = Cmd::new("locale").arg("-a").run()?.text().lines().map(normal).collect();
+    let missing: Vec<String> = wanted.into_iter().filter(|name| !there.contains(&normal(name))).collect();
+    Ok(Seen::list(&missing, "all do", Seen::fail, "add them to /etc/locale.gen and run locale-gen"))
+}
+
+/// As `locale -a` and initdb write one locale in two ways: `en_US.utf8`, `en_US.UTF-8`.
+fn normal(name: &str) -> String {
+    name.to_lowercase().replace('-', "")
+}
+
+fn libraries(question: &Question<'_>, entrance: &Database) -> Result<Seen> {
+    let set = names(
+        entrance,
+        "SELECT setting FROM pg_settings WHERE name IN ('shared_preload_libraries', 'session_preload_libraries', 'local_preload_libraries')",
+    )?;
+    let missing: Vec<String> = set
+        .iter()
+        .flat_map(|list| list.split(','))
+        .map(|name| name.trim().trim_matches('"'))
+        .filter(|name| !name.is_empty() && !name.contains('/'))
+        .filter(|name| !Path::new(&format!("/usr/lib/postgresql/{}/lib/{name}.so", question.major)).exists())
+        .map(str::to_owned)
+        .collect();
+    let hint = format!("install their packages for PostgreSQL {} (postgresql-{}-...)", question.major, question.major);
+    Ok(Seen::list(&missing, "all do", Seen::fail, &hint))
+}
+
+fn extensions(question: &Question<'_>, databases: &[String]) -> Result<Seen> {
+    let used = everywhere(question, databases, "SELECT extname::text FROM pg_extension")?;
+    let missing: Vec<String> = used
+        .into_iter()
+        .filter(|used| {
+            let name = used.rsplit(": ").next().unwrap_or_default();
+            let home = format!("/usr/share/postgresql/{}/extension/{name}.control", question.major);
+            !Path::new(&home).exists()
+        })
+        .collect();
+    let hint = format!(
+        "install their packages for PostgreSQL {} (apt-cache search postgresql-{})",
+        question.major, question.major
+    );
+    Ok(Seen::list(&missing, "all do", Seen::fail, &hint))
+}
+
+/// Rows that a unique index should have kept out, found without asking any index: what a changed collation leaves, and
+/// what makes a restored dump lose a whole table without a word.
+fn duplicates(question: &Question<'_>, databases: &[String]) -> Result<Seen> {
+    let mut found = Vec::new();
+    for name in databases {
+        let database = Database::superuser(question.old, name)?.with_limit(fingerprint::LIMIT);
+        let rows = database.script(DUPLICATES)?;
+        found.extend(rows.iter().filter(|row| row["n"].as_u64() != Some(0)).map(|row| {
+            format!("{name}: {} has {} of its keys more than once", row["i"].as_str().unwrap_or_default(), row["n"])
+        }));
+    }
+    let hint = "a restore point first; then remove the duplicate rows by hand (`SELECT ... GROUP BY key HAVING count(*) > 1` with SET enable_indexscan, enable_indexonlyscan and enable_bitmapscan to off) and REINDEX the index";
+    Ok(Seen::list(&found, "none does", Seen::fail, hint))
+}
+
+const DUPLICATES: &str = r"
+SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off; SET statement_timeout = 0;
+SELECT format('SELECT row_to_json(x) FROM (SELECT %L AS i, count(*) AS n FROM (SELECT 1 FROM ONLY %s WHERE %s%s GROUP BY %s HAVING count(*) > 1) AS d) AS x',
+         indexrelid::regclass::text || ' of ' || indrelid::regclass::text, indrelid::regclass,
+         (SELECT string_agg(format('(%s) IS NOT NULL', pg_get_indexdef(indexrelid, k, false)), ' AND ') FROM generate_series(1, indnkeyatts) k),
+         coalesce(' AND (' || pg_get_expr(indpred, indrelid) || ')', ''),
+         (SELECT string_agg('(' || pg_get_indexdef(indexrelid, k, false) || ')', ', ') FROM generate_series(1, indnkeyatts) k))
+  FROM pg_index JOIN pg_class c ON c.oid = indrelid
+ WHERE indisunique AND indisvalid AND relkind IN ('r', 'm') AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace,
+       'information_schema'::regnamespace) \gexec
+";
+
+/// From 15 on the server remembers the version of the system's collation, and says so itself. Before, nothing does.
+fn collation(question: &Question<'_>, entrance: &Database, databases: &[String]) -> Result<Seen> {
+    let dumped = question.method == Some(Method::Dump);
+    let mut found = if entrance.major() >= 15 {
+        names(
+            entrance,
+            "SELECT datname || ' was built with ' || datcollversion || ', the system has ' || pg_database_collation_actual_version(oid)
+             FROM pg_database WHERE datcollversion <> pg_database_collation_actual_version(oid)",
+        )?
+    } else {
+        Vec::new()
+    };
+    if entrance.major() >= 10 {
+        found.extend(everywhere(
+            question,
+            databases,
+            "SELECT collname || ' was ' || collversion || ', the system has ' || pg_collation_actual_version(oid)
+             FROM pg_collation WHERE collversion <> pg_collation_actual_version(oid)",
+        )?);
+    }
+    if dumped && !found.is_empty() {
+        return Ok(Seen::pass("it is not, but a dump builds every index anew"));
+    }
+    Ok(Seen::list(&found, "no sign of another", Seen::warn, "the indexes are built anew after the upgrade"))
+}

@@ -1,0 +1,178 @@
+//! Checks of the machine: programs, names, space, files.
+
+use mm_common::machine::command::Cmd;
+use mm_common::machine::{disk, files, tree};
+use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::postgres::server::{self, Database};
+use mm_common::{Error, Result};
+
+use super::{Question, Seen, shortened};
+use crate::control::{self, entries};
+use crate::plan::{Method, Mode};
+
+/// What a fresh cluster, its logs and the schema take besides the data (observed: 46 MB).
+const FIXED: u64 = 100 * 1024 * 1024;
+
+/// What stands where the new cluster goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Nothing.
+    Free,
+    /// A cluster that has never held anything, as the packages make one: it may be dropped.
+    Empty(Box<Cluster>),
+    /// Something that may not be touched, and what it is.
+    Taken(String),
+}
+
+/// Looks at the place of the new cluster.
+pub(crate) fn target(question: &Question<'_>) -> Result<Target> {
+    let (major, name) = (question.major, &question.old.name);
+    if let Some(cluster) = cluster::find(major, name)? {
+        return Ok(match holds(&cluster)? {
+            None => Target::Empty(Box::new(cluster)),
+            Some(what) => Target::Taken(format!("the cluster {} exists already and {what}", cluster.label())),
+        });
+    }
+    let configuration = cluster::configuration_directory(major, name).join("postgresql.conf");
+    for path in [question.data, configuration.as_path()] {
+        let there = match files::look(path)? {
+            None => false,
+            Some(data) => !data.is_dir() || !entries(path)?.is_empty(),
+        };
+        if there {
+            return Ok(Target::Taken(format!("`{}` exists already, though it is no cluster", path.display())));
+        }
+    }
+    Ok(Target::Free)
+}
+
+/// What a cluster holds beyond what initdb put there; `None` when it is proven to hold nothing.
+fn holds(cluster: &Cluster) -> Result<Option<String>> {
+    match control::mode(cluster)? {
+        Mode::Down => never_used(cluster),
+        Mode::Open => {
+            let databases = ["postgres", "template1"];
+            let mut found = Database::superuser(cluster, "postgres")?.rows(
+                "SELECT 'the database ' || datname AS what FROM pg_database
+                      WHERE datname NOT IN ('postgres', 'template0', 'template1')
+                     UNION ALL SELECT 'the role ' || rolname FROM pg_authid WHERE oid >= 16384
+                     UNION ALL SELECT 'the tablespace ' || spcname FROM pg_tablespace WHERE oid >= 16384",
+            )?;
+            for database in databases {
+                found.extend(Database::superuser(cluster, database)?.rows(
+                    "SELECT 'the relation ' || relname AS what FROM pg_class WHERE oid >= 16384 AND relnamespace <> 'pg_toast'::regnamespace
+                     UNION ALL SELECT 'the function ' || proname FROM pg_proc WHERE oid >= 16384
+                     UNION ALL SELECT 'the schema ' || nspname FROM pg_namespace WHERE oid >= 16384",
+                )?);
+            }
+            let found: Vec<String> = found.iter().filter_map(|row| row["what"].as_str().map(str::to_owned)).collect();
+            Ok((!found.is_empty()).then(|| format!("holds {}", shortened(&found))))
+        }
+        Mode::Shut | Mode::BinaryUpgrade => Ok(Some("is in the middle of another upgrade".into())),
+    }
+}
+
+/// A server gives every object, role and database it makes a number from 16384 on, and its control file says which one
+/// comes next. At 16384 or below, nothing was ever made.
+fn never_used(cluster: &Cluster) -> Result<Option<String>> {
+    let program = server::program_of("pg_controldata", cluster.major)
+        .ok_or_else(|| Error::failed(format!("PostgreSQL {} has no pg_controldata", cluster.major)))?;
+    let output = Cmd::new(program.display().to_string())
+        .arg("-D")
+        .arg(&cluster.data)
+        .user(&mm_common::machine::user::User::named(&cluster.owner)?)
+        .run()?
+        .text();
+    let field = |name: &str| output.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    if field("Database cluster state:") != Some("shut down") {
+        return Ok(Some("was not shut down cleanly, so what it holds cannot be told".into()));
+    }
+    match field("Latest checkpoint's NextOID:").and_then(|number| number.parse::<u64>().ok()) {
+        Some(next) if next <= 16384 => Ok(None),
+        Some(_) => Ok(Some("has been used: objects were made in it".into())),
+        None => Ok(Some("does not say whether it was used".into())),
+    }
+}
+
+pub(super) fn free_target(question: &Question<'_>) -> Result<Seen> {
+    let (major, name) = (question.major, &question.old.name);
+    Ok(match target(question)? {
+        Target::Free => Seen::pass(format!("{major}/{name} does not exist")),
+        Target::Empty(_) => {
+            Seen::pass(format!("{major}/{name} exists and has never held anything: it will be dropped"))
+        }
+        Target::Taken(what) => Seen::fail(
+            what,
+            format!("look at it; if nobody needs it: pg_dropcluster --stop {major} {name} (or remove the directory)"),
+        ),
+    })
+}
+
+pub(super) fn programs(question: &Question<'_>) -> Result<Seen> {
+    let mut missing = Vec::new();
+    for major in [question.old.major, question.major] {
+        for program in ["postgres", "pg_ctl", "pg_upgrade", "initdb", "pg_controldata", "pg_dump", "psql", "vacuumdb"] {
+            if server::program_of(program, major).is_none() {
+                missing.push(format!("{program} of PostgreSQL {major}"));
+            }
+        }
+    }
+    mm_common::machine::command::find("pg_upgradecluster")?;
+    let hint = format!("apt-get install postgresql-{} postgresql-client-{}", question.major, question.major);
+    Ok(Seen::list(&missing, "both with server and client", Seen::fail, &hint))
+}
+
+/// Copying needs as much again; a dump writes its rows into the log as well. Links and clones share.
+pub(super) fn disk(question: &Question<'_>) -> Result<Seen> {
+    let data = tree::size(&question.old.data)?.bytes;
+    let needed = match question.method {
+        Some(Method::Link | Method::Clone) => FIXED,
+        Some(Method::Dump) => data + data / 2 + FIXED,
+        None | Some(Method::Upgrade) => data + FIXED,
+    };
+    let free = disk::free(question.data)?;
+    let evidence = format!("{needed} bytes needed at `{}`, {free} free", question.data.display());
+    Ok(if free >= needed { Seen::pass(evidence) } else { Seen::fail(evidence, "make room on that file system") })
+}
+
+pub(super) fn tablespaces(question: &Question<'_>) -> Result<Seen> {
+    let found = control::tablespace_directories(question.old, question.major)?;
+    let found: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
+    Ok(Seen::list(
+        &found,
+        "none has a directory of that major",
+        Seen::fail,
+        "they are of another cluster or left over: look at them, and remove them if nobody needs them",
+    ))
+}
+
+pub(super) fn wal(question: &Question<'_>) -> Seen {
+    let path = question.old.data.join("pg_wal");
+    match std::fs::read_link(&path) {
+        Err(_) => Seen::pass("it is"),
+        Ok(to) => Seen::warn(
+            format!("`{}` leads to `{}`", path.display(), to.display()),
+            "the new cluster will have its log inside its data directory; move it there afterwards if the disk matters",
+        ),
+    }
+}
+
+/// The files that `pg_upgradecluster` does not carry over, and the new server has to accept.
+pub(super) fn settings(question: &Question<'_>, scratch: &crate::rehearsal::Scratch) -> Result<Seen> {
+    let mut text = String::from("\n");
+    let mut names = Vec::new();
+    let mut parts = entries(&question.old.configuration.join("conf.d"))?;
+    parts.sort();
+    for path in parts.iter().filter(|path| path.extension().is_some_and(|end| end == "conf")) {
+        text.push_str(&String::from_utf8_lossy(&files::read(path, 1 << 20)?));
+        text.push('\n');
+        names.push(path.display().to_string());
+    }
+    if names.is_empty() {
+        return Ok(Seen::pass("there are none"));
+    }
+    Ok(match scratch.accepts(&text)? {
+        None => Seen::pass(format!("they will be carried over: {}", shortened(&names))),
+        Some(words) => Seen::fail(words, "take out of conf.d what the new major does not know"),
+    })
+}

@@ -1,0 +1,101 @@
+//! What a run writes down before it acts, and what stays afterwards for `rollback` and `drop-old`.
+
+use std::path::{Path, PathBuf};
+
+use mm_common::machine::files::{self, Access};
+use mm_common::machine::journal::Journal;
+use mm_common::machine::lock::LockGuard;
+use mm_common::postgres::cluster::Cluster;
+use mm_common::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::Facts;
+use crate::plan::{Method, Phase};
+
+/// Larger than the facts of any server's tables.
+const MOST_FACTS: u64 = 256 * 1024 * 1024;
+
+/// An upgrade, from its intent to its end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// The `run` of the document.
+    pub run: String,
+    /// When this upgrade began.
+    pub started: String,
+    /// How far it has come.
+    pub phase: Phase,
+    /// The cluster before, as it was.
+    pub old: Cluster,
+    /// The text of its `start.conf`.
+    pub old_start: Option<String>,
+    /// The major to reach.
+    pub major: u32,
+    /// Where the data of the new cluster goes.
+    pub data: PathBuf,
+    /// Where the new cluster logs to.
+    pub log: PathBuf,
+    /// The method.
+    pub method: Method,
+    /// Each cluster keeps its port, and the configuration of the server is repointed.
+    pub keep_port: bool,
+    /// The database of the server.
+    pub database: String,
+    /// Process group of `pg_upgradecluster`, once it runs.
+    #[serde(default)]
+    pub group: Option<i32>,
+    /// The data source of the configuration has been changed from the first port to the second.
+    #[serde(default)]
+    pub repointed: Option<(u16, u16)>,
+    /// Whether the service ran when the run began.
+    pub service_ran: bool,
+}
+
+impl Entry {
+    /// `13/main`.
+    pub(crate) fn from(&self) -> String {
+        self.old.label()
+    }
+
+    /// `15/main`.
+    pub(crate) fn to(&self) -> String {
+        format!("{}/{}", self.major, self.old.name)
+    }
+}
+
+/// The files of this tool in the state directory of an installation.
+#[derive(Debug, Clone)]
+pub(crate) struct Records {
+    state: PathBuf,
+    /// The upgrade that is going on.
+    pub journal: Journal,
+    /// The last one that was finished.
+    pub last: Journal,
+}
+
+impl Records {
+    /// Those of the installation with this state directory.
+    pub(crate) fn at(state: &Path) -> Self {
+        Self { state: state.into(), journal: Journal::at(state, "pgbump"), last: Journal::finished(state, "pgbump") }
+    }
+
+    /// Where the output of `pg_upgradecluster` goes.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.state.join("pgbump.log")
+    }
+
+    /// Keeps what the old cluster holds: a run that takes over needs it when the old cluster does not run any more.
+    pub(crate) fn keep_facts(&self, facts: &Facts, _lock: &LockGuard) -> Result<()> {
+        let text = serde_json::to_vec(facts).context(|| "cannot write down what the cluster holds".to_owned())?;
+        files::write(&self.facts_path(), &text, Access::PRIVATE)
+    }
+
+    /// What the old cluster held.
+    pub(crate) fn facts(&self) -> Result<Facts> {
+        let text = files::read(&self.facts_path(), MOST_FACTS)?;
+        serde_json::from_slice(&text).context(|| format!("cannot understand `{}`", self.facts_path().display()))
+    }
+
+    fn facts_path(&self) -> PathBuf {
+        self.state.join("pgbump.facts")
+    }
+}

@@ -1,0 +1,163 @@
+//! `pg_upgrade --check` against a scratch cluster while the old one serves: it finds what the new major cannot take,
+//! and touches nothing.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mm_common::machine::command::{self, Cmd};
+use mm_common::machine::files;
+use mm_common::machine::tree;
+use mm_common::machine::user::User;
+use mm_common::postgres::cluster::Cluster;
+use mm_common::postgres::server::{self, Database};
+use mm_common::{Error, Result};
+
+use crate::plan::Method;
+
+/// The check takes seconds (observed: 1.6 s); a large catalogue on a slow disk takes longer.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// What `pg_upgrade --check` said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The clusters are compatible.
+    Compatible,
+    /// They are not, and this is why.
+    Incompatible(String),
+}
+
+/// A scratch cluster of the new major on the file system the real one will be on: whether files can be cloned or
+/// linked depends on that. Removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    directory: PathBuf,
+    owner: User,
+    major: u32,
+}
+
+impl Scratch {
+    /// Makes one beside the future data directory, like the old cluster in encoding, locale and checksums.
+    pub(crate) fn create(old: &Cluster, entrance: &Database, major: u32, data: &Path) -> Result<Self> {
+        let owner = User::named(&old.owner)?;
+        let place = data.ancestors().skip(1).find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+        let directory = place.join(format!(".mm-pgbump.{}.{}", old.name, std::process::id()));
+        tree::remove(&directory)?;
+        files::create_directory(&directory, 0o700)?;
+        let scratch = Self { directory, owner, major };
+        std::os::unix::fs::chown(&scratch.directory, Some(scratch.owner.uid), Some(scratch.owner.gid))
+            .map_err(|error| Error::io("set the owner of", &scratch.directory, error))?;
+        let rows = entrance.rows(
+            "SELECT pg_encoding_to_char(encoding)::text AS encoding, datcollate::text AS collate, datctype::text AS ctype,
+                    current_setting('data_checksums') AS checksums
+             FROM pg_database WHERE datname = 'template1'",
+        )?;
+        let row = rows.first().ok_or_else(|| Error::failed("the cluster has no database template1"))?;
+        let word = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        let initdb = scratch
+            .program("initdb")?
+            .args(["--no-sync", "--auth=peer", "--encoding", &word("encoding")])
+            .args(["--lc-collate", &word("collate"), "--lc-ctype", &word("ctype"), "-D"])
+            .arg(scratch.data());
+        let initdb = if word("checksums") == "on" { initdb.arg("--data-checksums") } else { initdb };
+        initdb.run()?;
+        Ok(scratch)
+    }
+
+    /// Asks `pg_upgrade` whether it could.
+    pub(crate) fn check(&self, old: &Cluster, method: Method) -> Result<Verdict> {
+        let bin = |major: u32| server::program_of("postgres", major).and_then(|path| path.parent().map(Path::to_owned));
+        let (Some(from), Some(to)) = (bin(old.major), bin(self.major)) else {
+            return Err(Error::refused("the server programs of both majors have to be installed"));
+        };
+        tree::remove(&self.data().join("pg_upgrade_output.d"))?;
+        let command = self
+            .program("pg_upgrade")?
+            .directory(&self.directory)
+            .arg("--check")
+            .arg("-b")
+            .arg(from)
+            .arg("-B")
+            .arg(to)
+            .arg("-d")
+            .arg(&old.configuration)
+            .arg("-D")
+            .arg(self.data())
+            .args(["-p", &old.port.to_string(), "-P", &free_port()?.to_string()])
+            .limit(LIMIT);
+        let command = match method {
+            Method::Clone => command.arg("--clone"),
+            Method::Link => command.arg("--link"),
+            Method::Upgrade | Method::Dump => command,
+        };
+        let output = command.output()?;
+        if output.status.success() {
+            return Ok(Verdict::Compatible);
+        }
+        Ok(Verdict::Incompatible(self.reasons(&output.text(), &output.stderr)))
+    }
+
+    /// Whether the new major accepts these lines in its configuration.
+    pub(crate) fn accepts(&self, configuration: &str) -> Result<Option<String>> {
+        let path = self.data().join("postgresql.conf");
+        let before = files::read(&path, 1 << 20)?;
+        let access = files::Access::of(&path)?;
+        files::write(&path, &[before.as_slice(), configuration.as_bytes()].concat(), access)?;
+        let output = self.program("postgres")?.arg("-D").arg(self.data()).args(["-C", "data_directory"]).output()?;
+        files::write(&path, &before, access)?;
+        Ok((!output.status.success()).then(|| command::tail(&output.stderr).to_owned()))
+    }
+
+    /// What it printed from the first complaint on, and what it wrote into its reports.
+    fn reasons(&self, stdout: &str, stderr: &str) -> String {
+        let at = stdout.lines().position(|line| line.ends_with("fatal") || line.contains("failure")).unwrap_or(0);
+        let mut words: Vec<String> = stdout.lines().skip(at).map(str::to_owned).collect();
+        words.extend(stderr.lines().map(str::to_owned));
+        for report in self.reports() {
+            let name = report.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let text = files::read_text(&report, 64 * 1024).unwrap_or_default();
+            words.extend(text.lines().take(20).map(|line| format!("{name}: {line}")));
+        }
+        words.retain(|line| !line.trim().is_empty());
+        words.join("\n")
+    }
+
+    fn reports(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        // The directory is removed when all is well, so that it cannot be listed is no failure.
+        let _ = tree::walk(&self.data().join("pg_upgrade_output.d"), &mut |met| {
+            if met.path.extension().is_some_and(|end| end == "txt") {
+                found.push(self.data().join("pg_upgrade_output.d").join(met.path));
+            }
+            Ok(tree::Go::In)
+        });
+        found
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    fn program(&self, name: &str) -> Result<Cmd> {
+        let path = server::program_of(name, self.major).ok_or_else(|| {
+            Error::refused(format!("the program `{name}` of PostgreSQL {} is not installed", self.major))
+                .hint(format!("apt-get install postgresql-{}", self.major))
+        })?;
+        Ok(Cmd::new(path.display().to_string()).user(&self.owner).limit(LIMIT))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = tree::remove(&self.directory);
+    }
+}
+
+/// A port nobody listens on at this moment; only written into the scratch cluster, which is never started.
+fn free_port() -> Result<u16> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))
+        .map_err(|error| Error::failed("cannot find a free port").because(error))?;
+    listener
+        .local_addr()
+        .map(|address| address.port())
+        .map_err(|error| Error::failed("cannot find a free port").because(error))
+}

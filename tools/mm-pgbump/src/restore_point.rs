@@ -1,0 +1,137 @@
+//! No upgrade without a restore point, unless somebody says so by name.
+
+use std::time::Duration;
+
+use mm_common::contract::sections::Backup;
+use mm_common::machine::files;
+use mm_common::{Error, Result};
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// None is needed.
+    None,
+    /// The one of this hop.
+    OfThisHop,
+    /// One that is not older than this.
+    NotOlderThan(Duration),
+}
+
+/// Checks that the restore point named in the document is there, whole at its top, and holds the database.
+///
+/// # Errors
+/// Refused when it is not as wanted.
+pub(crate) fn check(backup: Option<&Backup>, wanted: Wanted, age: impl Fn(&str) -> Option<Duration>) -> Result<()> {
+    let refused = |why: String| {
+        Error::refused("there is no restore point to fall back to").because(why).hint(
+            "make one: mm-backup create --to DIR, and hand its document on; or give --no-backup if it is made elsewhere",
+        )
+    };
+    if wanted == Wanted::None {
+        return Ok(());
+    }
+    let Some(backup) = backup else {
+        return Err(refused("the document names none".into()));
+    };
+    if !backup.database {
+        return Err(refused(format!("the restore point {} does not hold the database", backup.id)));
+    }
+    if let Wanted::NotOlderThan(most) = wanted {
+        match age(&backup.created) {
+            Some(age) if age <= most => {}
+            Some(age) => {
+                return Err(refused(format!(
+                    "the restore point {} is {} seconds old, not more than {} are allowed",
+                    backup.id,
+                    age.as_secs(),
+                    most.as_secs()
+                )));
+            }
+            None => return Err(refused(format!("the age of the restore point {} cannot be told", backup.id))),
+        }
+    }
+    let digest = files::sha256(&backup.manifest).map_err(|error| refused(error.one_line()))?;
+    if digest == backup.manifest_sha256 {
+        return Ok(());
+    }
+    Err(refused(format!("the manifest `{}` is not the one the document names", backup.manifest.display())))
+}
+
+/// Reads a length of time: `90s`, `30m`, `24h`, `7d`, or seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86400,
+        _ => return Err(format!("`{unit}` is none of s, m, h, d")),
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(seconds))
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("`{text}` is not a length of time such as 24h"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use mm_common::contract::digest;
+
+    use super::*;
+
+    fn backup(manifest: PathBuf, sha256: String) -> Backup {
+        Backup {
+            id: "a".into(),
+            store: "/s".into(),
+            path: "/s/a".into(),
+            manifest,
+            manifest_sha256: sha256,
+            created: "2026-01-01T00:00:00Z".into(),
+            cold: true,
+            bytes: 1,
+            files: 1,
+            database: true,
+            left_stopped: true,
+            seconds: 0.0,
+        }
+    }
+
+    #[test]
+    fn a_restore_point_is_needed_whole_and_fresh() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("manifest");
+        files::write(&path, b"{}", files::Access::PRIVATE).unwrap();
+        let good = backup(path.clone(), digest::of_bytes(b"{}"));
+        let hour = |_: &str| Some(Duration::from_secs(3600));
+        check(Some(&good), Wanted::OfThisHop, hour).unwrap();
+        check(Some(&good), Wanted::NotOlderThan(Duration::from_secs(3600)), hour).unwrap();
+        check(None, Wanted::None, hour).unwrap();
+        let bad = [
+            check(None, Wanted::OfThisHop, hour),
+            check(Some(&good), Wanted::NotOlderThan(Duration::from_secs(3599)), hour),
+            check(Some(&good), Wanted::NotOlderThan(Duration::from_secs(1)), |_| None),
+            check(Some(&Backup { database: false, ..good.clone() }), Wanted::OfThisHop, hour),
+            check(Some(&backup(path, digest::of_bytes(b"x"))), Wanted::OfThisHop, hour),
+            check(Some(&backup("/none".into(), String::new())), Wanted::OfThisHop, hour),
+        ];
+        for result in bad {
+            assert_eq!(result.unwrap_err().code(), 5);
+        }
+    }
+
+    #[test]
+    fn lengths_of_time() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("2d"), Ok(Duration::from_secs(172_800)));
+        for text in ["", "h", "1w", "-1h", "99999999999999999999d"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

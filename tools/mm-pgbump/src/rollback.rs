@@ -1,0 +1,141 @@
+//! `mm-pgbump rollback`: the old cluster serves again. What was written into the new one since stays there, and is
+//! named.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mm_common::contract::ui;
+use mm_common::machine::checkpoint;
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::STOP_LIMIT;
+use mm_common::mattermost::site::Installation;
+use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::postgres::fingerprint;
+use mm_common::postgres::server::Database;
+use mm_common::run::Session;
+use mm_common::{Error, Kind, Result};
+
+use crate::evidence::Facts;
+use crate::plan::{Method, Phase};
+use crate::record::{Entry, Records};
+use crate::{control, undo};
+
+/// Goes back to the cluster before the last upgrade.
+pub(crate) fn run(session: &mut Session) -> Result<String> {
+    let installation = session.probe()?;
+    let records = Records::at(installation.state.path());
+    let (entry, cut_off) = match (records.journal.read::<Entry>()?, records.last.read::<Entry>()?) {
+        (Some(entry), _) => (entry, true),
+        (None, Some(entry)) => (entry, false),
+        (None, None) => {
+            return Err(Error::refused("there is no upgrade to take back")
+                .because(format!("`{}` does not exist", records.last.path().display())));
+        }
+    };
+    if session.dry_run {
+        return Ok(format!("would stop {} and let {} serve on port {}", entry.to(), entry.from(), entry.old.port));
+    }
+    let lock = installation.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    if cut_off && !matches!(entry.phase, Phase::RollingBack | Phase::Done) {
+        undo::back(&entry, &installation, &records, &lock)?;
+        session.changed = true;
+        installation.put_service_back(&lock)?;
+        return Ok(format!("the upgrade that was cut off is taken back; {} serves as before", entry.from()));
+    }
+    let running = installation.service.is_running()?;
+    let lost = carry_out(&entry, &installation, &records, &lock)?;
+    session.changed = true;
+    if running || installation.was_running {
+        installation.service.start(&[], &lock)?;
+    }
+    let since = if lost.is_empty() {
+        "nothing had been written since".to_owned()
+    } else {
+        format!("what was written since is only in {}: {}", entry.to(), lost.join(", "))
+    };
+    session.human = Some(format!("{} serves again; {since}\n", entry.from()));
+    Ok(format!("{} serves again on port {}; {since}", entry.from(), entry.old.port))
+}
+
+/// Exchanges the clusters back. May be repeated after any part of it. Tells the tables that were written to since.
+///
+/// # Errors
+/// Refused for an upgrade with `--method link`: both clusters are one set of files, and the new one has used them.
+pub(crate) fn carry_out(
+    entry: &Entry,
+    installation: &Installation,
+    records: &Records,
+    lock: &LockGuard,
+) -> Result<Vec<String>> {
+    if entry.method == Method::Link {
+        return Err(Error::refused(format!("there is no way back to {}", entry.from()))
+            .because("it was upgraded with --method link, and the new cluster has used the files they share")
+            .hint("restore the restore point that was made before the upgrade: mm-backup restore ID"));
+    }
+    let new = cluster::find(entry.major, &entry.old.name)?
+        .ok_or_else(|| Error::failed(format!("the cluster {} is not there any more", entry.to())))?;
+    let old = cluster::find(entry.old.major, &entry.old.name)?.ok_or_else(|| {
+        Error::refused(format!("the cluster {} is not there any more", entry.from()))
+            .hint("it was dropped; restore the restore point that was made before the upgrade: mm-backup restore ID")
+    })?;
+    let mut intent = entry.clone();
+    intent.phase = Phase::RollingBack;
+    records.journal.write(&intent, lock)?;
+    checkpoint::pass("rollback-intent");
+    let steps = || -> Result<Vec<String>> {
+        installation.service.stop(STOP_LIMIT, lock)?;
+        let lost = written_since(entry, &new, &records.facts()?).unwrap_or_else(|error| {
+            ui::warn(&format!("what was written since cannot be told: {}", error.one_line()));
+            Vec::new()
+        });
+        control::stop(&new)?;
+        checkpoint::pass("rollback-new-stopped");
+        control::set_manual(&new)?;
+        if !entry.keep_port && new.port == entry.old.port {
+            // The old cluster was parked on a free one; it serves as well for parking the new one.
+            let parking = if old.port == entry.old.port { new.port } else { old.port };
+            control::set_port(&new, parking)?;
+        }
+        checkpoint::pass("rollback-parked");
+        control::stop(&old)?;
+        if old.port != entry.old.port {
+            control::set_port(&old, entry.old.port)?;
+        }
+        if let Some(text) = &entry.old_start {
+            control::set_start_conf(&old, text)?;
+        }
+        control::start(&old)?;
+        checkpoint::pass("rollback-old-started");
+        if let Some((before, _)) = entry.repointed {
+            undo::point_at(installation, before, lock)?;
+        }
+        Ok(lost)
+    };
+    let lost = steps().map_err(|error| {
+        let first = error.next_step().unwrap_or("remove the cause").to_owned();
+        error
+            .within(format!("cannot go back to the cluster {}", entry.from()))
+            .of_kind(Kind::HalfDone)
+            .with_hint(format!("{first}; then run mm-pgbump rollback again: it goes on where it stopped"))
+    })?;
+    records.last.close(lock)?;
+    records.journal.close(lock)?;
+    Ok(lost)
+}
+
+/// The tables of the new cluster that are not as the upgrade left them.
+fn written_since(entry: &Entry, new: &Cluster, before: &Facts) -> Result<Vec<String>> {
+    if !new.online {
+        return Ok(Vec::new());
+    }
+    let now: BTreeMap<_, _> = fingerprint::tables(&Database::superuser(new, &entry.database)?)?;
+    let changed = now.iter().filter_map(|(table, print)| {
+        let text = format!("{} rows with hash {}", print.rows, print.hash);
+        let then = before.get(&format!("{}: table {table}", entry.database));
+        (then != Some(&text)).then(|| {
+            let rows = then.and_then(|then| then.split(' ').next()).unwrap_or("0").to_owned();
+            format!("{table} ({rows} rows then, {} now)", print.rows)
+        })
+    });
+    Ok(changed.collect())
+}

@@ -1,0 +1,333 @@
+//! `mm-pgbump run`: from the old major to the new one, or back to where it began.
+
+use std::time::{Duration, Instant};
+
+use mm_common::contract::digest;
+use mm_common::contract::sections::{Backup, Pgbump, Status};
+use mm_common::contract::{time, ui};
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::STOP_LIMIT;
+use mm_common::machine::{checkpoint, signals};
+use mm_common::mattermost::site::Installation;
+use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::postgres::source::DataSource;
+use mm_common::run::Session;
+use mm_common::{Context as _, Error, Kind, Result};
+use serde_json::{Value, json};
+
+use crate::Options;
+use crate::evidence::{self, Facts};
+use crate::plan::{self, Phase};
+use crate::preflight::{self, Target};
+use crate::record::{Entry, Records};
+use crate::{check, control, finish, repoint, restore_point, rollback, undo, upgrade, wish};
+
+/// Upgrades the cluster when the hop or the flags ask for it.
+pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
+    let mut installation = session.probe()?;
+    if session.dry_run {
+        return check::dry_run(session, options, &installation);
+    }
+    session.ensure_run()?;
+    let lock = installation.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    let result = act(session, options, &mut installation, &lock);
+    let settled = match &result {
+        // Where the database stands half-way the server must not run.
+        Err(error) if error.kind() == Kind::HalfDone => Ok(()),
+        // What an earlier tool stopped on purpose is left to the next one when there was nothing to do.
+        Ok(_) if options.leave_stopped || !session.changed => Ok(()),
+        _ => installation.put_service_back(&lock),
+    };
+    match (result, settled) {
+        (Err(error), Err(service)) => {
+            Err(error.because(format!("and the service could not be started again: {}", service.one_line())))
+        }
+        (Ok(_), Err(service)) => Err(service.within("the database is upgraded, but the service could not be started")),
+        (result, Ok(())) => result,
+    }
+}
+
+fn act(session: &mut Session, options: &Options, installation: &mut Installation, lock: &LockGuard) -> Result<String> {
+    let begun = Instant::now();
+    let records = Records::at(installation.state.path());
+    let run = session.ensure_run()?.id;
+    if let Some(message) = recover(session, installation, &records, lock)? {
+        return Ok(message);
+    }
+    if let Some(last) = records.last.read::<Entry>()?.filter(|last| last.run == run) {
+        // Done by an earlier run whose report was lost.
+        return report(session, &last, &records, begun, &Carried::default());
+    }
+    let Some(wish) = wish::find(session, options, installation)? else {
+        session.document.set("pgbump", &Pgbump::default())?;
+        return Ok("the database server needs no upgrade".into());
+    };
+    let question = wish.question(options);
+    let mut findings = preflight::look(&question);
+    findings.accept(&options.accept);
+    check::set(session, &findings)?;
+    for check in findings.checks.iter().filter(|check| check.status == Status::Warn) {
+        ui::warn(&format!("{} [{}]: {}", check.title, check.id, check.evidence));
+    }
+    if let Some(refusal) = findings.refusal(&question) {
+        return Err(refusal);
+    }
+    let backup: Option<Backup> = session.document.section("backup")?;
+    restore_point::check(backup.as_ref(), options.restore_point(), age)?;
+    if let Target::Empty(empty) = preflight::target(&question)? {
+        ui::say(&format!("dropping the cluster {}, which has never held anything", empty.label()));
+        control::stop(&empty)?;
+        control::drop_cluster(&empty)?;
+    }
+    let mut entry = Entry {
+        run,
+        started: time::now(),
+        phase: Phase::Reading,
+        old_start: control::start_conf(&wish.old)?,
+        major: wish.major,
+        data: plan::new_data(&wish.old.data, wish.old.major, wish.major),
+        log: plan::new_log(&wish.old.log, wish.major, &wish.old.name),
+        old: wish.old.clone(),
+        method: plan::method(options.method, findings.clone_works),
+        keep_port: options.keep_port,
+        database: wish.database.clone(),
+        group: None,
+        repointed: None,
+        service_ran: installation.was_running,
+    };
+    records.journal.write(&entry, lock)?;
+    checkpoint::pass("intent");
+    let carried = match carry(&mut entry, options, installation, &records, lock) {
+        Ok(carried) => carried,
+        Err(error) => return Err(taken_back(error, &entry, installation, &records, lock)),
+    };
+    session.changed = true;
+    close(&mut entry, &records, lock)?;
+    report(session, &entry, &records, begun, &carried)
+}
+
+/// What a run that carried the cluster over has to say of it.
+#[derive(Debug, Default)]
+struct Carried {
+    /// What differs and is no loss.
+    notes: Vec<String>,
+    /// Seconds of each part, from the service being stopped to the new cluster being open.
+    seconds: Vec<(&'static str, f64)>,
+}
+
+impl Carried {
+    fn part(&mut self, name: &'static str, since: &mut Instant) {
+        self.seconds.push((name, since.elapsed().as_secs_f64()));
+        *since = Instant::now();
+    }
+}
+
+/// The upgrade itself. Whatever fails in here is taken back by the caller.
+fn carry(
+    entry: &mut Entry,
+    options: &Options,
+    installation: &mut Installation,
+    records: &Records,
+    lock: &LockGuard,
+) -> Result<Carried> {
+    let (mut carried, mut since) = (Carried::default(), Instant::now());
+    ui::say(&format!("upgrading {} to {} with --method {}", entry.from(), entry.to(), entry.method.name()));
+    installation.service.stop(STOP_LIMIT, lock)?;
+    carried.part("stop", &mut since);
+    checkpoint::pass("service-stopped");
+    ui::progress("reading every table of the old cluster");
+    control::stop(&entry.old)?;
+    control::start_shut(&entry.old)?;
+    checkpoint::pass("old-shut");
+    let before = evidence::gather(&entry.old, &entry.database)?;
+    records.keep_facts(&before, lock)?;
+    carried.part("read", &mut since);
+    signals::check()?;
+
+    entry.phase = Phase::Upgrading;
+    records.journal.write(entry, lock)?;
+    checkpoint::pass("upgrading");
+    upgrade::run(entry, options.jobs, records, lock)?;
+    carried.part("upgrade", &mut since);
+    signals::check()?;
+
+    entry.phase = Phase::Proving;
+    records.journal.write(entry, lock)?;
+    checkpoint::pass("proving");
+    carried.notes = prove(entry, &before)?;
+    carried.part("compare", &mut since);
+    signals::check()?;
+
+    entry.phase = Phase::Finishing;
+    records.journal.write(entry, lock)?;
+    checkpoint::pass("finishing");
+    open(entry, installation, records, lock)?;
+    carried.part("finish", &mut since);
+    Ok(carried)
+}
+
+fn new_cluster(entry: &Entry) -> Result<Cluster> {
+    cluster::find(entry.major, &entry.old.name)?
+        .ok_or_else(|| Error::failed(format!("pg_upgradecluster made no cluster {}", entry.to())))
+}
+
+/// Starts the new cluster for nobody else and compares it with the old one, fact by fact.
+fn prove(entry: &Entry, before: &Facts) -> Result<Vec<String>> {
+    let new = new_cluster(entry)?;
+    finish::carry_files(&entry.old, &new)?;
+    control::stop(&new)?;
+    control::start_shut(&new)?;
+    ui::progress("reading every table of the new cluster");
+    finish::fill_views(&new, &entry.database, before)?;
+    let after = evidence::gather(&new, &entry.database)?;
+    let differences = evidence::compare(before, &after);
+    if differences.faults.is_empty() {
+        return Ok(differences.notes);
+    }
+    let mut error = Error::failed(format!("the cluster {} does not hold what {} held", entry.to(), entry.from()));
+    for fault in differences.faults.iter().take(20) {
+        error = error.because(fault);
+    }
+    if differences.faults.len() > 20 {
+        error = error.because(format!("and {} more differences", differences.faults.len() - 20));
+    }
+    Err(error.hint("the old cluster serves as before; mm-pgbump check names what usually causes this"))
+}
+
+/// Opens the proven cluster for everybody and lets the server's own data source prove that it gets there. May be
+/// repeated.
+fn open(entry: &mut Entry, installation: &mut Installation, records: &Records, lock: &LockGuard) -> Result<()> {
+    let new = new_cluster(entry)?;
+    if control::mode(&new)? == plan::Mode::Down {
+        control::start_shut(&new)?;
+    }
+    ui::progress("collecting statistics");
+    finish::settle(&new, &entry.database, entry.method)?;
+    control::stop(&new)?;
+    control::forget_shut(&new)?;
+    control::start(&new)?;
+    checkpoint::pass("new-open");
+    let source =
+        installation.source.clone().ok_or_else(|| Error::failed("the server has no PostgreSQL data source"))?;
+    if entry.keep_port && source.port == entry.old.port && new.port != entry.old.port {
+        entry.repointed = Some((entry.old.port, new.port));
+        records.journal.write(entry, lock)?;
+        undo::point_at(installation, new.port, lock)?;
+        checkpoint::pass("repointed");
+        let (text, _) = installation.config.data_source()?;
+        installation.source = Some(DataSource::parse(repoint::with_port(&text, new.port)?.reveal())?);
+    }
+    let attempt = || format!("the server would not get into the cluster {}", new.label());
+    let database = installation.database().context(attempt)?;
+    let there = database.value("SELECT system_identifier::text FROM pg_control_system()")?;
+    if there.as_str() == Some(new.system_identifier()?.as_str()) {
+        return Ok(());
+    }
+    Err(Error::failed(attempt())
+        .because(format!("its data source leads to a server of version {} that is another one", database.version)))
+}
+
+/// The upgrade is over: the record stays, the journal goes.
+fn close(entry: &mut Entry, records: &Records, lock: &LockGuard) -> Result<()> {
+    control::forget_shut(&entry.old)?;
+    entry.phase = Phase::Done;
+    records.last.write(entry, lock)?;
+    checkpoint::pass("recorded");
+    records.journal.close(lock)
+}
+
+/// Goes back after a failure; the error then says that everything is as it was.
+fn taken_back(error: Error, entry: &Entry, installation: &Installation, records: &Records, lock: &LockGuard) -> Error {
+    ui::say(&format!("going back to {}: {}", entry.from(), error.one_line()));
+    match undo::back(entry, installation, records, lock) {
+        Ok(()) => error
+            .within(format!("the upgrade of {} failed and was rolled back", entry.from()))
+            .of_kind(Kind::RolledBack)
+            .hint("the old cluster serves as before; remove the cause, then run this again"),
+        Err(undoing) => undoing.because(format!("this was to be done because {}", error.one_line())),
+    }
+}
+
+/// Ends what an earlier run began. `Some` when that was everything there was to do.
+pub(crate) fn recover(
+    session: &mut Session,
+    installation: &mut Installation,
+    records: &Records,
+    lock: &LockGuard,
+) -> Result<Option<String>> {
+    let begun = Instant::now();
+    let Some(mut entry) = records.journal.read::<Entry>()? else { return Ok(None) };
+    ui::say(&format!("an upgrade of {} begun at {} was cut off", entry.from(), entry.started));
+    match entry.phase {
+        Phase::RollingBack => rollback::carry_out(&entry, installation, records, lock).map(|_| None),
+        Phase::Finishing => {
+            // Proven already, and perhaps open: forward is the shorter way.
+            upgrade::end(&entry)?;
+            if let Err(error) = open(&mut entry, installation, records, lock) {
+                return Err(taken_back(error, &entry, installation, records, lock));
+            }
+            session.changed = true;
+            close(&mut entry, records, lock)?;
+            report(session, &entry, records, begun, &Carried::default()).map(Some)
+        }
+        Phase::Done => {
+            close(&mut entry, records, lock)?;
+            report(session, &entry, records, begun, &Carried::default()).map(Some)
+        }
+        Phase::Reading | Phase::Upgrading | Phase::Proving => {
+            undo::back(&entry, installation, records, lock)?;
+            ui::say(&format!("the cluster {} is as before, beginning anew", entry.from()));
+            Ok(None)
+        }
+    }
+}
+
+fn age(created: &str) -> Option<Duration> {
+    let created: jiff::Timestamp = created.parse().ok()?;
+    Duration::try_from(jiff::Timestamp::now().duration_since(created)).ok()
+}
+
+fn report(
+    session: &mut Session,
+    entry: &Entry,
+    records: &Records,
+    begun: Instant,
+    carried: &Carried,
+) -> Result<String> {
+    let facts = records.facts()?;
+    let (databases, tables, rows) = evidence::summary(&facts);
+    let before: Option<Pgbump> = session.document.section("pgbump")?;
+    let new = new_cluster(entry)?;
+    let repointed: Vec<_> = entry.repointed.iter().filter_map(|_| session.document.site().ok()??.config.path).collect();
+    let text = serde_json::to_vec(&facts).unwrap_or_default();
+    let section = Pgbump {
+        needed: true,
+        from: Some(entry.from()),
+        to: Some(entry.to()),
+        method: Some(entry.method.name().into()),
+        port: Some(new.port),
+        checks: before.map(|before| before.checks).unwrap_or_default(),
+        proof: Some(proof(databases, tables, rows, facts.len(), &digest::of_bytes(&text), carried)),
+        repointed,
+        seconds: begun.elapsed().as_secs_f64(),
+    };
+    session.document.set("pgbump", &section)?;
+    let message = format!(
+        "{} is upgraded to {} on port {}: {tables} tables with {rows} rows in {databases} databases are the same on both sides",
+        entry.from(),
+        entry.to(),
+        new.port
+    );
+    session.human =
+        Some(format!("{message}\nThe old cluster is kept. Once mm-verify is content: mm-pgbump drop-old\n"));
+    Ok(message)
+}
+
+fn proof(databases: usize, tables: usize, rows: u64, facts: usize, sha256: &str, carried: &Carried) -> Value {
+    let seconds: serde_json::Map<String, Value> =
+        carried.seconds.iter().map(|(part, seconds)| ((*part).to_owned(), json!(seconds))).collect();
+    json!({
+        "equal": true, "databases": databases, "tables": tables, "rows": rows, "facts": facts, "sha256": sha256,
+        "notes": carried.notes, "seconds": seconds,
+    })
+}

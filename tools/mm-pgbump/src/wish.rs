@@ -1,0 +1,77 @@
+//! Whether an upgrade is wanted, and of which cluster.
+
+use std::path::PathBuf;
+
+use mm_common::contract::sections::Path;
+use mm_common::mattermost::site::Installation;
+use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::postgres::server::Database;
+use mm_common::run::Session;
+use mm_common::{Error, Result};
+
+use crate::Options;
+use crate::plan::{self, Need};
+use crate::preflight::Question;
+
+/// What is wanted, and of what.
+pub(crate) struct Wish {
+    /// The cluster of the server.
+    pub old: Cluster,
+    /// The major to reach.
+    pub major: u32,
+    /// The database of the server.
+    pub database: String,
+    /// Where the data of the new cluster goes.
+    pub data: PathBuf,
+}
+
+impl Wish {
+    /// The question to ask of the machine before.
+    pub(crate) fn question<'a>(&'a self, options: &Options) -> Question<'a> {
+        Question {
+            old: &self.old,
+            database: &self.database,
+            major: self.major,
+            data: &self.data,
+            method: options.method,
+            shared: options.shared_cluster,
+        }
+    }
+}
+
+/// Finds out whether an upgrade is needed, and of which cluster.
+///
+/// # Errors
+/// Refused when it is needed and the database is not in a cluster of this machine.
+pub(crate) fn find(session: &Session, options: &Options, installation: &Installation) -> Result<Option<Wish>> {
+    let path: Option<Path> = session.document.section("path")?;
+    let hop = path.and_then(|path| path.next);
+    let Some(wanted) = options.to.or_else(|| hop.and_then(|hop| hop.needs.postgres)) else { return Ok(None) };
+    let database = installation.database().map_err(|error| {
+        error.hint("the database has to be reachable as the server reaches it; start it, or mend its data source")
+    })?;
+    let Need::Upgrade { to, .. } = plan::need(database.major(), Some(wanted)) else { return Ok(None) };
+    let found = cluster::of_database(&database)?;
+    let Some(old) = found else { return Err(elsewhere(installation, &database, to)) };
+    if let Some(label) = options.cluster.as_ref().filter(|label| **label != old.label()) {
+        return Err(Error::refused(format!("the database of the server is not in the cluster {label}"))
+            .because(format!("it is in {}", old.label()))
+            .hint("leave out --cluster"));
+    }
+    let data = plan::new_data(&old.data, old.major, to);
+    Ok(Some(Wish { old, major: to, database: database.name.clone(), data }))
+}
+
+/// A database that is not in a Debian cluster of this machine is upgraded by whoever runs it; here is how.
+fn elsewhere(installation: &Installation, database: &Database, to: u32) -> Error {
+    let host = installation.source.as_ref().map_or("?", |source| source.host.as_str());
+    let name = &database.name;
+    Error::refused(format!("the database server at {host} is none of this machine's Debian clusters"))
+        .because(format!("it runs PostgreSQL {}, and the next release needs {to}", database.version))
+        .because("pg_lsclusters shows no running cluster with its system identifier (remote, managed, in a container, or not in Debian's layout)")
+        .hint(format!(
+            "upgrade it where it runs, then run this again. A managed service: its own major upgrade to {to}. By hand: stop Mattermost; \
+             on a server of version {to} create role and database; pg_dump -Fc --no-owner {name} | pg_restore --no-owner --exit-on-error -d {name}; \
+             compare row counts; set SqlSettings.DataSource to it; start Mattermost"
+        ))
+}

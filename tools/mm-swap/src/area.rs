@@ -1,0 +1,40 @@
+//! The work area: where releases are staged and retired. It is on the file system of the install root, because only
+//! there can entries be exchanged, and root's own, because what is staged there will be run.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use mm_common::contract::error::{Error, Result};
+use mm_common::machine::state::work_areas;
+use mm_common::machine::tree::Dir;
+use mm_common::machine::{disk, files, user};
+
+use crate::mounts;
+
+/// Where the work area of an install root is to be: beside it, or inside when the root is itself a mount point or its
+/// parent is another file system.
+pub(crate) fn place(root: &Path) -> Result<PathBuf> {
+    let [beside, inside] = work_areas(root);
+    let same = disk::device(files::parent(&beside)?)? == disk::device(root)?;
+    Ok(if same && !mounts::below(root)?.is_root { beside } else { inside })
+}
+
+/// Makes the work area, or checks the one that is there: it has to be root's own and closed to everybody else.
+pub(crate) fn make(root: &Path) -> Result<PathBuf> {
+    let path = place(root)?;
+    files::create_directory(&path, 0o700)?;
+    check(&path)?;
+    Ok(path)
+}
+
+/// Refuses a work area that somebody else could have prepared.
+pub(crate) fn check(path: &Path) -> Result<()> {
+    let handle = Dir::open(path)?;
+    let data = handle.file().metadata().map_err(|error| Error::io("look at", path, error))?;
+    if data.uid() == user::current().uid && data.mode().trailing_zeros() >= 6 {
+        return Ok(());
+    }
+    Err(Error::refused(format!("the work area `{}` is not ours alone", path.display()))
+        .because(format!("it belongs to user {} and has mode {:o}", data.uid(), data.mode() & 0o7777))
+        .hint("move it away, then run this again"))
+}

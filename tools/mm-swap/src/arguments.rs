@@ -1,0 +1,197 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use mm_common::contract::error::{Error, Result};
+use mm_common::run::{Arguments, Format, FormatArgument};
+
+pub(crate) use mm_common::run::Common;
+
+use crate::restore_point::{Age, Wanted};
+
+/// Seconds a start may take: rewriting the posts of the largest known installations took over an hour (the 6.0 step).
+const START_TIMEOUT: u64 = 7200;
+
+/// Exchanges the installed Mattermost release for another one
+///
+/// Unpacks the new release beside the install root while the old server runs, stops the service, exchanges what the
+/// releases own (bin last), starts the service and waits until it is healthy; otherwise everything is put back.
+/// Configuration, data, logs, plugins and whatever no release knows stay where they are. A run that was killed is
+/// finished or undone by running it again.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "mm-swap", version, after_long_help = AFTER)]
+pub struct SwapArguments {
+    /// What to do [default: run]
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+    /// Flags of `run`, the default verb
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// Flags of every tool
+    #[command(flatten)]
+    pub common: Common,
+    /// What to write
+    #[command(flatten)]
+    pub format: FormatArgument,
+}
+
+/// The verbs.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Verb {
+    /// Exchange the installed release for the one that the document or --archive names
+    Run(RunArguments),
+    /// Go back to the release before the last swap
+    Rollback(RollbackArguments),
+    /// Finish or undo what a killed run has left
+    Recover(LimitArgument),
+    /// Let a server that runs privately serve its users again
+    Publish(LimitArgument),
+    /// Say what is installed, staged, retired and interrupted
+    Status,
+    /// Remove retired releases but the newest
+    Prune(PruneArguments),
+}
+
+/// Flags of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArguments {
+    /// Install this release tarball instead of the one that the document names
+    #[arg(long, value_name = "FILE")]
+    pub archive: Option<PathBuf>,
+    /// Listen on a loopback port only and send neither mail nor push messages, until the next public start
+    #[arg(long)]
+    pub private: bool,
+    /// Let the restore point be up to AGE old (90m, 24h, 2d) [default: made in this hop]
+    #[arg(long, value_name = "AGE", conflicts_with = "no_backup")]
+    pub require_backup: Option<Age>,
+    /// Go without a restore point: a migrated database could not be put back
+    #[arg(long)]
+    pub no_backup: bool,
+    /// Do not start the new server
+    #[arg(long)]
+    pub no_start: bool,
+    /// How long it may take to get healthy
+    #[command(flatten)]
+    pub limit: LimitArgument,
+}
+
+/// `--start-timeout`.
+#[derive(Debug, Clone, Args)]
+pub struct LimitArgument {
+    /// Seconds a started server may take to get healthy, migrations included
+    #[arg(long, value_name = "SECONDS", default_value_t = START_TIMEOUT)]
+    pub start_timeout: u64,
+}
+
+/// Flags of `rollback`.
+#[derive(Debug, Clone, Args)]
+pub struct RollbackArguments {
+    /// Put the database of the restore point back too; what was written since is lost
+    #[arg(long)]
+    pub database: bool,
+    /// How long it may take to get healthy
+    #[command(flatten)]
+    pub limit: LimitArgument,
+}
+
+/// Flags of `prune`.
+#[derive(Debug, Clone, Args)]
+pub struct PruneArguments {
+    /// How many retired releases to keep
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub keep: usize,
+}
+
+impl SwapArguments {
+    /// Flags of `run` before another verb would have no effect: whoever wrote them expects one.
+    pub(crate) fn refuse_misplaced(&self) -> Result<()> {
+        let run = &self.run;
+        let given = [
+            (run.archive.is_some(), "--archive"),
+            (run.private, "--private"),
+            (run.require_backup.is_some(), "--require-backup"),
+            (run.no_backup, "--no-backup"),
+            (run.no_start, "--no-start"),
+            (run.limit.start_timeout != START_TIMEOUT, "--start-timeout"),
+        ];
+        match given.iter().find(|(given, _)| *given) {
+            Some((_, flag)) if self.verb.is_some() => {
+                Err(Error::usage(format!("{flag} stands before the verb")).hint("write flags of a verb after it"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl LimitArgument {
+    /// As a duration.
+    pub(crate) fn duration(&self) -> Duration {
+        Duration::from_secs(self.start_timeout)
+    }
+}
+
+impl RunArguments {
+    /// How long a start may take.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit.duration()
+    }
+
+    /// What is asked of the restore point.
+    pub(crate) fn restore_point(&self) -> Wanted {
+        match self.require_backup {
+            _ if self.no_backup => Wanted::None,
+            Some(age) => Wanted::NotOlderThan(age),
+            None => Wanted::OfThisHop,
+        }
+    }
+}
+
+impl Arguments for SwapArguments {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn format(&self) -> Format {
+        self.format.format
+    }
+
+    fn complete_without_document(&self) -> bool {
+        match &self.verb {
+            None => self.run.archive.is_some(),
+            Some(Verb::Run(run)) => run.archive.is_some(),
+            Some(_) => true,
+        }
+    }
+
+    fn reads_document(&self) -> bool {
+        matches!(self.verb, None | Some(Verb::Run(_)))
+    }
+}
+
+const AFTER: &str = concat!(
+    "Exit status:
+  0   done, or nothing to do (`changed` in the document tells)
+  1   failed; the machine is as before, running it again is safe
+  2   wrong usage; nothing touched
+  3   stopped half-way and could not undo; the hint names the recovery command
+  5   refused: a precondition does not hold; nothing touched
+  6   failed and rolled back; the old server runs as before
+  65  no document, a broken one, or an unknown schema; nothing touched
+  74  the document could not be delivered; the work is done
+  75  another run holds the lock; nothing touched, try again
+
+A tool that only passes on the error of an earlier tool exits with that error's code.
+
+",
+    "Examples:
+  mm-path --to 10.6.1 | mm-fetch | mm-backup --to /srv/backup --stop --leave-stopped | mm-swap | mm-verify
+          one hop of an upgrade
+  mm-swap --archive mattermost-team-10.6.1-linux-amd64.tar.gz --no-backup --dry-run
+          what would be exchanged
+  mm-swap rollback
+          back to the release before, files only; --database with the restore point's database
+  mm-swap recover
+          after a power cut in the middle of it"
+);

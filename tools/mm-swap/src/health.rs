@@ -1,0 +1,214 @@
+//! Whether a started server is healthy. Ping alone proves nothing: 5.29 answers before its migrations have run, and a
+//! server that is restarted over and over answers now and then.
+
+use std::time::{Duration, Instant};
+
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::ui;
+use mm_common::machine::service::process::Process;
+use mm_common::machine::service::{Manager, Service};
+use mm_common::machine::{checkpoint, signals};
+use mm_common::mattermost::api::Server;
+use mm_common::mattermost::schema;
+use mm_common::postgres::server::Database;
+use semver::Version;
+
+use crate::log::Mark;
+
+/// A server that lives this long under one process id is not in a crash loop: the failures observed at start happen
+/// within two seconds, once the database answers.
+const STABLE: Duration = Duration::from_secs(4);
+
+/// How long a manager may take to have the process running. systemd waits `RestartSec`, 10 s in the documented unit.
+const APPEARS: Duration = Duration::from_secs(30);
+
+/// How long a process that nobody manages may take to be seen: it is our own child.
+const APPEARS_UNMANAGED: Duration = Duration::from_secs(3);
+
+/// How long the flags of application migrations are waited for once everything else is well. They are set within
+/// seconds of the start (observed); some are set by jobs only and never after a jump, so their absence is no failure.
+const FLAGS: Duration = Duration::from_secs(20);
+
+/// A call of a healthy server takes milliseconds; one that hangs is asked again.
+const CALL: Duration = Duration::from_secs(5);
+
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What is expected of a started server.
+pub(crate) struct Expected<'a> {
+    pub(crate) service: &'a Service,
+    pub(crate) version: &'a Version,
+    /// Where it is to answer.
+    pub(crate) url: &'a str,
+    /// The database whose migrations are to be complete; absent when that is not asked.
+    pub(crate) database: Option<&'a Database>,
+    /// Application migrations that need not be recorded.
+    pub(crate) excused: &'a [String],
+    pub(crate) log: &'a Mark,
+    /// How long all of it may take.
+    pub(crate) limit: Duration,
+}
+
+/// Waits until the server is healthy and returns how long that took.
+///
+/// # Errors
+/// Failed, with the reason and the server's last complaints, when it ends, is restarted, says that it gives up, or is
+/// not healthy in time; also when a signal asked to stop.
+pub(crate) fn wait(expected: &Expected<'_>) -> Result<Duration> {
+    let started = Instant::now();
+    let mut watch = Watch { expected, started, process: None, well_since: None };
+    loop {
+        signals::check()?;
+        match watch.look() {
+            Ok(Look::Healthy) => {
+                checkpoint::pass("healthy");
+                return Ok(started.elapsed());
+            }
+            Ok(Look::NotYet(what)) => {
+                if started.elapsed() > expected.limit {
+                    let error = failure(expected, "did not get healthy in time")
+                        .because(format!("after {} seconds {what}", expected.limit.as_secs()));
+                    return Err(error.hint("give a long migration more time with --start-timeout SECONDS"));
+                }
+                ui::progress(&format!("{} s: {what}", started.elapsed().as_secs()));
+            }
+            Err(error) => return Err(error),
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+enum Look {
+    Healthy,
+    NotYet(String),
+}
+
+struct Watch<'a> {
+    expected: &'a Expected<'a>,
+    started: Instant,
+    process: Option<(Process, Instant)>,
+    well_since: Option<Instant>,
+}
+
+impl Watch<'_> {
+    fn look(&mut self) -> Result<Look> {
+        if let Some(waiting) = self.process()? {
+            return Ok(waiting);
+        }
+        if let Some(line) = self.expected.log.fatal() {
+            return Err(failure(self.expected, "gives up").because(line));
+        }
+        if let Some(waiting) = self.answers()? {
+            return Ok(waiting);
+        }
+        if let Some(waiting) = self.migrations()? {
+            return Ok(waiting);
+        }
+        match self.process {
+            Some((_, since)) if since.elapsed() >= STABLE => Ok(Look::Healthy),
+            _ => Ok(Look::NotYet("it answers; waiting to see whether it stays".into())),
+        }
+    }
+
+    fn process(&mut self) -> Result<Option<Look>> {
+        let there = self.expected.service.process()?;
+        let appears = if self.expected.service.manager == Manager::Exec { APPEARS_UNMANAGED } else { APPEARS };
+        match (self.process, there) {
+            (Some((before, _)), Some(now)) if before == now => Ok(None),
+            (Some((before, _)), Some(now)) => Err(failure(self.expected, "is restarted over and over")
+                .because(format!("process {} has given way to process {}", before.pid, now.pid))),
+            (Some((before, _)), None) => {
+                Err(failure(self.expected, "has ended").because(format!("process {} is gone", before.pid)))
+            }
+            (None, Some(now)) => {
+                self.process = Some((now, Instant::now()));
+                Ok(None)
+            }
+            (None, None) if self.started.elapsed() > appears => {
+                Err(failure(self.expected, "did not start").because("its process is not there"))
+            }
+            (None, None) => Ok(Some(Look::NotYet("waiting for its process".into()))),
+        }
+    }
+
+    fn answers(&self) -> Result<Option<Look>> {
+        let server = Server::with_limit(self.expected.url, CALL);
+        let Ok(answer) = server.get("/api/v4/system/ping", None) else {
+            return Ok(Some(Look::NotYet(self.activity())));
+        };
+        if answer.status != 200 || answer.body["status"] != "OK" {
+            return Ok(Some(Look::NotYet(format!("ping answers {}", answer.verdict()))));
+        }
+        let header = answer.header("x-version-id").unwrap_or_default();
+        if is_version(header, self.expected.version) {
+            return Ok(None);
+        }
+        Err(failure(self.expected, "is of another version").because(format!(
+            "{} says it is `{}`",
+            self.expected.url,
+            header.split('.').take(3).collect::<Vec<_>>().join(".")
+        )))
+    }
+
+    fn migrations(&mut self) -> Result<Option<Look>> {
+        let Some(database) = self.expected.database else { return Ok(None) };
+        let standing = schema::level(database)?.against(self.expected.version)?;
+        if let Some(missing) = standing.missing.first() {
+            return Ok(Some(Look::NotYet(format!("schema migrations are missing, the first is {missing}"))));
+        }
+        let jobs = schema::unfinished_jobs(database)?;
+        if let Some(job) = jobs.first() {
+            return Ok(Some(Look::NotYet(format!("a migration job is not finished: {job}"))));
+        }
+        let mut flags = schema::missing_flags(database, self.expected.version)?;
+        flags.retain(|flag| !self.expected.excused.contains(flag));
+        let since = *self.well_since.get_or_insert_with(Instant::now);
+        match flags.first() {
+            Some(flag) if since.elapsed() < FLAGS => Ok(Some(Look::NotYet(format!("waiting for `{flag}`")))),
+            _ => Ok(None),
+        }
+    }
+
+    /// What a server that does not listen yet is doing: from 7.1 on it migrates without a word.
+    fn activity(&self) -> String {
+        let waiting = "it does not answer yet".to_owned();
+        let Some(database) = self.expected.database else { return waiting };
+        let query = "SELECT left(regexp_replace(query, '\\s+', ' ', 'g'), 80) AS query FROM pg_stat_activity \
+                     WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'active' LIMIT 1";
+        let busy = database.rows(query).ok().and_then(|rows| rows.first()?["query"].as_str().map(str::to_owned));
+        let at = schema::level(database).ok().and_then(|level| level.highest());
+        match (at, busy) {
+            (Some(at), Some(busy)) => format!("{waiting}; migration {at} is done, the database is at `{busy}`"),
+            (None, Some(busy)) => format!("{waiting}; the database is at `{busy}`"),
+            (Some(at), None) => format!("{waiting}; migration {at} is done"),
+            (None, None) => waiting,
+        }
+    }
+}
+
+fn failure(expected: &Expected<'_>, what: &str) -> Error {
+    let error = Error::failed(format!("the server {} {what}", expected.version));
+    expected.log.complaints().into_iter().fold(error, Error::because)
+}
+
+/// `X-Version-Id` begins with the version. Releases of some lines name the line's first release there and the patch as
+/// build number after it; that the executable is the right one is known from its digest.
+fn is_version(header: &str, version: &Version) -> bool {
+    header.starts_with(&format!("{version}."))
+        || header.starts_with(&format!("{}.{}.0.{version}.", version.major, version.minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_header_is_read() {
+        let version = Version::new(9, 10, 2);
+        assert!(is_version("9.10.2.9.10.2.c0d8bf68.false", &version));
+        assert!(is_version("9.10.0.9.10.2.c0d8bf68.false", &version));
+        assert!(!is_version("9.10.0.9.10.1.c0d8bf68.false", &version));
+        assert!(!is_version("9.10.20.9.10.20.c0.false", &version));
+        assert!(!is_version("", &version));
+    }
+}

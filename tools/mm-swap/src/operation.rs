@@ -1,0 +1,184 @@
+//! What stands in the journal while an exchange is open, and in the record when it is done.
+
+use std::path::{Path, PathBuf};
+
+use mm_common::contract::error::{Context as _, Error, Result};
+use mm_common::contract::sections::ModifiedFile;
+use mm_common::contract::version::Edition;
+use mm_common::machine::files::{self, Access};
+use mm_common::machine::journal::Journal;
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::state::State;
+use mm_common::mattermost::schema::Level;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Step;
+
+/// Name of the journal of this tool.
+pub(crate) const JOURNAL: &str = "swap";
+
+/// Directory of the state directory that holds the records of finished exchanges.
+const RECORDS: &str = "swaps";
+
+/// Larger than any record.
+const MOST: u64 = 64 * 1024 * 1024;
+
+/// An entry of a file system, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+/// A step with the entries it concerns, so that whether it has been done can be seen and need not be believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Planned {
+    #[serde(flatten)]
+    pub(crate) step: Step,
+    /// The entry of the old release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) old: Option<Identity>,
+    /// The entry of the new release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) new: Option<Identity>,
+}
+
+/// The restore point that an exchange can be undone with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RestorePoint {
+    pub(crate) id: String,
+    pub(crate) store: PathBuf,
+    pub(crate) created: String,
+}
+
+/// Where an exchange stands, as far as it cannot be seen from the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Verdict {
+    /// Nothing has been decided: a tree that is wholly new goes on, any other goes back.
+    Open,
+    /// It goes back.
+    Undo,
+    /// It has gone back.
+    Undone,
+    /// The new release is in place and healthy.
+    Done,
+}
+
+/// An exchange of one release for another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Operation {
+    /// Names the exchange, its record and its retired release.
+    pub(crate) id: String,
+    pub(crate) verdict: Verdict,
+    /// Why it goes or went back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    pub(crate) from: Version,
+    pub(crate) to: Version,
+    pub(crate) edition: Edition,
+    pub(crate) root: PathBuf,
+    /// Directory that holds the new release before the exchange and the old one after it.
+    pub(crate) aside: PathBuf,
+    pub(crate) steps: Vec<Planned>,
+    pub(crate) modified: Vec<ModifiedFile>,
+    /// Whether the server ran when the run began.
+    pub(crate) was_running: bool,
+    /// Whether the new server is to be started.
+    pub(crate) start: bool,
+    /// Address of a private hop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) private: Option<String>,
+    /// The configuration file and the copy made before the new server could rewrite it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) config: Option<SavedConfig>,
+    /// Where the schema stood before; absent when the database could not be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) level: Option<Level>,
+    /// Digest over all columns of the schema: legacy migrations change tables before they say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shape: Option<String>,
+    /// Application migrations that were not recorded before either: they are not waited for.
+    #[serde(default)]
+    pub(crate) excused: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) restore_point: Option<RestorePoint>,
+}
+
+/// A copy of the configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedConfig {
+    pub(crate) path: PathBuf,
+    pub(crate) copy: PathBuf,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl Operation {
+    /// The open exchange that an earlier run left.
+    pub(crate) fn open(state: &State) -> Result<Option<Self>> {
+        Journal::at(state.path(), JOURNAL).read()
+    }
+
+    /// Puts it into the journal.
+    pub(crate) fn write(&self, state: &State, lock: &LockGuard) -> Result<()> {
+        Journal::at(state.path(), JOURNAL).write(self, lock)
+    }
+
+    /// Puts it among the records and closes the journal.
+    pub(crate) fn close(&self, state: &State, lock: &LockGuard) -> Result<()> {
+        self.record(state)?;
+        Journal::at(state.path(), JOURNAL).close(lock)
+    }
+
+    /// Puts it among the records.
+    pub(crate) fn record(&self, state: &State) -> Result<()> {
+        let directory = state.path().join(RECORDS);
+        files::create_directory(&directory, 0o700)?;
+        let path = directory.join(format!("{}.json", self.id));
+        let text = serde_json::to_vec_pretty(self).context(|| format!("cannot write `{}`", path.display()))?;
+        files::write(&path, &text, Access::PRIVATE)
+    }
+
+    /// Path of an entry in the tree, for messages.
+    pub(crate) fn live(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+}
+
+/// The finished exchanges, oldest first. One whose record cannot be read is an error: it may be the way back.
+pub(crate) fn records(state: &State) -> Result<Vec<Operation>> {
+    let directory = state.path().join(RECORDS);
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("list", &directory, error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| Error::io("list", &directory, error))?.path();
+        if path.extension().is_some_and(|extension| extension == "json") && !is_temporary(&path) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    paths.iter().map(|path| read(path)).collect()
+}
+
+/// Removes a record.
+pub(crate) fn forget(state: &State, id: &str, _lock: &LockGuard) -> Result<()> {
+    let directory = state.path().join(RECORDS);
+    files::remove_file(&directory.join(format!("{id}.json")))?;
+    files::sync_directory(&directory)
+}
+
+fn read(path: &Path) -> Result<Operation> {
+    let text = files::read(path, MOST)?;
+    serde_json::from_slice(&text).context(|| format!("cannot understand the record `{}`", path.display()))
+}
+
+fn is_temporary(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}

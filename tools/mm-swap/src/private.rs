@@ -1,0 +1,81 @@
+//! Private hops: the server listens on a loopback port of its own and sends neither mail nor push messages, so users
+//! stay out while it runs through the versions in between. Variables do it; the configuration file stays as it is
+//! (observed 5.29 to 9.10).
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use mm_common::contract::error::{Context as _, Error, Result};
+use mm_common::contract::time;
+use mm_common::machine::files::{self, Access};
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::state::State;
+use serde::{Deserialize, Serialize};
+
+/// Larger than such a note.
+const MOST: u64 = 64 * 1024;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    address: String,
+    since: String,
+}
+
+/// An address on loopback that nobody listens on.
+pub(crate) fn free_address() -> Result<String> {
+    let failed = |error: std::io::Error| Error::failed("cannot find a free port on 127.0.0.1").because(error);
+    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(failed)?;
+    Ok(listener.local_addr().map_err(failed)?.to_string())
+}
+
+/// The variables of a private start.
+pub(crate) fn overrides(address: &str) -> Vec<(String, String)> {
+    [
+        ("MM_SERVICESETTINGS_LISTENADDRESS", address),
+        // Plain HTTP: no certificate names the loopback interface.
+        ("MM_SERVICESETTINGS_CONNECTIONSECURITY", ""),
+        ("MM_SERVICESETTINGS_FORWARD80TO443", "false"),
+        ("MM_EMAILSETTINGS_SENDEMAILNOTIFICATIONS", "false"),
+        ("MM_EMAILSETTINGS_SENDPUSHNOTIFICATIONS", "false"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
+}
+
+/// The base address of a private server.
+pub(crate) fn url(address: &str) -> String {
+    format!("http://{address}")
+}
+
+/// Notes, before it happens, that the server will run privately.
+pub(crate) fn note(state: &State, address: &str, _lock: &LockGuard) -> Result<()> {
+    let path = path(state);
+    let note = Note { address: address.into(), since: time::now() };
+    let text = serde_json::to_vec_pretty(&note).context(|| format!("cannot write `{}`", path.display()))?;
+    files::write(&path, &text, Access::PRIVATE)
+}
+
+/// The address of the private server that some run started and none has made public since.
+pub(crate) fn noted(state: &State) -> Result<Option<String>> {
+    let path = path(state);
+    if files::look(&path)?.is_none() {
+        return Ok(None);
+    }
+    let text = files::read(&path, MOST)?;
+    let note: Note = serde_json::from_slice(&text).context(|| format!("cannot understand `{}`", path.display()))?;
+    Ok(Some(note.address))
+}
+
+/// The server is public again.
+pub(crate) fn forget(state: &State, _lock: &LockGuard) -> Result<()> {
+    let path = path(state);
+    if files::look(&path)?.is_some() {
+        files::remove_file(&path)?;
+        files::sync_directory(state.path())?;
+    }
+    Ok(())
+}
+
+fn path(state: &State) -> PathBuf {
+    state.path().join("private.json")
+}

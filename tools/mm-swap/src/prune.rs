@@ -1,0 +1,81 @@
+//! `mm-swap prune`: the one place where old releases are deleted, when asked to.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::ui;
+use mm_common::machine::tree;
+use mm_common::machine::{checkpoint, files};
+use mm_common::mattermost::site;
+use mm_common::run::Session;
+
+use crate::operation::{self, Operation, Verdict};
+use crate::{area, config, run};
+
+/// Carries the verb out: keeps the newest `keep` retired releases.
+pub(crate) fn prune(session: &mut Session, keep: usize) -> Result<String> {
+    let ground = site::ground(&session.wanted()?)?;
+    let guard =
+        if session.dry_run { None } else { Some(ground.state.lock(Duration::from_secs(session.common.lock_wait))?) };
+    run::refuse_foreign_journal(&ground.state, &ground.root)?;
+    if let Some(open) = Operation::open(&ground.state)? {
+        return Err(Error::refused(format!("a swap from {} to {} was interrupted", open.from, open.to))
+            .because("its releases may be needed to finish or undo it")
+            .hint(format!("mm-swap recover --install {}", ground.root.display())));
+    }
+    let records = operation::records(&ground.state)?;
+    let going = going(&records, keep);
+    let known: Vec<PathBuf> = records.iter().map(|record| record.aside.clone()).collect();
+    let place = area::place(&ground.root)?;
+    let unknown = unknown(&place, &known)?;
+    let mut bytes = 0;
+    for path in going.iter().map(|record| &record.aside).chain(&unknown) {
+        bytes += tree::size(path)?.bytes;
+    }
+    let count = going.len() + unknown.len();
+    let Some(lock) = guard else { return Ok(format!("would remove {count} releases, {bytes} bytes")) };
+    if files::look(&place)?.is_some() {
+        area::check(&place)?;
+    }
+    for record in going {
+        ui::say(&format!("removing {}", record.aside.display()));
+        session.changed = true;
+        tree::remove(&record.aside)?;
+        files::remove_file(&config::copy_of(&ground.state, &record.id))?;
+        checkpoint::pass("pruned-one");
+        operation::forget(&ground.state, &record.id, &lock)?;
+    }
+    for path in &unknown {
+        ui::say(&format!("removing {}", path.display()));
+        session.changed = true;
+        tree::remove(path)?;
+    }
+    Ok(format!("removed {count} releases, {bytes} bytes"))
+}
+
+/// Undone swaps go; of the others the newest stay. Records are oldest first.
+fn going(records: &[Operation], keep: usize) -> Vec<&Operation> {
+    let done: Vec<&Operation> = records.iter().filter(|record| record.verdict == Verdict::Done).collect();
+    let old = done.len().saturating_sub(keep);
+    let undone = records.iter().filter(|record| record.verdict != Verdict::Done);
+    done.into_iter().take(old).chain(undone).collect()
+}
+
+/// Directories of the work area that no swap knows: staged and not used, or left by a run that was cut off.
+pub(crate) fn unknown(area: &Path, known: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(area) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("list", area, error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| Error::io("list", area, error))?.path();
+        if !known.contains(&path) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

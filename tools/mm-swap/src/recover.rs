@@ -1,0 +1,107 @@
+//! Finishing what a run that was killed has left: a tree that is wholly new goes on, any other goes back. Implied by
+//! every run, and a verb of its own.
+
+use std::time::Duration;
+
+use mm_common::contract::error::Result;
+use mm_common::contract::ui;
+use mm_common::machine::lock::LockGuard;
+use mm_common::mattermost::site::{self, Installation};
+use mm_common::run::Session;
+
+use crate::flip::{Flip, Progress};
+use crate::launch::Launch;
+use crate::operation::{Operation, Verdict};
+use crate::undo::{self, Means};
+use crate::{config, publish, run};
+
+/// What an interrupted exchange has become.
+pub(crate) struct Recovered {
+    /// The lock, which mm-backup may have had meanwhile.
+    pub(crate) lock: LockGuard,
+    /// For people.
+    pub(crate) message: String,
+}
+
+/// Carries the verb out.
+pub(crate) fn recover(session: &mut Session, limit: Duration) -> Result<String> {
+    let ground = site::ground(&session.wanted()?)?;
+    if session.dry_run {
+        return Ok(match Operation::open(&ground.state)? {
+            Some(open) => format!("would recover the interrupted swap from {} to {}", open.from, open.to),
+            None => "nothing was interrupted".into(),
+        });
+    }
+    let lock = ground.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    run::refuse_foreign_journal(&ground.state, &ground.root)?;
+    if let Some(open) = Operation::open(&ground.state)? {
+        return finish(session, open, lock, limit).map(|recovered| recovered.message);
+    }
+    let site = session.probe()?;
+    let published = publish::publish_if_private(session, &site, limit, &lock)?;
+    Ok(published.unwrap_or_else(|| "nothing was interrupted".into()))
+}
+
+/// Finishes or undoes an interrupted exchange.
+///
+/// # Errors
+/// Rolled back (exit 6) when the new release was wholly in place and its server did not get healthy; half done (exit 3)
+/// when it could not be undone.
+pub(crate) fn finish(
+    session: &mut Session,
+    mut open: Operation,
+    lock: LockGuard,
+    limit: Duration,
+) -> Result<Recovered> {
+    ui::say(&format!("an earlier run was interrupted on the way from {} to {}", open.from, open.to));
+    session.changed = true;
+    if let Some(saved) = &open.config {
+        config::heal(saved, &lock)?;
+    }
+    let site = session.probe()?;
+    let flags = run::backup_flags(&session.common);
+    let means = Means { site: &site, flags: &flags, start_limit: limit };
+    match open.verdict {
+        Verdict::Done | Verdict::Undone => {
+            open.close(&site.state, &lock)?;
+            Ok(Recovered { lock, message: "the interrupted run had done its work".into() })
+        }
+        Verdict::Open if Flip::of(&open)?.progress()? == Progress::New => match go_on(&site, &open, limit, &lock) {
+            Ok(()) => {
+                open.verdict = Verdict::Done;
+                open.close(&site.state, &lock)?;
+                Ok(Recovered { lock, message: format!("the interrupted swap to {} is complete", open.to) })
+            }
+            Err(error) => Err(run::go_back(&means, &mut open, error, lock)),
+        },
+        Verdict::Open | Verdict::Undo => {
+            let lock = undo::undo(&means, &mut open, "the run was interrupted", lock)?;
+            Ok(Recovered { lock, message: format!("the interrupted swap is undone: {} is in place", open.from) })
+        }
+    }
+}
+
+/// The tree is wholly new: its server is to run and to be healthy.
+fn go_on(site: &Installation, open: &Operation, limit: Duration, lock: &LockGuard) -> Result<()> {
+    if !open.start {
+        return Ok(());
+    }
+    let database = site.database()?;
+    let launch = Launch {
+        site,
+        version: &open.to,
+        private: open.private.as_deref(),
+        database: Some(&database),
+        excused: &open.excused,
+        limit,
+    };
+    let commanded = match site.service.process()? {
+        Some(process) if process.executes_what_is_installed(&site.root) => launch.found(),
+        Some(_) => {
+            site.service.stop(mm_common::machine::service::STOP_LIMIT, lock)?;
+            launch.command(lock)?
+        }
+        None => launch.command(lock)?,
+    };
+    commanded.wait(lock).map(|_| ())
+}

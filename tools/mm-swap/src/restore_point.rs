@@ -1,0 +1,169 @@
+//! The restore point that an exchange can be undone with, and the one place where a tool runs another: the database is
+//! put back by `mm-backup`, from beside this program.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mm_common::contract::error::{Context as _, Error, Kind, Result};
+use mm_common::contract::sections::Backup;
+use mm_common::machine::command::Cmd;
+use mm_common::machine::files;
+
+use crate::operation::{Operation, RestorePoint};
+
+/// A restored database is as large as the one that was dumped: hours are possible, for ever is not.
+const RESTORE_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
+/// How old a restore point may be: `90m`, `24h`, `2d`, or a number of seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Age(Duration);
+
+impl FromStr for Age {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match &text[digits.len()..] {
+            "" | "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => 0,
+        };
+        match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|_| unit > 0) {
+            Some(seconds) => Ok(Self(Duration::from_secs(seconds))),
+            None => Err(Error::usage(format!("`{text}` is not an age")).hint("write it as in `90m`, `24h` or `2d`")),
+        }
+    }
+}
+
+/// What is asked of the restore point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// One made in this hop: the document names it.
+    OfThisHop,
+    /// One that is not older.
+    NotOlderThan(Age),
+    /// None.
+    None,
+}
+
+/// Checks the restore point that the document names.
+///
+/// # Errors
+/// Refused when there is none, it is too old, it holds no database, or its manifest is not the one recorded.
+pub(crate) fn check(backup: Option<&Backup>, wanted: Wanted, now: Timestamp) -> Result<Option<RestorePoint>> {
+    let Some(backup) = backup else {
+        return match wanted {
+            Wanted::None => Ok(None),
+            _ => Err(Error::refused("there is no restore point to go back to")
+                .because("the document names none")
+                .hint("put `mm-backup --to DIR --stop --leave-stopped` before mm-swap, or say --no-backup")),
+        };
+    };
+    let refused = |why: String| {
+        Error::refused(format!("the restore point `{}` cannot be relied on", backup.id))
+            .because(why)
+            .hint("make a new one with mm-backup, or say --no-backup")
+    };
+    let point = RestorePoint { id: backup.id.clone(), store: backup.store.clone(), created: backup.created.clone() };
+    if wanted == Wanted::None {
+        return Ok(Some(point));
+    }
+    if !backup.database {
+        return Err(refused("it does not hold the database".into()));
+    }
+    if let Wanted::NotOlderThan(Age(age)) = wanted {
+        let created: Timestamp =
+            backup.created.parse().map_err(|_| refused(format!("its time `{}` cannot be read", backup.created)))?;
+        let old = now.duration_since(created).as_secs();
+        if u64::try_from(old).is_ok_and(|old| old > age.as_secs()) {
+            return Err(refused(format!("it is {old} seconds old, {} are allowed", age.as_secs())));
+        }
+    }
+    let sha256 = files::sha256(&backup.manifest).map_err(|error| refused(error.one_line()))?;
+    if sha256 != backup.manifest_sha256 {
+        return Err(refused(format!("its manifest `{}` has been changed", backup.manifest.display())));
+    }
+    Ok(Some(point))
+}
+
+/// The command that puts the database of a restore point back, as this program runs it and as a person would.
+pub(crate) fn command(operation: &Operation, point: &RestorePoint, flags: &[String]) -> Result<Cmd> {
+    let own = std::env::current_exe().context(|| "cannot find the directory of this program".to_owned())?;
+    let program: PathBuf = files::parent(&own)?.join("mm-backup");
+    let program = if program.is_file() { program.to_string_lossy().into_owned() } else { "mm-backup".to_owned() };
+    Ok(Cmd::new(program)
+        .args(["restore", &point.id, "--database", "--format", "json", "--to"])
+        .arg(&point.store)
+        .arg("--install")
+        .arg(&operation.root)
+        .args(flags)
+        .limit(RESTORE_LIMIT))
+}
+
+/// Puts the database of the restore point back.
+///
+/// # Errors
+/// Half done (exit 3), with the command to run by hand.
+pub(crate) fn restore(command: &Cmd) -> Result<()> {
+    command.run().map(|_| ()).map_err(|error| {
+        error
+            .within("cannot put the database back from the restore point")
+            .of_kind(Kind::HalfDone)
+            .with_hint(format!("mend what it complains about, then: {}", command.line()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use mm_common::contract::digest;
+    use mm_common::machine::files::Access;
+
+    use super::*;
+
+    fn backup(manifest: PathBuf, contents: &[u8]) -> Backup {
+        Backup {
+            id: "x".into(),
+            store: "/srv/backup".into(),
+            path: "/srv/backup/x".into(),
+            manifest,
+            manifest_sha256: digest::of_bytes(contents),
+            created: "2026-11-22T10:00:00Z".into(),
+            cold: true,
+            bytes: 1,
+            files: 1,
+            database: true,
+            left_stopped: true,
+            seconds: 1.0,
+        }
+    }
+
+    #[test]
+    fn ages_have_units() {
+        assert_eq!("90m".parse::<Age>().unwrap(), Age(Duration::from_secs(5400)));
+        assert_eq!("2d".parse::<Age>().unwrap(), Age(Duration::from_secs(172_800)));
+        for wrong in ["", "h", "2w", "-1h", "99999999999999999999d"] {
+            assert!(wrong.parse::<Age>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_restore_point_is_asked_for_and_looked_at() {
+        let place = tempfile::tempdir().unwrap();
+        let manifest = place.path().join("manifest.json");
+        files::write(&manifest, b"{}", Access::PRIVATE).unwrap();
+        let good = backup(manifest.clone(), b"{}");
+        let now: Timestamp = "2026-11-22T11:00:00Z".parse().unwrap();
+        assert!(check(Some(&good), Wanted::OfThisHop, now).unwrap().is_some());
+        assert!(check(Some(&good), Wanted::NotOlderThan("2h".parse().unwrap()), now).is_ok());
+        assert_eq!(check(Some(&good), Wanted::NotOlderThan("30m".parse().unwrap()), now).unwrap_err().code(), 5);
+        assert_eq!(check(None, Wanted::OfThisHop, now).unwrap_err().code(), 5);
+        assert!(check(None, Wanted::None, now).unwrap().is_none());
+        assert!(check(Some(&backup(manifest, b"other")), Wanted::OfThisHop, now).is_err());
+        let without = Backup { database: false, ..good };
+        assert!(check(Some(&without), Wanted::OfThisHop, now).is_err());
+    }
+}

@@ -1,0 +1,360 @@
+//! `mm-swap run`: everything that can be known or done while the old server runs comes first; then stop, exchange,
+//! start, and wait until the new server is healthy; otherwise back.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use mm_common::contract::error::{Error, Kind, Result};
+use mm_common::contract::sections::{Backup, Swap};
+use mm_common::contract::{time, ui};
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::{Manager, STOP_LIMIT};
+use mm_common::machine::{checkpoint, files, journal, signals};
+use mm_common::mattermost::catalogue::Catalogue;
+use mm_common::mattermost::manifest::Manifest;
+use mm_common::mattermost::schema;
+use mm_common::mattermost::site::{self, Installation};
+use mm_common::run::Session;
+
+use crate::arguments::{Common, RunArguments};
+use crate::flip::{self, Flip};
+use crate::launch::Launch;
+use crate::observe::{self, Observed};
+use crate::operation::{self, Operation, RestorePoint, Verdict};
+use crate::plan::{self, Plan};
+
+use crate::target::{self, Target};
+use crate::undo::{self, Means};
+use crate::{config, private, recover, restore_point, shape, stage};
+
+/// Carries the verb out.
+pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<String> {
+    let ground = site::ground(&session.wanted()?)?;
+    if session.dry_run {
+        return foresee(session, arguments);
+    }
+    let mut lock = ground.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    refuse_foreign_journal(&ground.state, &ground.root)?;
+    if let Some(open) = Operation::open(&ground.state)? {
+        lock = recover::finish(session, open, lock, arguments.limit())?.lock;
+    }
+    let site = session.probe()?;
+    let target = target::of(session, arguments.archive.as_deref())?;
+    if is_installed(&site, &target) {
+        let message = already(session, &site, arguments, &lock)?;
+        return Ok(message);
+    }
+    let prepared = prepare(session, arguments, &site, &target)?;
+    exchange(session, arguments, &site, &target, &prepared, lock)
+}
+
+/// What is known before anything is done.
+struct Prepared {
+    old: Option<Manifest>,
+    observed: Observed,
+    plan: Plan,
+    restore_point: Option<RestorePoint>,
+    shape: shape::Shape,
+    excused: Vec<String>,
+}
+
+/// Another tool was cut off in the middle of something: that comes first.
+pub(crate) fn refuse_foreign_journal(state: &mm_common::machine::state::State, root: &std::path::Path) -> Result<()> {
+    let open = journal::interrupted(state.path())?;
+    let Some(foreign) = open.iter().find(|name| *name != operation::JOURNAL) else { return Ok(()) };
+    let tool = if foreign == "restore" { "mm-backup".to_owned() } else { format!("mm-{foreign}") };
+    let verb = if foreign == "restore" { "restore" } else { "recover" };
+    Err(Error::refused(format!("an earlier run of {tool} was interrupted"))
+        .because(format!("its journal `{foreign}` is open in `{}`", state.path().display()))
+        .hint(format!("{tool} {verb} --install {}", root.display())))
+}
+
+fn is_installed(site: &Installation, target: &Target) -> bool {
+    site.version == target.manifest.version && site.edition == target.manifest.edition
+}
+
+fn foresee(session: &mut Session, arguments: &RunArguments) -> Result<String> {
+    let site = session.probe()?;
+    if let Some(open) = Operation::open(&site.state)? {
+        return Ok(format!("would first recover the interrupted swap from {} to {}", open.from, open.to));
+    }
+    if arguments.archive.is_none()
+        && let Some(hop) = target::unfetched(session)?
+    {
+        return Ok(format!(
+            "would go from {} to {}; which entries that replaces can be told once it has been fetched",
+            hop.from, hop.to
+        ));
+    }
+    let target = target::of(session, arguments.archive.as_deref())?;
+    if is_installed(&site, &target) {
+        return Ok(format!("{} is installed already; nothing would be done", site.version));
+    }
+    let prepared = prepare(session, arguments, &site, &target)?;
+    stage::require_space(&site.root, &target.manifest)?;
+    let paths: Vec<String> = prepared.plan.steps.iter().map(|step| step.path.clone()).collect();
+    session.human = Some(crate::human::plan(&site, &target.manifest, &prepared.plan));
+    let message =
+        format!("would replace {} entries to go from {} to {}", paths.len(), site.version, target.manifest.version);
+    session.document.set(
+        "swap",
+        &Swap {
+            from: site.version.clone(),
+            to: target.manifest.version.clone(),
+            exchanged: paths,
+            retired: None,
+            modified: modified(&site, &prepared)?,
+            window_seconds: 0.0,
+            healthy_after_seconds: 0.0,
+            private_address: None,
+        },
+    )?;
+    Ok(message)
+}
+
+fn modified(site: &Installation, prepared: &Prepared) -> Result<Vec<mm_common::contract::sections::ModifiedFile>> {
+    match &prepared.old {
+        Some(old) => observe::modified(&site.root, old, &prepared.observed),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The new release is in place: its server is to run. This is also how a run that was cut off after its last step ends.
+fn already(session: &mut Session, site: &Installation, arguments: &RunArguments, lock: &LockGuard) -> Result<String> {
+    let last = operation::records(&site.state)?.pop();
+    let mut section = match last.filter(|last| last.to == site.version && last.verdict == Verdict::Done) {
+        Some(last) => section(&last),
+        None => Swap {
+            from: site.version.clone(),
+            to: site.version.clone(),
+            exchanged: Vec::new(),
+            retired: None,
+            modified: Vec::new(),
+            window_seconds: 0.0,
+            healthy_after_seconds: 0.0,
+            private_address: None,
+        },
+    };
+    let running = site.service.is_running()?;
+    if running {
+        section.private_address = private::noted(&site.state)?.map(|address| private::url(&address));
+    } else if !arguments.no_start {
+        let address = arguments.private.then(private::free_address).transpose()?;
+        let database = site.database()?;
+        let launch = Launch {
+            site,
+            version: &site.version,
+            private: address.as_deref(),
+            database: Some(&database),
+            excused: &schema::missing_flags(&database, &site.version)?,
+            limit: arguments.limit(),
+        };
+        session.changed = true;
+        section.healthy_after_seconds = launch.command(lock)?.wait(lock)?.as_secs_f64();
+        section.private_address = address.as_deref().map(private::url);
+    }
+    session.document.set("swap", &section)?;
+    Ok(format!("{} is installed already{}", site.version, if running { "" } else { "; its server has been started" }))
+}
+
+fn section(operation: &Operation) -> Swap {
+    Swap {
+        from: operation.from.clone(),
+        to: operation.to.clone(),
+        exchanged: operation.steps.iter().map(|planned| planned.step.path.clone()).collect(),
+        retired: Some(operation.aside.clone()),
+        modified: operation.modified.clone(),
+        window_seconds: 0.0,
+        healthy_after_seconds: 0.0,
+        private_address: operation.private.as_deref().map(private::url),
+    }
+}
+
+/// Everything that can be refused is refused here, with nothing done.
+fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, target: &Target) -> Result<Prepared> {
+    let new = &target.manifest;
+    if new.version < site.version {
+        return Err(Error::refused(format!("{} is older than the installed {}", new.version, site.version))
+            .because("an older server does not work on the database of a newer one")
+            .hint(format!("to undo the last upgrade: mm-swap rollback --install {}", site.root.display())));
+    }
+    if arguments.private && matches!(site.service.manager, Manager::Sysv { .. } | Manager::Supervisor { .. }) {
+        return Err(Error::refused(format!("{} cannot start the server privately", site.service.manager.name()))
+            .because("it hands no variables on for a single start")
+            .hint("leave out --private"));
+    }
+    let backup: Option<Backup> = session.document.section("backup")?;
+    let restore_point = restore_point::check(backup.as_ref(), arguments.restore_point(), Timestamp::now())?;
+    let database = site.database()?;
+    refuse_old_database(&database, new)?;
+    let shape = shape::of(&database)?;
+    let excused = schema::missing_flags(&database, &site.version)?;
+    let old = target::installed(session, site)?;
+    if old.is_none() {
+        ui::warn(&format!(
+            "the release {} has not been fetched, so files that only it has cannot be told from your own and stay",
+            site.version
+        ));
+    }
+    let theirs = observe::named_in_configuration(&site.root, &site.config);
+    let observed = observe::observe(&site.root, &theirs)?;
+    let plan = plan::plan(old.as_ref(), new, &observed.tree(), &theirs);
+    refuse_conflicts(site, &plan)?;
+    Ok(Prepared { old, observed, plan, restore_point, shape, excused })
+}
+
+/// The new server would refuse it too, after it has rewritten the configuration.
+fn refuse_old_database(database: &mm_common::postgres::server::Database, new: &Manifest) -> Result<()> {
+    let catalogue = Catalogue::embedded()?;
+    match catalogue.requirement(&new.version) {
+        Some(requirement) if requirement.refuses_postgres(database.major()) => {
+            Err(Error::refused(format!("the server {} does not start on PostgreSQL {}", new.version, database.version))
+                .because(requirement.source.clone())
+                .hint("put mm-pgbump before mm-swap in the pipeline"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse_conflicts(site: &Installation, plan: &Plan) -> Result<()> {
+    if plan.conflicts.is_empty() {
+        return Ok(());
+    }
+    let error = Error::refused(format!("something in `{}` is in the way of the new release", site.root.display()));
+    let error = plan.conflicts.iter().fold(error, |error, conflict| {
+        error.because(format!("`{}`: {}", site.root.join(&conflict.path).display(), conflict.reason))
+    });
+    Err(error.hint("move it out of the way, then run this again"))
+}
+
+fn exchange(
+    session: &mut Session,
+    arguments: &RunArguments,
+    site: &Installation,
+    target: &Target,
+    prepared: &Prepared,
+    lock: LockGuard,
+) -> Result<String> {
+    stage::require_space(&site.root, &target.manifest)?;
+    let staged = stage::stage(&site.root, &target.archive, &target.manifest, &prepared.observed, &lock)?;
+    target::refuse_misnamed(target, &staged, site)?;
+    let mut operation = operation(arguments, site, target, prepared, &staged, &lock)?;
+    for manifest in prepared.old.iter().chain([&target.manifest]) {
+        target::keep(&site.state, manifest, &lock)?;
+    }
+    signals::check()?;
+    operation.write(&site.state, &lock)?;
+    session.changed = true;
+    let done = act(site, &mut operation, arguments.limit(), &lock);
+    let flags = backup_flags(&session.common);
+    let means = Means { site, flags: &flags, start_limit: arguments.limit() };
+    match done {
+        Ok((window, healthy)) => {
+            operation.verdict = Verdict::Done;
+            operation.close(&site.state, &lock)?;
+            checkpoint::pass("done");
+            let swap = Swap { window_seconds: window, healthy_after_seconds: healthy, ..section(&operation) };
+            session.human = Some(crate::human::swapped(&swap));
+            session.document.set("swap", &swap)?;
+            Ok(format!("{} has given way to {}", operation.from, operation.to))
+        }
+        Err(error) => Err(go_back(&means, &mut operation, error, lock)),
+    }
+}
+
+/// Undoes after a failure; the failure itself is what is reported.
+pub(crate) fn go_back(means: &Means<'_>, operation: &mut Operation, error: Error, lock: LockGuard) -> Error {
+    ui::progress_done();
+    ui::warn(&format!("{}; going back to {}", error.one_line(), operation.from));
+    match undo::undo(means, operation, &error.one_line(), lock) {
+        Ok(_) => error
+            .within(format!("the swap from {} to {} failed and was rolled back", operation.from, operation.to))
+            .of_kind(Kind::RolledBack)
+            .hint("the reason stands above; the old server runs as before. Mend it and run this again"),
+        Err(undo) => error.causes().iter().fold(undo.because(error.message()), Error::because),
+    }
+}
+
+/// What mm-backup needs to work on the same installation.
+pub(crate) fn backup_flags(common: &Common) -> Vec<String> {
+    let mut flags = Vec::new();
+    let mut add = |flag: &str, value: Option<String>| {
+        if let Some(value) = value {
+            flags.extend([flag.to_owned(), value]);
+        }
+    };
+    add("--state-dir", common.state_dir.as_ref().map(|path| path.display().to_string()));
+    add("--service", common.service.clone());
+    add("--stop-command", common.stop_command.clone());
+    add("--start-command", common.start_command.clone());
+    flags
+}
+
+fn operation(
+    arguments: &RunArguments,
+    site: &Installation,
+    target: &Target,
+    prepared: &Prepared,
+    staged: &std::path::Path,
+    lock: &LockGuard,
+) -> Result<Operation> {
+    let to = &target.manifest.version;
+    let modified = modified(site, prepared)?;
+    let area = files::parent(staged)?;
+    let id = files::free_name(area, &format!("{}-{}-to-{to}", time::stamp(), site.version), "")?;
+    let aside = area.join(&id);
+    files::rename_new(staged, &aside)?;
+    let steps = flip::identify(&site.root, &aside, prepared.plan.steps.clone())?;
+    files::sync_file_system(&aside)?;
+    let config = site.config.path.as_deref().map(|path| config::save(path, &site.state, &id, lock)).transpose()?;
+    Ok(Operation {
+        verdict: Verdict::Open,
+        reason: None,
+        from: site.version.clone(),
+        to: to.clone(),
+        edition: target.manifest.edition,
+        root: site.root.clone(),
+        aside,
+        steps,
+        modified,
+        was_running: site.was_running,
+        start: !arguments.no_start,
+        private: if arguments.private && !arguments.no_start { Some(private::free_address()?) } else { None },
+        config,
+        level: Some(prepared.shape.level.clone()),
+        shape: Some(prepared.shape.columns.clone()),
+        excused: prepared.excused.clone(),
+        restore_point: prepared.restore_point.clone(),
+        id,
+    })
+}
+
+/// Stop, exchange, start, health. Returns the seconds between stop and start, and those until it was healthy.
+fn act(site: &Installation, operation: &mut Operation, limit: Duration, lock: &LockGuard) -> Result<(f64, f64)> {
+    let flip = Flip::of(operation)?;
+    let database = site.database()?;
+    ui::say(&format!("stopping the server {}", operation.from));
+    site.service.stop(STOP_LIMIT, lock)?;
+    let stopped = Instant::now();
+    checkpoint::pass("stopped");
+    if let Some(saved) = &operation.config {
+        config::refresh(saved, lock)?;
+    }
+    flip.forward(lock)?;
+    checkpoint::pass("exchanged");
+    if !operation.start {
+        return Ok((stopped.elapsed().as_secs_f64(), 0.0));
+    }
+    let launch = Launch {
+        site,
+        version: &operation.to,
+        private: operation.private.as_deref(),
+        database: Some(&database),
+        excused: &operation.excused,
+        limit,
+    };
+    let commanded = launch.command(lock)?;
+    let window = commanded.at.duration_since(stopped).as_secs_f64();
+    let healthy = commanded.wait(lock)?;
+    Ok((window, healthy.as_secs_f64()))
+}

@@ -1,0 +1,197 @@
+//! Going back: tree, configuration and database as they were, the old server running again if it ran. Every part looks
+//! first and does only what is still to be done, so it can be cut off and run again.
+
+use std::time::{Duration, Instant};
+
+use mm_common::contract::error::{Context as _, Error, Kind, Result};
+use mm_common::contract::ui;
+use mm_common::machine::checkpoint;
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::STOP_LIMIT;
+use mm_common::mattermost::site::Installation;
+use mm_common::postgres::server::Database;
+
+use crate::flip::{Flip, Progress};
+use crate::launch::Launch;
+use crate::operation::{Operation, Verdict};
+use crate::{config, private, restore_point, shape};
+
+/// How long a failed server may take to stop: twice what a healthy one was observed to need. Users are waiting.
+const FAILED_STOP: Duration = Duration::from_secs(30);
+
+/// How long the lock is waited for after mm-backup had it: somebody else's run may have come between.
+const LOCK_WAIT: Duration = Duration::from_secs(600);
+
+/// How long sessions of a stopped server may take to end once they are told to.
+const SESSIONS: Duration = Duration::from_secs(60);
+
+/// What going back needs besides the operation.
+pub(crate) struct Means<'a> {
+    pub(crate) site: &'a Installation,
+    /// Flags that make mm-backup work on the same installation.
+    pub(crate) flags: &'a [String],
+    /// How long the old server may take to get healthy.
+    pub(crate) start_limit: Duration,
+}
+
+/// Undoes `operation` and closes its journal. The lock is given away while mm-backup restores the database, and
+/// returned.
+///
+/// # Errors
+/// Half done (exit 3) when it could not be undone; the hint says what to do. The journal stays open then.
+pub(crate) fn undo(means: &Means<'_>, operation: &mut Operation, reason: &str, lock: LockGuard) -> Result<LockGuard> {
+    let root = means.site.root.display();
+    let attempted = format!("cannot put the server {} back in `{root}`", operation.from);
+    attempt(means, operation, reason, lock).map_err(|error| {
+        error
+            .within(attempted)
+            .because(format!("it was to go back because {reason}"))
+            .of_kind(Kind::HalfDone)
+            .hint(format!("mend what is named above, then: mm-swap recover --install {root}"))
+    })
+}
+
+fn attempt(means: &Means<'_>, operation: &mut Operation, reason: &str, lock: LockGuard) -> Result<LockGuard> {
+    let Means { site, .. } = means;
+    let service = &site.service;
+    if operation.verdict == Verdict::Open || operation.verdict == Verdict::Done {
+        operation.verdict = Verdict::Undo;
+        operation.reason = Some(reason.to_owned());
+        operation.write(&site.state, &lock)?;
+    }
+    checkpoint::pass("undo-decided");
+    let lock = if is_back(site, operation)? {
+        lock
+    } else {
+        ui::say(&format!("going back to {}", operation.from));
+        service.stop_or_kill(FAILED_STOP, &lock)?;
+        checkpoint::pass("undo-stopped");
+        Flip::of(operation)?.back(&lock)?;
+        checkpoint::pass("undo-exchanged");
+        if let Some(saved) = &operation.config {
+            config::restore(saved, &lock)?;
+        }
+        checkpoint::pass("undo-config");
+        database(means, operation, lock)?
+    };
+    checkpoint::pass("undo-database");
+    if operation.was_running {
+        start(means, operation, &lock)?;
+    } else {
+        private::forget(&site.state, &lock)?;
+    }
+    operation.verdict = Verdict::Undone;
+    operation.close(&site.state, &lock)?;
+    checkpoint::pass("undone");
+    Ok(lock)
+}
+
+/// Whether nothing is to be done but to take note of it: the old release is in place, running if it is to run, and
+/// nothing has moved.
+fn is_back(site: &Installation, operation: &Operation) -> Result<bool> {
+    if Flip::of(operation)?.progress()? != Progress::Old {
+        return Ok(false);
+    }
+    if let Some(saved) = &operation.config
+        && !config::is_as_saved(saved)?
+    {
+        return Ok(false);
+    }
+    match site.service.process()? {
+        Some(process) if operation.was_running && process.executes_what_is_installed(&site.root) => {
+            Ok(!moved(operation, &site.database()?)?)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Restores the database when its schema has moved. It is looked at, never guessed: old binaries mostly start on a newer
+/// schema, answer ping, and refuse every login (observed).
+fn database(means: &Means<'_>, operation: &Operation, lock: LockGuard) -> Result<LockGuard> {
+    if operation.level.is_none() {
+        return Ok(lock);
+    }
+    let site = means.site;
+    let database = site.database()?;
+    end_orphans(&database)?;
+    if !moved(operation, &database)? {
+        return Ok(lock);
+    }
+    let Some(point) = &operation.restore_point else {
+        return Err(Error::failed(
+            "the new server has migrated the database, and there is no restore point to go back to",
+        )
+        .because(format!("the release {} cannot work on the schema of {}", operation.from, operation.to))
+        .with_hint(format!(
+            "restore the database from your own backup and start the server; or stay on {}: put its release back with \
+                 `mm-swap --install {} --no-backup` and mend why it did not start",
+            operation.to,
+            site.root.display()
+        )));
+    };
+    ui::say(&format!("putting the database back from the restore point {}", point.id));
+    let command = restore_point::command(operation, point, means.flags)?;
+    // Named before the lock is given away: mm-backup takes it.
+    drop(lock);
+    let restored = restore_point::restore(&command);
+    let lock = site.state.lock(LOCK_WAIT)?;
+    restored?;
+    checkpoint::pass("undo-restored");
+    if moved(operation, &site.database()?)? {
+        return Err(Error::failed("the restored database is not as it was before the swap")
+            .because(format!("its schema differs from the one that was noted, restore point {}", point.id))
+            .with_hint(format!(
+                "compare with `mm-backup verify {} --restore --to {}`",
+                point.id,
+                point.store.display()
+            )));
+    }
+    Ok(lock)
+}
+
+/// Whether the schema is another one than before the exchange.
+pub(crate) fn moved(operation: &Operation, database: &Database) -> Result<bool> {
+    let now = shape::of(database)?;
+    Ok(operation.level.as_ref() != Some(&now.level) || operation.shape.as_ref() != Some(&now.columns))
+}
+
+/// A session of the stopped server may live on and finish, and thereby commit, what it was at. Sessions of people have
+/// a name.
+fn end_orphans(database: &Database) -> Result<()> {
+    let attempt = || "cannot end the sessions that the stopped server has left in the database".to_owned();
+    let begun = Instant::now();
+    let ours = "datname = current_database() AND usename = current_user AND pid <> pg_backend_pid() \
+                AND application_name = '' AND backend_type = 'client backend'";
+    loop {
+        let told =
+            database.rows(&format!("SELECT pid, pg_terminate_backend(pid) AS told FROM pg_stat_activity WHERE {ours}"));
+        let left = told.context(attempt)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        if begun.elapsed() > SESSIONS {
+            return Err(Error::failed(attempt()).because(format!("{} of them are still there", left.len())));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The old server is started publicly, even if it ran privately: users are not to be locked out by a failure.
+fn start(means: &Means<'_>, operation: &Operation, lock: &LockGuard) -> Result<()> {
+    let site = means.site;
+    let launch = Launch {
+        site,
+        version: &operation.from,
+        private: None,
+        database: None,
+        excused: &[],
+        limit: means.start_limit,
+    };
+    if let Some(process) = site.service.process()? {
+        if process.executes_what_is_installed(&site.root) {
+            return Ok(());
+        }
+        site.service.stop(STOP_LIMIT, lock)?;
+    }
+    launch.command(lock)?.wait(lock).map(|_| ())
+}

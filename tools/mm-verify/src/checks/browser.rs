@@ -1,0 +1,207 @@
+//! The web client in a real browser, signed in as a temporary user that is like a real one: a member of the same
+//! teams, with a copy of the same memberships. So it meets what that person meets, and alters nothing of theirs.
+
+use mm_common::Result;
+use mm_common::machine::files::{self, Access};
+use serde_json::json;
+use url::Url;
+
+use crate::check::{Finding, some};
+use crate::look::Look;
+use crate::webdriver::{self, Browser};
+
+/// An open browser and what was seen on the way.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    browser: Browser,
+    /// The team's name in addresses.
+    team: String,
+    /// All teams of the user, as people see them.
+    teams: Vec<String>,
+    channel: String,
+    /// Whether the main page opened.
+    is_in: bool,
+}
+
+const BROKEN: &str =
+    "look at database.nulls and users.members; `mm-verify repair --list` has the fix where they name columns";
+
+/// The browser; opened by the first check that needs it.
+fn visit(look: &mut Look) -> Result<&mut Visit> {
+    if look.visit.is_none() {
+        let opened = open(look);
+        look.visit = Some(opened);
+    }
+    match &mut look.visit {
+        Some(Ok(visit)) => Ok(visit),
+        Some(Err(error)) => Err(error.clone()),
+        None => Err(Look::without("there is no browser")),
+    }
+}
+
+/// Why no browser is used, if none is to be.
+fn unwanted(look: &Look) -> Option<Finding> {
+    match look.options.browser.as_str() {
+        "no" => Some(Finding::skip("--browser no was given")),
+        "auto" if !webdriver::is_installed() => {
+            Some(Finding::skip("chromedriver is not installed").hint("apt-get install chromium chromium-driver"))
+        }
+        _ => None,
+    }
+}
+
+fn open(look: &mut Look) -> Result<Visit> {
+    let address = Some(look.options.browser.clone()).filter(|browser| browser != "auto");
+    let base = look.server.url.clone();
+    let shadow = look.shadow()?;
+    let (user, token, team, channel) =
+        (shadow.user.clone(), shadow.token.clone(), shadow.team.clone(), shadow.channel.clone());
+    let csrf = shadow.csrf.clone();
+    let answer = look.server.get("/api/v4/users/me/teams", Some(token.reveal()))?;
+    let all: Vec<_> = answer.body.as_array().cloned().unwrap_or_default();
+    let text = |team: &serde_json::Value, key: &str| team[key].as_str().unwrap_or_default().to_owned();
+    let name = all.iter().find(|one| text(one, "id") == team).map(|one| text(one, "name")).unwrap_or_default();
+    let channel = look.server.get(&format!("/api/v4/channels/{channel}"), Some(token.reveal()))?;
+    let channel = text(&channel.body, "name");
+    let browser = Browser::open(address.as_deref())?;
+    // Cookies belong to a page, so one of this server has to be open first; this one needs nobody to be signed in.
+    browser.go(&format!("{base}/robots.txt"))?;
+    browser.cookie("MMAUTHTOKEN", token.reveal(), true)?;
+    browser.cookie("MMUSERID", &user, false)?;
+    browser.cookie("MMCSRF", csrf.reveal(), false)?;
+    // A new browser would first be asked whether to use the desktop app.
+    browser.script("localStorage.setItem('__landingPageSeen__', 'true');", &[])?;
+    let teams = all.iter().map(|team| text(team, "display_name")).collect();
+    Ok(Visit { browser, team: name, teams, channel, is_in: false })
+}
+
+/// Keeps a picture of the page in the state directory and returns words for the evidence.
+fn picture(look: &mut Look, step: &str) -> Result<String> {
+    let directory = look.state().join("screenshots");
+    files::create_directory(&directory, 0o700)?;
+    let path = directory.join(format!("{step}.png"));
+    let image = visit(look)?.browser.picture()?;
+    files::write(&path, &image, Access::PRIVATE)?;
+    Ok(format!("; picture: {}", path.display()))
+}
+
+pub(crate) fn open_page(look: &mut Look) -> Result<Finding> {
+    if let Some(skip) = unwanted(look) {
+        return Ok(skip);
+    }
+    let base = look.server.url.clone();
+    let visit = visit(look)?;
+    visit.browser.go(&format!("{base}/"))?;
+    // The client decides where to go once its calls are answered: the text box means in, the list of teams means out.
+    let settled = visit.browser.element(
+        "#post_textbox, #channelHeaderTitle, .select-team__container, .signup-team-dir, #login_section, #input_loginId",
+    )?;
+    let place = visit.browser.place()?;
+    let path = Url::parse(&place).map_or(place, |url| url.path().to_owned());
+    visit.is_in = settled.is_some() && path.contains("/channels/");
+    let is_in = visit.is_in;
+    let picture = picture(look, "1-open")?;
+    Ok(if is_in {
+        Finding::pass(format!("/ leads to {path}{picture}"))
+    } else if path.ends_with("/select_team") {
+        Finding::fail(format!("/ leads to {path}: members are told that there is no team{picture}")).hint(BROKEN)
+    } else if path.ends_with("/login") {
+        Finding::fail(format!("/ leads to {path}: the session is not accepted{picture}")).hint("see the server's log")
+    } else {
+        Finding::fail(format!("/ leads to {path}, and no channel appears{picture}")).hint(BROKEN)
+    })
+}
+
+/// The main page, or why it is not there.
+fn inside(look: &mut Look) -> Result<()> {
+    if visit(look)?.is_in { Ok(()) } else { Err(Look::without("the web client did not open a team")) }
+}
+
+pub(crate) fn teams(look: &mut Look) -> Result<Finding> {
+    if let Some(skip) = unwanted(look) {
+        return Ok(skip);
+    }
+    inside(look)?;
+    let visit = visit(look)?;
+    let teams = visit.teams.clone();
+    if teams.len() < 2 {
+        // The sidebar is only there for members of several teams.
+        return Ok(Finding::pass(format!("the one team is open: {}", some(&teams, 1))));
+    }
+    let Some(sidebar) = visit.browser.element("#teamSidebarWrapper")? else {
+        let picture = picture(look, "2-teams")?;
+        return Ok(Finding::fail(format!("there is no team sidebar for {} teams{picture}", teams.len())).hint(BROKEN));
+    };
+    // The real client shows initials and keeps the name in a label; so what counts is that a link to each is there.
+    let links =
+        visit.browser.script("return Array.from(document.querySelectorAll('#teamSidebarWrapper a')).length;", &[])?;
+    let shown = visit.browser.text(&sidebar)?.replace('\n', ", ");
+    let picture = picture(look, "2-teams")?;
+    let count = links.as_u64().unwrap_or_default();
+    Ok(if count >= teams.len() as u64 {
+        Finding::pass(format!("the sidebar shows {} teams: {shown}{picture}", teams.len()))
+    } else {
+        Finding::fail(format!("the sidebar shows {count} of {} teams: {shown}{picture}", teams.len())).hint(BROKEN)
+    })
+}
+
+/// Text for the boxes. It is typed and never sent.
+const TEXT: &str = "typed by mm-verify";
+
+pub(crate) fn post_box(look: &mut Look) -> Result<Finding> {
+    if let Some(skip) = unwanted(look) {
+        return Ok(skip);
+    }
+    let base = look.server.url.clone();
+    let visit = visit(look)?;
+    // The private channel has an address of its own, which works even where / does not: so the box is looked at by itself.
+    visit.browser.go(&format!("{base}/{}/channels/{}", visit.team, visit.channel))?;
+    let Some(element) = visit.browser.element("#post_textbox")? else {
+        let place = visit.browser.place()?;
+        let picture = picture(look, "3-post")?;
+        return Ok(Finding::fail(format!("the main text box does not appear at {place}{picture}")).hint(BROKEN));
+    };
+    let held = visit.browser.type_into(&element, TEXT)?;
+    let picture = picture(look, "3-post")?;
+    Ok(if held == TEXT {
+        Finding::pass(format!("the main text box accepts text{picture}"))
+    } else {
+        Finding::fail(format!("the main text box holds `{held}` after typing{picture}")).hint(BROKEN)
+    })
+}
+
+pub(crate) fn reply_box(look: &mut Look) -> Result<Finding> {
+    if let Some(skip) = unwanted(look) {
+        return Ok(skip);
+    }
+    let base = look.server.url.clone();
+    let shadow = look.shadow()?;
+    let (token, channel) = (shadow.token.clone(), shadow.channel.clone());
+    let body = json!({ "channel_id": channel, "message": "A message of mm-verify to be replied to" });
+    let posted = look.server.post("/api/v4/posts", Some(token.reveal()), &body)?;
+    let Some(post) = posted.body["id"].as_str().filter(|_| posted.status == 201).map(str::to_owned) else {
+        return Err(Look::without("no message could be written"));
+    };
+    let visit = visit(look)?;
+    visit.browser.go(&format!("{base}/{}/channels/{}", visit.team, visit.channel))?;
+    if let Some(row) = visit.browser.element(&format!("#post_{post}"))? {
+        visit.browser.hover(&row)?;
+        if let Some(button) = visit.browser.element(&format!("#CENTER_commentIcon_{post}"))? {
+            visit.browser.click(&button)?;
+        }
+    } else {
+        let picture = picture(look, "4-reply")?;
+        return Ok(Finding::fail(format!("a new message does not appear in its channel{picture}")).hint(BROKEN));
+    }
+    let Some(element) = visit.browser.element("#reply_textbox")? else {
+        let picture = picture(look, "4-reply")?;
+        return Ok(Finding::fail(format!("the reply box does not appear{picture}")).hint(BROKEN));
+    };
+    let held = visit.browser.type_into(&element, TEXT)?;
+    let picture = picture(look, "4-reply")?;
+    Ok(if held == TEXT {
+        Finding::pass(format!("the reply box accepts text{picture}"))
+    } else {
+        Finding::fail(format!("the reply box holds `{held}` after typing{picture}")).hint(BROKEN)
+    })
+}

@@ -1,0 +1,76 @@
+//! Plugins: those that are switched on run, and fit the release.
+
+use mm_common::Result;
+use mm_common::contract::version;
+use mm_common::mattermost::session::Session;
+use serde_json::Value;
+
+use crate::check::{Finding, some};
+use crate::look::Look;
+use crate::people::LIFE;
+
+pub(crate) fn plugins(look: &mut Look) -> Result<Finding> {
+    let user = look.scratch()?.user.clone();
+    // The list is for administrators; the temporary user gets a session with that role for this one call.
+    let session = Session::open(look.database()?, &look.traces, &user, "system_user system_admin", LIFE)?;
+    let answer = look.server.get("/api/v4/plugins", Some(session.token.reveal()));
+    session.close(&look.server, look.database()?, &look.traces)?;
+    let answer = answer?;
+    if answer.status == 501 {
+        return Ok(Finding::pass("plugins are switched off"));
+    }
+    if !answer.is_success() {
+        return Ok(Finding::fail(format!("GET /plugins answers {}", answer.verdict())).hint("see the server's log"));
+    }
+    let list = |key: &str| answer.body[key].as_array().cloned().unwrap_or_default();
+    let (active, inactive) = (list("active"), list("inactive"));
+    let id = |plugin: &Value| plugin["id"].as_str().unwrap_or_default().to_owned();
+    let states = &look.installation.config.settings["PluginSettings"]["PluginStates"];
+    let is_on = |plugin: &Value| states[id(plugin)]["Enable"].as_bool().unwrap_or(false);
+    let stopped: Vec<String> = inactive.iter().filter(|plugin| is_on(plugin)).map(describe).collect();
+    let unfit: Vec<String> = active
+        .iter()
+        .chain(&inactive)
+        .filter(|plugin| is_on(plugin) || active.contains(plugin))
+        .filter(|plugin| !fits(plugin, look.release()))
+        .map(|plugin| format!("{} wants {}", describe(plugin), plugin["min_server_version"]))
+        .collect();
+    let known: Vec<String> = active.iter().chain(&inactive).map(id).collect();
+    let gone: Vec<String> = states
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, state)| state["Enable"] == true && !known.contains(name) && !is_built_in(name))
+        .map(|(name, _)| name.clone())
+        .collect();
+    let mut words = Vec::new();
+    for (word, list) in
+        [("enabled but not running", &stopped), ("enabled but not installed", &gone), ("too new", &unfit)]
+    {
+        if !list.is_empty() {
+            words.push(format!("{word}: {}", some(list, 5)));
+        }
+    }
+    Ok(if !stopped.is_empty() || !unfit.is_empty() {
+        Finding::fail(words.join("; "))
+            .hint("the server's log says why a plugin did not start; install a version of it that fits this release")
+    } else if !gone.is_empty() {
+        Finding::warn(words.join("; "))
+    } else {
+        Finding::pass(format!("{} active, {} switched off", active.len(), inactive.len()))
+    })
+}
+
+fn describe(plugin: &Value) -> String {
+    format!("{} {}", plugin["id"].as_str().unwrap_or_default(), plugin["version"].as_str().unwrap_or_default())
+}
+
+fn fits(plugin: &Value, release: &semver::Version) -> bool {
+    let wanted = plugin["min_server_version"].as_str().unwrap_or_default();
+    version::parse(wanted).map_or(true, |wanted| wanted <= *release)
+}
+
+/// Plugins that are switched on by default and shipped with the release; they are installed when they are first used.
+fn is_built_in(name: &str) -> bool {
+    name.starts_with("com.mattermost.") || matches!(name, "playbooks" | "focalboard")
+}

@@ -1,0 +1,159 @@
+//! The calls the web client makes before anybody sees a team, made as several real users. A fault of the data shows
+//! only for those whose rows it is in, and most of these calls work on a server that is useless to its users.
+
+use mm_common::Result;
+use mm_common::mattermost::api::Answer;
+use serde_json::Value;
+
+use crate::check::{Finding, some};
+use crate::look::Look;
+use crate::people::Person;
+
+/// How many answers were good, and what the others said.
+#[derive(Default)]
+struct Tally {
+    calls: usize,
+    bad: Vec<String>,
+    absent: bool,
+}
+
+impl Tally {
+    fn add(&mut self, who: &Person, what: &str, answer: &Answer) {
+        self.calls += 1;
+        if answer.error_id() == Some("api.context.404.app_error") {
+            // This release does not have the call.
+            self.absent = true;
+        } else if !answer.is_success() {
+            self.bad.push(format!("{what} as {}: {}", who.username, answer.verdict()));
+        }
+    }
+
+    fn wrong(&mut self, who: &Person, what: &str) {
+        self.bad.push(format!("{what} as {}", who.username));
+    }
+
+    fn finding(self, people: usize, hint: &str) -> Finding {
+        if !self.bad.is_empty() {
+            let count = self.bad.len();
+            Finding::fail(format!("{count} of {} calls: {}", self.calls, some(&self.bad, 3))).hint(hint)
+        } else if self.absent {
+            Finding::skip("this release does not have the call yet")
+        } else {
+            Finding::pass(format!("{} calls as {people} users", self.calls))
+        }
+    }
+}
+
+const NULLS: &str = "look at the check database.nulls; where it names columns, `mm-verify repair --list` has the fix. \
+                     Else the server's log names the column: `converting NULL`";
+
+pub(crate) fn me(look: &mut Look) -> Result<Finding> {
+    let people = look.people()?;
+    let mut tally = Tally::default();
+    for person in &people {
+        let answer = look.server.get("/api/v4/users/me", Some(person.token.reveal()))?;
+        tally.add(person, "GET /users/me", &answer);
+        if answer.is_success() && answer.body["id"].as_str() != Some(&person.id) {
+            tally.wrong(person, "GET /users/me names somebody else");
+        }
+    }
+    // Every session is refused where the server cannot read its own tables: 6.7 and 7.1 on a newer schema (observed).
+    let hint = "the server refuses good sessions: see its log; an older server on a newer schema does so";
+    Ok(tally.finding(people.len(), hint))
+}
+
+/// The teams of a person, by the server's own answer.
+fn teams_of(look: &Look, person: &Person) -> Result<(Answer, Vec<String>)> {
+    let answer = look.server.get("/api/v4/users/me/teams", Some(person.token.reveal()))?;
+    let teams = answer.body.as_array().into_iter().flatten();
+    let ids = teams.filter_map(|team| team["id"].as_str()).map(str::to_owned).collect();
+    Ok((answer, ids))
+}
+
+pub(crate) fn teams(look: &mut Look) -> Result<Finding> {
+    let people = look.people()?;
+    let mut tally = Tally::default();
+    for person in &people {
+        let (answer, teams) = teams_of(look, person)?;
+        tally.add(person, "GET /users/me/teams", &answer);
+        if let Some(known) = person.teams.filter(|known| answer.is_success() && teams.len() as u64 != *known) {
+            tally.wrong(person, &format!("GET /users/me/teams lists {} teams, the database has {known}", teams.len()));
+        }
+    }
+    Ok(tally.finding(people.len(), "compare `teammembers` with the restore point; see the server's log"))
+}
+
+/// One call for each person and each of the person's teams; `TEAM` and `USER` in the path are replaced.
+fn per_team(look: &mut Look, path: &str, must_be_list: bool) -> Result<Finding> {
+    let people = look.people()?;
+    let mut tally = Tally::default();
+    for person in &people {
+        for team in teams_of(look, person)?.1 {
+            let path = path.replace("TEAM", &team).replace("USER", &person.id);
+            let answer = look.server.get(&format!("/api/v4{path}"), Some(person.token.reveal()))?;
+            tally.add(person, &format!("GET {path}"), &answer);
+            if must_be_list && answer.is_success() && answer.body.as_array().is_none_or(Vec::is_empty) {
+                tally.wrong(person, &format!("GET {path} lists nothing"));
+            }
+        }
+    }
+    if tally.calls == 0 {
+        return Err(Look::without("the server lists no team for anybody looked as"));
+    }
+    Ok(tally.finding(people.len(), NULLS))
+}
+
+pub(crate) fn members(look: &mut Look) -> Result<Finding> {
+    per_team(look, "/users/me/teams/TEAM/channels/members", true)
+}
+
+pub(crate) fn channels(look: &mut Look) -> Result<Finding> {
+    per_team(look, "/users/me/teams/TEAM/channels", true)
+}
+
+pub(crate) fn categories(look: &mut Look) -> Result<Finding> {
+    per_team(look, "/users/me/teams/TEAM/channels/categories", false)
+}
+
+pub(crate) fn threads(look: &mut Look) -> Result<Finding> {
+    per_team(look, "/users/USER/teams/TEAM/threads?per_page=10", false)
+}
+
+pub(crate) fn unread(look: &mut Look) -> Result<Finding> {
+    let people = look.people()?;
+    let mut tally = Tally::default();
+    for person in &people {
+        let answer = look.server.get("/api/v4/users/me/teams/unread", Some(person.token.reveal()))?;
+        tally.add(person, "GET /users/me/teams/unread", &answer);
+    }
+    Ok(tally.finding(people.len(), NULLS))
+}
+
+pub(crate) fn history(look: &mut Look) -> Result<Finding> {
+    let people = look.people()?;
+    let mut tally = Tally::default();
+    let mut posts = 0;
+    for person in &people {
+        let token = Some(person.token.reveal());
+        for team in teams_of(look, person)?.1 {
+            let channels = look.server.get(&format!("/api/v4/users/me/teams/{team}/channels"), token)?;
+            // The channel with most messages says most.
+            let count = |channel: &&Value| channel["total_msg_count"].as_u64().unwrap_or_default();
+            let Some(channel) = channels.body.as_array().and_then(|all| all.iter().max_by_key(count)) else { continue };
+            let id = channel["id"].as_str().unwrap_or_default();
+            let path = format!("/channels/{id}/posts?page=0&per_page=30");
+            let answer = look.server.get(&format!("/api/v4{path}"), token)?;
+            tally.add(person, &format!("GET {path}"), &answer);
+            let listed = answer.body["order"].as_array().map_or(0, Vec::len);
+            posts += listed;
+            if answer.is_success() && listed == 0 && count(&channel) > 0 {
+                tally.wrong(person, &format!("GET {path} shows none of {} messages", count(&channel)));
+            }
+        }
+    }
+    if tally.calls == 0 {
+        return Err(Look::without("the server lists no channel for anybody looked as"));
+    }
+    let finding = tally.finding(people.len(), NULLS);
+    Ok(if finding.hint.is_none() { Finding::pass(format!("{}, {posts} messages", finding.evidence)) } else { finding })
+}

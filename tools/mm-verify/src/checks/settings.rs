@@ -1,0 +1,132 @@
+//! Settings that vanished or changed. Values are never shown: some of them are secrets.
+
+use std::collections::BTreeMap;
+
+use mm_common::Result;
+use mm_common::contract::error::Context as _;
+use mm_common::machine::files;
+use serde_json::Value;
+
+use crate::check::{Finding, some};
+use crate::look::Look;
+
+/// Settings whose change takes the server away from its users or its data.
+const VITAL: &[&str] = &[
+    "filesettings.directory",
+    "filesettings.drivername",
+    "pluginsettings.enable",
+    "servicesettings.connectionsecurity",
+    "servicesettings.listenaddress",
+    "servicesettings.siteurl",
+    "sqlsettings.datasource",
+    "sqlsettings.drivername",
+];
+
+/// Settings then and now in a form in which they can be compared, and a name for then.
+struct Pair {
+    before: BTreeMap<String, String>,
+    now: BTreeMap<String, String>,
+    label: String,
+}
+
+/// The restore point of this hop knows the settings themselves, the baseline their digests.
+fn pair(look: &Look) -> Result<Option<Pair>> {
+    let settings = &look.installation.config.settings;
+    if let (Some(backup), Some(path)) = (&look.backup, &look.installation.config.path) {
+        let copy = backup.path.join("files").join(path.strip_prefix("/").unwrap_or(path));
+        if files::look(&copy)?.is_some() {
+            let text = files::read(&copy, MOST)?;
+            let before: Value =
+                serde_json::from_slice(&text).context(|| format!("cannot read `{}`", copy.display()))?;
+            let label = format!("the restore point {}", backup.id);
+            return Ok(Some(Pair { before: flatten(&before), now: flatten(settings), label }));
+        }
+    }
+    Ok(look.baseline.as_ref().map(|baseline| Pair {
+        before: baseline.settings.clone(),
+        now: baseline.digests_of(settings),
+        label: format!("the baseline of {} ({})", baseline.created, baseline.version),
+    }))
+}
+
+/// No configuration is larger.
+const MOST: u64 = 16 * 1024 * 1024;
+
+pub(crate) fn kept(look: &mut Look) -> Result<Finding> {
+    let Some(Pair { before, now, label }) = pair(look)? else {
+        return Ok(Finding::skip("neither a restore point nor a baseline is at hand to compare with")
+            .hint("run `mm-verify baseline` before the next upgrade"));
+    };
+    let repointed = look.pgbump.as_ref().is_some_and(|pgbump| !pgbump.repointed.is_empty());
+    let (lost, changed) = compare(&before, &now, repointed);
+    let vital: Vec<&str> =
+        lost.iter().chain(&changed).map(String::as_str).filter(|name| VITAL.contains(name)).collect();
+    let mut words = Vec::new();
+    if !changed.is_empty() {
+        words.push(format!("changed: {}", some(&changed, 8)));
+    }
+    if !lost.is_empty() {
+        // A release drops some at its first start; none of those that stayed was changed in value (observed).
+        words.push(format!("gone: {}", some(&lost, 8)));
+    }
+    let finding = if !vital.is_empty() {
+        Finding::fail(format!("{} (vital: {})", words.join("; "), vital.join(", ")))
+            .hint("compare with the configuration in the restore point; `mm-backup restore ID --config` puts it back")
+    } else if !changed.is_empty() {
+        Finding::warn(words.join("; "))
+    } else if words.is_empty() {
+        Finding::pass(format!("all {} settings are as they were", now.len()))
+    } else {
+        Finding::pass(format!("no value changed; {}", words.join("; ")))
+    };
+    Ok(finding.against(label))
+}
+
+/// Names of settings that are gone, and of those whose value changed.
+fn compare(
+    before: &BTreeMap<String, String>,
+    now: &BTreeMap<String, String>,
+    repointed: bool,
+) -> (Vec<String>, Vec<String>) {
+    let mut lost = Vec::new();
+    let mut changed = Vec::new();
+    for (name, value) in before {
+        match now.get(name) {
+            None => lost.push(name.clone()),
+            // mm-pgbump changed it on purpose.
+            Some(_) if repointed && name.starts_with("sqlsettings.datasource") => {}
+            Some(other) if other != value => changed.push(name.clone()),
+            Some(_) => {}
+        }
+    }
+    (lost, changed)
+}
+
+/// The settings by their names, `section.key` in lower case: up to 6.3 some were only respelled (`Url` to `URL`).
+pub(crate) fn flatten(settings: &Value) -> BTreeMap<String, String> {
+    let mut flat = BTreeMap::new();
+    for (section, keys) in settings.as_object().into_iter().flatten() {
+        for (key, value) in keys.as_object().into_iter().flatten() {
+            flat.insert(format!("{section}.{key}").to_lowercase(), value.to_string());
+        }
+    }
+    flat
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flat(text: &str) -> BTreeMap<String, String> {
+        flatten(&serde_json::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn a_new_spelling_is_no_loss() {
+        let before = flat(r#"{"ServiceSettings": {"SiteUrl": "x", "Old": 1}, "SqlSettings": {"DataSource": "a"}}"#);
+        let now = flat(r#"{"ServiceSettings": {"SiteURL": "x", "New": 1}, "SqlSettings": {"DataSource": "b"}}"#);
+        let (lost, changed) = compare(&before, &now, false);
+        assert_eq!((lost, changed), (vec!["servicesettings.old".into()], vec!["sqlsettings.datasource".into()]));
+        assert!(compare(&before, &now, true).1.is_empty());
+    }
+}

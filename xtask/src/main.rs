@@ -1,0 +1,101 @@
+//! Writes man pages and shell completions of the six tools, as their own command lines describe them.
+//!
+//! `cargo run -p xtask` writes `man/*.1` and `completions/`; `cargo run -p xtask -- --check` only says whether they are
+//! up to date (exit 1 when not).
+
+mod manual;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Command;
+use clap_complete::Shell;
+use mm_common::machine::files;
+use mm_common::{Context as _, Error, Result};
+
+/// More than this is no man page.
+const MOST: u64 = 16 * 1024 * 1024;
+
+fn main() -> ExitCode {
+    let check = match std::env::args().nth(1).as_deref() {
+        None => false,
+        Some("--check") => true,
+        Some(_) => {
+            say("usage: cargo run -p xtask [-- --check]");
+            return ExitCode::from(2);
+        }
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    match pages().and_then(|pages| if check { compare(&root, &pages) } else { write(&root, &pages) }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("xtask: {}", error.one_line()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tools() -> [Command; 6] {
+    [
+        mm_path::command(),
+        mm_fetch::command(),
+        mm_backup::command(),
+        mm_pgbump::command(),
+        mm_swap::command(),
+        mm_verify::command(),
+    ]
+}
+
+/// Every file to be written, by its path in the workspace.
+fn pages() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut pages = BTreeMap::new();
+    for mut tool in tools() {
+        let name = tool.get_name().to_owned();
+        let page = manual::page(&tool).context(|| format!("cannot write the man page of {name}"))?;
+        pages.insert(format!("man/{name}.1").into(), page);
+        for (shell, file) in [
+            (Shell::Bash, format!("completions/bash/{name}")),
+            (Shell::Zsh, format!("completions/zsh/_{name}")),
+            (Shell::Fish, format!("completions/fish/{name}.fish")),
+        ] {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut tool, &name, &mut text);
+            pages.insert(file.into(), text);
+        }
+    }
+    let mut schema = mm_common::contract::schema::json().context(|| "cannot write the schema".into())?;
+    schema.push('\n');
+    pages.insert("man/mm-document.schema.json".into(), schema.into_bytes());
+    Ok(pages)
+}
+
+fn write(root: &Path, pages: &BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
+    for (name, text) in pages {
+        let path = root.join(name);
+        if let Some(parent) = path.parent() {
+            files::create_directory(parent, 0o755)?;
+        }
+        files::write(&path, text, files::Access::PUBLIC)?;
+    }
+    Ok(())
+}
+
+fn compare(root: &Path, pages: &BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
+    let stale: Vec<String> = pages
+        .iter()
+        .filter(|(name, text)| files::read(&root.join(name), MOST).ok().as_ref() != Some(*text))
+        .map(|(name, _)| name.display().to_string())
+        .collect();
+    if stale.is_empty() {
+        return Ok(());
+    }
+    Err(Error::failed(format!("not what the tools say of themselves: {}", stale.join(", ")))
+        .because("run: cargo run -p xtask"))
+}
+
+fn say(line: &str) {
+    // Nobody is there to be told if stderr is closed.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

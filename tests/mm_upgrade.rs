@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use mm_test_support::release::{Order, Release};
 use mm_test_support::site::{Releases, Site, quick};
 use mm_test_support::{process, tool};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts");
 
@@ -168,6 +168,27 @@ fn no_hop_begins_outside_the_window() {
     assert!(said.contains("not expected to end inside the window"), "{said}");
     assert_eq!(upgrade.site.pids(), pids, "the server was touched");
     assert!(!upgrade.site.store().exists(), "a restore point was begun");
+}
+
+#[test]
+fn a_hop_that_took_longer_in_the_rehearsal_than_the_window_is_not_begun() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1")]);
+    let rehearsal = upgrade.site.directory().join("rehearsal.json");
+    let hop = |from: &str, to: &str, seconds: u32| json!({"hop": {"from": from, "to": to}, "seconds": seconds, "swap": {"healthy_after_seconds": 1}});
+    // Longer than a day: it fits into no window.
+    let done = [hop("9.11.18", "10.5.14", 2), hop("10.5.14", "10.6.1", 100_000)];
+    fs::write(&rehearsal, json!({"schema": "mm.upgrade/1", "rehearsal": {"done": done}}).to_string()).unwrap();
+    let now = String::from_utf8(tool::shell("date +%H").output().unwrap().stdout).unwrap();
+    let hour = now.trim().parse::<u32>().unwrap();
+    let window = format!("{hour:02}:00-{:02}:00", (hour + 12) % 24);
+    let arguments = ["--to", "10.6.1", "--window", &window, "--rehearsal", rehearsal.to_str().unwrap()];
+    let said = good(&upgrade.run("run", &arguments));
+    assert!(said.contains("the hop to 10.6.1 is not expected to end inside the window"), "{said}");
+    assert_eq!(upgrade.site.running_version().as_deref(), Some("10.5.14"), "public, on its own port");
+    let estimate = upgrade.last("current.json")["path"]["next"]["estimate"]["basis"].clone();
+    assert_eq!(estimate, "measured in a rehearsal");
+    fs::write(&rehearsal, "not JSON").unwrap();
+    assert_eq!(upgrade.run("run", &arguments).status.code(), Some(65));
 }
 
 #[test]

@@ -37,7 +37,8 @@ impl Upgrade {
 
     /// Runs a verb. The flags of the first run are remembered, so later ones need only `--runs`.
     fn run(&self, verb: &str, arguments: &[&str]) -> std::process::Output {
-        let mut command = tool::shell(&format!("{SCRIPTS}/mm-upgrade \"$@\""));
+        let shims = self.site.directory().join("shims");
+        let mut command = tool::shell(&format!("PATH='{}':$PATH {SCRIPTS}/mm-upgrade \"$@\"", shims.display()));
         command.arg("mm-upgrade").args([verb, "--runs", self.runs().to_str().unwrap()]);
         if verb == "run" {
             let site = &self.site;
@@ -142,6 +143,36 @@ fn a_hop_that_fails_leaves_the_last_good_release_public_and_can_be_resumed() {
     assert_eq!(site.running_version().as_deref(), Some("10.6.1"));
     assert_eq!(site.history(), history);
     assert_eq!(upgrade.last("final.json")["done"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_hop_whose_swap_could_not_report_is_verified_all_the_same_and_can_be_taken_back() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
+    let site = &upgrade.site;
+    let (history, files) = (site.history(), site.user_files());
+    // In place of mm-swap, once: the swap succeeds, its document is lost, and mm-upgrade is killed.
+    let shims = site.directory().join("shims");
+    fs::create_dir(&shims).unwrap();
+    let shim = shims.join("mm-swap");
+    let real = tool::executable("mm-swap");
+    fs::write(&shim, format!("#!/bin/sh\nrm \"$0\"\n'{}' \"$@\" >/dev/null\nkill -KILL $PPID\n", real.display()))
+        .unwrap();
+    process::run("chmod", &["755", shim.to_str().unwrap()]);
+    let output = upgrade.run("run", &["--to", "10.5.14"]);
+    assert_eq!(output.status.code(), None, "killed: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"));
+
+    good(&upgrade.run("resume", &[]));
+    let done = upgrade.last("final.json")["done"].clone();
+    assert_eq!(done.as_array().unwrap().len(), 1);
+    assert_eq!(done[0]["swap"]["to"], "10.5.14", "{}", done[0]["swap"]);
+    assert!(done[0]["verify"]["counts"]["pass"].as_u64().unwrap() > 0, "{}", done[0]["verify"]);
+    assert!(done[0]["backup"]["id"].is_string(), "{}", done[0]["backup"]);
+
+    good(&upgrade.run("rollback", &[]));
+    process::wait_until("the first server to answer", std::time::Duration::from_secs(60), || site.answers());
+    assert_eq!(site.running_version().as_deref(), Some("9.11.18"));
+    assert_eq!((site.history(), site.user_files()), (history, files));
 }
 
 #[test]

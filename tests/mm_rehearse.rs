@@ -106,7 +106,7 @@ fn cluster_in(said: &str) -> String {
 }
 
 fn is_gone(name: &str) -> bool {
-    !process::run("pg_lsclusters", &["-h"]).lines().any(|line| line.split_whitespace().nth(1) == Some(name))
+    mm_test_support::cluster::majors_of(name).is_empty()
 }
 
 #[test]

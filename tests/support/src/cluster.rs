@@ -174,22 +174,32 @@ impl Cluster {
     }
 
     /// The clusters of this name: the cluster itself, and what upgrades made of it. `(major, port, status)`.
+    ///
+    /// Asked one by one: the list of all of them fails while any other test's cluster is half made.
     pub fn all_of_this_name(&self) -> Vec<(u32, u16, String)> {
-        let output = Command::new("pg_lsclusters").arg("-h").output().expect("postgresql-common is installed");
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .filter_map(|line| {
-                let mut words = line.split_whitespace();
-                let (major, name, port, status) = (words.next()?, words.next()?, words.next()?, words.next()?);
-                (name == self.name).then(|| Some((major.parse().ok()?, port.parse().ok()?, status.to_owned())))?
-            })
-            .collect()
+        let ask = |major: u32| {
+            let mut command = Command::new("pg_lsclusters");
+            let output = command.args(["-h", &major.to_string(), &self.name]).output().expect("it is installed");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let mut words = text.split_whitespace().skip(2);
+            Some((major, words.next()?.parse().ok()?, words.next()?.to_owned()))
+        };
+        majors_of(&self.name).into_iter().filter_map(ask).collect()
     }
 
     /// Leaves the cluster on the machine.
     pub fn keep(&mut self) {
         self.cleanup.keep();
     }
+}
+
+/// The majors that have a cluster of this name configured, whatever state it is in, in ascending order.
+pub fn majors_of(name: &str) -> Vec<u32> {
+    let entries = std::fs::read_dir("/etc/postgresql").into_iter().flatten().flatten();
+    let of_this_name = entries.filter(|entry| entry.path().join(name).exists());
+    let mut majors: Vec<u32> = of_this_name.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    majors.sort_unstable();
+    majors
 }
 
 /// The data source of the server for a cluster on this port.

@@ -123,11 +123,18 @@ fn for_the_installation(
             edition: start.edition,
             licence: start.licence.as_deref(),
         };
-        let mut findings = match &database {
-            Ok(database) => check::database::findings(database, way)?,
-            Err(error) => vec![check::unseen("database", "The database", error)],
-        };
-        findings.extend(HostView { installation: &installation, site: &section, way }.findings());
+        // The one waits for the database, the other for the disk.
+        let (inside, on_host) = std::thread::scope(|scope| {
+            let host = HostView { installation: &installation, site: &section, way };
+            let on_host = scope.spawn(move || host.findings());
+            let inside = match &database {
+                Ok(database) => check::database::findings(database, way),
+                Err(error) => Ok(vec![check::unseen("database", "The database", error)]),
+            };
+            (inside, on_host.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let mut findings = inside?;
+        findings.extend(on_host);
         check::into_plan(&mut plan.path, findings);
     }
     Ok(plan)

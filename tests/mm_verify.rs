@@ -184,6 +184,8 @@ fn each_check_of_the_running_server_bites_on_just_what_it_is_for() {
     let faults = site.install().join("bin/.stand-in-faults");
     for (fault, fails) in [
         ("post-broken", vec!["users.post"]),
+        ("search-broken", vec!["users.search"]),
+        ("delete-broken", vec!["users.delete"]),
         ("websocket-broken", vec!["server.websocket"]),
         ("wrong-version=9.5.0", vec!["server.version"]),
         ("missing-bundle", vec!["web.bundles"]),
@@ -207,4 +209,73 @@ fn each_check_of_the_running_server_bites_on_just_what_it_is_for() {
     assert_eq!((code, with_status(&document, "fail")), (4, vec!["server.ping".to_owned()]));
     let ping = document["error"].to_string();
     assert!(ping.contains("server.ping") && ping.contains("start the server"), "{ping}");
+}
+
+#[test]
+fn the_checks_of_columns_configuration_port_and_plugins_bite_on_just_what_they_are_for() {
+    let site = Site::builder("9.11.18").build();
+    let id = "org.example.counter";
+    let plugin = site.install().join("plugins").join(id);
+    std::fs::create_dir_all(&plugin).unwrap();
+    let wants = |release: &str| {
+        let manifest = serde_json::json!({"id": id, "name": id, "version": "1.0.0", "min_server_version": release});
+        std::fs::write(plugin.join("plugin.json"), manifest.to_string()).unwrap();
+    };
+    wants("9.0.0");
+    let mut enabled = site.config()["PluginSettings"]["PluginStates"].clone();
+    enabled[id] = serde_json::json!({"Enable": true});
+    site.set("PluginSettings", "PluginStates", enabled);
+    site.start();
+    let status = |check: &str| {
+        let (_, document) = verify(&site, &["--only", check]);
+        let checks = document["verify"]["checks"].as_array().unwrap();
+        let found = checks.iter().find(|found| found["id"] == check).unwrap();
+        (found["status"].as_str().unwrap().to_owned(), found["evidence"].to_string())
+    };
+    let fails = |check: &str, words: &str| {
+        let (status, evidence) = status(check);
+        assert!(status == "fail" && evidence.contains(words), "{check} {status}: {evidence}");
+    };
+    for check in ["database.nulls", "files.config", "files.port", "server.plugins"] {
+        assert_eq!(status(check).0, "pass", "{check}: {}", status(check).1);
+    }
+
+    for (table, column) in [
+        ("channelmembers", "mentioncountroot"),
+        ("channelmembers", "msgcountroot"),
+        ("channels", "totalmsgcountroot"),
+        ("channels", "lastrootpostat"),
+        ("sidebarcategories", "muted"),
+        ("sidebarcategories", "collapsed"),
+        ("channelmembers", "schemeguest"),
+        ("teammembers", "schemeguest"),
+    ] {
+        site.cluster.query(&format!(
+            "UPDATE {table} SET {column} = NULL WHERE ctid = (SELECT ctid FROM {table} ORDER BY ctid LIMIT 1)"
+        ));
+        fails("database.nulls", &format!("{table}.{column} is NULL in 1 rows"));
+        let repairs = ["repair", "--fix", "null-counts", "--fix", "last-root-post", "--fix", "scheme-guest"];
+        site.tool("mm-verify").args(repairs).assert().success();
+        assert_eq!(status("database.nulls").0, "pass", "{table}.{column} after its repair");
+    }
+
+    let config = site.config_path();
+    let config = config.to_str().unwrap();
+    process::run("chown", &["root:root", config]);
+    process::run("chmod", &["600", config]);
+    fails("files.config", "cannot read it");
+    process::run("chown", &["mm-test:", config]);
+
+    wants("99.0.0");
+    fails("server.plugins", "too new");
+    wants("9.0.0");
+    site.stop();
+    std::fs::write(site.install().join("bin/.stand-in-faults"), format!("plugin-inactive={id}")).unwrap();
+    site.start();
+    fails("server.plugins", "enabled but not running");
+    site.stop();
+
+    // Nothing listens there, and nothing gave the program the right to.
+    site.set("ServiceSettings", "ListenAddress", "127.0.0.1:1".into());
+    fails("files.port", "port 1 is privileged");
 }

@@ -16,16 +16,29 @@ pub(super) fn route(call: &Call<'_>) -> Option<Reply> {
         ("POST", ["posts"]) => call.session().and_then(|_| create(call)),
         ("GET", ["posts", id]) => call.session().and_then(|_| get(call, id)),
         ("PUT", ["posts", id, "patch"]) => call.session().and_then(|_| patch(call, id)),
-        ("DELETE", ["posts", id]) => call.session().and_then(|_| delete(call, id)),
+        ("DELETE", ["posts", id]) => {
+            call.session().and_then(|_| works(call, "delete-broken")).and_then(|()| delete(call, id))
+        }
         ("GET", ["posts", id, "thread"]) => call.session().and_then(|_| thread(call, id)),
         ("GET", ["posts", id, "reactions"]) => call.session().and_then(|_| reactions(call, id)),
         ("GET", ["channels", id, "posts"]) => call.session().and_then(|_| of_channel(call, id)),
         ("GET", ["users", user, "channels", id, "posts", "unread"]) => {
             call.user(user).and_then(|user| unread(call, &user, id))
         }
-        ("POST", ["teams", team, "posts", "search"]) => call.session().and_then(|_| search(call, team)),
+        ("POST", ["teams", team, "posts", "search"]) => {
+            call.session().and_then(|_| works(call, "search-broken")).and_then(|()| search(call, team))
+        }
         _ => return None,
     })
+}
+
+/// An error of the store when this fault is asked for.
+fn works(call: &Call<'_>, fault: &str) -> Result<(), ApiError> {
+    if call.server.faults.has(fault) {
+        return Err(ApiError::new(500, "app.post.app_error", "The store has failed.")
+            .because("Post", &format!("stand-in: {fault}")));
+    }
+    Ok(())
 }
 
 fn found(call: &Call<'_>, id: &str) -> Result<Row, ApiError> {

@@ -70,7 +70,7 @@ fn on_paper_the_document_holds_the_whole_plan() {
     assert_eq!(path["next"]["url"], "https://releases.mattermost.com/5.31.9/mattermost-team-5.31.9-linux-amd64.tar.gz");
     assert_eq!(path["next"]["sha256"][0].as_str().unwrap().len(), 64);
     assert_eq!(path["hops"][9]["needs"]["postgres"], 15);
-    assert_eq!(path["wish"], json!({"to": "10.6.1", "policy": "esr", "postgres": 15}));
+    assert_eq!(path["wish"], json!({"to": "10.6.1", "policy": "esr", "postgres": 15, "edition": "team"}));
     assert_eq!((&document["changed"], &document["failed"]), (&json!(false), &json!(false)));
     assert!(document["run"]["id"].is_string() && document["run"]["started"].is_string());
 }
@@ -127,12 +127,31 @@ fn a_downgrade_is_refused_with_what_to_use_instead() {
 }
 
 #[test]
+fn a_change_of_edition_is_planned_recorded_and_shown() {
+    let way = ["--from", "10.5.14", "--from-edition", "team", "--edition", "enterprise", "--to", "10.11"];
+    let plan = document(&paper(&way).success());
+    let path = &plan["path"];
+    assert_eq!((&path["current_edition"], &path["wish"]["edition"]), (&json!("team"), &json!("enterprise")));
+    assert_eq!((&path["next"]["edition"], &path["next"]["why"][1]["rule"]), (&json!("enterprise"), &json!("target")));
+    let table = stdout(&paper(&[&way[..], &["--format", "human"]].concat()).success());
+    assert!(table.starts_with("Mattermost 10.5.14 (team) to 10.11.23 (enterprise) in 1 hop"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    // mm-fetch looks for the running release as what it is.
+    let flags = ["--dry-run", "--format", "human", "--cache", "/nowhere/cache"];
+    let foreseen = stdout(&tool("mm-fetch").args(flags).write_stdin(plan.to_string()).assert().success());
+    let releases: Vec<Vec<&str>> =
+        foreseen.lines().skip(1).map(|line| line.split_whitespace().take(2).collect()).collect();
+    assert_eq!(releases, [["10.5.14", "team"], ["10.11.23", "enterprise"]], "{foreseen}");
+}
+
+#[test]
 fn wrong_usage_exits_2() {
     for arguments in [
         vec!["--to", "ten"],
         vec!["--from", "5.29", "--to", "10.6.1"],
         vec!["--from", "5.29.0"],
-        vec!["--edition", "team", "--to", "10.6.1"],
+        vec!["--from-edition", "team", "--to", "10.6.1"],
+        vec!["--from", "5.29.0", "--to", "10.6.1", "--edition", "entry"],
         vec!["--from", "5.29.0", "--to", "10.6.1", "--policy", "fast"],
     ] {
         let plan = paper(&arguments).code(2);

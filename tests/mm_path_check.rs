@@ -240,6 +240,7 @@ fn hops(from: &Version, to: &str, edition: Edition, postgres: Option<(u32, u32)>
         via: Vec::new(),
         avoid: Vec::new(),
         postgres: postgres.map(|(_, wished)| wished),
+        edition: None,
     };
     plan(&CATALOGUE, &start, &wish).unwrap().path.hops
 }

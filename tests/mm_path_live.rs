@@ -64,7 +64,7 @@ fn a_live_installation_is_planned_from_what_it_is() {
     let mut idle = plan.clone();
     idle["backup"] = json!({"id": "x"});
     let refused = site.tool("mm-path").write_stdin(idle.to_string()).assert().code(5);
-    assert!(document(&refused)["error"]["message"].as_str().unwrap().contains("5.29.0 is still installed"));
+    assert!(document(&refused)["error"]["message"].as_str().unwrap().contains("5.29.0 (team) is still installed"));
 
     // The end: the document says null, and the loop stops.
     let last = document(&paper(&["--from", "5.25.7", "--to", "5.29.0"]).success());

@@ -30,12 +30,13 @@ prop_compose! {
         postgres in 9u32..18,
         wished in proptest::option::weighted(0.3, 10u32..19),
         avoid in proptest::sample::subsequence(versions(), 0..4),
+        becomes in proptest::option::weighted(0.3, prop_oneof![Just(Edition::Team), Just(Edition::Enterprise)]),
     ) -> (Start, Wish) {
         let mut start = Start::on_paper(pair[0].clone(), edition);
         start.driver = Some(if mysql { Driver::Mysql } else { Driver::Postgres });
         start.postgres = (!mysql).then_some(Server { major: postgres, available: None });
         let avoid = avoid.into_iter().filter(|version| *version != pair[1]).map(Spot::Version).collect();
-        let wish = Wish { to: Target::Spot(Spot::Version(pair[1].clone())), policy, via: Vec::new(), avoid, postgres: wished };
+        let wish = Wish { to: Target::Spot(Spot::Version(pair[1].clone())), policy, via: Vec::new(), avoid, postgres: wished, edition: becomes };
         (start, wish)
     }
 }
@@ -57,11 +58,13 @@ proptest! {
         let catalogue = &*CATALOGUE;
         let Some(plan) = planned(&start, &wish) else { return Ok(()) };
         let mut here = start.version.clone();
+        // Rules are judged by the edition that runs from the first hop on.
+        let running = Start { edition: wish.edition.unwrap_or(start.edition), ..start.clone() };
         for hop in &plan.path.hops {
             prop_assert_eq!(&hop.from, &here);
             prop_assert!(hop.to > hop.from);
             for rule in catalogue.rules().iter().filter(|rule| rule.kind == RuleKind::Jump && rule.level == Level::Block) {
-                prop_assert!(!rule.objects(&hop.from, &hop.to, &start.facts()), "{} forbids {} to {}", rule.id, hop.from, hop.to);
+                prop_assert!(!rule.objects(&hop.from, &hop.to, &running.facts()), "{} forbids {} to {}", rule.id, hop.from, hop.to);
             }
             here = hop.to.clone();
         }
@@ -76,7 +79,7 @@ proptest! {
         let Some(plan) = planned(&start, &wish) else { return Ok(()) };
         // Every line that a rule asks for has releases with a digest, so another one always does.
         for hop in plan.path.hops.iter().filter(|hop| hop.to != plan.path.target) {
-            let artefact = catalogue.artefact(&hop.to, start.edition, Arch::Amd64).unwrap();
+            let artefact = catalogue.artefact(&hop.to, hop.edition, Arch::Amd64).unwrap();
             prop_assert!(artefact.is_proven(), "{} has no digest", hop.to);
         }
     }
@@ -107,13 +110,26 @@ proptest! {
         let all = stops(&plan);
         let mut later = start.clone();
         for (index, hop) in plan.path.hops.iter().enumerate() {
-            later.version = hop.to.clone();
+            (later.version, later.edition) = (hop.to.clone(), hop.edition);
             if let (Some(major), Some(server)) = (hop.needs.postgres, &mut later.postgres) {
                 server.major = major;
             }
             let rest = planned(&later, &wish).unwrap();
             prop_assert_eq!(stops(&rest), &all[index + 1..], "after {}", hop.to);
         }
+    }
+
+    #[test]
+    fn the_edition_changes_with_the_first_hop_or_never((start, wish) in journey()) {
+        let Some(plan) = planned(&start, &wish) else { return Ok(()) };
+        let becomes = wish.edition.unwrap_or(start.edition);
+        prop_assert!(plan.path.hops.iter().all(|hop| hop.edition == becomes));
+        let reasons = |hop: &mm_common::contract::sections::Hop| hop.why.iter().filter(|why| why.rule == "edition").count();
+        let said: usize = plan.path.hops.iter().map(reasons).sum();
+        let changes = becomes != start.edition;
+        prop_assert_eq!(said, usize::from(changes && !plan.path.hops.is_empty()));
+        prop_assert_eq!(plan.path.hops.first().map_or(0, reasons), said);
+        prop_assert_eq!(plan.path.current_edition, changes.then_some(start.edition));
     }
 
     #[test]

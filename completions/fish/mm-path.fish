@@ -5,10 +5,12 @@ direct\t'Only the required stops'"
 complete -c mm-path -l via -d 'Stop at this version or line; may be given more than once' -r
 complete -c mm-path -l avoid -d 'Never stop at this version or line; may be given more than once' -r
 complete -c mm-path -l postgres -d 'Be on this PostgreSQL major at the end' -r
+complete -c mm-path -l edition -d 'Be on this edition from the first hop on [default: the installed one; on paper team]' -r -f -a "team\t'Team Edition (`Build Enterprise Ready: false`)'
+enterprise\t'Enterprise Edition, licensed or not'"
 complete -c mm-path -l catalogue -d 'Add the releases, rules and notes of FILE to the built-in catalogue' -r -F
 complete -c mm-path -l assume-like -d 'Plan a release that the catalogue does not know as if it were of this line' -r
 complete -c mm-path -l from -d 'Plan on paper: the release to start from' -r
-complete -c mm-path -l edition -d 'Plan on paper: the edition [default: team]' -r -f -a "team\t'Team Edition (`Build Enterprise Ready: false`)'
+complete -c mm-path -l from-edition -d 'Plan on paper: the installed edition [default: that of --edition]' -r -f -a "team\t'Team Edition (`Build Enterprise Ready: false`)'
 enterprise\t'Enterprise Edition, licensed or not'"
 complete -c mm-path -l from-postgres -d 'Plan on paper: the PostgreSQL version that the server uses' -r
 complete -c mm-path -l from-mysql -d 'Plan on paper: the MySQL version that the server uses' -r

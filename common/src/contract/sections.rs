@@ -117,6 +117,9 @@ pub struct SiteDatabase {
 pub struct Path {
     /// The installed release.
     pub current: Version,
+    /// Its edition, when the first hop changes that; otherwise it is that of the hops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_edition: Option<Edition>,
     /// The release wanted.
     pub target: Version,
     /// `esr`, `minor` or `direct`.
@@ -174,7 +177,7 @@ pub struct Hop {
     pub from: Version,
     /// The release after.
     pub to: Version,
-    /// Edition of both.
+    /// Edition of the release after; that before differs when `path.current_edition` says so.
     pub edition: Edition,
     /// Where the release is published.
     pub url: String,

@@ -140,7 +140,7 @@ fn asked(session: &mut Session, arguments: &FetchArguments, path: Option<&Path>)
         ));
     };
     let Some(next) = path.hops.first() else { return Ok(Vec::new()) };
-    let mut releases = vec![release(&path.current, next.edition, false)];
+    let mut releases = vec![release(&path.current, path.current_edition.unwrap_or(next.edition), false)];
     // What the document says is about the processor of this machine.
     let same = arguments.arch.is_none() || arguments.arch == Arch::of_host();
     releases.extend(path.hops.iter().map(|hop| Release {

@@ -38,6 +38,9 @@ pub struct PathArguments {
     /// Be on this PostgreSQL major at the end
     #[arg(long, value_name = "MAJOR")]
     pub postgres: Option<u32>,
+    /// Be on this edition from the first hop on [default: the installed one; on paper team]
+    #[arg(long, value_enum)]
+    pub edition: Option<Edition>,
     /// Look into database, configuration and host for what will break on the way
     #[arg(long, conflicts_with = "from")]
     pub check: bool,
@@ -50,9 +53,9 @@ pub struct PathArguments {
     /// Plan on paper: the release to start from
     #[arg(long, value_name = "VERSION", value_parser = release, conflicts_with = "install", requires = "to", help_heading = "On paper")]
     pub from: Option<Version>,
-    /// Plan on paper: the edition [default: team]
-    #[arg(long, value_enum, requires = "from", help_heading = "On paper")]
-    pub edition: Option<Edition>,
+    /// Plan on paper: the installed edition [default: that of --edition]
+    #[arg(long, value_enum, value_name = "EDITION", requires = "from", help_heading = "On paper")]
+    pub from_edition: Option<Edition>,
     /// Plan on paper: the PostgreSQL version that the server uses
     #[arg(long, value_name = "MAJOR", value_parser = text::<Dotted>, requires = "from", help_heading = "On paper")]
     pub from_postgres: Option<Dotted>,
@@ -107,6 +110,9 @@ EXAMPLES
 
   With the times that a rehearsal of the same way took instead of estimates:
       jq '{schema, rehearsal: {done}}' rehearsed.json | mm-path --document - --to 10.6.1 --format human
+
+  From Team to Enterprise Edition on the way:
+      mm-path --install /opt/mattermost --to 10.11 --edition enterprise --check --format human
 
   A picture:
       mm-path --from 5.29.0 --to 10.6.1 --format dot | dot -Tsvg > path.svg";
@@ -174,6 +180,10 @@ impl Asked {
                 via: spots(&arguments.via, recorded.get("via"))?,
                 avoid: spots(&arguments.avoid, recorded.get("avoid"))?,
                 postgres: arguments.postgres.or_else(|| recorded.get("postgres")?.as_u64()?.try_into().ok()),
+                edition: match (arguments.edition, recorded_text("edition")) {
+                    (None, Some(name)) => Some(name.parse()?),
+                    (given, _) => given,
+                },
             },
             catalogue: arguments.catalogue.clone().or_else(|| recorded_text("catalogue").map(PathBuf::from)),
             assume_like: match (arguments.assume_like, recorded_text("assume_like")) {
@@ -197,6 +207,9 @@ impl Asked {
         }
         if let Some(major) = self.wish.postgres {
             map.insert("postgres".into(), major.into());
+        }
+        if let Some(edition) = self.wish.edition {
+            map.insert("edition".into(), edition.to_string().into());
         }
         if let Some(path) = &self.catalogue {
             map.insert("catalogue".into(), json!(path));

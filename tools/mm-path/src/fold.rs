@@ -3,6 +3,7 @@
 use mm_common::contract::document::Document;
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::{Hop, Path};
+use mm_common::contract::version::Edition;
 use semver::Version;
 use serde_json::{Map, Value};
 
@@ -22,15 +23,22 @@ pub(crate) enum Progress {
 ///
 /// In a dry run nothing is installed, so a hop is taken as done as soon as the tools have been through it. Refuses
 /// (exit 5) when the tools were here and the old release still is: another round would be the same one.
-pub(crate) fn progress(document: &Document, path: &Path, installed: &Version, dry_run: bool) -> Result<Progress> {
+pub(crate) fn progress(
+    document: &Document,
+    path: &Path,
+    (installed, edition): (&Version, Edition),
+    dry_run: bool,
+) -> Result<Progress> {
     let Some(hop) = &path.next else { return Ok(Progress::Before) };
     let touched = OF_A_HOP.iter().any(|key| document.get(key).is_some());
-    if *installed == hop.to || (dry_run && touched) {
+    // A hop may change nothing but the edition.
+    let there = *installed == hop.to && edition == hop.edition;
+    if there || (dry_run && touched) {
         return Ok(Progress::After(Box::new(hop.clone())));
     }
     let acted = OF_A_HOP.iter().filter(|key| **key != "fetch").any(|key| document.get(key).is_some());
     if acted && *installed == hop.from {
-        return Err(Error::refused(format!("the hop from {} to {} is not done: {} is still installed", hop.from, hop.to, hop.from))
+        return Err(Error::refused(format!("the hop from {} to {} is not done: {installed} ({edition}) is still installed", hop.from, hop.to))
             .hint("a pipeline of one hop is mm-fetch | mm-backup | mm-pgbump | mm-swap | mm-verify; to plan afresh, give --to"));
     }
     Ok(Progress::Before)
@@ -54,17 +62,17 @@ pub(crate) fn finish(document: &mut Document, hop: &Hop, now: &str) -> Result<()
     document.set("done", &done)
 }
 
-/// The release and the PostgreSQL major that a dry run has come to: those of the last hop in `done`.
-pub(crate) fn imagined(document: &Document) -> Result<Option<(Version, Option<u32>)>> {
+/// The release, its edition and the PostgreSQL major that a dry run has come to: those of the last hop in `done`.
+pub(crate) fn imagined(document: &Document) -> Result<Option<(Version, Edition, Option<u32>)>> {
     let done: Vec<Map<String, Value>> = document.section("done")?.unwrap_or_default();
     let hops = done.iter().filter_map(|record| serde_json::from_value::<Hop>(record.get("hop")?.clone()).ok());
     let mut reached = None;
     let mut postgres = None;
     for hop in hops {
         postgres = hop.needs.postgres.or(postgres);
-        reached = Some(hop.to);
+        reached = Some((hop.to, hop.edition));
     }
-    Ok(reached.map(|version| (version, postgres)))
+    Ok(reached.map(|(version, edition)| (version, edition, postgres)))
 }
 
 /// Seconds until the new server was healthy, by hop, in the record of a rehearsal (`rehearsal.done`).
@@ -79,7 +87,6 @@ pub(crate) fn measured(document: &Document) -> impl Iterator<Item = ((Version, V
 
 #[cfg(test)]
 mod tests {
-    use mm_common::contract::version::Edition;
     use mm_common::mattermost::catalogue::Catalogue;
     use serde_json::json;
 
@@ -98,6 +105,7 @@ mod tests {
             via: Vec::new(),
             avoid: Vec::new(),
             postgres: None,
+            edition: None,
         };
         let start = Start::on_paper(version("10.5.14"), Edition::Team);
         plan(&Catalogue::embedded().unwrap(), &start, &wish).unwrap().path
@@ -113,29 +121,49 @@ mod tests {
 
     #[test]
     fn a_hop_is_finished_when_its_release_is_installed() {
-        let progress = progress(&document(&["swap"]), &path(), &version("10.6.1"), false).unwrap();
+        let progress = progress(&document(&["swap"]), &path(), (&version("10.6.1"), Edition::Team), false).unwrap();
         assert!(matches!(progress, Progress::After(hop) if hop.to == version("10.6.1")));
     }
 
     #[test]
     fn a_plan_that_was_not_begun_stays() {
-        assert_eq!(progress(&document(&[]), &path(), &version("10.5.14"), false).unwrap(), Progress::Before);
-        assert_eq!(progress(&document(&["fetch"]), &path(), &version("10.5.14"), false).unwrap(), Progress::Before);
+        assert_eq!(
+            progress(&document(&[]), &path(), (&version("10.5.14"), Edition::Team), false).unwrap(),
+            Progress::Before
+        );
+        assert_eq!(
+            progress(&document(&["fetch"]), &path(), (&version("10.5.14"), Edition::Team), false).unwrap(),
+            Progress::Before
+        );
+    }
+
+    #[test]
+    fn a_hop_that_changes_only_the_edition_is_done_when_that_is_installed() {
+        let mut path = path();
+        let hop = path.next.as_mut().unwrap();
+        (hop.to, hop.edition) = (hop.from.clone(), Edition::Enterprise);
+        let with = |edition| progress(&document(&["swap"]), &path, (&version("10.5.14"), edition), false);
+        assert!(matches!(with(Edition::Enterprise).unwrap(), Progress::After(_)));
+        assert_eq!(with(Edition::Team).unwrap_err().code(), 5, "nothing has happened yet");
     }
 
     #[test]
     fn a_round_without_effect_is_refused_so_that_a_loop_ends() {
-        let error = progress(&document(&["fetch", "backup"]), &path(), &version("10.5.14"), false).unwrap_err();
+        let error = progress(&document(&["fetch", "backup"]), &path(), (&version("10.5.14"), Edition::Team), false)
+            .unwrap_err();
         assert_eq!(error.code(), 5);
-        assert!(error.message().contains("10.5.14 is still installed"), "{}", error.message());
+        assert!(error.message().contains("10.5.14 (team) is still installed"), "{}", error.message());
     }
 
     #[test]
     fn a_dry_run_goes_on_without_anything_installed() {
         let mut document = document(&["fetch", "swap"]);
-        let Progress::After(hop) = progress(&document, &path(), &version("10.5.14"), true).unwrap() else { panic!() };
+        let Progress::After(hop) = progress(&document, &path(), (&version("10.5.14"), Edition::Team), true).unwrap()
+        else {
+            panic!()
+        };
         finish(&mut document, &hop, "2026-01-01T00:00:00Z").unwrap();
-        assert_eq!(imagined(&document).unwrap(), Some((version("10.6.1"), None)));
+        assert_eq!(imagined(&document).unwrap(), Some((version("10.6.1"), Edition::Team, None)));
         assert_eq!(document.get("swap"), None, "a finished hop takes its sections along");
         let done = document.get("done").unwrap().clone();
         assert_eq!((done[0]["swap"]["by"].as_str(), done[0]["hop"]["from"].as_str()), (Some("swap"), Some("10.5.14")));

@@ -24,7 +24,11 @@ pub(crate) fn table(path: &Path, document: &Document) -> String {
 }
 
 fn headline(text: &mut String, path: &Path, done: usize) {
-    let (current, target) = (&path.current, &path.target);
+    let (mut current, mut target) = (path.current.to_string(), path.target.to_string());
+    if let (Some(before), Some(hop)) = (path.current_edition, &path.next) {
+        // Writing to a String cannot fail.
+        let _ = (write!(current, " ({before})"), write!(target, " ({})", hop.edition));
+    }
     let line = match (path.hops.len(), path.blockers.is_empty()) {
         (0, true) => format!("Mattermost {current} is where it should be: nothing to do."),
         (0, false) => format!("Mattermost {current} to {target}: blocked."),

@@ -89,10 +89,12 @@ fn for_the_installation(
     };
     session.document.set("site", &section)?;
     let database = database(&installation);
-    let mut start = observe::installation(&installation, &section, database.as_ref().ok(), catalogue)?;
+    let mut start =
+        observe::installation(&installation, &section, database.as_ref().ok(), catalogue, asked.wish.edition)?;
     start.measured.extend(fold::measured(&session.document));
     if let Some(path) = recorded
-        && let fold::Progress::After(hop) = fold::progress(&session.document, path, &start.version, session.dry_run)?
+        && let fold::Progress::After(hop) =
+            fold::progress(&session.document, path, (&start.version, start.edition), session.dry_run)?
     {
         fold::finish(&mut session.document, &hop, &time::now())?;
     }
@@ -120,7 +122,7 @@ fn for_the_installation(
             catalogue,
             from: &start.version,
             hops: &plan.path.hops.clone(),
-            edition: start.edition,
+            edition: asked.wish.edition.unwrap_or(start.edition),
             licence: start.licence.as_deref(),
         };
         // The one waits for the database, the other for the disk.
@@ -142,8 +144,8 @@ fn for_the_installation(
 
 /// In a dry run nothing changes on the machine, so the plan goes on from where the document has come to.
 fn imagine(session: &Session, start: &mut Start) -> Result<()> {
-    if let Some((version, postgres)) = fold::imagined(&session.document)? {
-        start.version = version;
+    if let Some((version, edition, postgres)) = fold::imagined(&session.document)? {
+        (start.version, start.edition) = (version, edition);
         if let (Some(major), Some(server)) = (postgres, &mut start.postgres) {
             server.major = major;
         }
@@ -197,6 +199,7 @@ fn report(session: &mut Session, arguments: &PathArguments, asked: &Asked, mut p
     }
     Ok(match (&path.next, path.hops.len()) {
         (None, _) => format!("{} is installed, which is what is wanted: nothing to do", path.current),
+        (Some(hop), 1) if hop.from == hop.to => format!("1 hop: {} becomes {} edition", hop.to, hop.edition),
         (Some(hop), 1) => format!("1 hop from {} to {}", hop.from, hop.to),
         (Some(hop), hops) => format!("{hops} hops from {} to {}; next is {}", path.current, path.target, hop.to),
     })

@@ -23,7 +23,8 @@ pub(crate) const OF_THE_RELEASE: [&str; 6] = ["bin", "client", "fonts", "i18n", 
 
 /// The start of a plan on paper. Without a word about the database it is PostgreSQL, of a version that is not known.
 pub(crate) fn on_paper(arguments: &PathArguments) -> Option<Start> {
-    let mut start = Start::on_paper(arguments.from.clone()?, arguments.edition.unwrap_or(Edition::Team));
+    let edition = arguments.from_edition.or(arguments.edition).unwrap_or(Edition::Team);
+    let mut start = Start::on_paper(arguments.from.clone()?, edition);
     start.driver = Some(Driver::Postgres);
     if let Some(version) = &arguments.from_mysql {
         start.driver = Some(Driver::Mysql);
@@ -42,6 +43,7 @@ pub(crate) fn installation(
     section: &Site,
     database: Option<&Database>,
     catalogue: &Catalogue,
+    wished: Option<Edition>,
 ) -> Result<Start> {
     let arch = Arch::of_host().ok_or_else(|| {
         Error::refused(format!("Mattermost publishes no releases for this processor ({})", std::env::consts::ARCH))
@@ -65,7 +67,7 @@ pub(crate) fn installation(
     start.postgres =
         major.map(|major| Server { major, available: section.database.cluster.as_ref().map(|_| installed(major)) });
     if let Some(database) = database {
-        if start.edition == Edition::Enterprise {
+        if [Some(start.edition), wished].contains(&Some(Edition::Enterprise)) {
             start.licence = crate::check::licence(database).map_err(|error| ui::warn(&error.one_line())).ok();
         }
         start.rows.extend(estimated_rows(database, catalogue));

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::postgres::{self, Server};
 use crate::route::Graph;
 use crate::target;
-use crate::wish::{Policy, Spot, Wish};
+use crate::wish::{Policy, Spot, Target, Wish};
 use crate::{estimate, reason, remark};
 
 /// What is known of the site. Everything but the release is optional: what is not known is not guessed.
@@ -21,7 +21,7 @@ use crate::{estimate, reason, remark};
 pub struct Start {
     /// The installed release.
     pub version: Version,
-    /// Its edition; the path keeps it.
+    /// Its edition; the path keeps it unless another one is wished for.
     pub edition: Edition,
     /// The processor releases are needed for.
     pub arch: Arch,
@@ -67,6 +67,11 @@ impl Start {
         }
     }
 
+    /// The same site with another edition on it: what runs from the first hop of a path that changes it on.
+    fn becoming(&self, edition: Edition) -> Self {
+        Self { edition, ..self.clone() }
+    }
+
     /// The facts that conditions of rules and notes are judged by.
     pub fn facts(&self) -> Facts<'_> {
         Facts {
@@ -106,10 +111,19 @@ pub struct Plan {
 /// Refuses (exit 5) a target that is unknown, older than the installed release or among those to avoid, and a `--via`
 /// that does not lie on the way. What else stands in the way becomes a blocker of the plan.
 pub fn plan(catalogue: &Catalogue, start: &Start, wish: &Wish) -> Result<Plan> {
-    let target = target::resolve(catalogue, &wish.to, start.edition, start.arch)?;
-    let newer_than_known = !matches!(wish.to, crate::wish::Target::Spot(_)) && target < start.version;
-    if target == start.version || newer_than_known {
+    let installed = start.edition;
+    let start = &start.becoming(wish.edition.unwrap_or(installed));
+    let change = (start.edition != installed).then_some(installed);
+    let mut target = target::resolve(catalogue, &wish.to, start.edition, start.arch)?;
+    let newer_than_known = !matches!(wish.to, Target::Spot(_)) && target < start.version;
+    let stays = target == start.version || newer_than_known;
+    if stays && change.is_none() {
         return Ok(nothing_to_do(start, wish, &target));
+    }
+    if stays {
+        // One hop to the same release in the other edition.
+        let same = Target::Spot(Spot::Version(start.version.clone()));
+        target = target::resolve(catalogue, &same, start.edition, start.arch)?;
     }
     refuse_impossible(catalogue, start, wish, &target)?;
     let graph = Graph::new(catalogue, wish, start.facts(), start.edition, start.arch, (&start.version, &target));
@@ -134,6 +148,12 @@ pub fn plan(catalogue: &Catalogue, start: &Start, wish: &Wish) -> Result<Plan> {
         hops.push(hop);
         from = to.clone();
     }
+    if let (Some(installed), Some(first)) = (change, hops.first_mut()) {
+        let (notes, blocking) = remark::of_edition(catalogue, start, &target);
+        first.why.insert(0, reason::of_edition(installed, start.edition));
+        first.notes.splice(0..0, notes);
+        blockers.extend(blocking);
+    }
     let rejected = reason::rejected(&graph, &start.version, &stops);
     let mut notes = remark::about_the_path(catalogue, start, wish, &stops);
     if stops.is_empty() {
@@ -141,6 +161,7 @@ pub fn plan(catalogue: &Catalogue, start: &Start, wish: &Wish) -> Result<Plan> {
     }
     let path = Path {
         current: start.version.clone(),
+        current_edition: change,
         target,
         policy: wish.policy.name().into(),
         wish: Map::new(),
@@ -175,6 +196,7 @@ fn nothing_to_do(start: &Start, wish: &Wish, target: &Version) -> Plan {
     }
     let path = Path {
         current: start.version.clone(),
+        current_edition: None,
         target: start.version.clone(),
         policy: wish.policy.name().into(),
         wish: Map::new(),

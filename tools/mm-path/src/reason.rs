@@ -1,6 +1,7 @@
 //! Why a hop is on the path, and why others are not.
 
 use mm_common::contract::sections::Why;
+use mm_common::contract::version::Edition;
 use mm_common::mattermost::catalogue::{Catalogue, Line, Rule};
 use semver::Version;
 
@@ -43,6 +44,17 @@ pub(crate) fn of_hop(catalogue: &Catalogue, wish: &Wish, graph: &Graph<'_>, step
 
 fn given(rule: &str, text: String) -> Why {
     Why { rule: rule.into(), text, source: "the command line".into() }
+}
+
+/// Why the edition changes, and why here.
+pub(crate) fn of_edition(installed: Edition, becomes: Edition) -> Why {
+    given(
+        "edition",
+        format!(
+            "{installed} edition becomes {becomes} edition, as asked for: with the first hop, so that all that follows is \
+             planned for the edition that runs"
+        ),
+    )
 }
 
 /// The rules that speak against going from before this stop to the target, and no longer do after it.

@@ -1,7 +1,9 @@
 //! Blockers and notes: what stands in the way of a path, and what a person should know about it.
 
 use mm_common::contract::sections::Note;
-use mm_common::mattermost::catalogue::{Artefact, Catalogue, Driver, Line, Rule, RuleKind, Severity, Trust, Verdict};
+use mm_common::mattermost::catalogue::{
+    Artefact, Catalogue, Driver, Facts, Line, Note as Known, Rule, RuleKind, Severity, Trust, Verdict,
+};
 use semver::Version;
 
 use crate::plan::Start;
@@ -106,29 +108,7 @@ pub(crate) fn postgres_alone(from: u32, wished: u32) -> Note {
 /// A note whose circumstances are not known is kept, and one that would block then asks a person to look.
 pub(crate) fn of_hop(catalogue: &Catalogue, start: &Start, from: &Version, to: &Version) -> (Vec<Note>, Vec<Note>) {
     let facts = start.facts();
-    let (mut notes, mut blockers) = (Vec::new(), Vec::new());
-    for known in catalogue.notes_between(from, to) {
-        let verdict = known.when.holds(&facts);
-        let severity = match (verdict, known.severity) {
-            (Verdict::No, _) => continue,
-            (Verdict::Yes, Severity::Block) => {
-                blockers.push(note(
-                    &known.id,
-                    "block",
-                    known.title.clone(),
-                    known.action.clone(),
-                    known.source.clone(),
-                ));
-                continue;
-            }
-            (Verdict::Unknown, Severity::Block) => Severity::Action,
-            (_, severity) => severity,
-        };
-        notes.push((
-            severity,
-            note(&known.id, severity.name(), known.title.clone(), known.action.clone(), known.source.clone()),
-        ));
-    }
+    let (mut notes, blockers) = judged(catalogue.notes_between(from, to), &facts);
     for rule in catalogue.rules().iter().filter(|rule| rule.kind == RuleKind::Avoid && rule.objects(from, to, &facts)) {
         notes.push((
             Severity::Warn,
@@ -138,6 +118,30 @@ pub(crate) fn of_hop(catalogue: &Catalogue, start: &Start, from: &Version, to: &
     say_once(&mut notes);
     notes.sort_by_key(|(severity, _)| *severity);
     (notes.into_iter().map(|(_, note)| note).collect(), blockers)
+}
+
+/// What the change of the edition means for this site, weightiest first, and what of it blocks.
+pub(crate) fn of_edition(catalogue: &Catalogue, start: &Start, target: &Version) -> (Vec<Note>, Vec<Note>) {
+    let (mut notes, blockers) = judged(catalogue.notes_of_edition(start.edition, target), &start.facts());
+    notes.sort_by_key(|(severity, _)| *severity);
+    (notes.into_iter().map(|(_, note)| note).collect(), blockers)
+}
+
+/// Sorts known notes into those to keep, with their weight here, and those that block.
+fn judged<'a>(known: impl Iterator<Item = &'a Known>, facts: &Facts<'_>) -> (Vec<(Severity, Note)>, Vec<Note>) {
+    let (mut notes, mut blockers) = (Vec::new(), Vec::new());
+    for known in known {
+        let say = |severity: Severity| {
+            note(&known.id, severity.name(), known.title.clone(), known.action.clone(), known.source.clone())
+        };
+        match (known.when.holds(facts), known.severity) {
+            (Verdict::No, _) => {}
+            (Verdict::Yes, Severity::Block) => blockers.push(say(Severity::Block)),
+            (Verdict::Unknown, Severity::Block) => notes.push((Severity::Action, say(Severity::Action))),
+            (_, severity) => notes.push((severity, say(severity))),
+        }
+    }
+    (notes, blockers)
 }
 
 /// Of notes that say the same (`8.0: ...` and the one carried back as `7.8.7: ...`) only the newest is kept.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use mm_common::contract::version::Edition;
 use mm_common::mattermost::catalogue::Line;
 use semver::Version;
 
@@ -115,6 +116,8 @@ pub struct Wish {
     pub avoid: Vec<Spot>,
     /// The PostgreSQL major to be on at the end.
     pub postgres: Option<u32>,
+    /// The edition to be on from the first hop on; none keeps the installed one.
+    pub edition: Option<Edition>,
 }
 
 impl Wish {

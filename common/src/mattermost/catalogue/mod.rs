@@ -6,6 +6,7 @@
 //! release of these tools.
 
 mod condition;
+mod edition;
 mod line;
 mod migration;
 mod note;
@@ -43,6 +44,7 @@ pub struct Catalogue {
     rules: Vec<Rule>,
     notes: Vec<Note>,
     rates: Vec<Rate>,
+    editions: edition::Editions,
     migrations: Migrations,
     assumed: BTreeMap<Version, Line>,
 }
@@ -59,6 +61,7 @@ impl Catalogue {
             rules: Vec::new(),
             notes: Vec::new(),
             rates: Vec::new(),
+            editions: part("editions.json", include_str!("../../../catalogue/editions.json"))?,
             migrations: part("migrations.json", include_str!("../../../catalogue/migrations.json"))?,
             assumed: BTreeMap::new(),
         };
@@ -165,6 +168,11 @@ impl Catalogue {
     /// The documented rates of the migrations that take time, after `from` and up to `to`.
     pub fn rates_between<'a>(&'a self, from: &'a Version, to: &'a Version) -> impl Iterator<Item = &'a Rate> {
         self.rates.iter().filter(move |rate| *from < rate.version && rate.version <= *to)
+    }
+
+    /// What it means for a server on its way to `target` to become this edition.
+    pub fn notes_of_edition<'a>(&'a self, becomes: Edition, target: &'a Version) -> impl Iterator<Item = &'a Note> {
+        self.editions.notes(becomes, target)
     }
 
     /// What is known of the schema migrations.

@@ -158,6 +158,7 @@ mod tests {
             via: Vec::new(),
             avoid: Vec::new(),
             postgres: None,
+            edition: None,
         };
         let hops = plan(&catalogue, &start, &wish).unwrap().path.hops;
         let way =

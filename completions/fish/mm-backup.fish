@@ -123,7 +123,7 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -s q -l quie
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l path -d 'Restore one file or directory, by its absolute path or relative to the install root' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l into -d 'Restore files below DIR instead of into place' -r -F
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l into-database -d 'Restore the dump into this empty database instead of into place. Everybody on the machine can see a password in it: `?passfile=FILE` names a file with it' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l into-database -d 'Restore the dump into this empty database instead of into place; with --config, the dump of the configuration\'s own database, if it has one. Everybody on the machine can see a password in it: `?passfile=FILE` names a file with it' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l to -d 'Directory of the restore points' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F

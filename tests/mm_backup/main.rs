@@ -4,14 +4,17 @@
 #![allow(clippy::disallowed_methods, reason = "what the tools do is not to be used to test them")]
 
 mod access;
+mod configuration;
 mod damage;
 mod elsewhere;
 mod hot;
 mod incremental;
 mod interruptions;
+mod offsite;
 mod refusals;
 mod round_trip;
 mod service;
+mod tls;
 mod tree;
 
 use std::path::PathBuf;

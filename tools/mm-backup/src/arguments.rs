@@ -128,7 +128,8 @@ pub(crate) struct RestoreArguments {
     /// Restore files below DIR instead of into place
     #[arg(long, value_name = "DIR")]
     pub(crate) into: Option<PathBuf>,
-    /// Restore the dump into this empty database instead of into place. Everybody on the machine can see a password in
+    /// Restore the dump into this empty database instead of into place; with --config, the dump of the configuration's
+    /// own database, if it has one. Everybody on the machine can see a password in
     /// it: `?passfile=FILE` names a file with it
     #[arg(long, value_name = "URL")]
     pub(crate) into_database: Option<String>,

@@ -26,8 +26,8 @@ pub(crate) struct View {
     /// As its superuser, where that is possible: it may read everything, the passwords of the roles included.
     reader: Database,
     snapshot: Snapshot,
-    /// How the names of its files begin.
-    prefix: &'static str,
+    /// Whether it holds the configuration and nothing else of the server.
+    is_configuration: bool,
     cancel: Arc<AtomicBool>,
     /// When the view was taken.
     pub taken: String,
@@ -37,7 +37,7 @@ impl View {
     /// Takes a view of the server's database as it is now.
     /// Setting `cancel` ends whatever is done with it.
     pub(crate) fn take(installation: &Installation, cancel: &Arc<AtomicBool>) -> Result<Self> {
-        Self::of(installation.database()?, "", cancel)
+        Self::of(installation.database()?, false, cancel)
     }
 
     /// Takes a view of the database that holds the configuration, when it is another one.
@@ -54,15 +54,15 @@ impl View {
         if is_same {
             return Ok(None);
         }
-        Self::of(Database::connect(&source, Some(&installation.owner))?, "config-", cancel).map(Some)
+        Self::of(Database::connect(&source, Some(&installation.owner))?, true, cancel).map(Some)
     }
 
-    fn of(own: Database, prefix: &'static str, cancel: &Arc<AtomicBool>) -> Result<Self> {
+    fn of(own: Database, is_configuration: bool, cancel: &Arc<AtomicBool>) -> Result<Self> {
         let reader = superuser(&own).unwrap_or_else(|| own.clone()).cancelled_by(cancel);
         let own = own.cancelled_by(cancel);
         let taken = time::now();
         let snapshot = reader.snapshot()?;
-        Ok(Self { own, reader, snapshot, prefix, taken, cancel: Arc::clone(cancel) })
+        Ok(Self { own, reader, snapshot, is_configuration, taken, cancel: Arc::clone(cancel) })
     }
 
     /// Writes dump and roles into `point` and fingerprints every table. `jobs` above one lets the fingerprint be taken
@@ -70,8 +70,9 @@ impl View {
     pub(crate) fn store(&self, point: &Path, jobs: usize) -> Result<DatabasePart> {
         let directory = point.join(DIRECTORY);
         files::create_directory(&directory, 0o700)?;
-        let name = format!("{}{}.dump", self.prefix, file_name(&self.reader.name));
-        let globals = format!("{}globals.sql", self.prefix);
+        let prefix = if self.is_configuration { "config-" } else { "" };
+        let name = format!("{prefix}{}.dump", file_name(&self.reader.name));
+        let globals = format!("{prefix}globals.sql");
         let write_dump = || {
             let written = dump::dump(&self.reader, self.snapshot.id(), &directory.join(&name));
             // What is still being counted is of no use any more.
@@ -103,7 +104,7 @@ impl View {
             properties: dump::properties(&self.own)?,
             tables,
             history,
-            schema: Some(schema::level(&self.own)?),
+            schema: if self.is_configuration { None } else { Some(schema::level(&self.own)?) },
         };
         prove_same_rows(&part)?;
         dump::read_through(&directory.join(&name))?;

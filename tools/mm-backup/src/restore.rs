@@ -41,15 +41,19 @@ pub(crate) fn restore(session: &mut Session, point: &Point, wanted: &RestoreArgu
 struct Wish {
     files: Option<Selection>,
     database: bool,
+    /// `--into-database` is for the dump of the configuration's database, not for that of the server's.
+    configuration: bool,
 }
 
 impl Wish {
     fn new(point: &Point, wanted: &RestoreArguments) -> Result<Self> {
         let named = wanted.files || wanted.config || wanted.database || !wanted.path.is_empty();
         let elsewhere = wanted.into.is_some() || wanted.into_database.is_some();
+        let configuration = wanted.config && !wanted.database && wanted.into_database.is_some();
+        let config_files = wanted.config && (wanted.into.is_some() || !configuration);
         let selection = if wanted.files {
             Some(Selection::Everything)
-        } else if wanted.config || !wanted.path.is_empty() {
+        } else if config_files || !wanted.path.is_empty() {
             Some(Selection::named(&point.head, wanted.config, &wanted.path)?)
         } else if named || (elsewhere && wanted.into.is_none()) {
             None
@@ -66,16 +70,25 @@ impl Wish {
             return Err(Error::usage("--into-database with files needs --into DIR as well")
                 .hint("restore into place and elsewhere in two runs"));
         }
-        if point.head.database.is_none() && (wanted.database || wanted.into_database.is_some()) {
+        if configuration && point.head.config_database.is_none() {
+            return Err(Error::refused(format!(
+                "the restore point {} holds no database of the configuration",
+                point.head.id
+            ))
+            .because("the configuration was in a file, or in the server's own database")
+            .hint("restore the file with --config, or the server's database with --database"));
+        }
+        if point.head.database.is_none() && !configuration && (wanted.database || wanted.into_database.is_some()) {
             return Err(Error::refused(format!("the restore point {} holds no database", point.head.id))
                 .because("it was made with --no-database")
                 .hint("take another one (mm-backup list)"));
         }
-        Ok(Self { files: selection, database: database && point.head.database.is_some() })
+        Ok(Self { files: selection, database: database && point.head.database.is_some(), configuration })
     }
 
     fn in_words(&self) -> &'static str {
         match (&self.files, self.database) {
+            _ if self.configuration => "the configuration",
             (Some(_), true) => "files and database",
             (Some(_), false) => "files",
             _ => "the database",
@@ -96,7 +109,9 @@ fn elsewhere(
         done.push(format!("{count} entries below {}", directory.display()));
         session.changed = true;
     }
-    if let (Some(url), Some(part)) = (&wanted.into_database, &point.head.database) {
+    let head = &point.head;
+    let part = if wish.configuration { &head.config_database } else { &head.database };
+    if let (Some(url), Some(part)) = (&wanted.into_database, part) {
         let database = Database::connect(&DataSource::parse(url)?, None)?;
         into_database(point, part, &database, jobs)?;
         done.push(format!("{} tables in the database {}, equal to the manifest", part.tables.len(), database.name));
@@ -255,7 +270,11 @@ fn replace_all(
     let prepared = match (prepared, wish.database) {
         (Some(prepared), _) => Ok(Some(prepared)),
         // The configuration that names the database is there only now.
-        (None, true) => session.probe().and_then(|there| replace::prepare(point, &there, &stamp, jobs)).map(Some),
+        (None, true) => session
+            .probe()
+            .map_err(|error| lost_configuration(point, error))
+            .and_then(|there| replace::prepare(point, &there, &stamp, jobs))
+            .map(Some),
         (None, false) => Ok(None),
     };
     let exchanged = prepared.and_then(|prepared| {
@@ -286,11 +305,10 @@ fn replace_all(
     kept::write(state, &record, lock)?;
     flip::settle(state, lock)?;
     if let (Some(part), true) = (&point.head.config_database, wish.files.is_some()) {
-        let dump = point.path.join(&part.dump.path);
         ui::warn(&format!(
-            "the database `{}` with the configuration is not restored; where it has to be: pg_restore --clean --if-exists -d {0} {}",
+            "the configuration in the database `{}` is as it was before; to restore it: {}",
             part.name,
-            dump.display()
+            configuration_command(point)
         ));
     }
     let kept = record.in_words();
@@ -298,6 +316,28 @@ fn replace_all(
         done.push(format!("what was there before is kept until prune: {kept}"));
     }
     Ok(done.join(", "))
+}
+
+/// How the database of the configuration is restored: into an empty one, which is compared with the manifest.
+fn configuration_command(point: &Point) -> String {
+    let store = point.path.parent().unwrap_or(&point.path);
+    format!(
+        "mm-backup restore {} --to {} --config --into-database URL (of an empty database)",
+        point.head.id,
+        store.display()
+    )
+}
+
+/// The configuration tells where the server's database is, and may be lost with the database it was in.
+fn lost_configuration(point: &Point, error: Error) -> Error {
+    match &point.head.config_database {
+        Some(part) => error.with_hint(format!(
+            "if the database `{}` with the configuration is lost: {}; then run this again",
+            part.name,
+            configuration_command(point)
+        )),
+        None => error,
+    }
 }
 
 /// Nothing is begun any more. Where the journal cannot be removed, the next run does what it says: nothing.

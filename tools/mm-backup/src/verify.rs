@@ -41,7 +41,10 @@ pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value>
     }
     let mut proof = json!({ "files": files, "bytes": bytes });
     if restore && findings.is_empty() {
-        let tables = restored(point, jobs, &mut findings)?;
+        let mut tables = 0;
+        for part in [&point.head.database, &point.head.config_database].into_iter().flatten() {
+            tables += restored(point, part, jobs, &mut findings)?;
+        }
         proof["restored_tables"] = tables.into();
     }
     ui::progress_done();
@@ -160,9 +163,8 @@ pub(crate) fn stored_fault(point: &Path, stored: &Stored) -> Option<String> {
     }
 }
 
-/// Restores the dump into a throw-away server and compares. Returns the number of tables.
-fn restored(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<usize> {
-    let Some(part) = &point.head.database else { return Ok(0) };
+/// Restores a dump into a throw-away server and compares. Returns the number of tables.
+fn restored(point: &Point, part: &DatabasePart, jobs: usize, findings: &mut Vec<String>) -> Result<usize> {
     let major = part.server_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
     let scratch = Scratch::start(major, Path::new(SCRATCH_PLACE))?;
     let server = scratch.database("postgres")?;

@@ -106,7 +106,7 @@ pub struct SiteDatabase {
     /// Size of the database.
     #[serde(default)]
     pub bytes: Option<u64>,
-    /// Rows of `posts`.
+    /// Rows of `posts`; from 100,000 on as PostgreSQL estimates them.
     #[serde(default)]
     pub posts: Option<u64>,
 }

@@ -39,25 +39,27 @@ impl Standing {
     }
 }
 
+/// Asks of both tables what is in them, of each only when it is there.
+const LEVEL: &str = r"
+SELECT CASE WHEN to_regclass('systems') IS NOT NULL THEN $$
+    SELECT json_build_object('systems', (SELECT value FROM systems WHERE name = 'Version' LIMIT 1)) $$ END \gexec
+SELECT CASE WHEN to_regclass('db_migrations') IS NOT NULL THEN $$
+    SELECT json_build_object('migrations', (SELECT coalesce(json_agg(json_build_array(version, name) ORDER BY version), '[]')
+        FROM db_migrations)) $$ END \gexec
+";
+
 /// Reads where the schema stands.
 pub fn level(database: &Database) -> Result<Level> {
     let attempt = || "cannot read where the database schema stands".to_owned();
-    let there = database
-        .value("SELECT json_build_array(to_regclass('systems') IS NOT NULL, to_regclass('db_migrations') IS NOT NULL)")
-        .context(attempt)?;
-    let is_there = |index: usize| there.get(index).and_then(Value::as_bool).unwrap_or(false);
-    let systems_version = if is_there(0) {
-        let rows = database.rows("SELECT value FROM systems WHERE name = 'Version'").context(attempt)?;
-        rows.first().and_then(|row| row["value"].as_str()).map(str::to_owned)
-    } else {
-        None
-    };
-    let migrations = if is_there(1) {
-        let rows = database.rows("SELECT version, name FROM db_migrations ORDER BY version").context(attempt)?;
-        Some(rows.iter().map(|row| (row["version"].as_u64().unwrap_or_default(), text(row, "name"))).collect())
-    } else {
-        None
-    };
+    // One run of psql: what is not there is not asked for.
+    let answers = database.script(LEVEL).context(attempt)?;
+    let of = |key: &str| answers.iter().find_map(|answer| answer.get(key));
+    let systems_version = of("systems").and_then(Value::as_str).map(str::to_owned);
+    let migrations = of("migrations").and_then(Value::as_array).map(|rows| {
+        rows.iter()
+            .map(|row| (row[0].as_u64().unwrap_or_default(), row[1].as_str().unwrap_or_default().into()))
+            .collect()
+    });
     if systems_version.is_none() && migrations.is_none() {
         return Err(Error::failed(attempt())
             .because("neither `systems` nor `db_migrations` is in the search path of the server's user")

@@ -165,6 +165,24 @@ impl Database {
         self.script(&format!("SELECT pg_catalog.row_to_json(\"mm row\") FROM (\n{query}\n) AS \"mm row\";\n"))
     }
 
+    /// The rows of several queries, asked in one run of `psql`.
+    ///
+    /// # Errors
+    /// When one of them fails, all do.
+    pub fn rows_of_all(&self, queries: &[String]) -> Result<Vec<Vec<Value>>> {
+        let numbered = queries.iter().enumerate().map(|(index, query)| {
+            format!("SELECT pg_catalog.json_build_array({index}, pg_catalog.row_to_json(\"mm row\")) FROM (\n{query}\n) AS \"mm row\";\n")
+        });
+        let mut answers = vec![Vec::new(); queries.len()];
+        for mut row in self.script(&numbered.collect::<String>())? {
+            let place = row[0].as_u64().and_then(|index| answers.get_mut(usize::try_from(index).ok()?));
+            if let Some(answer) = place {
+                answer.push(row[1].take());
+            }
+        }
+        Ok(answers)
+    }
+
     /// The single value of a query of one row and one column.
     ///
     /// # Errors

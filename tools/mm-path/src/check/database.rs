@@ -1,6 +1,7 @@
 //! What the checks of the database look at.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 
 use mm_common::contract::error::{Context as _, Result};
 use mm_common::contract::sections::Preflight;
@@ -24,6 +25,8 @@ pub(crate) struct DatabaseView<'a> {
     pub(crate) database: &'a Database,
     pub(crate) way: Way<'a>,
     columns: BTreeMap<(String, String), Column>,
+    /// What was asked beforehand, by the query.
+    answers: BTreeMap<String, Vec<Value>>,
     /// Where the schema stands; two checks ask.
     pub(crate) level: Result<Level>,
 }
@@ -32,10 +35,31 @@ pub(crate) struct DatabaseView<'a> {
 ///
 /// Fails when not even the columns can be read; what a single check cannot see is its finding.
 pub fn findings(database: &Database, way: Way<'_>) -> Result<Vec<Preflight>> {
-    let view = DatabaseView { database, way, columns: columns(database)?, level: level(database) };
+    let (columns, answers, level) = std::thread::scope(|scope| {
+        let level = scope.spawn(|| level(database));
+        let answers = scope.spawn(|| answers(database));
+        let columns = columns(database);
+        let (level, answers) = (level.join(), answers.join());
+        (
+            columns,
+            answers.unwrap_or_else(|panic| resume_unwind(panic)),
+            level.unwrap_or_else(|panic| resume_unwind(panic)),
+        )
+    });
+    let view = DatabaseView { database, way, columns: columns?, answers, level };
     let checks: Vec<Check<DatabaseView<'_>>> =
         [schema::checks(), json::checks(), indexes::checks(), people::checks()].into_iter().flatten().collect();
     Ok(super::all(&checks, &view))
+}
+
+/// The answers to the small questions of all checks, from one run of `psql`: starting one takes longer than they do.
+/// Empty when one cannot be answered; then each check asks for itself, and only that one cannot look.
+fn answers(database: &Database) -> BTreeMap<String, Vec<Value>> {
+    let queries: Vec<String> = [schema::queries(), indexes::queries(database.major())].concat();
+    match database.rows_of_all(&queries) {
+        Ok(rows) => queries.into_iter().zip(rows).collect(),
+        Err(_) => BTreeMap::new(),
+    }
 }
 
 fn columns(database: &Database) -> Result<BTreeMap<(String, String), Column>> {
@@ -72,6 +96,11 @@ impl DatabaseView<'_> {
     /// Whether there is a table of this name.
     pub(crate) fn has_table(&self, table: &str) -> bool {
         self.columns.range((table.to_owned(), String::new())..).next().is_some_and(|((name, _), _)| name == table)
+    }
+
+    /// The rows of a query, asked now unless it was among [`answers`].
+    pub(crate) fn rows(&self, sql: &str) -> Result<Vec<Value>> {
+        self.answers.get(sql).map_or_else(|| self.database.rows(sql), |rows| Ok(rows.clone()))
     }
 
     /// How many rows a condition holds for.

@@ -29,6 +29,25 @@ pub(super) fn checks<'a>() -> Vec<Check<DatabaseView<'a>>> {
     ]
 }
 
+const INVALID: &str = "SELECT c.relname AS name, t.relname AS of FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+         JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace \
+         WHERE n.nspname = current_schema() AND NOT (i.indisvalid AND i.indisready) ORDER BY 1";
+
+const COLLATIONS: &str = "SELECT collname AS name, collversion AS then, pg_collation_actual_version(oid) AS now FROM pg_collation \
+         WHERE collversion IS NOT NULL AND collversion <> pg_collation_actual_version(oid) \
+         AND (oid IN (SELECT attcollation FROM pg_attribute) OR oid IN (SELECT unnest(indcollation) FROM pg_index)) ORDER BY 1";
+
+/// The major from which on PostgreSQL records the version of the database's own collation.
+const RECORDED: u32 = 15;
+const DATABASE_COLLATION: &str = "SELECT datcollversion AS then, pg_database_collation_actual_version(oid) AS now FROM pg_database \
+             WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)";
+
+/// What the checks of this module ask of any database of this major.
+pub(super) fn queries(major: u32) -> Vec<String> {
+    let recorded = (major >= RECORDED).then_some(DATABASE_COLLATION);
+    [INVALID, COLLATIONS].into_iter().chain(recorded).map(str::to_owned).collect()
+}
+
 /// Columns that are unique together, in tables of a size that can be looked through at once.
 const UNIQUE: [(&str, &[&str]); 8] = [
     ("teams", &["name"]),
@@ -77,11 +96,7 @@ fn repeated(table: &str, columns: &[&str]) -> String {
 }
 
 fn invalid(view: &DatabaseView<'_>) -> Result<Outcome> {
-    let rows = view.database.rows(
-        "SELECT c.relname AS name, t.relname AS of FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
-         JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace \
-         WHERE n.nspname = current_schema() AND NOT (i.indisvalid AND i.indisready) ORDER BY 1",
-    )?;
+    let rows = view.rows(INVALID)?;
     let evidence = rows.iter().map(|row| format!("{} on {}", text(row, "name"), text(row, "of"))).collect();
     Ok(Outcome::of(evidence, "all are valid", |evidence| {
         Bad {
@@ -95,21 +110,13 @@ fn invalid(view: &DatabaseView<'_>) -> Result<Outcome> {
 
 fn collation(view: &DatabaseView<'_>) -> Result<Outcome> {
     let mut evidence = Vec::new();
-    let rows = view.database.rows(
-        "SELECT collname AS name, collversion AS then, pg_collation_actual_version(oid) AS now FROM pg_collation \
-         WHERE collversion IS NOT NULL AND collversion <> pg_collation_actual_version(oid) \
-         AND (oid IN (SELECT attcollation FROM pg_attribute) OR oid IN (SELECT unnest(indcollation) FROM pg_index)) ORDER BY 1",
-    )?;
+    let rows = view.rows(COLLATIONS)?;
     evidence.extend(rows.iter().map(|row| {
         format!("collation {} was made with {} and is {} now", text(row, "name"), text(row, "then"), text(row, "now"))
     }));
-    // The database's own collation records its version from PostgreSQL 15 on.
-    let recorded = view.database.major() >= 15;
+    let recorded = view.database.major() >= RECORDED;
     if recorded {
-        let rows = view.database.rows(
-            "SELECT datcollversion AS then, pg_database_collation_actual_version(oid) AS now FROM pg_database \
-             WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)",
-        )?;
+        let rows = view.rows(DATABASE_COLLATION)?;
         evidence.extend(rows.iter().map(|row| {
             format!("the database was made with {} and the C library is {} now", text(row, "then"), text(row, "now"))
         }));

@@ -46,8 +46,9 @@ fn json_text(view: &DatabaseView<'_>) -> Result<Outcome> {
     let Some(hop) = view.way.crossing(&RELEASE) else { return Ok(Outcome::not_crossed("6.0")) };
     let columns: Vec<_> = still_text(view).collect();
     // An escape of the character 0, which jsonb cannot hold. After an even number of backslashes it is one; after an odd
-    // number the backslash before it is itself escaped, and the text is harmless.
-    let zero = |column: &str| format!(r"position('\u0000' in {column}) > 0 AND {column} ~ '(^|[^\\])(\\\\)*\\u0000'");
+    // number the backslash before it is itself escaped, and the text is harmless. LIKE passes over the many rows
+    // without it at a fraction of the cost.
+    let zero = |column: &str| format!(r"{column} LIKE '%\\u0000%' AND {column} ~ '(^|[^\\])(\\\\)*\\u0000'");
     let wanted: Vec<_> = columns
         .iter()
         .flat_map(|(table, column)| [(*table, zero(column)), (*table, format!("{column} = ''"))])

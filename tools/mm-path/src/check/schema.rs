@@ -117,12 +117,17 @@ const KEYED: [&str; 15] = [
     "reactions",
 ];
 
+const KEYLESS: &str = "SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE n.nspname = current_schema() AND c.relkind = 'r' \
+    AND NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) ORDER BY 1";
+
+/// What the checks of this module ask of any database.
+pub(super) fn queries() -> Vec<String> {
+    vec![KEYLESS.into()]
+}
+
 fn without_key(view: &DatabaseView<'_>) -> Result<Vec<String>> {
-    let rows = view.database.rows(
-        "SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE n.nspname = current_schema() AND c.relkind = 'r' \
-         AND NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) ORDER BY 1",
-    )?;
+    let rows = view.rows(KEYLESS)?;
     Ok(rows.iter().map(|row| text(row, "name")).filter(|name| KEYED.contains(&name.as_str())).collect())
 }
 

@@ -13,6 +13,7 @@ mod interruptions;
 mod offsite;
 mod refusals;
 mod round_trip;
+mod schedule;
 mod service;
 mod tls;
 mod tree;

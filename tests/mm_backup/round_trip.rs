@@ -3,16 +3,17 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
 use std::path::Path;
 
 use mm_test_support::process;
 use mm_test_support::site::Site;
 
 use crate::tree::{assert_same, describe};
+use crate::{make, stored};
 
-/// Everything that copies of trees lose: attributes, capabilities, several names, holes, odd names, empty directories,
-/// dangling links, odd modes.
+/// Everything that copies of trees lose: attributes, capabilities, access lists, several names, holes, odd names, empty
+/// directories, dangling links, odd modes; and what no copy can hold.
 pub(crate) fn furnish(root: &Path) {
     let odd = root.join("custom").join(OsStr::from_bytes(b"not utf-8 \xff\xfe"));
     fs::write(&odd, "odd").unwrap();
@@ -25,7 +26,10 @@ pub(crate) fn furnish(root: &Path) {
     xattr::set(root.join("custom/second name"), "user.origin", b"\0value").unwrap();
     xattr::set(root.join("custom/empty"), "user.directory", b"too").unwrap();
     nix::unistd::mkfifo(&root.join("custom/fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(root.join("custom/socket")).unwrap());
     let text = |path: &str| root.join(path).to_str().unwrap().to_owned();
+    process::run("setfacl", &["-m", "u:daemon:r,g:daemon:rw", &text("custom/second name")]);
+    process::run("setfacl", &["-m", "d:u:daemon:rx", &text("custom/empty")]);
     process::run("setcap", &["cap_net_bind_service=+ep", &text("bin/mattermost")]);
     process::run("chmod", &["6750", &text("custom/second name")]);
     process::run("chmod", &["2770", &text("custom/empty")]);
@@ -38,7 +42,14 @@ fn everything_comes_back(major: u32) {
     furnish(&site.install());
     let tree = describe(&site.install());
     let posts = site.cluster.query("SELECT count(*), md5(string_agg(id || message, ',' ORDER BY id)) FROM posts");
-    site.tool("mm-backup").arg("--to").arg(site.store()).assert().success();
+    let backup = make(&site, &[]);
+    let manifest = fs::read_to_string(backup["manifest"].as_str().unwrap()).unwrap();
+    let (head, entries) = manifest.split_once("\"entries\": [").unwrap();
+    let (_, skipped) = head.split_once("\"skipped\": [").unwrap();
+    for special in ["custom/fifo", "custom/socket"] {
+        assert!(skipped.contains(special) && !entries.contains(special), "{special} is not said to be left out");
+    }
+    assert!(entries.contains("system.posix_acl_access") && entries.contains("system.posix_acl_default"));
 
     fs::remove_dir_all(site.install()).unwrap();
     site.cluster.sql("postgres", "DROP DATABASE mattermost");
@@ -93,4 +104,27 @@ fn a_running_server_is_not_exchanged_under_its_feet() {
     assert_eq!(site.pids(), before);
     site.tool("mm-backup").arg("--to").arg(site.store()).args(["restore", "latest", "--stop"]).assert().success();
     process::wait_until("the server to answer again", std::time::Duration::from_secs(60), || site.answers());
+}
+
+#[test]
+fn a_file_of_10_gb_that_is_mostly_holes_stays_one() {
+    let site = Site::builder("5.29.0").build();
+    let large = site.install().join("data/large");
+    let file = fs::File::create(&large).unwrap();
+    file.write_at(b"middle", 5 << 30).unwrap();
+    file.write_at(b"end", (10 << 30) - 3).unwrap();
+    drop(file);
+    let backup = make(&site, &["--no-database"]);
+    let copy = stored(&site, &backup, "data/large");
+    let data = fs::metadata(&copy).unwrap();
+    assert_eq!(data.len(), 10 << 30);
+    assert!(data.blocks() * 512 < 1 << 20, "{} blocks", data.blocks());
+    let mut words = [0; 6];
+    fs::File::open(&copy).unwrap().read_exact_at(&mut words, 5 << 30).unwrap();
+    assert_eq!(&words, b"middle");
+    // As sha256sum has it.
+    let digest = "786b99f9696642043355adb16a0beff7fd60ab0a619481900d07607ff86d4c92";
+    let manifest = fs::read_to_string(backup["manifest"].as_str().unwrap()).unwrap();
+    let line = manifest.lines().find(|line| line.contains("/data/large\"")).unwrap();
+    assert!(line.contains(digest) && line.contains("\"bytes\":10737418240"), "{line}");
 }

@@ -19,6 +19,10 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   which is taken before the first file is read: the file of every post in the dump is in the
   restore point.
 
+  A configuration in the server's own database (MM_CONFIG) is in its dump; one in another
+  database has a dump of its own, database/config-NAME.dump, which restore puts into an empty
+  database: mm-backup restore ID --config --into-database URL. Into place it is never restored.
+
   Files in S3 are not in it: create refuses until --no-data says that this is known.
 
   Restoring into place works on a copy and exchanges at the end. What was there before is kept
@@ -45,5 +49,14 @@ EXAMPLES
   Look at yesterday's configuration without touching anything:
       mm-backup restore 20261122T030000Z --to /srv/backup --config --into /tmp/look
 
-  Encrypted, to another machine:
-      mm-backup export --to /srv/backup | age -r KEY | ssh host 'cat > mattermost.tar.age'";
+  Encrypted, to another machine, and back into a new store (mkdir -m 700 DIR):
+      mm-backup export --to /srv/backup | age -r KEY | ssh host 'cat > mattermost.tar.age'
+      ssh host 'cat mattermost.tar.age' | age -d -i FILE | tar -xpf - -C DIR
+      mm-backup verify --to DIR
+
+  Into a repository of restic, and back:
+      mm-backup export --to /srv/backup | restic backup --stdin --stdin-filename mattermost.tar
+      restic dump latest mattermost.tar | tar -xpf - -C DIR
+
+  Into S3; with `set -o pipefail` a failure of either side is one of the line:
+      mm-backup export --to /srv/backup | aws s3 cp - s3://BUCKET/mattermost.tar";

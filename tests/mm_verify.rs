@@ -122,12 +122,16 @@ fn each_check_of_the_messages_and_files_bites_on_just_what_it_is_for() {
         &format!("UPDATE posts SET message = message || ' ' WHERE id = {some_post}"),
         &format!("UPDATE posts SET message = left(message, -1) WHERE id = {some_post}"),
     );
-    // What users do themselves is told from damage: an edit raises updateat.
+    // What users do themselves is told from damage: an edit sets editat.
     bites_sql(
         &site,
         &[],
-        &format!("UPDATE posts SET message = message || '!', updateat = 99999999999999 WHERE id = {some_post}"),
-        &format!("UPDATE posts SET message = left(message, -1), updateat = createat WHERE id = {some_post}"),
+        &format!(
+            "UPDATE posts SET message = message || '!', editat = 99999999999999, updateat = 99999999999999 WHERE id = {some_post}"
+        ),
+        &format!(
+            "UPDATE posts SET message = left(message, -1), editat = 0, updateat = createat WHERE id = {some_post}"
+        ),
     );
     bites_sql(
         &site,

@@ -61,3 +61,9 @@ pub(crate) fn traces(site: &Site) -> String {
            (SELECT count(*) FROM channels WHERE name LIKE 'mm-verify-%') + (SELECT count(*) FROM sessions)",
     )
 }
+
+/// A check of the document.
+pub(crate) fn check_of(document: &Value, id: &str) -> Value {
+    let checks = document["verify"]["checks"].as_array().unwrap();
+    checks.iter().find(|check| check["id"] == id).unwrap_or_else(|| panic!("no {id} in {document}")).clone()
+}

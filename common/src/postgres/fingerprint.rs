@@ -69,6 +69,10 @@ pub struct History {
     /// Posts created before this time (milliseconds since 1970) are counted; absent when all are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<u64>,
+    /// When the newest of them was created (milliseconds since 1970): up to then, nothing may be missing later. Absent
+    /// when there is none, and in records of earlier releases of the tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<u64>,
     /// How a post was hashed: what is compared with this has to be hashed so too.
     #[serde(default)]
     pub method: Method,
@@ -174,7 +178,8 @@ fn history_with(database: &Database, method: Method, cut: Option<u64>, snapshot:
     };
     let cut_at = cut.map_or_else(String::new, |cut| format!(" WHERE createat < {cut}"));
     let mut script = format!(
-        "{SESSION}{}SELECT row_to_json(x) FROM (SELECT 'posts' AS t, count(*) AS n, {} AS h FROM posts{cut_at}) AS x;\n",
+        "{SESSION}{}SELECT row_to_json(x) FROM (SELECT 'posts' AS t, count(*) AS n, {} AS h, \
+         max(createat) AS newest FROM posts{cut_at}) AS x;\n",
         begin(snapshot)?,
         method.sum(root)
     );
@@ -191,11 +196,13 @@ fn history_with(database: &Database, method: Method, cut: Option<u64>, snapshot:
         error.within(format!("cannot fingerprint the messages of the database `{}`", database.name))
     })?;
     let mut rows = rows.iter();
-    let posts = print(rows.next().unwrap_or(&Value::Null))?;
+    let first = rows.next().unwrap_or(&Value::Null);
+    let posts = print(first)?;
+    let newest = first["newest"].as_u64();
     let counts = rows
         .map(|row| Ok((row["t"].as_str().unwrap_or_default().to_owned(), print(row)?.rows)))
         .collect::<Result<_>>()?;
-    Ok(History { cut, method, posts, counts })
+    Ok(History { cut, newest, method, posts, counts })
 }
 
 fn begin(snapshot: Option<&str>) -> Result<String> {

@@ -33,6 +33,13 @@ pub(crate) fn answer(server: &Server, request: &Request) -> Response {
     let id = text::new_id();
     let segments: Vec<&str> =
         request.path.trim_start_matches("/api/v4").split('/').filter(|segment| !segment.is_empty()).collect();
+    if let Some(wait) = server.faults.seconds("slow-calls", 1.0) {
+        std::thread::sleep(wait);
+    }
+    if server.faults.breaks(&request.method, &segments) {
+        let error = ApiError::new(500, "app.store.app_error", "The store has failed.");
+        return failed(server, request, &id, "", &error.because("Store", &"stand-in: call-broken"));
+    }
     let session = match sessions::of(server, request) {
         Ok(session) => session,
         Err(error) => return failed(server, request, &id, "", &error),

@@ -47,6 +47,17 @@ impl Faults {
         self.words.iter().rev().find(|(word, _)| word == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether a call is to fail: `call-broken=METHOD /PATH`, with `*` for any one part of the path below `/api/v4`.
+    pub(crate) fn breaks(&self, method: &str, path: &[&str]) -> bool {
+        self.words.iter().filter(|(word, _)| word == "call-broken").any(|(_, call)| {
+            let (wanted, pattern) = call.split_once(' ').unwrap_or((call, ""));
+            let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty()).collect();
+            wanted == method
+                && parts.len() == path.len()
+                && parts.iter().zip(path).all(|(wanted, part)| *wanted == "*" || wanted == part)
+        })
+    }
+
     /// The version to show: the emulated one unless told to lie.
     pub(crate) fn version(&self, emulated: Version) -> String {
         self.value("wrong-version").map_or_else(|| emulated.to_string(), str::to_owned)
@@ -73,10 +84,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_for_another_version_is_not_obeyed() {
+    fn a_word_holds_for_its_version_and_its_call_only() {
         let words = ["crash-at-start@9.5.14", "slow-migration=3@9.11.18", "# no", "job-stuck"];
         let faults = Faults::parse(words.into_iter(), Version::new(9, 11, 18));
         assert!(!faults.has("crash-at-start"));
+        let calls = Faults::parse(["call-broken=GET /posts/*/thread"].into_iter(), Version::new(9, 11, 18));
+        assert!(calls.breaks("GET", &["posts", "x", "thread"]));
+        assert!(!calls.breaks("PUT", &["posts", "x", "thread"]) && !calls.breaks("GET", &["posts", "x"]));
         assert_eq!(faults.seconds("slow-migration", 1.0), Some(Duration::from_secs(3)));
         assert!(faults.has("job-stuck"));
     }

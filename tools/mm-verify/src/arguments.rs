@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use mm_common::contract::exit;
 use mm_common::run::{self, Common, Format, FormatArgument};
 
@@ -64,6 +64,9 @@ pub(crate) struct Options {
     /// How many real users to look as; those with unread channels, guests and several teams come first
     #[arg(long, value_name = "N", default_value_t = 5, global = true)]
     pub(crate) sample: usize,
+    /// Which uploaded files to look for on disk: a sample of 2,000, or all
+    #[arg(long, value_enum, value_name = "sample|all", default_value_t = Extent::Sample, hide_possible_values = true, global = true)]
+    pub(crate) files: Extent,
     /// Do not put short-lived sessions and a temporary user into the database
     #[arg(long, global = true)]
     pub(crate) no_sessions: bool,
@@ -94,6 +97,15 @@ pub(crate) struct Options {
     /// Write the checks to FILE in the Prometheus text format (for the textfile collector)
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) prometheus: Option<PathBuf>,
+}
+
+/// How many of many things to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Extent {
+    /// So many that a loss of all shows.
+    Sample,
+    /// Each.
+    All,
 }
 
 impl run::Arguments for Arguments {

@@ -68,7 +68,9 @@ pub(crate) fn sweep(database: &Database, traces: &Traces, data: Option<&Path>) -
     if let Some(data) = data {
         remove_files(database, data, &recorded.users, &recorded.channels)?;
     }
+    mm_common::machine::checkpoint::pass("verify-files-erased");
     database.execute(&sql).context(|| "cannot remove what the checks have put into the database".to_owned())?;
+    mm_common::machine::checkpoint::pass("verify-rows-erased");
     let left = left(database, &places, &recorded.users, &recorded.channels, &recorded.sessions)?;
     if !left.is_empty() {
         return Err(Error::failed("something of the checks is left in the database").because(left.join(", ")));

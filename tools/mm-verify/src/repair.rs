@@ -110,6 +110,7 @@ pub(crate) fn repair(session: &mut Session, options: Options, wanted: &Repair) -
     let guard = look.installation.state.lock(std::time::Duration::from_secs(session.common.lock_wait))?;
     look.prepare_state()?;
     let mut undo_files = Vec::new();
+    let mut script = String::from("SET LOCAL lock_timeout = '5s';\n");
     for repair in &chosen {
         let statements = (repair.statements)(&look)?;
         let state = look.state();
@@ -117,20 +118,24 @@ pub(crate) fn repair(session: &mut Session, options: Options, wanted: &Repair) -
         let undo = state.join(name);
         files::write(&undo, statements.undo.as_bytes(), Access::PRIVATE)?;
         ui::say(&format!("the way back is in {}", undo.display()));
-        database
-            .execute(&format!("SET LOCAL lock_timeout = '5s';\n{}", statements.apply))
-            .context(|| format!("cannot apply the repair {}", repair.id))
-            .map_err(|error| {
-                error.hint("nothing was changed. If a lock was in the way, look for idle sessions in pg_stat_activity, and try again")
-            })?;
-        session.changed = true;
+        script.push_str(&statements.apply);
+        undo_files.push(undo);
+    }
+    mm_common::machine::checkpoint::pass("verify-undo-saved");
+    database.execute(&script).context(|| format!("cannot apply {}", names(&chosen))).map_err(|error| {
+        error.hint(
+            "nothing was changed. If a lock was in the way, look for idle sessions in pg_stat_activity, and try again",
+        )
+    })?;
+    session.changed = true;
+    mm_common::machine::checkpoint::pass("verify-repaired");
+    for (repair, undo) in chosen.iter().zip(&undo_files) {
         let left = (repair.broken)(&look)?;
         if !left.is_empty() {
             return Err(Error::new(Kind::HalfDone, format!("the repair {} did not mend all", repair.id))
                 .because(left.join("; "))
                 .hint(format!("the way back: psql -f {}", undo.display())));
         }
-        undo_files.push(undo);
     }
     forget_caches(&look);
     drop(guard);

@@ -118,6 +118,7 @@ fn make(look: &Look, like: Option<&str>) -> Result<Scratch> {
         word,
     };
     let channel = create_channel(look, &scratch)?;
+    mm_common::machine::checkpoint::pass("verify-channel-asked-for");
     look.traces.note(|recorded| recorded.channels.push(channel.clone()))?;
     scratch.channel = channel;
     step_down(look, &scratch)?;

@@ -192,18 +192,23 @@ fn value(path: &str, answer: &mm_common::mattermost::api::Answer) -> Result<Valu
     Err(Error::failed(format!("the browser refuses {path}")).because(first))
 }
 
+/// The driver, its browser and their directory go when this process does, also when it is killed: the pipe that it holds
+/// closes then. All of them are one process group.
+const GUARD: &str = "chromedriver --port=0 </dev/null & read -r _; trap '' TERM; kill -TERM 0; sleep 2; \
+    rm -rf -- \"$0\"; kill -KILL 0";
+
 /// Starts a chromedriver on a free port.
 fn start() -> Result<(Process, u16)> {
     let directory = PathBuf::from("/tmp").join(format!("mm-verify-browser-{}", id::new()?));
     files::create_directory(&directory, 0o700)?;
-    let mut cmd = Cmd::new("chromedriver").arg("--port=0").env("HOME", &directory).directory(&directory);
+    let mut cmd = Cmd::new("sh").arg("-c").arg(GUARD).arg(&directory).env("HOME", &directory).directory(&directory);
     if user::is_root() {
         let nobody = User::named("nobody")?;
         chown(&directory, Some(nobody.uid), Some(nobody.gid))
             .map_err(|error| Error::io("change the owner of", &directory, error))?;
         cmd = cmd.user(&nobody);
     }
-    let mut child = cmd.start(Stdio::null(), Stdio::piped(), Stdio::null())?;
+    let mut child = cmd.start(Stdio::piped(), Stdio::piped(), Stdio::null())?;
     let stdout = child.stdout.take();
     let process = Process { child, directory };
     // A driver that says nothing for so long is ended with what it started when the value is dropped.

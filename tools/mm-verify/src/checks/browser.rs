@@ -64,6 +64,7 @@ fn open(look: &mut Look) -> Result<Visit> {
     let channel = look.server.get(&format!("/api/v4/channels/{channel}"), Some(token.reveal()))?;
     let channel = text(&channel.body, "name");
     let browser = Browser::open(address.as_deref())?;
+    mm_common::machine::checkpoint::pass("verify-browser-open");
     // Cookies belong to a page, so one of this server has to be open first; this one needs nobody to be signed in.
     browser.go(&format!("{base}/robots.txt"))?;
     browser.cookie("MMAUTHTOKEN", token.reveal(), true)?;

@@ -4,9 +4,12 @@ use std::path::Path;
 
 use mm_common::Result;
 use mm_common::contract::error::Context as _;
+use mm_common::machine::signals;
 use mm_common::machine::tree::{Dir, Kind};
 use mm_common::postgres::fingerprint::{self, History};
+use serde_json::Value;
 
+use crate::arguments::Extent;
 use crate::check::{Finding, some};
 use crate::look::Look;
 use crate::restore_point::RestorePoint;
@@ -46,40 +49,47 @@ pub(crate) fn posts(look: &mut Look) -> Result<Finding> {
     let database = look.database()?;
     let (then, method) = (&before.history.posts, before.history.method);
     let against = format!("{}: {} posts, digest {}", before.label, then.rows, then.hash);
-    // People may have written since; what they wrote is later than what was there then. Without a cut of its own the
-    // record holds all posts of its time, those with a clock ahead included: these are met by the second look.
-    let mut now = fingerprint::history_by(database, method, Some(before.history.cut.unwrap_or(before.end)))?.posts;
-    if now != *then && before.history.cut.is_none() {
+    // People may have written since; what they wrote is later than the newest message of then. A record of an earlier
+    // release of these tools does not name that one: all posts are met by a second look if nobody wrote.
+    let cut = before.history.cut.or(before.history.newest.map(|newest| newest + 1));
+    let end = cut.unwrap_or(before.end);
+    let mut now = fingerprint::history_by(database, method, Some(end))?.posts;
+    if now != *then && cut.is_none() {
         let all = fingerprint::history_by(database, method, None)?.posts;
         if all == *then {
             now = all;
         }
     }
-    if now == *then {
-        return Ok(Finding::pass(format!("{} posts, digest {}", now.rows, now.hash)).against(against));
-    }
     let evidence = format!("{} posts, digest {}", now.rows, now.hash);
-    if now.rows < then.rows {
-        return Ok(Finding::fail(format!("{} messages are missing: {evidence}", then.rows - now.rows))
-            .against(against)
-            .hint("go back with `mm-swap rollback --database`, or restore the database with `mm-backup restore ID --database`"));
+    if now == *then {
+        return Ok(Finding::pass(evidence).against(against));
     }
-    // An edit or a deletion raises updateat (observed), so what the users did themselves can be told from damage.
-    let touched = database
-        .value(&format!("SELECT count(*) FROM posts WHERE createat < {0} AND updateat >= {0}", before.end))?
-        .as_u64()
-        .unwrap_or_default();
-    Ok(if touched > 0 || (!before.cold && now.rows > then.rows) {
+    // An edit sets editat and a deletion deleteat, so what users did themselves can be told from damage. (A reply raises
+    // only updateat, which is in no digest.) An edit also keeps the old text as another post with the same time of
+    // creation: such a row makes up for no lost one.
+    let since = database.rows(&format!(
+        "SELECT count(*) AS touched, count(*) FILTER (WHERE originalid <> '' AND deleteat >= {since}) AS copies
+         FROM posts WHERE createat < {end} AND (editat >= {since} OR deleteat >= {since})",
+        since = before.end
+    ))?;
+    let number = |key: &str| since.first().and_then(|row| row[key].as_u64()).unwrap_or_default();
+    let (touched, copies) = (number("touched"), number("copies"));
+    let kept = now.rows.saturating_sub(copies);
+    let finding = if kept < then.rows {
+        Finding::fail(format!("{} messages are missing: {evidence}", then.rows - kept)).hint(BACK)
+    } else if touched > 0 || (!before.cold && now.rows > then.rows) {
         Finding::warn(format!(
-            "{evidence}; {touched} older messages were edited, deleted or answered since, so the digests cannot be equal"
+            "{evidence}; {touched} older messages were edited or deleted since, so the digests cannot be equal"
         ))
         .hint("take the restore point with --stop: then the comparison is exact")
     } else {
-        Finding::fail(format!("messages were altered or added: {evidence}"))
-            .hint("go back with `mm-swap rollback --database`, or restore the database with `mm-backup restore ID --database`")
-    }
-    .against(against))
+        Finding::fail(format!("messages were altered or added: {evidence}")).hint(BACK)
+    };
+    Ok(finding.against(against))
 }
+
+const BACK: &str =
+    "go back with `mm-swap rollback --database`, or restore the database with `mm-backup restore ID --database`";
 
 pub(crate) fn counts(look: &mut Look) -> Result<Finding> {
     let Some(before) = before(look)? else {
@@ -134,39 +144,86 @@ pub(crate) fn threads(look: &mut Look) -> Result<Finding> {
     })
 }
 
-/// Files are looked at in full up to this number, beyond it this many of them: enough to see a file store that was
-/// lost, moved or not restored, in well under a second.
-const FILES: u64 = 2000;
+/// How many files `--files sample` looks at: enough to see a file store that was lost, moved or not restored, in well
+/// under a second.
+const SAMPLE: u64 = 2000;
+
+/// How many rows are held at a time when all files are looked at.
+const PAGE: u64 = 10_000;
+
+/// What the rows say of the files, looked at so far.
+#[derive(Default)]
+struct Tally {
+    looked: u64,
+    wrong: u64,
+    /// The first few.
+    words: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, root: &Dir, row: &Value) {
+        let path = row["path"].as_str().unwrap_or_default();
+        self.looked += 1;
+        let words = match size_of(root, Path::new(path)) {
+            Some(bytes) if row["size"].as_u64().is_none_or(|size| size == bytes) => return,
+            Some(bytes) => format!("{path} has {bytes} bytes instead of {}", row["size"]),
+            None => format!("{path} is missing"),
+        };
+        self.wrong += 1;
+        if self.words.len() < 3 {
+            self.words.push(words);
+        }
+    }
+}
 
 pub(crate) fn files(look: &mut Look) -> Result<Finding> {
     let driver = look.installation.config.text("FileSettings", "DriverName").unwrap_or_else(|| "local".into());
     if driver != "local" {
         return Ok(Finding::skip(format!("the file store is `{driver}`, not a directory of this machine")));
     }
-    let rows = look.database()?.rows(&format!(
-        "SELECT path, size, count(*) OVER () AS n FROM fileinfo
-         WHERE deleteat = 0 AND coalesce(path, '') <> '' ORDER BY md5(id) LIMIT {FILES}"
-    ))?;
-    let total = rows.first().and_then(|row| row["n"].as_u64()).unwrap_or_default();
-    if rows.is_empty() {
-        return Ok(Finding::pass("no file was ever uploaded"));
-    }
-    let root = Dir::open_following(&look.installation.data)?;
-    let mut wrong = Vec::new();
-    for row in &rows {
-        let path = row["path"].as_str().unwrap_or_default();
-        match size_of(&root, Path::new(path)) {
-            Some(bytes) if row["size"].as_u64().is_none_or(|size| size == bytes) => {}
-            Some(bytes) => wrong.push(format!("{path} has {bytes} bytes instead of {}", row["size"])),
-            None => wrong.push(format!("{path} is missing")),
+    let database = look.database()?;
+    let stored = "FROM fileinfo WHERE deleteat = 0 AND coalesce(path, '') <> ''";
+    let total = database.value(&format!("SELECT count(*) {stored}"))?.as_u64().unwrap_or_default();
+    // An attachment whose row is gone is shown to nobody. A retention policy removes rows and leaves the message.
+    let unnamed = database
+        .value(
+            "SELECT count(*) FROM (SELECT (regexp_matches(fileids, '[a-z0-9]{26}', 'g'))[1] AS id FROM posts
+               WHERE deleteat = 0 AND length(fileids) > 2) AS named
+             WHERE NOT EXISTS (SELECT 1 FROM fileinfo f WHERE f.id = named.id)",
+        )?
+        .as_u64()
+        .unwrap_or_default();
+    let mut tally = Tally::default();
+    if total > 0 {
+        let root = Dir::open_following(&look.installation.data)?;
+        let (mut after, mut order) = (String::new(), format!("ORDER BY md5(id) LIMIT {SAMPLE}"));
+        if look.options.files == Extent::All {
+            order = format!("ORDER BY id LIMIT {PAGE}");
+        }
+        loop {
+            let rows = database.rows(&format!("SELECT id, path, size {stored} AND id > '{after}' {order}"))?;
+            for row in &rows {
+                tally.add(&root, row);
+            }
+            match rows.last().and_then(|row| row["id"].as_str()) {
+                // Rows are what the service user makes of them.
+                Some(last) if look.options.files == Extent::All => after = last.replace('\'', "''"),
+                _ => break,
+            }
+            signals::check()?;
         }
     }
-    let looked = format!("{} of {total} files looked at in {}", rows.len(), look.installation.data.display());
-    Ok(if wrong.is_empty() {
-        Finding::pass(looked)
-    } else {
-        Finding::fail(format!("{} are not as they were uploaded: {}; {looked}", wrong.len(), some(&wrong, 3)))
+    let looked = format!("{} of {total} files looked at in {}", tally.looked, look.installation.data.display());
+    Ok(if tally.wrong > 0 {
+        Finding::fail(format!("{} are not as they were uploaded: {}; {looked}", tally.wrong, some(&tally.words, 3)))
             .hint("see whether the data directory is mounted; `mm-backup restore ID --files` puts files back")
+    } else if unnamed > 0 {
+        Finding::warn(format!("{unnamed} attachments of messages have no row in fileinfo; {looked}"))
+            .hint("a retention policy leaves that behind; without one, compare `fileinfo` with the restore point")
+    } else if total == 0 {
+        Finding::pass("no file was ever uploaded")
+    } else {
+        Finding::pass(looked)
     })
 }
 

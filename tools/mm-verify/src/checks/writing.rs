@@ -107,6 +107,7 @@ pub(crate) fn file(look: &mut Look) -> Result<Finding> {
         return Ok(Finding::fail(format!("POST /files answers {}", answer.verdict()))
             .hint("see server.status and the owner of the data directory (files.owner); upload_file may be missing from channel_user"));
     };
+    mm_common::machine::checkpoint::pass("verify-file-uploaded");
     let back = look.server.measure(&format!("/api/v4/files/{id}"), Some(token.reveal()))?;
     Ok(if back.status == 200 && back.sha256 == digest::of_bytes(contents.as_bytes()) {
         Finding::pass(format!("{} bytes came back unaltered", back.bytes))

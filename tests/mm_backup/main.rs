@@ -7,6 +7,7 @@ mod access;
 mod configuration;
 mod damage;
 mod elsewhere;
+mod faults;
 mod hot;
 mod incremental;
 mod interruptions;

@@ -163,6 +163,7 @@ fn run<A: Arguments>(tool: &'static str, arguments: A, act: impl FnOnce(&mut Ses
             exit::DONE
         }
         Err(error) => {
+            let error = error.advised();
             session.document.report(session.changed, true, &error.one_line());
             ui::error(tool, &error);
             if let Err(unwritable) = session.document.fail(tool, &error) {

@@ -15,6 +15,7 @@
 //! --bins` puts them there).
 
 pub mod cluster;
+pub mod faults;
 pub mod pipeline;
 pub mod process;
 pub mod release;

@@ -201,7 +201,9 @@ fn staging_directory(head: &Head, place: &Path, is_mount: bool, stamp: &str) -> 
         let name = place.file_name().unwrap_or_default().to_string_lossy();
         parent.join(format!(".mm-restore-{stamp}-{name}"))
     };
-    Ok(beside)
+    // A run that failed within this second may have left one of that name.
+    let (above, name) = (files::parent(&beside)?, beside.file_name().unwrap_or_default().to_string_lossy());
+    Ok(above.join(files::free_name(above, &name, "")?))
 }
 
 impl Placed {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mm_common::contract::error::{Context as _, Error, Result};
+use mm_common::contract::error::{Context as _, Error, Kind, Result};
 use mm_common::contract::sections::ModifiedFile;
 use mm_common::contract::version::Edition;
 use mm_common::machine::files::{self, Access};
@@ -133,6 +133,24 @@ impl Operation {
         Journal::at(state.path(), JOURNAL).close(lock)
     }
 
+    /// As [`Operation::close`], when the new release is in place and healthy: a failure is no way back any more.
+    ///
+    /// # Errors
+    /// Half done (exit 3): the new server runs, and only the note of it is missing.
+    pub(crate) fn close_done(&mut self, state: &State, lock: &LockGuard) -> Result<()> {
+        self.verdict = Verdict::Done;
+        self.close(state, lock).map_err(|error| {
+            error
+                .within(format!("{} is in place, but that could not be recorded", self.to))
+                .of_kind(Kind::HalfDone)
+                .with_hint(format!(
+                    "mend what is named above, then: mm-swap recover --install {} (its journal is `{}`)",
+                    self.root.display(),
+                    Journal::at(state.path(), JOURNAL).path().display()
+                ))
+        })
+    }
+
     /// Puts it among the records.
     pub(crate) fn record(&self, state: &State) -> Result<()> {
         let directory = state.path().join(RECORDS);
@@ -181,4 +199,64 @@ fn read(path: &Path) -> Result<Operation> {
 
 fn is_temporary(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::Action;
+
+    fn planned() -> impl Strategy<Value = Planned> {
+        let identity = || proptest::option::of((any::<u64>(), any::<u64>()));
+        let action = prop_oneof![Just(Action::Exchange), Just(Action::Add), Just(Action::Remove)];
+        (action, ".{0,30}", identity(), identity()).prop_map(|(action, path, old, new)| {
+            let identity = |(device, inode)| Identity { device, inode };
+            Planned { step: Step { action, path }, old: old.map(identity), new: new.map(identity) }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// What a run has put on disk is what the run after it reads, inode numbers of any size and names of any kind.
+        #[test]
+        fn an_operation_comes_back_from_its_journal_as_it_was(
+            steps in proptest::collection::vec(planned(), 0..5),
+            (reason, private, shape) in (proptest::option::of(".*"), proptest::option::of(".*"), proptest::option::of(".*")),
+            migrations in proptest::option::of(proptest::collection::vec((any::<u64>(), ".{0,9}"), 0..4)),
+            excused in proptest::collection::vec(".*", 0..3),
+            (undo, was_running, start): (bool, bool, bool),
+            (mode, uid, gid): (u32, u32, u32),
+        ) {
+            let operation = Operation {
+                id: "20261122T030000Z-1.0.0-to-2.0.0".into(),
+                verdict: if undo { Verdict::Undo } else { Verdict::Open },
+                reason,
+                from: Version::new(1, 0, 0),
+                to: Version::new(2, 0, 0),
+                edition: Edition::Enterprise,
+                root: "/opt/mattermost".into(),
+                aside: "/opt/.mattermost.mm/x".into(),
+                steps,
+                modified: Vec::new(),
+                was_running,
+                start,
+                private,
+                config: Some(SavedConfig { path: "/a".into(), copy: "/b".into(), mode, uid, gid }),
+                level: Some(Level { systems_version: shape.clone(), migrations }),
+                shape,
+                excused,
+                restore_point: Some(RestorePoint { id: "a".into(), store: "/s".into(), created: "c".into() }),
+            };
+            let directory = tempfile::tempdir().unwrap();
+            let lock = LockGuard::take(&directory.path().join("lock"), Duration::ZERO).unwrap();
+            let journal = Journal::at(directory.path(), JOURNAL);
+            journal.write(&operation, &lock).unwrap();
+            prop_assert_eq!(journal.read::<Operation>().unwrap(), Some(operation));
+        }
+    }
 }

@@ -68,8 +68,7 @@ pub(crate) fn finish(
         }
         Verdict::Open if Flip::of(&open)?.progress()? == Progress::New => match go_on(&site, &open, limit, &lock) {
             Ok(()) => {
-                open.verdict = Verdict::Done;
-                open.close(&site.state, &lock)?;
+                open.close_done(&site.state, &lock)?;
                 Ok(Recovered { lock, message: format!("the interrupted swap to {} is complete", open.to) })
             }
             Err(error) => Err(run::go_back(&means, &mut open, error, lock)),

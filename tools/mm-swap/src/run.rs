@@ -250,8 +250,7 @@ fn exchange(
     let means = Means { site, flags: &flags, start_limit: arguments.limit() };
     match done {
         Ok((window, healthy)) => {
-            operation.verdict = Verdict::Done;
-            operation.close(&site.state, &lock)?;
+            operation.close_done(&site.state, &lock)?;
             checkpoint::pass("done");
             let swap = Swap { window_seconds: window, healthy_after_seconds: healthy, ..section(&operation) };
             session.human = Some(crate::human::swapped(&swap));

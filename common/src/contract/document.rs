@@ -137,6 +137,8 @@ impl Document {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -166,5 +168,39 @@ mod tests {
         document.report(false, false, "two");
         assert_eq!(document.get("changed"), Some(&Value::Bool(true)));
         assert_eq!(document.get("msg").and_then(Value::as_str), Some("two"));
+    }
+
+    proptest! {
+        /// What people and later versions put into a document comes out of every tool as it went in, in its place.
+        #[test]
+        fn unknown_keys_keep_their_values_and_their_order(
+            unknown in proptest::collection::vec(("x-[a-z]{0,8}", ".{0,20}", any::<i64>()), 0..8),
+            at in 0_usize..8,
+        ) {
+            let mut map = Map::new();
+            for (number, (key, text, value)) in unknown.into_iter().enumerate() {
+                if number == at {
+                    map.insert("schema".into(), SCHEMA.into());
+                    map.insert("fetch".into(), Value::Null);
+                }
+                map.insert(key, serde_json::json!({"z": text, "a": [value, null, {"b": true, "a": 1.5}]}));
+            }
+            map.insert("schema".into(), SCHEMA.into());
+            let text = Value::Object(map.clone()).to_string();
+
+            let mut document = Document::parse(text.as_bytes()).unwrap();
+            document.set("fetch", &super::super::sections::Fetch::default()).unwrap();
+            document.set("verify", &1).unwrap();
+            document.remove("verify");
+            document.report(true, true, "no");
+            document.fail("mm-swap", &Error::failed("no")).unwrap();
+
+            let written: Map<String, Value> = serde_json::from_str(&document.to_json()).unwrap();
+            let old = |key: &&String| map.contains_key(*key);
+            prop_assert!(written.keys().filter(old).eq(map.keys()), "{:?} {:?}", written, map);
+            for (key, value) in map.iter().filter(|(key, _)| *key != "fetch") {
+                prop_assert_eq!(written[key].to_string(), value.to_string());
+            }
+        }
     }
 }

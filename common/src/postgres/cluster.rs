@@ -110,7 +110,15 @@ fn list(which: &[&str]) -> Result<Vec<Cluster>> {
         let needs_json = error.one_line().contains("JSON.pm");
         if needs_json { error.hint("apt-get install libjson-perl") } else { error }
     })?;
-    let list: Vec<Value> = serde_json::from_slice(&output.stdout)
+    parse(&output.stdout)
+}
+
+/// The clusters that `pg_lsclusters --json` has printed; half-made ones are left out.
+///
+/// # Errors
+/// Failed when it is not a JSON list.
+pub fn parse(printed: &[u8]) -> Result<Vec<Cluster>> {
+    let list: Vec<Value> = serde_json::from_slice(printed)
         .map_err(|error| Error::failed("cannot understand the output of `pg_lsclusters --json`").because(error))?;
     Ok(list.iter().filter_map(of_json).collect())
 }

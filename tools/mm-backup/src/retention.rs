@@ -67,6 +67,8 @@ pub(crate) fn superfluous(points: &[Point], keep: Keep) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn points(times: &[&str]) -> Vec<Point> {
@@ -103,5 +105,48 @@ mod tests {
         let mut points = points(&["2026-01-01T03:00:00Z", "2026-01-02T03:00:00Z"]);
         points[0].needed = true;
         assert!(superfluous(&points, Keep { last: Some(1), ..Keep::default() }).is_empty());
+    }
+
+    proptest! {
+        /// Whatever was made when and whatever is asked for.
+        #[test]
+        fn what_has_to_stay_stays(
+            hours in proptest::collection::btree_set(0_i64..20_000, 0..40),
+            needed: u64,
+            (last, daily, monthly) in (0_usize..6, 0_usize..6, 0_usize..6),
+            more in 0_usize..4,
+        ) {
+            let points: Vec<Point> = hours
+                .iter()
+                .enumerate()
+                .map(|(number, hour)| Point {
+                    id: number.to_string(),
+                    created: Timestamp::from_second(1_700_000_000 + hour * 3600).unwrap(),
+                    needed: needed >> (number % 64) & 1 == 1,
+                })
+                .collect();
+            let keep = Keep { last: Some(last), daily: Some(daily), monthly: Some(monthly), ..Keep::default() };
+            let gone = superfluous(&points, keep);
+            let stays = |point: &&Point| !gone.contains(&point.id);
+
+            let newest = points.len().saturating_sub(last.max(1));
+            prop_assert!(points[newest..].iter().all(|point| stays(&point)), "one of the newest is gone");
+            prop_assert!(points.iter().filter(|point| point.needed).all(|point| stays(&point)), "a needed one is gone");
+            // Every one of the newest days has one, and it is the last of that day.
+            let day = |point: &Point| point.created.to_zoned(TimeZone::UTC).date();
+            let mut days: Vec<_> = points.iter().map(day).collect();
+            days.dedup();
+            for one in days.iter().rev().take(daily) {
+                let last = points.iter().rev().find(|point| day(point) == *one).unwrap();
+                prop_assert!(stays(&last), "the last of {} is gone", one);
+            }
+            prop_assert!(points.len() - gone.len() <= 1 + last + daily + monthly + points.iter().filter(|p| p.needed).count());
+            // Asking for more never removes more.
+            let wider = Keep { last: Some(last + more), daily: Some(daily + more), ..keep };
+            prop_assert!(superfluous(&points, wider).iter().all(|id| gone.contains(id)));
+            // What is left is left again.
+            let left: Vec<Point> = points.iter().filter(stays).cloned().collect();
+            prop_assert!(superfluous(&left, keep).is_empty());
+        }
     }
 }

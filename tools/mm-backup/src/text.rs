@@ -172,6 +172,8 @@ use serde::de::Error as D1;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -188,5 +190,16 @@ mod tests {
         assert!(Digest::parse("abc").is_none());
         assert!(Digest::parse(&"zz".repeat(32)).is_none());
         assert_eq!(Digest::parse(&"0a".repeat(32)).unwrap().to_string(), "0a".repeat(32));
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_and_digest_survives_the_manifest(bytes: Vec<u8>, digest: [u8; 32]) {
+            let name = Name(OsString::from_vec(bytes));
+            let text = serde_json::to_string(&name).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Name>(&text).unwrap(), name);
+            let text = serde_json::to_string(&Digest(digest)).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Digest>(&text).unwrap(), Digest(digest));
+        }
     }
 }

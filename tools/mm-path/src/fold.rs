@@ -177,4 +177,30 @@ mod tests {
         let all: Vec<_> = measured(&document).collect();
         assert_eq!(all, [((version("6.3.10"), version("7.1.9")), 12.5)]);
     }
+
+    proptest::proptest! {
+        /// A finished hop takes its own sections along and nothing else; everything else keeps its place.
+        #[test]
+        fn the_fold_moves_the_hop_and_leaves_everything_else_in_order(keys in proptest::collection::vec("[a-z]{1,7}", 0..10)) {
+            let mut document = Document::default();
+            for key in keys.iter().chain(&["swap".to_owned(), "backup".to_owned()]) {
+                if !["schema", "done"].contains(&key.as_str()) {
+                    document.set(key, &json!({"of": key, "z": 1, "a": 2})).unwrap();
+                }
+            }
+            let before: Map<String, Value> = serde_json::from_str(&document.to_json()).unwrap();
+            let hop = path().next.unwrap();
+            finish(&mut document, &hop, "2026-01-01T00:00:00Z").unwrap();
+            let mut after: Map<String, Value> = serde_json::from_str(&document.to_json()).unwrap();
+            let done = after.shift_remove("done").unwrap();
+            let others = || before.iter().filter(|(key, _)| !OF_A_HOP.contains(&key.as_str()));
+            proptest::prop_assert!(after.keys().eq(others().map(|(key, _)| key)));
+            for (key, value) in others() {
+                proptest::prop_assert_eq!(after[key].to_string(), value.to_string());
+            }
+            for key in OF_A_HOP {
+                proptest::prop_assert_eq!(done[0].get(key), before.get(key));
+            }
+        }
+    }
 }

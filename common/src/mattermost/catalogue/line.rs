@@ -28,7 +28,7 @@ impl Line {
 
     /// The lowest version that is beyond the line.
     pub fn next(self) -> Version {
-        Version::new(self.major, self.minor + 1, 0)
+        Version::new(self.major, self.minor.saturating_add(1), 0)
     }
 }
 
@@ -109,5 +109,44 @@ impl<'de> Deserialize<'de> for Dotted {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Found by fuzzing: `--to 5.18446744073709551615` ended in an overflow.
+    #[test]
+    fn the_last_line_of_all_has_none_after_it_and_does_not_overflow() {
+        let line: Line = format!("5.{}", u64::MAX).parse().unwrap();
+        assert_eq!(line.next(), line.first());
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_ordered_as_their_releases_and_hold_them(one: [u8; 3], other: [u8; 3]) {
+            let version = |[major, minor, patch]: [u8; 3]| Version::new(major.into(), minor.into(), patch.into());
+            let (one, other) = (version(one), version(other));
+            if one <= other {
+                prop_assert!(Line::of(&one) <= Line::of(&other));
+            }
+            let line = Line::of(&one);
+            prop_assert!(line.first() <= one && one < line.next());
+            prop_assert_eq!(line.to_string().parse::<Line>(), Ok(line));
+        }
+
+        #[test]
+        fn dotted_numbers_are_ordered_part_by_part(one in proptest::collection::vec(any::<u16>(), 1..4), more: u16) {
+            let text = |parts: &[u16]| parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
+            let read = |text: &str| text.parse::<Dotted>().unwrap();
+            let longer = format!("{}.{more}", text(&one));
+            prop_assert!(read(&text(&one)) < read(&longer));
+            prop_assert_eq!(read(&longer).to_string(), longer.clone());
+            prop_assert_eq!(read(&format!("{longer}-0ubuntu0.1")), read(&longer));
+            prop_assert_eq!(read(&longer).major(), u32::from(one[0]));
+        }
     }
 }

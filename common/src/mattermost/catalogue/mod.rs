@@ -88,7 +88,8 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    fn merge(&mut self, overlay: Overlay) {
+    /// Adds the records of `overlay`, or puts them in the place of those of the same key.
+    pub fn merge(&mut self, overlay: Overlay) {
         self.releases.extend(overlay.releases.into_iter().map(|release| (release.version.clone(), release)));
         self.lines.extend(overlay.lines.into_iter().map(|line| (line.line, line)));
         self.requirements.extend(overlay.requirements.into_iter().map(|entry| (entry.from.clone(), entry)));

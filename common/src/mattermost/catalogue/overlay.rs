@@ -44,18 +44,23 @@ impl Overlay {
                 .because(cause)
                 .with_hint("--catalogue takes a JSON file, for example one made by scripts/update-catalogue")
         })?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// As [`Overlay::read`], of a text; `name` is where it comes from, for messages.
+    pub fn parse(name: &str, text: &str) -> Result<Self> {
         // A list would be read as a record without names.
         let parsed = if text.trim_start().starts_with('[') { Err("it is a list".to_owned()) } else { Ok(()) };
-        let parsed = parsed.and_then(|()| serde_json::from_str::<Self>(&text).map_err(|cause| cause.to_string()));
+        let parsed = parsed.and_then(|()| serde_json::from_str::<Self>(text).map_err(|cause| cause.to_string()));
         let overlay = parsed.map_err(|cause| {
-            Error::refused(format!("{} is not a catalogue", path.display()))
+            Error::refused(format!("{name} is not a catalogue"))
                 .because(cause)
                 .with_hint("a catalogue is one JSON object with `releases`, `lines`, `requirements`, `rules`, `notes`, `rates` or `migrations`")
         })?;
         let too_many = format!("it holds {} rules, and {MOST_RULES} are the most", overlay.rules.len());
         let too_many = (overlay.rules.len() > MOST_RULES).then_some(too_many);
         match overlay.releases.iter().find_map(Release::fault).or(too_many) {
-            Some(fault) => Err(Error::refused(format!("{} is not usable: {fault}", path.display()))
+            Some(fault) => Err(Error::refused(format!("{name} is not usable: {fault}"))
                 .with_hint("correct the record, or leave it out")),
             None => Ok(overlay),
         }

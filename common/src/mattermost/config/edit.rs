@@ -10,7 +10,7 @@ use crate::contract::error::{Error, Result};
 ///
 /// # Errors
 /// When there is no such string, or the result would differ in anything else.
-pub(super) fn replace(text: &str, section: &str, key: &str, value: &str) -> Result<String> {
+pub fn replace(text: &str, section: &str, key: &str, value: &str) -> Result<String> {
     let missing = || Error::failed(format!("there is no string `{section}.{key}` to change"));
     let object = members(text, 0).and_then(|all| named(text, &all, section)).ok_or_else(missing)?;
     let span = members(text, object.start).and_then(|all| named(text, &all, key)).ok_or_else(missing)?;
@@ -144,6 +144,23 @@ mod tests {
         }
     }
 
+    /// A value with no `DataSource` in it.
+    fn some_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[^\"]{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map("[a-z{}:,\\\\\"]{0,6}", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
     proptest! {
         #[test]
         fn any_value_survives(value in ".*", other in ".*") {
@@ -153,6 +170,28 @@ mod tests {
             let parsed: Value = serde_json::from_str(&new).unwrap();
             prop_assert_eq!(&parsed["SqlSettings"]["DataSource"], &Value::from(value));
             prop_assert_eq!(&parsed["x"], &json["x"]);
+        }
+
+        /// However the file is laid out, and whatever else is in it.
+        #[test]
+        fn every_other_byte_stays(old in ".*", value in ".*", before in some_json(), after in some_json(), pretty: bool) {
+            let json = serde_json::json!({
+                "A": before, "SqlSettings": {"b": before, "DataSource": old, "c": after}, "Z": {"DataSource": after},
+            });
+            let text = if pretty { serde_json::to_string_pretty(&json).unwrap() } else { json.to_string() };
+            let new = replace(&text, "SqlSettings", "DataSource", &value).unwrap();
+            let written = literal(&value);
+            let place = format!("\"DataSource\":{}", if pretty { " " } else { "" });
+            let at = text.find(&format!("{place}{}", Value::from(old.as_str()))).unwrap() + place.len();
+            let end = at + Value::from(old.as_str()).to_string().len();
+            prop_assert_eq!(new, format!("{}{written}{}", &text[..at], &text[end..]));
+        }
+
+        #[test]
+        fn what_is_not_json_is_an_error_and_no_panic(text in "[{}\\[\\]\"\\\\:, a]{0,40}") {
+            if let Ok(new) = replace(&text, "a", "a", "b") {
+                prop_assert!(serde_json::from_str::<Value>(&new).is_ok());
+            }
         }
     }
 }

@@ -7,6 +7,8 @@ mod repoint;
 
 use std::path::{Path, PathBuf};
 
+pub use edit::replace;
+
 use serde_json::Value;
 
 use crate::contract::error::{Context as _, Error, Result};
@@ -183,8 +185,11 @@ fn open_parent(path: &Path) -> Result<(Dir, std::ffi::OsString)> {
     Ok((dir, path.file_name().unwrap_or_default().to_owned()))
 }
 
-/// The parser's message may quote what it stumbled over, so only the place is told.
-fn parse(bytes: &[u8]) -> Result<Value> {
+/// The text of a configuration as JSON.
+///
+/// # Errors
+/// Failed when it is not JSON. The parser's message may quote what it stumbled over, so only the place is told.
+pub fn parse(bytes: &[u8]) -> Result<Value> {
     serde_json::from_slice(bytes).map_err(|error| {
         Error::failed("it is not JSON").because(format!("at line {}, column {}", error.line(), error.column()))
     })

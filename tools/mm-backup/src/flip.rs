@@ -190,6 +190,12 @@ pub(crate) fn recover(state: &State, installation: Option<&Installation>, lock: 
     Ok(true)
 }
 
+/// Everything is restored; only the note of it is missing, so the machine is not as before.
+pub(crate) fn unrecorded(state: &State, error: Error) -> Error {
+    let error = error.within("everything is restored, but that could not be recorded");
+    half_done(&Journal::at(state.path(), JOURNAL), error)
+}
+
 fn half_done(journal: &Journal, error: Error) -> Error {
     error.of_kind(Kind::HalfDone).with_hint(format!(
         "the journal `{}` says what was exchanged; mend the cause and run the restore again: it undoes that first",

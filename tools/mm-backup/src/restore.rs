@@ -302,8 +302,9 @@ fn replace_all(
         done.push(format!("{} tables, equal to the manifest", database.tables));
         record.databases.extend(database.kept);
     }
-    kept::write(state, &record, lock)?;
-    flip::settle(state, lock)?;
+    kept::write(state, &record, lock)
+        .and_then(|()| flip::settle(state, lock))
+        .map_err(|error| flip::unrecorded(state, error))?;
     if let (Some(part), true) = (&point.head.config_database, wish.files.is_some()) {
         ui::warn(&format!(
             "the configuration in the database `{}` is as it was before; to restore it: {}",

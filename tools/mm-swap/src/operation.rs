@@ -229,8 +229,8 @@ mod tests {
             (reason, private, shape) in (proptest::option::of(".*"), proptest::option::of(".*"), proptest::option::of(".*")),
             migrations in proptest::option::of(proptest::collection::vec((any::<u64>(), ".{0,9}"), 0..4)),
             excused in proptest::collection::vec(".*", 0..3),
-            (undo, was_running, start): (bool, bool, bool),
-            (mode, uid, gid): (u32, u32, u32),
+            (undo, was_running, start) in any::<(bool, bool, bool)>(),
+            (mode, uid, gid) in any::<(u32, u32, u32)>(),
         ) {
             let operation = Operation {
                 id: "20261122T030000Z-1.0.0-to-2.0.0".into(),

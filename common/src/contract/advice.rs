@@ -11,7 +11,8 @@ const REMEDIES: &[(&str, &str)] = &[
         "Read-only file system",
         "find out why the file system is read-only (dmesg), mount it for writing, then run this again",
     ),
-    ("Input/output error", "look at the kernel's messages (dmesg) for a failing disk before you run this again"),
+    ("Input/output error", FAILING_DISK),
+    ("I/O error", FAILING_DISK),
     ("Too many open files", "raise the limit of open files (ulimit -n), then run this again"),
     (
         "Permission denied",
@@ -22,6 +23,8 @@ const REMEDIES: &[(&str, &str)] = &[
         "look for what forbids it even to root: an immutable file (lsattr), a container's limits",
     ),
 ];
+
+const FAILING_DISK: &str = "look at the kernel's messages (dmesg) for a failing disk before you run this again";
 
 /// What a plain failure says when there is nothing better to say.
 const OTHERWISE: &str = "mend the reason named above, then run this again";

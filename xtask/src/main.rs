@@ -1,9 +1,11 @@
-//! Writes man pages and shell completions of the six tools, as their own command lines describe them.
+//! Writes man pages and shell completions of the six tools, as their own command lines describe them, and of the scripts,
+//! as their `--help` does.
 //!
 //! `cargo run -p xtask` writes `man/*.1` and `completions/`; `cargo run -p xtask -- --check` only says whether they are
 //! up to date (exit 1 when not).
 
 mod manual;
+mod script;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -12,8 +14,16 @@ use std::process::ExitCode;
 
 use clap::Command;
 use clap_complete::Shell;
+use mm_common::machine::command::Cmd;
 use mm_common::machine::files;
 use mm_common::{Context as _, Error, Result};
+
+/// The scripts that compose the tools, and what each does in one line.
+const SCRIPTS: [(&str, &str); 3] = [
+    ("mm-upgrade", "The whole upgrade of a Mattermost server, hop by hop"),
+    ("mm-rehearse", "The whole upgrade on a private copy of the server, made from a restore point"),
+    ("mm-report", "What an upgrade did, for people"),
+];
 
 /// More than this is no man page.
 const MOST: u64 = 16 * 1024 * 1024;
@@ -37,21 +47,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn tools() -> [Command; 6] {
-    [
+fn tools() -> Result<Vec<Command>> {
+    let mut all = vec![
         mm_path::command(),
         mm_fetch::command(),
         mm_backup::command(),
         mm_pgbump::command(),
         mm_swap::command(),
         mm_verify::command(),
-    ]
+    ];
+    for (name, summary) in SCRIPTS {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts").join(name);
+        let help = Cmd::new("bash").arg(&path).arg("--help").run()?.text();
+        all.push(script::command(name, summary, &help)?);
+    }
+    Ok(all)
 }
 
 /// Every file to be written, by its path in the workspace.
 fn pages() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut pages = BTreeMap::new();
-    for mut tool in tools() {
+    for mut tool in tools()? {
         let name = tool.get_name().to_owned();
         let page = manual::page(&tool).context(|| format!("cannot write the man page of {name}"))?;
         pages.insert(format!("man/{name}.1").into(), page);

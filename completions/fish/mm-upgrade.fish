@@ -1,0 +1,48 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_mm_upgrade_global_optspecs
+    string join \n to= store= install= policy= postgres= runs= window= rehearsal= announce= on-failure= watch= public flag= h/help
+end
+
+function __fish_mm_upgrade_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_mm_upgrade_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_mm_upgrade_using_subcommand
+    set -l cmd (__fish_mm_upgrade_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l to -d 'release to arrive at (as mm-path takes it)' -r
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l store -d 'where restore points go (as mm-backup takes it)' -r -F
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l install -d 'install root [default: /opt/mattermost]' -r -F
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l policy -d 'esr, minor or direct [default: esr]' -r
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l postgres -d 'PostgreSQL major to be on at the end' -r
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l runs -d 'where runs are kept [default: /var/lib/mm-tools/runs]' -r -F
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l window -d 'begin no hop that is not expected to end inside this time of day (local time)' -r
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l rehearsal -d 'plan with the times of a rehearsal (rehearsal.json of mm-rehearse) instead of estimates' -r -F
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l announce -d 'called with an event: begin, hop FROM TO, done VERSION, failed MESSAGE, rolled-back VERSION' -r
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l on-failure -d 'stop: stay on the last good release; rollback: back to the start [default: stop]' -r
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l watch -d 'watch the server for so long at the end [default: 300]' -r
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l flag -d 'hand FLAG to TOOL; can be repeated: --flag mm-fetch=--mirror=http://mirror/' -r
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l public -d 'let users in during the hops in between as well'
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -f -a "run" -d 'plan, check, download everything, record a baseline, then hop by hop: restore point, database, swap, verify'
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -f -a "resume" -d 'go on with the last run after a kill, a power cut or a mended fault'
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -f -a "rollback" -d 'bring back the state before the last run, from its first restore point (what was written since is lost)'
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -f -a "status" -d 'what the last run has done and where it stands'
+complete -c mm-upgrade -n "__fish_mm_upgrade_using_subcommand run" -s h -l help -d 'Print help'
+complete -c mm-upgrade -n "__fish_mm_upgrade_using_subcommand resume" -s h -l help -d 'Print help'
+complete -c mm-upgrade -n "__fish_mm_upgrade_using_subcommand rollback" -s h -l help -d 'Print help'
+complete -c mm-upgrade -n "__fish_mm_upgrade_using_subcommand status" -s h -l help -d 'Print help'

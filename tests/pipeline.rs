@@ -149,7 +149,7 @@ fn two_upgrades_at_once_are_one() {
     std::fs::write(&file, document.to_string()).unwrap();
     let pipeline = hop_with(&site, &releases, |_| String::new());
     let script = format!(
-        "({pipeline}) <{0} >{0}.1 2>/dev/null & ({pipeline}) <{0} >{0}.2 2>/dev/null; two=$?; wait %1; echo $? $two",
+        "({pipeline}) <{0} >{0}.1 2>/dev/null & one=$!; ({pipeline}) <{0} >{0}.2 2>/dev/null; two=$?; wait $one; echo $? $two",
         file.display()
     );
     let output = shell(&script).output().unwrap();

@@ -101,6 +101,18 @@ fn with_keep_port_the_configuration_follows() {
     rig.serves("13");
 }
 
+/// `pg_upgradecluster` takes the first port that is free, and writes it down seconds later: two at once take the same.
+#[test]
+fn two_upgrades_at_once_do_not_get_into_each_others_way() {
+    let rigs = [Rig::new(), Rig::new()];
+    let ports = std::thread::scope(|scope| {
+        let runs =
+            rigs.each_ref().map(|rig| scope.spawn(|| rig.upgrade(0, &["--keep-port"]).0["pgbump"]["port"].clone()));
+        runs.map(|run| run.join().unwrap())
+    });
+    assert_ne!(ports[0], ports[1]);
+}
+
 #[test]
 fn an_unused_cluster_of_the_packages_makes_way_and_a_used_one_does_not() {
     let rig = Rig::new();

@@ -75,10 +75,11 @@ pub fn tool(program: &str) -> Cmd {
 
 /// The directory in which the configuration of cluster `major`/`name` is, or would be.
 pub fn configuration_directory(major: u32, name: &str) -> PathBuf {
-    conf_root().join(major.to_string()).join(name)
+    configuration_root().join(major.to_string()).join(name)
 }
 
-fn conf_root() -> PathBuf {
+/// The directory below which the configurations of all clusters are.
+pub fn configuration_root() -> PathBuf {
     std::env::var_os(CONF_ROOT).map_or_else(|| PathBuf::from("/etc/postgresql"), PathBuf::from)
 }
 
@@ -134,7 +135,7 @@ fn configured() -> Result<Vec<(String, String)>> {
     };
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut found = Vec::new();
-    for version in entries(&conf_root())? {
+    for version in entries(&configuration_root())? {
         for cluster in entries(&version).unwrap_or_default() {
             if cluster.join("postgresql.conf").is_file() {
                 found.push((name(&version), name(&cluster)));

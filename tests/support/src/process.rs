@@ -1,8 +1,11 @@
 //! Running programs of the host from a fixture, and looking at processes.
 
+use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
 
 /// The user that test servers run as; `scripts/prepare` makes it.
 pub const TEST_USER: &str = "mm-test";
@@ -54,10 +57,30 @@ pub fn as_user(user: &str, program: &Path) -> Command {
 /// The PATH of everything a test starts.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A TCP port of the loopback interface that was free a moment ago.
+/// A TCP port of the loopback interface that nobody uses, and that nobody is given while it is not in use: it is none of
+/// those that the system gives away by itself, and comes again only after thousands of others.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    const FIRST: u16 = 20_000;
+    const NUMBER: u16 = 12_000;
+    let path = crate::tool::cache().join("port");
+    let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    let mut file = Flock::lock(file.expect("the cache is ours"), FlockArg::LockExclusive)
+        .map_err(|(_, error)| error)
+        .expect("flock works");
+    let mut text = String::new();
+    file.read_to_string(&mut text).expect("it is text");
+    // Another checkout begins elsewhere.
+    let mut next = text.trim().parse().unwrap_or_else(|_| std::process::id());
+    loop {
+        next = next.wrapping_add(1);
+        let port = FIRST + u16::try_from(next % u32::from(NUMBER)).expect("it is below it");
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            file.rewind().expect("it is a file");
+            file.set_len(0).expect("it is ours");
+            write!(file, "{next}").expect("it is ours");
+            return port;
+        }
+    }
 }
 
 /// Processes (zombies left out) whose executable stands below `directory`, even if it has been replaced or deleted since.

@@ -1,6 +1,6 @@
 //! Runs `pg_upgradecluster`, watches it, and does not believe it.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::{checkpoint, command, files, tree};
+use mm_common::machine::{checkpoint, command, files, signals, tree};
 use mm_common::postgres::cluster;
 use mm_common::{Error, Result};
 use nix::sys::signal::{Signal, killpg};
@@ -20,6 +20,9 @@ use crate::record::{Entry, Records};
 
 /// Dump and restore of 5 million posts takes 10 minutes (observed); a day is for a hundred times that on slow disks.
 const LIMIT: Duration = Duration::from_secs(24 * 3600);
+
+/// How long to wait for others to choose a port, which takes them as long as an initdb.
+const TURN_LIMIT: Duration = Duration::from_secs(120);
 
 /// Where Debian looks for programs to run in the course of an upgrade.
 const HOOKS: &str = "/etc/postgresql-common/pg_upgradecluster.d";
@@ -42,18 +45,22 @@ pub(crate) fn run(entry: &mut Entry, jobs: Option<u32>, records: &Records, lock:
     let copy = log.try_clone().map_err(|error| Error::io("open", &path, error))?;
     let program = command(entry, jobs);
     let leftovers = temporary_files()?;
+    let turn = turn()?;
     let mut child = program.start(Stdio::null(), log.into(), copy.into())?;
     // Its children share its group, and outlive it when it is killed: a later run must be able to find them.
     entry.group = i32::try_from(child.id()).ok();
     records.journal.write(entry, lock)?;
     checkpoint::pass("upgrade-started");
-    let status = watch(&mut child, entry)?;
+    let said = || {
+        let text = files::read(&path, 1 << 30)?;
+        let ours = text.get(usize::try_from(begun).unwrap_or_default()..).unwrap_or_default();
+        Ok(String::from_utf8_lossy(ours).into_owned())
+    };
+    let status = watch(&mut child, entry, turn, said)?;
     entry.group = None;
     remove_leftovers(&leftovers)?;
-    let said = files::read(&path, 1 << 30)?;
-    let said = String::from_utf8_lossy(said.get(usize::try_from(begun).unwrap_or_default()..).unwrap_or_default())
-        .into_owned();
-    judge(&program.line(), status, &said).map_err(|error| error.hint(format!("all it said is in {}", path.display())))
+    judge(&program.line(), status, &said()?)
+        .map_err(|error| error.hint(format!("all it said is in {}", path.display())))
 }
 
 fn command(entry: &Entry, jobs: Option<u32>) -> command::Cmd {
@@ -82,9 +89,35 @@ fn has_hooks() -> bool {
         .any(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().contains('.')))
 }
 
-/// Waits for it. A signal to this tool does not reach it and is honoured afterwards: half an upgrade is worse.
-fn watch(child: &mut Child, entry: &Entry) -> Result<ExitStatus> {
+/// Waits until no other run of this tool on this machine is choosing a port: `pg_upgradecluster` takes the first one
+/// that no cluster is configured for, and writes it down only when its initdb is done. Two at once take the same one.
+fn turn() -> Result<File> {
+    let root = cluster::configuration_root();
+    let turn = File::open(&root).map_err(|error| Error::io("open", &root, error))?;
     let begun = Instant::now();
+    while begun.elapsed() < TURN_LIMIT {
+        match turn.try_lock() {
+            Ok(()) => return Ok(turn),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(50)),
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &root, error)),
+        }
+        signals::check()?;
+    }
+    // Anybody who may read the directory can hold this lock; it must not keep the server stopped.
+    ui::warn(&format!("somebody holds the lock on {}: another upgrade may choose the same port", root.display()));
+    Ok(turn)
+}
+
+/// Whether the new cluster has been given its port for good, by what was said: on the way there its configuration names
+/// that of the old one for a moment.
+fn has_port(said: &str) -> bool {
+    said.contains("Starting new cluster") || said.contains("/pg_upgrade -b")
+}
+
+/// Waits for it. A signal to this tool does not reach it and is honoured afterwards: half an upgrade is worse.
+fn watch(child: &mut Child, entry: &Entry, turn: File, said: impl Fn() -> Result<String>) -> Result<ExitStatus> {
+    let begun = Instant::now();
+    let mut turn = Some(turn);
     let whole = tree::size(&entry.old.data).map(|size| size.bytes).unwrap_or_default().max(1);
     let mut looked = Instant::now();
     loop {
@@ -99,6 +132,9 @@ fn watch(child: &mut Child, entry: &Entry) -> Result<ExitStatus> {
             let _ = child.wait();
             return Err(Error::failed("pg_upgradecluster was ended")
                 .because(format!("it had not finished after {} hours", LIMIT.as_secs() / 3600)));
+        }
+        if turn.is_some() && has_port(&said()?) {
+            turn = None;
         }
         if looked.elapsed() > Duration::from_secs(2) {
             // A file that vanishes while it is measured is no reason to stop.
@@ -141,11 +177,12 @@ fn temporary_files() -> Result<Vec<PathBuf>> {
 }
 
 fn remove_leftovers(before: &[PathBuf]) -> Result<()> {
-    // Somebody else's upgrade may be in need of one of them.
+    let now = temporary_files()?;
+    // Somebody else's upgrade may be in need of one of them. What begins after this look makes new ones.
     if processes().iter().any(|process| process.line.contains("pg_upgradecluster")) {
         return Ok(());
     }
-    for path in temporary_files()?.iter().filter(|path| !before.contains(path)) {
+    for path in now.iter().filter(|path| !before.contains(path)) {
         files::remove_file(path)?;
     }
     Ok(())

@@ -141,9 +141,15 @@ impl Service {
         match &self.manager {
             // Also when no process is seen: a unit may be waiting to restart it.
             Manager::Systemd { unit } => systemd::stop(unit, limit)?,
+            Manager::Supervisor { name } => {
+                let stopped = others::control(&self.state, &["supervisorctl", "stop", name], &[], limit);
+                // Likewise; but a supervisord that does not run restarts nothing.
+                if running.is_some() {
+                    stopped?;
+                }
+            }
             _ if running.is_none() => return Ok(()),
             Manager::Sysv { name } => others::control(&self.state, &["service", name, "stop"], &[], limit)?,
-            Manager::Supervisor { name } => others::control(&self.state, &["supervisorctl", "stop", name], &[], limit)?,
             Manager::Command { stop, .. } => others::shell(&self.state, stop, &[], limit)?,
             Manager::Exec => process::servers(&self.install)
                 .into_iter()

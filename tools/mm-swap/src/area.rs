@@ -22,9 +22,33 @@ pub(crate) fn place(root: &Path) -> Result<PathBuf> {
 /// Makes the work area, or checks the one that is there: it has to be root's own and closed to everybody else.
 pub(crate) fn make(root: &Path) -> Result<PathBuf> {
     let path = place(root)?;
+    if path.starts_with(root) {
+        check_around(root, &path)?;
+    }
     files::create_directory(&path, 0o700)?;
     check(&path)?;
     Ok(path)
+}
+
+/// Whoever may rename entries of the directory that a work area is in can exchange it for another one. Beside the
+/// install root only root can.
+fn check_around(root: &Path, area: &Path) -> Result<()> {
+    let handle = Dir::open(root)?;
+    let data = handle.file().metadata().map_err(|error| Error::io("look at", root, error))?;
+    if data.uid() == user::current().uid && data.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(Error::refused(format!("a work area in `{}` would not be safe", root.display()))
+        .because(format!("`{}` has to be inside, as the root is a file system of its own", area.display()))
+        .because(format!(
+            "user {} may rename entries there (mode {:o}), so something else could be put in its place while root works in it",
+            data.uid(),
+            data.mode() & 0o7777
+        ))
+        .hint(format!(
+            "let the directory itself, not what is in it, be root's: chown root {0} && chmod go-w {0}",
+            root.display()
+        )))
 }
 
 /// Refuses a work area that somebody else could have prepared.

@@ -1,7 +1,6 @@
 //! The configuration file around an exchange. The new server rewrites it before it touches the database and drops keys
 //! the old one needs, so a copy is made before and put back when the old server returns.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Context as _, Error, Result};
@@ -17,14 +16,10 @@ const MOST: u64 = 64 * 1024 * 1024;
 
 /// Copies the file into the state directory.
 pub(crate) fn save(path: &Path, state: &State, id: &str, lock: &LockGuard) -> Result<SavedConfig> {
-    let data = files::look(path)?.ok_or_else(|| Error::failed(format!("`{}` has vanished", path.display())))?;
-    let saved = SavedConfig {
-        path: path.into(),
-        copy: copy_of(state, id),
-        mode: data.mode() & 0o7777,
-        uid: data.uid(),
-        gid: data.gid(),
-    };
+    let (dir, name) = open(path)?;
+    let meta = dir.look(&name)?.ok_or_else(|| vanished(path))?;
+    let (mode, uid, gid) = (meta.mode & 0o7777, meta.uid, meta.gid);
+    let saved = SavedConfig { path: path.into(), copy: copy_of(state, id), mode, uid, gid };
     files::create_directory(files::parent(&saved.copy)?, 0o700)?;
     refresh(&saved, lock)?;
     Ok(saved)
@@ -71,9 +66,17 @@ pub(crate) fn heal(saved: &SavedConfig, lock: &LockGuard) -> Result<()> {
     restore(saved, lock).map(|_| ())
 }
 
+/// The directory of a file and its name in it. Links in the path were resolved when the configuration was found, so one
+/// that is met now was put there since.
 fn open(path: &Path) -> Result<(Dir, std::ffi::OsString)> {
     let name = path.file_name().ok_or_else(|| Error::failed(format!("`{}` names no file", path.display())))?;
-    Ok((Dir::open(files::parent(path)?)?, name.to_owned()))
+    let parent = files::parent(path)?;
+    let below = parent.strip_prefix("/").unwrap_or(parent);
+    Ok((Dir::open(Path::new("/"))?.descend(below)?.ok_or_else(|| vanished(path))?, name.to_owned()))
+}
+
+fn vanished(path: &Path) -> Error {
+    Error::failed(format!("`{}` has vanished", path.display()))
 }
 
 /// Where the copy of an exchange is.
@@ -105,5 +108,25 @@ mod tests {
         files::write(&path, b"{ \"a\"", Access::PRIVATE).unwrap();
         heal(&saved, &lock).unwrap();
         assert_eq!(files::read(&path, MOST).unwrap(), b"{ \"a\": 1}");
+    }
+
+    #[test]
+    fn no_directory_above_it_may_have_become_a_link() {
+        let place = tempfile::tempdir().unwrap();
+        let state = State::of(Path::new("/opt/x"), Some(&place.path().join("state")));
+        let lock = state.lock(Duration::ZERO).unwrap();
+        let (custom, outside) = (place.path().join("custom"), place.path().join("outside"));
+        for top in [&custom, &outside] {
+            files::create_directory(&top.join("conf"), 0o700).unwrap();
+            files::write(&top.join("conf/config.json"), b"{}", Access::PRIVATE).unwrap();
+        }
+        let saved = save(&custom.join("conf/config.json"), &state, "id", &lock).unwrap();
+        files::rename(&custom, &place.path().join("stolen")).unwrap();
+        std::os::unix::fs::symlink(&outside, &custom).unwrap();
+        files::write(&outside.join("conf/config.json"), b"root's", Access::PRIVATE).unwrap();
+        assert!(restore(&saved, &lock).is_err());
+        assert!(refresh(&saved, &lock).is_err());
+        assert_eq!(files::read(&outside.join("conf/config.json"), MOST).unwrap(), b"root's");
+        assert_eq!(files::read(&saved.copy, MOST).unwrap(), b"{}");
     }
 }

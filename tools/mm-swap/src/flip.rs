@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use mm_common::contract::error::{Error, Kind, Result};
-use mm_common::machine::checkpoint;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::tree::Dir;
+use mm_common::machine::{checkpoint, files};
 
 use crate::operation::{Identity, Operation, Planned};
 use crate::plan::{Action, Step};
@@ -53,6 +53,26 @@ pub(crate) fn identify(root: &Path, aside: &Path, steps: Vec<Step>) -> Result<Ve
             Ok(Planned { step, old, new })
         })
         .collect()
+}
+
+/// Refuses, while the old server still runs, an entry that the file system would not let go. `staged` is the staged
+/// release.
+pub(crate) fn refuse_immovable(root: &Path, staged: &Path, steps: &[Step]) -> Result<()> {
+    let live = Dir::open(root)?;
+    let area = Dir::open(files::parent(staged)?)?;
+    let full = staged.file_name().unwrap_or_default();
+    for step in steps.iter().filter(|step| step.action != Action::Add) {
+        let (parent, name) = split(&step.path);
+        if let Some(directory) = live.descend(Path::new(parent))? {
+            directory.require_movable(name.as_ref(), &area, full).map_err(|error| {
+                error.hint(
+                    "an overlay can be mounted with redirect_dir=on, attributes are shown by lsattr and changed by chattr; \
+                     or move the installation to a plain file system",
+                )
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn identity(directory: &Dir, name: &str) -> Result<Identity> {
@@ -177,8 +197,10 @@ impl<'a> Flip<'a> {
         match (planned.step.action, there) {
             (Action::Exchange | Action::Add, Some(_)) if there == planned.new => Ok(Place::Old),
             (Action::Exchange | Action::Remove, Some(_)) if there == planned.old => Ok(Place::New),
-            // Something else was in the old one's place in the moment of the exchange.
+            // Something else was in the old one's place in the moment of the exchange, or moving gave it another number,
+            // as an overlay does with what was in a lower layer.
             (Action::Exchange, Some(_)) if look(live, name)? == planned.new => Ok(Place::New),
+            (Action::Remove, Some(_)) if look(live, name)?.is_none() => Ok(Place::New),
             (Action::Add, None) => Ok(Place::New),
             (Action::Remove, None) => Ok(Place::Old),
             _ => Err(Error::new(
@@ -282,6 +304,28 @@ mod tests {
             assert_eq!(fs::read_to_string(root.join("bin/mattermost")).unwrap(), "old");
             assert!(!root.join("client/new.js").exists() && root.join("client/old.js").exists());
         }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test writes its fixture")]
+    fn an_entry_that_got_another_number_by_moving_comes_back() {
+        let (place, root, aside) = fixture();
+        let lock = LockGuard::take(&place.path().join("lock"), Duration::ZERO).unwrap();
+        let operation = operation(&root, &aside);
+        let flip = Flip::of(&operation).unwrap();
+        flip.forward(&lock).unwrap();
+        for (name, taken) in [("client/old.js", "old.js"), ("bin", "bin")] {
+            // The number of one that still stands is not given to another.
+            fs::rename(aside.join(name), place.path().join(taken)).unwrap();
+        }
+        fs::write(aside.join("client/old.js"), "old").unwrap();
+        fs::create_dir(aside.join("bin")).unwrap();
+        fs::write(aside.join("bin/mattermost"), "old").unwrap();
+        assert_eq!(flip.progress().unwrap(), Progress::New);
+        flip.back(&lock).unwrap();
+        assert_eq!(flip.progress().unwrap(), Progress::Old);
+        assert_eq!(fs::read_to_string(root.join("client/old.js")).unwrap(), "old");
+        assert_eq!(fs::read_to_string(root.join("bin/mattermost")).unwrap(), "old");
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl Operation {
                 .with_hint(format!(
                     "mend what is named above, then: mm-swap recover --install {} (its journal is `{}`)",
                     self.root.display(),
-                    Journal::at(state.path(), JOURNAL).path().display()
+                    journal(state).display()
                 ))
         })
     }
@@ -164,6 +164,11 @@ impl Operation {
     pub(crate) fn live(&self, path: &str) -> PathBuf {
         self.root.join(path)
     }
+}
+
+/// The file of the journal, for messages.
+pub(crate) fn journal(state: &State) -> PathBuf {
+    Journal::at(state.path(), JOURNAL).path().to_owned()
 }
 
 /// The finished exchanges, oldest first. One whose record cannot be read is an error: it may be the way back.

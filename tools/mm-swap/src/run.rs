@@ -238,6 +238,7 @@ fn exchange(
     stage::require_space(&site.root, &target.manifest)?;
     let staged = stage::stage(&site.root, &target.archive, &target.manifest, &prepared.observed, &lock)?;
     target::refuse_misnamed(target, &staged, site)?;
+    flip::refuse_immovable(&site.root, &staged, &prepared.plan.steps)?;
     let mut operation = operation(arguments, site, target, prepared, &staged, &lock)?;
     for manifest in prepared.old.iter().chain([&target.manifest]) {
         target::keep(&site.state, manifest, &lock)?;

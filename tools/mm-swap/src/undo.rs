@@ -13,7 +13,7 @@ use mm_common::postgres::server::Database;
 
 use crate::flip::{Flip, Progress};
 use crate::launch::Launch;
-use crate::operation::{Operation, Verdict};
+use crate::operation::{self, Operation, Verdict};
 use crate::{config, private, restore_point, shape};
 
 /// How long a failed server may take to stop: twice what a healthy one was observed to need. Users are waiting.
@@ -43,11 +43,16 @@ pub(crate) fn undo(means: &Means<'_>, operation: &mut Operation, reason: &str, l
     let root = means.site.root.display();
     let attempted = format!("cannot put the server {} back in `{root}`", operation.from);
     attempt(means, operation, reason, lock).map_err(|error| {
+        let first = error.next_step().unwrap_or("mend what is named above").to_owned();
+        let journal = operation::journal(&means.site.state);
         error
             .within(attempted)
             .because(format!("it was to go back because {reason}"))
             .of_kind(Kind::HalfDone)
-            .hint(format!("mend what is named above, then: mm-swap recover --install {root}"))
+            .with_hint(format!(
+                "{first}; then: mm-swap recover --install {root} (its journal is `{}`)",
+                journal.display()
+            ))
     })
 }
 

@@ -23,6 +23,25 @@ impl Dir {
         self.rename_with(name, other, other_name, RenameFlags::RENAME_NOREPLACE, "move")
     }
 
+    /// Asks the kernel whether an entry could be moved into another directory on the same file system, and moves nothing:
+    /// it is to go onto `full`, a directory with something in it, which is refused in any case, after everything else.
+    ///
+    /// # Errors
+    /// Refused when there is another reason: an immutable entry, a mount point, a directory from a lower layer.
+    pub fn require_movable(&self, name: &OsStr, other: &Self, full: &OsStr) -> Result<()> {
+        let tried = single(name).and_then(|_| single(full));
+        let tried = tried.and_then(|_| renameat2(self, name, other, full, RenameFlags::empty()));
+        let reason = match tried {
+            Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::EISDIR) => return Ok(()),
+            Err(Errno::EXDEV) => "the file system does not move directories of a lower layer (overlayfs)",
+            Err(Errno::EPERM) => "it, or the directory it is in, is immutable or append-only",
+            Err(Errno::EBUSY) => "something is mounted there",
+            Err(error) => error.desc(),
+            Ok(()) => "nothing was in the way",
+        };
+        Err(Error::refused(format!("`{}` cannot be exchanged", self.path().join(name).display())).because(reason))
+    }
+
     fn rename_with(&self, name: &OsStr, other: &Self, to: &OsStr, flags: RenameFlags, attempt: &str) -> Result<()> {
         let moved = single(name).and_then(|_| single(to)).and_then(|_| renameat2(self, name, other, to, flags));
         moved.context(|| {
@@ -101,6 +120,22 @@ mod tests {
         one.move_new(file, &two, free).unwrap();
         assert!(one.look(file).unwrap().is_none());
         assert_eq!(two.names().unwrap(), ["file", "free"]);
+    }
+
+    #[test]
+    fn what_could_be_moved_is_asked_without_moving_it() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Dir::open(place.path()).unwrap();
+        let [one, full] = ["one", "full"].map(|name| root.create_directory(OsStr::new(name)).unwrap());
+        for dir in [&one, &full, &root] {
+            dir.write(OsStr::new("f"), b"f", Access::PRIVATE).unwrap();
+        }
+        for name in ["one", "f"] {
+            root.require_movable(OsStr::new(name), &root, OsStr::new("full")).unwrap();
+            assert!(root.look(OsStr::new(name)).unwrap().is_some());
+        }
+        let error = root.require_movable(OsStr::new("none"), &root, OsStr::new("full")).unwrap_err();
+        assert_eq!(error.code(), 5);
     }
 
     #[test]

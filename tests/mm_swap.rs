@@ -277,51 +277,6 @@ fn a_file_that_is_not_what_its_name_says_is_refused() {
     assert_eq!(site.running_version().as_deref(), Some(FROM));
 }
 
-/// The order that a power cut has to find: what is meant is on disk before the first exchange, what was exchanged is on
-/// disk before the new server starts, and nothing old is deleted.
-#[test]
-fn intent_is_on_disk_before_the_first_exchange_and_nothing_is_deleted() {
-    let site = Site::builder(FROM).running().build();
-    let trace = site.directory().join("trace");
-    let calls = "trace=renameat2,fsync,syncfs,unlink,unlinkat,rmdir,clone,clone3,vfork";
-    let archive = quick(TO).build().tarball;
-    let mut command = std::process::Command::new("strace");
-    command.args(["-y", "-s", "4096", "-e", calls, "-o"]).arg(&trace).arg(mm_test_support::tool::executable("mm-swap"));
-    command.args(site.flags()).arg("--archive").arg(&archive).arg("--no-backup");
-    let said = Said::from(command.env_clear().stdin(std::process::Stdio::null()).output().unwrap());
-    said.with(0);
-
-    let text = std::fs::read_to_string(&trace).unwrap();
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| line.ends_with(" = 0") || line.contains("clone") || line.contains("vfork"))
-        .collect();
-    let position = |what: &dyn Fn(&str) -> bool| lines.iter().position(|line| what(line));
-    let exchange = |line: &str| line.starts_with("renameat2") && line.contains("RENAME_EXCHANGE");
-    let first = position(&exchange).unwrap();
-    let last = lines.iter().rposition(|line| exchange(line)).unwrap();
-    let state = site.state().display().to_string();
-    let journal = lines[..first]
-        .iter()
-        .rposition(|line| line.starts_with("fsync") && line.contains(&state) && !line.contains(".journal"))
-        .expect("the directory of the journal is not synced before the first exchange");
-    let written = lines[..journal].iter().rposition(|line| line.starts_with("fsync") && line.contains("swap.journal"));
-    assert!(written.is_some(), "the journal is not synced before the first exchange");
-    let staged = lines[..first].iter().any(|line| line.starts_with("syncfs") && line.contains(".mattermost.mm"));
-    assert!(staged, "the staged release is not synced before the first exchange");
-    assert!(lines[last].contains("\"bin"), "bin is not the last: {}", lines[last]);
-    let started =
-        last + lines[last..].iter().position(|line| line.contains("clone") || line.contains("vfork")).unwrap();
-    for place in [site.install(), site.directory().join("opt/.mattermost.mm")] {
-        let place = format!("<{}", place.display());
-        let synced = |line: &&str| line.starts_with("fsync") && line.contains(&place);
-        assert!(lines[last..started].iter().any(synced), "{place} is not synced before the start");
-    }
-    let opt = site.directory().join("opt").display().to_string();
-    let deleted: Vec<_> = lines.iter().filter(|line| line.starts_with("unlink") || line.starts_with("rmdir")).collect();
-    assert!(deleted.iter().all(|line| !line.contains(&opt)), "{deleted:#?}");
-}
-
 #[test]
 fn an_empty_pipe_without_an_archive_is_no_document() {
     let site = Site::builder(FROM).build();

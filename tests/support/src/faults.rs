@@ -1,10 +1,12 @@
-//! Failing system calls: a tool is run under strace, which lets one call of it fail with an error of the kernel's.
+//! Failing system calls: a tool is run under strace, which lets one call of it fail with an error of the kernel's, or kills
+//! it at that call.
 //!
 //! Not every call of every kind is tried: a release has thousands of files. [`Tool::faults`] takes the first, the last
 //! and some evenly spaced between them, and goes round the errors.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -20,6 +22,15 @@ pub struct Fault {
     pub call: &'static str,
     /// Name of the error.
     pub error: &'static str,
+    /// Which one, counted from 1.
+    pub when: usize,
+}
+
+/// A death: SIGKILL at the entry of the `when`-th call, which is therefore not made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Death {
+    /// Name of the system call.
+    pub call: &'static str,
     /// Which one, counted from 1.
     pub when: usize,
 }
@@ -92,19 +103,52 @@ impl Tool {
     /// between them, with the errors in turn.
     pub fn faults(&self, samples: &[Sample]) -> Vec<Fault> {
         let calls: Vec<&str> = samples.iter().map(|(call, ..)| *call).collect();
-        let (output, trace) = self.run(&[format!("trace={}", calls.join(","))]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{} undisturbed: {}: {said}", self.name, output.status);
-        let counts = counts(&trace, self.follow);
+        let counts = self.counts(&calls);
         let mut faults = Vec::new();
         for &(call, errors, most) in samples {
-            let count = counts.get(call).copied().unwrap_or_default();
-            assert!(count > 0, "{} makes no call of {call}, so nothing would be shown: {counts:?}", self.name);
-            let chosen = spaced(count, most).into_iter().zip(errors.iter().cycle());
+            let chosen = spaced(counts[call], most).into_iter().zip(errors.iter().cycle());
             faults.extend(chosen.map(|(when, error)| Fault { call, error, when }));
         }
         eprintln!("{}: {counts:?}, of which {} are made to fail", self.name, faults.len());
         faults
+    }
+
+    /// Runs it undisturbed and returns the deaths to try, spaced as [`Tool::faults`] does.
+    pub fn deaths(&self, samples: &[(&'static str, usize)]) -> Vec<Death> {
+        let calls: Vec<&str> = samples.iter().map(|(call, _)| *call).collect();
+        let counts = self.counts(&calls);
+        let deaths: Vec<Death> = samples
+            .iter()
+            .flat_map(|&(call, most)| spaced(counts[call], most).into_iter().map(move |when| Death { call, when }))
+            .collect();
+        eprintln!("{}: {counts:?}, of which {} kill it", self.name, deaths.len());
+        deaths
+    }
+
+    /// How often it makes each of these calls in an undisturbed run: at least once.
+    fn counts(&self, calls: &[&str]) -> BTreeMap<String, usize> {
+        let (output, trace) = self.run(&[format!("trace={}", calls.join(","))]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{} undisturbed: {}: {said}", self.name, output.status);
+        let counts = counts(&trace, self.follow);
+        for call in calls {
+            assert!(
+                counts.contains_key(*call),
+                "{} never calls {call}, so nothing would be shown: {counts:?}",
+                self.name
+            );
+        }
+        counts
+    }
+
+    /// Runs it until it is killed, and panics if it is not.
+    pub fn dies(&self, death: Death) {
+        let Death { call, when } = death;
+        let expressions = [format!("trace={call}"), format!("inject={call}:signal=KILL:when={when}")];
+        let (output, trace) = self.run(&expressions);
+        // strace ends as its tracee did.
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), Some(9), "it was to die at {death:?}: {}: {said}\n{trace}", output.status);
     }
 
     /// Runs it with a fault. Whatever the fault: no panic, no death by a signal, an exit code of the table, and with it a
@@ -124,8 +168,8 @@ impl Tool {
             let document = document.as_ref().unwrap_or_else(|| panic!("no document: {context}"));
             assert_eq!(document["error"]["code"], code, "{context}");
             assert_eq!(document["failed"], true, "{context}");
-            let hint = document["error"]["hint"].as_str().unwrap_or_default();
-            assert!(!hint.is_empty(), "no hint in {}: {context}", document["error"]);
+            let next = document["error"]["hint"].as_str().unwrap_or_default();
+            assert!(!next.is_empty(), "no hint in {}: {context}", document["error"]);
             let cause = &document["error"]["causes"];
             assert!(cause.as_array().is_some_and(|causes| !causes.is_empty()), "no cause in {document}: {context}");
         }

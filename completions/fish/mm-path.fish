@@ -7,6 +7,8 @@ complete -c mm-path -l avoid -d 'Never stop at this version or line; may be give
 complete -c mm-path -l postgres -d 'Be on this PostgreSQL major at the end' -r
 complete -c mm-path -l edition -d 'Be on this edition from the first hop on [default: the installed one; on paper team]' -r -f -a "team\t'Team Edition (`Build Enterprise Ready: false`)'
 enterprise\t'Enterprise Edition, licensed or not'"
+complete -c mm-path -l cache -d 'With --check: directory that mm-fetch keeps releases in' -r -F
+complete -c mm-path -l store -d 'With --check: directory of the restore points [default: that of the document, or of mm-backup]' -r -F
 complete -c mm-path -l catalogue -d 'Add the releases, rules and notes of FILE to the built-in catalogue' -r -F
 complete -c mm-path -l assume-like -d 'Plan a release that the catalogue does not know as if it were of this line' -r
 complete -c mm-path -l from -d 'Plan on paper: the release to start from' -r

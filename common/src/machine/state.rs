@@ -11,6 +11,15 @@ use crate::contract::error::Result;
 /// Where state directories are unless `--state-dir` says otherwise.
 pub const BASE: &str = "/var/lib/mm-tools";
 
+/// Where fetched releases are kept unless `--cache` says otherwise: `CACHE/SHA256/` holds a tarball and [`MANIFEST`].
+pub const CACHE: &str = "/var/cache/mm-tools";
+
+/// Name of the release manifest beside a tarball in the cache.
+pub const MANIFEST: &str = "release.json";
+
+/// Where restore points are kept unless the command line says otherwise.
+pub const STORE: &str = "/var/backups/mattermost";
+
 /// Where releases are staged and retired: beside the install root, on its file system, or inside it when the root is
 /// itself a mount point. The first that applies is used; a search looks in both.
 pub fn work_areas(install: &Path) -> [PathBuf; 2] {

@@ -3,13 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use mm_common::machine::state::STORE;
 use mm_common::run::{Arguments, Common, Format, FormatArgument};
 
 use crate::plan::Wish;
 use crate::retention::Keep;
-
-/// Where restore points are kept when nobody says otherwise.
-pub(crate) const DEFAULT_STORE: &str = "/var/backups/mattermost";
 
 /// Make, list, prove and restore restore points of a Mattermost server: files, data, configuration and database.
 ///
@@ -24,7 +22,7 @@ pub struct BackupArguments {
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
     /// Directory of the restore points
-    #[arg(long = "to", value_name = "DIR", default_value = DEFAULT_STORE, global = true)]
+    #[arg(long = "to", value_name = "DIR", default_value = STORE, global = true)]
     pub(crate) store: PathBuf,
     /// Threads and processes to work with [default: as many as there are processors, at most 4]
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=64))]

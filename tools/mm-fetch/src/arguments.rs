@@ -8,13 +8,11 @@ use clap::Parser;
 use mm_common::contract::digest;
 use mm_common::contract::version::{self, Edition};
 use mm_common::machine::http;
+use mm_common::machine::state::CACHE;
 use mm_common::mattermost::catalogue::Arch;
 use mm_common::mattermost::manifest::Limits;
 use mm_common::run::{Arguments, Common, Format, FormatArgument};
 use semver::Version;
-
-/// Where fetched releases are kept.
-pub(crate) const CACHE: &str = "/var/cache/mm-tools";
 
 /// Fetch Mattermost releases and prove every byte of them
 ///

@@ -12,15 +12,13 @@ use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::{digest, ui};
 use mm_common::machine::files::{self, Access};
 use mm_common::machine::lock::LockGuard;
+use mm_common::machine::state::MANIFEST;
 use mm_common::machine::{checkpoint, disk, user};
 use mm_common::mattermost::manifest::{Limits, Manifest};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Validator;
 use crate::plan::{Found, Want};
-
-/// Name of the manifest beside a tarball.
-pub(crate) const MANIFEST: &str = "release.json";
 
 /// A note about a part is a few hundred bytes.
 const MOST_NOTE: u64 = 64 * 1024;

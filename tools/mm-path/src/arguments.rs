@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::version::{self, Edition};
+use mm_common::machine::state::CACHE;
 use mm_common::mattermost::catalogue::{Dotted, Line};
 use mm_common::run::{Arguments, Common, Format};
 use semver::Version;
@@ -44,6 +45,12 @@ pub struct PathArguments {
     /// Look into database, configuration and host for what will break on the way
     #[arg(long, conflicts_with = "from")]
     pub check: bool,
+    /// With --check: directory that mm-fetch keeps releases in
+    #[arg(long, value_name = "DIR", default_value = CACHE, requires = "check")]
+    pub cache: PathBuf,
+    /// With --check: directory of the restore points [default: that of the document, or of mm-backup]
+    #[arg(long, value_name = "DIR", requires = "check")]
+    pub store: Option<PathBuf>,
     /// Add the releases, rules and notes of FILE to the built-in catalogue
     #[arg(long, value_name = "FILE")]
     pub catalogue: Option<PathBuf>,

@@ -1,9 +1,12 @@
 //! The fold: what a document that comes back from a hop says about how far the upgrade is.
 
+use std::path::{Path as FilePath, PathBuf};
+
 use mm_common::contract::document::Document;
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::{Hop, Path};
 use mm_common::contract::version::Edition;
+use mm_common::machine::state::STORE;
 use semver::Version;
 use serde_json::{Map, Value};
 
@@ -42,6 +45,15 @@ pub(crate) fn progress(
             .hint("a pipeline of one hop is mm-fetch | mm-backup | mm-pgbump | mm-swap | mm-verify; to plan afresh, give --to"));
     }
     Ok(Progress::Before)
+}
+
+/// Where the restore points of this upgrade go: where the administrator says, where they went in the hops that are done,
+/// or where mm-backup puts them when nobody says otherwise.
+pub(crate) fn store(document: &Document, given: Option<&FilePath>) -> PathBuf {
+    let done = document.get("done").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let sections = document.get("backup").into_iter().chain(done.iter().rev().filter_map(|hop| hop.get("backup")));
+    let recorded = sections.filter_map(|backup| backup.get("store")?.as_str()).map(FilePath::new).next();
+    given.or(recorded).unwrap_or(FilePath::new(STORE)).to_owned()
 }
 
 /// Moves a finished hop with its sections to the end of `done`.

@@ -105,8 +105,10 @@ fn checks(text: &mut String, report: &[Preflight]) {
     let is = |status: Status| report.iter().filter(move |check| check.status == status);
     // Writing to a String cannot fail.
     let _ = writeln!(text, "\nChecks");
-    for (status, label) in [(Status::Fail, "fail"), (Status::Warn, "warn"), (Status::Error, "unseen")] {
-        for check in is(status) {
+    for (status, label) in
+        [(Status::Fail, "fail"), (Status::Warn, "warn"), (Status::Error, "unseen"), (Status::Pass, "info")]
+    {
+        for check in is(status).filter(|check| status != Status::Pass || !check.severity.is_empty()) {
             let mut line = format!("{}: {}", check.title, check.evidence);
             if let Some(hop) = &check.hop {
                 let _ = write!(line, " (for {hop})");
@@ -118,8 +120,8 @@ fn checks(text: &mut String, report: &[Preflight]) {
             wrap(text, &format!("  {label:<6} "), "         ", &line);
         }
     }
-    let _ =
-        writeln!(text, "  {} as they should be, {} do not apply", is(Status::Pass).count(), is(Status::Skip).count());
+    let quiet = is(Status::Pass).filter(|check| check.severity.is_empty()).count();
+    let _ = writeln!(text, "  {quiet} as they should be, {} do not apply", is(Status::Skip).count());
 }
 
 /// Writes a paragraph: `first` before the first line, `rest` before the others.

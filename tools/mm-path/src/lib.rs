@@ -31,7 +31,8 @@ pub use arguments::{PathArguments, PathFormat};
 pub use postgres::Server;
 
 use arguments::Asked;
-use check::{HostView, Way};
+use check::Way;
+use check::host::{self, HostView};
 use plan::{Plan, Start};
 
 /// The command line, for man pages and completions.
@@ -118,6 +119,7 @@ fn for_the_installation(
         });
     }
     if arguments.check {
+        let store = fold::store(&session.document, arguments.store.as_deref());
         let way = Way {
             catalogue,
             from: &start.version,
@@ -127,7 +129,16 @@ fn for_the_installation(
         };
         // The one waits for the database, the other for the disk.
         let (inside, on_host) = std::thread::scope(|scope| {
-            let host = HostView { installation: &installation, site: &section, way };
+            let host = HostView {
+                installation: &installation,
+                site: &section,
+                way,
+                cache: &arguments.cache,
+                store: &store,
+                used: session.document.get("rehearsal").and_then(|rehearsal| check::Used::of(rehearsal, way.hops)),
+                system: std::path::Path::new("/"),
+                show_unit: host::show_unit,
+            };
             let on_host = scope.spawn(move || host.findings());
             let inside = match &database {
                 Ok(database) => check::database::findings(database, way),

@@ -10,6 +10,7 @@ use mm_common::contract::version::Edition;
 use mm_common::machine::command::Cmd;
 use mm_common::machine::files;
 use mm_common::mattermost::catalogue::{Arch, Catalogue, Dotted, Driver};
+use mm_common::mattermost::manifest::OWNED;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::server::Database;
 use serde_json::Value;
@@ -17,9 +18,6 @@ use serde_json::Value;
 use crate::arguments::PathArguments;
 use crate::plan::Start;
 use crate::postgres::Server;
-
-/// Directories that a release owns and an upgrade exchanges.
-pub(crate) const OF_THE_RELEASE: [&str; 6] = ["bin", "client", "fonts", "i18n", "prepackaged_plugins", "templates"];
 
 /// The start of a plan on paper. Without a word about the database it is PostgreSQL, of a version that is not known.
 pub(crate) fn on_paper(arguments: &PathArguments) -> Option<Start> {
@@ -79,7 +77,7 @@ pub(crate) fn installation(
 
 /// Size of the directories that the release owns; symlinks are not followed.
 fn release_bytes(root: &Path) -> Option<u64> {
-    let directories = OF_THE_RELEASE.iter().map(|name| root.join(name));
+    let directories = OWNED.iter().map(|name| root.join(name));
     let there = directories.filter(|path| matches!(files::look(path), Ok(Some(data)) if data.is_dir()));
     there.map(|path| fs_extra::dir::get_size(path).ok()).sum()
 }

@@ -2,6 +2,7 @@
 //! known file by file.
 
 mod archive;
+mod compare;
 mod extensions;
 mod names;
 mod stream;
@@ -15,6 +16,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 pub use archive::{Limits, Looked, look_through};
+pub use compare::{Difference, OWNED};
 pub use unpack::unpack;
 
 use crate::contract::digest;

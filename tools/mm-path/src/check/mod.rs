@@ -4,7 +4,9 @@
 //! the others.
 
 pub mod database;
-mod host;
+mod disk;
+mod guard;
+pub mod host;
 mod indexes;
 mod json;
 mod licence;
@@ -12,6 +14,8 @@ mod people;
 mod plugins;
 mod proxy;
 mod schema;
+mod settings;
+mod tree;
 mod unit;
 
 use std::fmt::Write as _;
@@ -24,7 +28,7 @@ use mm_common::contract::version::Edition;
 use mm_common::mattermost::catalogue::{Catalogue, Severity};
 use semver::Version;
 
-pub(crate) use host::HostView;
+pub use disk::Used;
 pub(crate) use licence::sku as licence;
 
 /// The way that is checked, and who goes it.
@@ -139,8 +143,12 @@ pub(crate) fn finding(id: &str, title: &str, source: &str, outcome: Result<Outco
             finding.evidence = why;
         }
         Ok(Outcome::Bad(bad)) => {
-            let heavy = matches!(bad.severity, Severity::Block | Severity::Action);
-            finding.status = if heavy { Status::Fail } else { Status::Warn };
+            finding.status = match bad.severity {
+                Severity::Block | Severity::Action => Status::Fail,
+                Severity::Warn => Status::Warn,
+                // It is told, and nothing is wrong with it.
+                Severity::Info => Status::Pass,
+            };
             finding.severity = bad.severity.name().into();
             finding.evidence = listed(&bad.evidence);
             finding.hop = bad.hop;

@@ -20,7 +20,7 @@ pub(super) fn checks<'a>() -> Vec<Check<HostView<'a>>> {
 }
 
 /// Where nginx keeps its configuration.
-const NGINX: &str = "/etc/nginx";
+const NGINX: &str = "etc/nginx";
 /// A larger file is no configuration.
 const MOST: u64 = 1024 * 1024;
 
@@ -29,11 +29,12 @@ fn proxy(view: &HostView<'_>) -> Result<Outcome> {
     let Some(port) = view.installation.port() else {
         return Ok(Outcome::Beside("the port of the server is not known".into()));
     };
-    if !Path::new(NGINX).is_dir() {
+    let nginx = view.system.join(NGINX);
+    if !nginx.is_dir() {
         return Ok(Outcome::Beside("there is no nginx on this host".into()));
     }
     let mut evidence = Vec::new();
-    for path in configurations(Path::new(NGINX))? {
+    for path in configurations(&nginx)? {
         let text = files::read_text(&path, MOST)?;
         if speaks_http_1_0(&text, port) {
             evidence.push(format!("{} passes websockets on without `proxy_http_version 1.1`", path.display()));

@@ -1,7 +1,6 @@
 //! Checks of the systemd unit.
 
 use mm_common::contract::error::{Error, Result};
-use mm_common::machine::command::Cmd;
 use mm_common::machine::service::Manager;
 use mm_common::mattermost::catalogue::Severity;
 use semver::Version;
@@ -47,10 +46,7 @@ fn on_the_unit(view: &HostView<'_>, judge: fn(&Unit, &Way<'_>) -> Result<Outcome
             view.installation.service.manager.name()
         )));
     };
-    let shown = Cmd::new("systemctl")
-        .args(["show", "--no-pager", "--property=TimeoutStartUSec,BindsTo,Requires,PartOf,ExecStart", "--", unit])
-        .run()?;
-    judge(&parse(&shown.text()), &view.way)
+    judge(&parse(&(view.show_unit)(unit)?), &view.way)
 }
 
 fn parse(shown: &str) -> Unit {

@@ -1,19 +1,12 @@
 //! The install tree. Everything in it belongs to the service user, so nothing is followed.
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
-use mm_common::contract::digest;
-use mm_common::machine::tree::{self, Dir, Go, Kind};
-use mm_common::mattermost::manifest::{Entry, EntryKind, Manifest};
+use mm_common::mattermost::manifest::{Difference, Manifest};
 use mm_common::{Error, Result};
 
 use crate::check::{Finding, some};
 use crate::look::Look;
-
-/// Directories of a release in which nothing else belongs (`client/plugins` excepted).
-const OWNED: &[&str] = &["bin", "client", "fonts", "i18n", "templates", "prepackaged_plugins"];
 
 pub(crate) fn version(look: &mut Look) -> Result<Finding> {
     let found = look.release();
@@ -27,16 +20,6 @@ pub(crate) fn version(look: &mut Look) -> Result<Finding> {
     })
 }
 
-/// Whether the server rewrites this file when it starts (observed on every version), or it is not the release's any
-/// more once it is installed.
-fn is_rewritten(path: &str) -> bool {
-    let is_css = Path::new(path).extension().is_some_and(|extension| extension == "css");
-    matches!(path, "client/root.html" | "client/manifest.json")
-        || (path.starts_with("client/") && is_css)
-        || path.starts_with("config/")
-        || path.starts_with("logs/")
-}
-
 pub(crate) fn release(look: &mut Look) -> Result<Finding> {
     let release = look.release().clone();
     let fetched = look.fetch.iter().flat_map(|fetch| &fetch.releases).find(|fetched| fetched.version == release);
@@ -45,18 +28,8 @@ pub(crate) fn release(look: &mut Look) -> Result<Finding> {
             .hint("run mm-verify behind mm-fetch in the pipeline, or give its document with --document"));
     };
     let manifest = Manifest::read(&fetched.manifest)?;
-    let root = Dir::open(&look.installation.root)?;
-    let (mut missing, mut altered, mut whole) = (Vec::new(), Vec::new(), 0_u64);
-    for entry in manifest.entries.iter().filter(|entry| !is_rewritten(&entry.path)) {
-        match state_of(&root, entry)? {
-            State::Whole => whole += 1,
-            State::Missing => missing.push(entry.path.clone()),
-            State::Altered => altered.push(entry.path.clone()),
-        }
-    }
-    let known: BTreeSet<&Path> = manifest.entries.iter().map(|entry| Path::new(&entry.path)).collect();
-    let left_over = left_over(&look.installation.root, &known)?;
-    let words: Vec<String> = [("missing", &missing), ("altered", &altered), ("not of this release", &left_over)]
+    let Difference { whole, missing, altered, foreign } = manifest.compare(&look.installation.root, |_| true)?;
+    let words: Vec<String> = [("missing", &missing), ("altered", &altered), ("not of this release", &foreign)]
         .iter()
         .filter(|(_, list)| !list.is_empty())
         .map(|(word, list)| format!("{word}: {}", some(list, 5)))
@@ -65,59 +38,12 @@ pub(crate) fn release(look: &mut Look) -> Result<Finding> {
         Finding::fail(words.join("; ")).hint(
             "if nobody patched these files on purpose, install the release again with mm-swap, or go back with mm-swap rollback",
         )
-    } else if left_over.is_empty() {
+    } else if foreign.is_empty() {
         Finding::pass(format!("{whole} entries are as they were released"))
     } else {
         Finding::warn(words.join("; "))
     };
     Ok(finding.against(format!("the manifest of {release}, {} entries", manifest.entries.len())))
-}
-
-/// What became of an entry of the release.
-enum State {
-    Whole,
-    Missing,
-    Altered,
-}
-
-fn state_of(root: &Dir, entry: &Entry) -> Result<State> {
-    let path = Path::new(&entry.path);
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(State::Whole) };
-    // A directory that has become a link or a file is missing as a directory.
-    let Ok(Some(directory)) = root.descend(parent) else { return Ok(State::Missing) };
-    let Some(meta) = directory.look(name)? else { return Ok(State::Missing) };
-    let same = match (entry.kind, meta.kind) {
-        (EntryKind::File, Kind::File) if meta.bytes == entry.bytes => {
-            let Some(mut file) = directory.open_file(name)? else { return Ok(State::Missing) };
-            let digest =
-                digest::of_reader(&mut file).map_err(|error| Error::io("read", root.path().join(path), error))?;
-            entry.sha256.as_ref().is_none_or(|wanted| *wanted == digest)
-        }
-        (EntryKind::Directory, Kind::Directory) | (EntryKind::Symlink, Kind::Symlink) => true,
-        _ => false,
-    };
-    Ok(if same { State::Whole } else { State::Altered })
-}
-
-fn left_over(root: &Path, known: &BTreeSet<&Path>) -> Result<Vec<String>> {
-    let mut left = Vec::new();
-    for top in OWNED {
-        let directory = root.join(top);
-        if !mm_common::machine::files::look(&directory)?.is_some_and(|data| data.is_dir()) {
-            continue;
-        }
-        tree::walk(&directory, &mut |met| {
-            let path = Path::new(top).join(met.path);
-            if path == Path::new("client/plugins") {
-                return Ok(Go::Past);
-            }
-            if met.meta.kind != Kind::Directory && !known.contains(path.as_path()) {
-                left.push(path.display().to_string());
-            }
-            Ok(Go::In)
-        })?;
-    }
-    Ok(left)
 }
 
 pub(crate) fn owner(look: &mut Look) -> Result<Finding> {

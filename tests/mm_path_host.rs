@@ -29,11 +29,15 @@ use serde_json::json;
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::embedded().unwrap());
 
+/// The release of the site.
+const INSTALLED: &str = "5.29.0";
+
 /// One fault: what makes it, and what the check must say.
 struct Case {
     check: &'static str,
     makes: fn(&Lab) -> Cleanup,
     unit: fn(&str) -> Result<String>,
+    version: &'static str,
     severity: &'static str,
     evidence: &'static str,
 }
@@ -43,7 +47,7 @@ const fn case(
     makes: fn(&Lab) -> Cleanup,
     (severity, evidence): (&'static str, &'static str),
 ) -> Case {
-    Case { check, makes, unit: sound_unit, severity, evidence }
+    Case { check, makes, unit: sound_unit, version: INSTALLED, severity, evidence }
 }
 
 const fn unit(
@@ -51,7 +55,7 @@ const fn unit(
     unit: fn(&str) -> Result<String>,
     (severity, evidence): (&'static str, &'static str),
 ) -> Case {
-    Case { check, makes: |_| Cleanup::none(), unit, severity, evidence }
+    Case { check, makes: |_| Cleanup::none(), unit, version: INSTALLED, severity, evidence }
 }
 
 fn sound_unit(_: &str) -> Result<String> {
@@ -62,7 +66,24 @@ fn sound_unit(_: &str) -> Result<String> {
 const NGINX: &str = "server {\n  location ~ /api/v[0-9]+/(users/)?websocket$ {\n    proxy_set_header Upgrade $http_upgrade;\n    \
     proxy_http_version 1.1;\n    proxy_pass http://127.0.0.1:PORT;\n  }\n}\n";
 
+const PACKAGES: &str = "Package: adduser\nStatus: install ok installed\n\nPackage: mattermost\nStatus: hold ok installed\n\n\
+    Package: postgresql-15\nStatus: install ok installed\n";
+
 const CASES: &[Case] = &[
+    Case {
+        version: "5.29.1-nightly",
+        ..case("published", |_| Cleanup::none(), ("warn", "5.29.1-nightly is not among the releases"))
+    },
+    case(
+        "floating-packages",
+        |lab| lab.system_file("var/lib/dpkg/status", &PACKAGES.replace("hold", "install")),
+        ("warn", "mattermost: apt upgrade jumps"),
+    ),
+    case(
+        "floating-packages",
+        |lab| lab.system_file("var/lib/dpkg/status", &PACKAGES.replace("postgresql-15", "postgresql")),
+        ("info", "postgresql: an upgrade of the system brings a new major"),
+    ),
     unit("unit-timeout", |_| Ok("TimeoutStartUSec=1min 30s\n".into()), ("warn", "TimeoutStartSec is 90 s")),
     unit(
         "unit-postgres",
@@ -161,6 +182,24 @@ const CASES: &[Case] = &[
     ),
     case("selinux", |lab| lab.system_file("sys/fs/selinux/enforce", "1"), ("warn", "it is enforcing")),
     case(
+        "fapolicyd",
+        |lab| {
+            lab.system_file(
+                "etc/fapolicyd/rules.d/80-mattermost.rules",
+                "# dir=/opt/mattermost\nallow perm=any all : all\n",
+            )
+        },
+        ("warn", "none of its rules names"),
+    ),
+    case(
+        "bleve-index",
+        |lab| {
+            lab.site.set("BleveSettings", "IndexDir", json!("bleve"));
+            Cleanup::none()
+        },
+        ("info", "it is at bleve"),
+    ),
+    case(
         "plugins",
         |lab| lab.plugin("com.example.new", "99.0.0", ""),
         ("warn", "com.example.new 1.0.0 wants a server of 99.0.0"),
@@ -233,6 +272,9 @@ impl Lab {
         }
         run("cp", &["-a", text(&self.pristine()), text(&self.root())]);
         let _ = self.system_file("sys/fs/selinux/enforce", "0");
+        let _ = self.system_file("var/lib/dpkg/status", PACKAGES);
+        let rule = format!("allow perm=any all : dir={}/\n", self.root().display());
+        let _ = self.system_file("etc/fapolicyd/rules.d/80-mattermost.rules", &rule);
         let _ = self.nginx(NGINX);
     }
 
@@ -278,13 +320,14 @@ impl Lab {
     }
 
     /// The findings, all of them, on the way to 10.6.1.
-    fn look(&self, unit: fn(&str) -> Result<String>) -> Vec<Preflight> {
+    fn look(&self, version: &str, unit: fn(&str) -> Result<String>) -> Vec<Preflight> {
         let mut installation = self.installation().unwrap();
         let mut section = installation.section();
         section.database.bytes = Some(64 << 20);
         // The tools would start it by themselves; what a unit may say is given.
         installation.service.manager = Manager::Systemd { unit: "mattermost.service".into() };
-        let mut start = Start::on_paper(installation.version.clone(), Edition::Team);
+        let from = Version::parse(version).unwrap();
+        let mut start = Start::on_paper(from.clone(), Edition::Team);
         start.release_bytes = Some(1 << 20);
         let wish = Wish {
             to: "10.6.1".parse().unwrap(),
@@ -297,9 +340,11 @@ impl Lab {
         let hops = plan(&CATALOGUE, &start, &wish).unwrap().path.hops;
         let way = Way {
             catalogue: &CATALOGUE,
-            from: &installation.version,
+            from: &from,
             hops: &hops,
             edition: Edition::Team,
+            before: None,
+            config: None,
             licence: Some(""),
         };
         let view = HostView {
@@ -328,13 +373,13 @@ fn find<'a>(findings: &'a [Preflight], id: &str) -> &'a Preflight {
 fn each_check_is_silent_and_bites() {
     let lab = Lab::new();
     lab.reset();
-    for finding in lab.look(sound_unit) {
+    for finding in lab.look(INSTALLED, sound_unit) {
         assert_eq!((finding.status, finding.severity.as_str()), (Status::Pass, ""), "nothing is wrong: {finding:?}");
     }
     for case in CASES {
         lab.reset();
         let _undone = (case.makes)(&lab);
-        let findings = lab.look(case.unit);
+        let findings = lab.look(case.version, case.unit);
         let finding = find(&findings, case.check);
         assert_eq!(finding.severity, case.severity, "{}: {finding:?}", case.check);
         assert!(finding.evidence.contains(case.evidence), "{}: {finding:?}", case.check);
@@ -356,7 +401,7 @@ fn what_cannot_be_looked_at_is_said_and_is_no_fault() {
     lab.reset();
     let state = lab.installation().unwrap().state.path().join(MANIFESTS);
     fs::remove_dir_all(&state).unwrap();
-    let findings = lab.look(|_| Err(Error::failed("systemctl is away")));
+    let findings = lab.look(INSTALLED, |_| Err(Error::failed("systemctl is away")));
     for id in ["unit-timeout", "unit-postgres", "unit-platform", "release-files"] {
         assert_eq!(find(&findings, id).status, Status::Error, "{:?}", find(&findings, id));
     }
@@ -370,5 +415,5 @@ fn what_cannot_be_looked_at_is_said_and_is_no_fault() {
     let mut fetch = mm_test_support::tool::tool("mm-fetch");
     fetch.args(["5.29.0", "--edition", "team", "--mirror", &releases.site.url()]);
     fetch.args(["--sha256", &release.sha256, "--cache", text(&lab.site.cache())]).assert().success();
-    assert_eq!(find(&lab.look(sound_unit), "release-files").status, Status::Pass);
+    assert_eq!(find(&lab.look(INSTALLED, sound_unit), "release-files").status, Status::Pass);
 }

@@ -125,6 +125,8 @@ fn for_the_installation(
             from: &start.version,
             hops: &plan.path.hops.clone(),
             edition: asked.wish.edition.unwrap_or(start.edition),
+            before: plan.path.current_edition,
+            config: start.config.as_ref(),
             licence: start.licence.as_deref(),
         };
         // The one waits for the database, the other for the disk.

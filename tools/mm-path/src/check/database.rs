@@ -9,7 +9,7 @@ use mm_common::mattermost::schema::{Level, level};
 use mm_common::postgres::server::Database;
 use serde_json::Value;
 
-use super::{Check, Way, indexes, json, people, schema};
+use super::{Check, Way, access, indexes, json, people, schema, search};
 
 /// A column as the database describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +47,19 @@ pub fn findings(database: &Database, way: Way<'_>) -> Result<Vec<Preflight>> {
         )
     });
     let view = DatabaseView { database, way, columns: columns?, answers, level };
-    let checks: Vec<Check<DatabaseView<'_>>> =
-        [schema::checks(), json::checks(), indexes::checks(), people::checks()].into_iter().flatten().collect();
-    Ok(super::all(&checks, &view))
+    Ok(super::all(&checks(), &view))
+}
+
+/// The identifiers of all checks of the database, in the order of their findings.
+pub fn ids() -> Vec<&'static str> {
+    checks().iter().map(|check| check.id).collect()
+}
+
+fn checks<'a>() -> Vec<Check<DatabaseView<'a>>> {
+    [schema::checks(), json::checks(), indexes::checks(), people::checks(), access::checks(), search::checks()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The answers to the small questions of all checks, from one run of `psql`: starting one takes longer than they do.

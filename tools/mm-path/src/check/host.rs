@@ -7,7 +7,7 @@ use mm_common::contract::sections::{Preflight, Site};
 use mm_common::machine::command::Cmd;
 use mm_common::mattermost::site::Installation;
 
-use super::{Check, Way, disk, guard, plugins, proxy, settings, tree, unit};
+use super::{Check, Way, disk, guard, origin, plugins, proxy, settings, tree, unit};
 
 /// The installation, what of it may be shown, the way that is checked, and the machine around it.
 pub struct HostView<'a> {
@@ -43,6 +43,7 @@ pub fn ids() -> Vec<&'static str> {
 
 fn checks<'a>() -> Vec<Check<HostView<'a>>> {
     [
+        origin::checks(),
         unit::checks(),
         tree::checks(),
         settings::checks(),

@@ -1,24 +1,41 @@
-//! The licence, as far as a plan needs it: its short name.
+//! The licence, as far as a plan needs it: its short name, its end and how many users it is for.
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::postgres::server::Database;
 use serde_json::Value;
 
-/// The short name of the licence in the database (`E10`, `professional`), empty when there is none.
+/// What stands in a licence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Licence {
+    /// Short name: `E10`, `E20`, `professional`, `enterprise`...
+    pub(crate) name: String,
+    /// Its end, in milliseconds since 1970.
+    pub(crate) ends: Option<i64>,
+    /// Users it is for.
+    pub(crate) seats: Option<u64>,
+}
+
+/// The licence in the database; none when there is none.
 ///
 /// The text is base64 of a JSON object with a signature behind it. The signature is the server's business.
-pub(crate) fn sku(database: &Database) -> Result<String> {
+pub(crate) fn read(database: &Database) -> Result<Option<Licence>> {
     let rows = database.rows(
         "SELECT l.bytes AS bytes FROM licenses l JOIN systems s ON s.name = 'ActiveLicenseId' AND s.value = l.id",
     )?;
-    let Some(text) = rows.first().and_then(|row| row["bytes"].as_str()) else { return Ok(String::new()) };
-    short_name(text).ok_or_else(|| {
+    let Some(text) = rows.first().and_then(|row| row["bytes"].as_str()) else { return Ok(None) };
+    let licence = parse(text).ok_or_else(|| {
         Error::failed("cannot read the licence in the table `licenses`")
             .hint("see System Console > Edition and License")
-    })
+    })?;
+    Ok(Some(licence))
 }
 
-fn short_name(text: &str) -> Option<String> {
+/// Its short name, empty when there is none.
+pub(crate) fn sku(database: &Database) -> Result<String> {
+    Ok(read(database)?.map(|licence| licence.name).unwrap_or_default())
+}
+
+fn parse(text: &str) -> Option<Licence> {
     let bytes = decode(text)?;
     let object = serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>().next()?.ok()?;
     let name = object.get("sku_short_name").and_then(Value::as_str).filter(|name| !name.is_empty());
@@ -28,7 +45,11 @@ fn short_name(text: &str) -> Option<String> {
         let on = |key: &str| features.get(key).and_then(Value::as_bool).unwrap_or(false);
         Some(if on("future_features") || on("compliance") { "E20" } else { "E10" }.to_owned())
     };
-    name.map(str::to_owned).or_else(old)
+    Some(Licence {
+        name: name.map(str::to_owned).or_else(old)?,
+        ends: object.get("expires_at").and_then(Value::as_i64),
+        seats: object.get("features").and_then(|features| features.get("users")?.as_u64()),
+    })
 }
 
 /// Base64 of the standard alphabet; white space and padding are passed over.
@@ -58,19 +79,23 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
+    fn name(text: &str) -> Option<String> {
+        parse(text).map(|licence| licence.name)
+    }
+
     #[test]
     fn reads_the_name_before_the_signature() {
         // {"id":"x","sku_short_name":"professional"} and two bytes of a signature
         let licence = "eyJpZCI6IngiLCJza3Vfc2hvcnRfbmFtZSI6InByb2Zlc3Npb25hbCJ9/wA=";
-        assert_eq!(short_name(licence).as_deref(), Some("professional"));
-        assert_eq!(short_name("not base64!"), None);
-        assert_eq!(short_name(""), None);
+        assert_eq!(name(licence).as_deref(), Some("professional"));
+        assert_eq!(name("not base64!"), None);
+        assert_eq!(name(""), None);
     }
 
     #[test]
     fn an_old_licence_is_told_by_its_features() {
         // {"features":{"compliance":true}} and {"features":{}}
-        assert_eq!(short_name("eyJmZWF0dXJlcyI6eyJjb21wbGlhbmNlIjp0cnVlfX0=").as_deref(), Some("E20"));
-        assert_eq!(short_name("eyJmZWF0dXJlcyI6e319").as_deref(), Some("E10"));
+        assert_eq!(name("eyJmZWF0dXJlcyI6eyJjb21wbGlhbmNlIjp0cnVlfX0=").as_deref(), Some("E20"));
+        assert_eq!(name("eyJmZWF0dXJlcyI6e319").as_deref(), Some("E10"));
     }
 }

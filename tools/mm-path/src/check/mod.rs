@@ -3,6 +3,7 @@
 //! Each check knows three answers: looked and it is well, looked and it is bad, could not look. The last is neither of
 //! the others.
 
+mod access;
 pub mod database;
 mod disk;
 mod guard;
@@ -10,10 +11,12 @@ pub mod host;
 mod indexes;
 mod json;
 mod licence;
+mod origin;
 mod people;
 mod plugins;
 mod proxy;
 mod schema;
+mod search;
 mod settings;
 mod tree;
 mod unit;
@@ -27,6 +30,7 @@ use mm_common::contract::sections::{Hop, Note, Path, Preflight, Status};
 use mm_common::contract::version::Edition;
 use mm_common::mattermost::catalogue::{Catalogue, Severity};
 use semver::Version;
+use serde_json::Value;
 
 pub use disk::Used;
 pub(crate) use licence::sku as licence;
@@ -40,8 +44,12 @@ pub struct Way<'a> {
     pub from: &'a Version,
     /// The hops that remain.
     pub hops: &'a [Hop],
-    /// The edition.
+    /// The edition from the first hop on.
     pub edition: Edition,
+    /// The installed edition, when the first hop changes it.
+    pub before: Option<Edition>,
+    /// The effective configuration.
+    pub config: Option<&'a Value>,
     /// Short name of the licence, empty without one; none when it is not known.
     pub licence: Option<&'a str>,
 }

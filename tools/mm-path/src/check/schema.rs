@@ -51,6 +51,12 @@ pub(super) fn checks<'a>() -> Vec<Check<DatabaseView<'a>>> {
             source: "mattermost/mattermost#24201, #24341, #36594",
             look: migration_names,
         },
+        Check {
+            id: "db-lock",
+            title: "Lock of a migration",
+            source: "table db_lock of servers from 6.4 on",
+            look: migration_lock,
+        },
     ]
 }
 
@@ -120,6 +126,9 @@ const KEYED: [&str; 15] = [
 const KEYLESS: &str = "SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
     WHERE n.nspname = current_schema() AND c.relkind = 'r' \
     AND NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) ORDER BY 1";
+
+/// `expireat` is in seconds.
+const LOCK: &str = "SELECT id, expireat > extract(epoch FROM now()) AS held FROM db_lock ORDER BY 1";
 
 /// What the checks of this module ask of any database.
 pub(super) fn queries() -> Vec<String> {
@@ -240,4 +249,34 @@ fn collides(view: &DatabaseView<'_>, hop: &mm_common::contract::sections::Hop, n
     }
     let highest = view.way.catalogue.migrations().of(&hop.to).and_then(|count| count.highest);
     highest.is_some_and(|highest| u64::from(highest) >= number)
+}
+
+/// A server that migrates holds a row and renews it; one that was killed leaves it behind, and the next start waits.
+fn migration_lock(view: &DatabaseView<'_>) -> Result<Outcome> {
+    if !view.has_table("db_lock") {
+        return Ok(Outcome::Beside("there is no table db_lock".into()));
+    }
+    let rows = view.rows(LOCK)?;
+    let is_held = rows.iter().any(|row| row["held"] == true);
+    let evidence = rows
+        .iter()
+        .map(|row| {
+            let until =
+                if row["held"] == true { "held by a server that migrates now" } else { "left by one that was killed" };
+            format!("{}: {until}", text(row, "id"))
+        })
+        .collect();
+    Ok(Outcome::of(evidence, "nobody holds it", |evidence| {
+        Bad {
+        severity: if is_held { Severity::Action } else { Severity::Warn },
+        evidence,
+        hop: None,
+        fix: if is_held {
+            "wait until that migration is done, and see that only one server uses this database"
+        } else {
+            "leave it: the next start waits some seconds and takes it over; see whether the installed release starts first"
+        }
+        .into(),
+    }
+    }))
 }

@@ -35,6 +35,12 @@ pub(super) fn checks<'a>() -> Vec<Check<HostView<'a>>> {
             look: release_files,
         },
         Check {
+            id: "bleve-index",
+            title: "Search index in the install root",
+            source: "mattermost/docs: upgrading-mattermost-server",
+            look: |view| Ok(bleve_index(view)),
+        },
+        Check {
             id: "ownership",
             title: "Owner of what the server writes",
             source: "mattermost/mattermost#11212, #9853",
@@ -125,6 +131,20 @@ fn own_entries(view: &HostView<'_>) -> Result<Outcome> {
         hop: None,
         fix: "nothing is to be done: an upgrade with mm-swap leaves them where they are, untouched".into(),
     }))
+}
+
+fn bleve_index(view: &HostView<'_>) -> Outcome {
+    let root = &view.installation.root;
+    let configured = view.installation.config.text("BleveSettings", "IndexDir").filter(|text| !text.is_empty());
+    let Some(directory) = configured else { return Outcome::Good("there is none".into()) };
+    // A relative path is taken from the install root.
+    let inside = root.join(&directory).starts_with(root).then(|| format!("it is at {directory}"));
+    Outcome::of(inside.into_iter().collect(), &format!("it is at {directory}, outside"), |evidence| Bad {
+        severity: Severity::Info,
+        evidence,
+        hop: None,
+        fix: "mm-swap leaves it where it is; who replaces the files by hand has to keep it, or build it again".into(),
+    })
 }
 
 /// The executables and the bundled plugins are hundreds of megabytes; their sizes have to do.

@@ -157,8 +157,15 @@ mod tests {
             edition: None,
         };
         let hops = plan(&catalogue, &start, &wish).unwrap().path.hops;
-        let way =
-            Way { catalogue: &catalogue, from: &start.version, hops: &hops, edition: Edition::Team, licence: None };
+        let way = Way {
+            catalogue: &catalogue,
+            from: &start.version,
+            hops: &hops,
+            edition: Edition::Team,
+            before: None,
+            config: None,
+            licence: None,
+        };
         judge(&parse(shown), &way).unwrap()
     }
 
@@ -180,7 +187,7 @@ mod tests {
     fn way_of_nothing(catalogue: &Catalogue) -> Way<'_> {
         const HERE: Version = Version::new(10, 6, 1);
         static FROM: Version = HERE;
-        Way { catalogue, from: &FROM, hops: &[], edition: Edition::Team, licence: None }
+        Way { catalogue, from: &FROM, hops: &[], edition: Edition::Team, before: None, config: None, licence: None }
     }
 
     #[test]

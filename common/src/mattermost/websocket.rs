@@ -1,7 +1,7 @@
 //! A WebSocket client (RFC 6455) as small as the tools need it: one text message at a time, no extensions. Written by
 //! hand because the crates for it bring hashing, random and HTTP crates of their own for these few lines.
 
-use std::io::{BufRead as _, BufReader, Read, Write};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
@@ -115,7 +115,10 @@ impl Socket {
     pub fn receive(&mut self) -> Result<Value> {
         let mut text = Vec::new();
         loop {
-            let (is_last, kind, payload) = self.frame().map_err(|error| self.failed("read from", error))?;
+            let (is_last, kind, payload) = self.frame().map_err(|error| match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => self.failed("read from", "nothing came in time"),
+                _ => self.failed("read from", error),
+            })?;
             match kind {
                 PING => self.write(PONG, &payload)?,
                 PONG => {}

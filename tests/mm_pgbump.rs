@@ -175,6 +175,36 @@ fn check_and_dry_run_change_nothing() {
 }
 
 #[test]
+fn the_restore_point_of_a_shared_cluster_holds_all_of_it() {
+    let rig = Rig::new();
+    rig.site.cluster.sql("postgres", "CREATE DATABASE wiki");
+    rig.site.cluster.sql("wiki", "CREATE TABLE pages AS SELECT 1 AS n");
+    let store = rig.site.store();
+    let backup = |flags: &[&str]| {
+        let mut tool = rig.site.tool("mm-backup");
+        tool.args(["create", "--to", store.to_str().unwrap()])
+            .args(flags)
+            .assert()
+            .success()
+            .get_output()
+            .stdout
+            .clone()
+    };
+    let upgrade = |document: Vec<u8>| {
+        let mut tool = rig.site.tool("mm-pgbump");
+        tool.args(["--to", "15", "--shared-cluster", "-v"]).write_stdin(document).output().unwrap()
+    };
+    let output = upgrade(backup(&[]));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("wiki missing") && said.contains("mm-backup create --whole-cluster"), "{said}");
+    rig.is_as_before();
+    let output = upgrade(backup(&["--whole-cluster"]));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    rig.is_upgraded();
+}
+
+#[test]
 fn no_restore_point_no_upgrade() {
     let rig = Rig::new();
     let (document, said) = rig.pgbump(5, &["--to", "15"]);

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mm_backup_global_optspecs
-    string join \n to= jobs= stop leave-stopped no-data no-database exclude= rehash keep-last= keep-daily= keep-weekly= keep-monthly= keep-yearly= prometheus= install= document= state-dir= dry-run service= stop-command= start-command= lock-wait= v/verbose q/quiet format= h/help V/version
+    string join \n to= jobs= stop leave-stopped no-data no-database whole-cluster exclude= rehash keep-last= keep-daily= keep-weekly= keep-monthly= keep-yearly= prometheus= install= document= state-dir= dry-run service= stop-command= start-command= lock-wait= v/verbose q/quiet format= h/help V/version
 end
 
 function __fish_mm_backup_needs_command
@@ -47,6 +47,7 @@ complete -c mm-backup -n "__fish_mm_backup_needs_command" -l stop -d 'Stop the s
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l leave-stopped -d 'With --stop: leave it stopped for the next tool of the pipeline (when this one succeeds)'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l no-data -d 'Leave out the uploaded files'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l no-database -d 'Leave out the database'
+complete -c mm-backup -n "__fish_mm_backup_needs_command" -l whole-cluster -d 'Also every other database of the cluster that the server\'s is in: what a major upgrade of the cluster needs'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l rehash -d 'Read every file again, even where size, times and inode say that it has not changed'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -s v -l verbose -d 'Say on stderr what is done'
@@ -83,6 +84,7 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l stop -d '
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l leave-stopped -d 'With --stop: leave it stopped for the next tool of the pipeline (when this one succeeds)'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l no-data -d 'Leave out the uploaded files'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l no-database -d 'Leave out the database'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l whole-cluster -d 'Also every other database of the cluster that the server\'s is in: what a major upgrade of the cluster needs'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l rehash -d 'Read every file again, even where size, times and inode say that it has not changed'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -s v -l verbose -d 'Say on stderr what is done'

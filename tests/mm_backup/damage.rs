@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
+use std::process::Command;
 
 use mm_test_support::site::Site;
 
@@ -100,6 +101,26 @@ fn a_dump_that_reads_well_and_holds_other_rows_is_found_by_restoring_it() {
     let leftovers = fs::read_dir("/var/tmp").unwrap().flatten();
     let own = format!("mm-scratch.{}.", std::process::id());
     assert!(!leftovers.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(&own)));
+}
+
+#[test]
+fn the_whole_cluster_is_in_it_when_asked_for_and_is_proven_too() {
+    let site = Site::builder("10.5.14").build();
+    site.cluster.sql("postgres", "CREATE DATABASE wiki");
+    site.cluster.sql("wiki", "CREATE TABLE pages AS SELECT n FROM generate_series(1, 100) n");
+    let alone = make(&site, &[]);
+    assert_eq!(alone["databases"], serde_json::json!(["mattermost"]));
+    let whole = make(&site, &["--whole-cluster"]);
+    assert_eq!(whole["databases"], serde_json::json!(["mattermost", "postgres", "template1", "wiki"]));
+    let dump = Path::new(whole["path"].as_str().unwrap()).join("database/other-wiki.dump");
+    let listed = Command::new("pg_restore").arg("--list").arg(&dump).output().unwrap();
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("TABLE public pages"));
+    let id = whole["id"].as_str().unwrap();
+    let (code, said) = verify(&site, &[id, "--restore"]);
+    assert_eq!(code, 0, "{said}");
+    flip_a_bit(&dump, 100);
+    let (code, said) = verify(&site, &[id]);
+    assert!(code == 4 && said.contains("other-wiki.dump"), "{said}");
 }
 
 #[test]

@@ -318,6 +318,9 @@ pub struct Backup {
     pub files: u64,
     /// Whether it holds the database.
     pub database: bool,
+    /// The databases of the server's cluster that it holds: its own, and with `--whole-cluster` all others.
+    #[serde(default)]
+    pub databases: Vec<String>,
     /// True when the service was left stopped for the next tool.
     #[serde(default)]
     pub left_stopped: bool,

@@ -50,6 +50,9 @@ pub(crate) struct CreateArguments {
     /// Leave out the database
     #[arg(long)]
     pub(crate) no_database: bool,
+    /// Also every other database of the cluster that the server's is in: what a major upgrade of the cluster needs
+    #[arg(long, conflicts_with = "no_database")]
+    pub(crate) whole_cluster: bool,
     /// Leave out what matches: `*` within a name, `**` across directories; below the install root, or absolute
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
@@ -70,6 +73,7 @@ impl CreateArguments {
             leave_stopped: self.leave_stopped,
             no_data: self.no_data,
             no_database: self.no_database,
+            whole_cluster: self.whole_cluster,
             exclude: self.exclude.clone(),
         }
     }

@@ -17,7 +17,7 @@ use mm_common::mattermost::site::Installation;
 
 use crate::collect::{self, Collected, Collection};
 use crate::database::{self, View};
-use crate::manifest::{self, Head, SCHEMA, Totals};
+use crate::manifest::{self, DatabasePart, Head, SCHEMA, Totals};
 use crate::plan::Plan;
 use crate::previous::Previous;
 use crate::store::{Point, Store};
@@ -109,9 +109,9 @@ fn make(
             (Err(error), _) | (_, Err(error)) => Err(error),
         }
     })?;
+    let other_databases = store_others(order, partial, &cancel)?;
     let config_database = config_view.as_ref().map(|view| view.store(partial, order.jobs)).transpose()?;
-    drop((view, config_view));
-    drop(known);
+    drop((view, config_view, known));
     ui::progress_done();
     checkpoint::pass("collected");
     signals::check()?;
@@ -139,6 +139,7 @@ fn make(
         groups: BTreeMap::new(),
         database,
         config_database,
+        other_databases,
         totals: Totals { linked: collected.linked, added: collected.added, ..Totals::default() },
     };
     for entry in &collected.entries {
@@ -150,7 +151,7 @@ fn make(
         }
     }
     name_owners(&mut head);
-    let dumped = [&head.database, &head.config_database].into_iter().flatten().map(|part| part.dump.bytes).sum::<u64>();
+    let dumped = head.databases().map(|part| part.dump.bytes).sum::<u64>();
     head.totals.bytes += dumped;
     head.totals.added += dumped;
     head.totals.seconds = started.elapsed().as_secs_f64();
@@ -167,14 +168,24 @@ fn make(
         manifest: path.join(manifest::NAME),
         path,
         manifest_sha256,
-        created: head.created,
+        created: head.created.clone(),
         cold,
         bytes: head.totals.bytes,
         files: head.totals.files,
         database: head.database.is_some(),
+        databases: head.in_cluster(),
         left_stopped: order.plan.stop && !order.plan.start && installation.was_running,
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// The other databases of the cluster, when they are wanted, each as a snapshot of its own shows it.
+fn store_others(order: &Order<'_>, partial: &Path, cancel: &Arc<AtomicBool>) -> Result<Vec<DatabasePart>> {
+    if !order.plan.whole_cluster {
+        return Ok(Vec::new());
+    }
+    let store = |other| View::take_other(other, cancel)?.store(partial, order.jobs);
+    database::others(&order.installation.database()?)?.into_iter().map(store).collect()
 }
 
 /// Names of users and groups: on another machine they may have other numbers.
@@ -200,7 +211,13 @@ fn require_space(order: &Order<'_>, previous: Option<&Point>) -> Result<()> {
     let mut needed = 0;
     if order.plan.database {
         // Dumps were 19 % of the size of the database (observed); half leaves room for what compresses badly.
-        needed += database::bytes(&order.installation.database()?)? / 2;
+        let database = order.installation.database()?;
+        needed += database::bytes(&database)? / 2;
+        if order.plan.whole_cluster {
+            for other in database::others(&database)? {
+                needed += database::bytes(&other)? / 2;
+            }
+        }
     }
     let free = disk::free(&order.store.path)?;
     // Most of it will be links. If there is room for all of it again, there is no need to look.

@@ -19,6 +19,17 @@ use crate::manifest::{DatabasePart, Stored};
 /// The directory of the database in a restore point.
 const DIRECTORY: &str = "database";
 
+/// What a database is to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// Its own.
+    Server,
+    /// It holds the configuration and nothing else of the server.
+    Configuration,
+    /// Another one of the cluster.
+    Other,
+}
+
 /// A view of the database that lasts until this is dropped.
 pub(crate) struct View {
     /// As the server reaches it.
@@ -26,8 +37,7 @@ pub(crate) struct View {
     /// As its superuser, where that is possible: it may read everything, the passwords of the roles included.
     reader: Database,
     snapshot: Snapshot,
-    /// Whether it holds the configuration and nothing else of the server.
-    is_configuration: bool,
+    what: What,
     cancel: Arc<AtomicBool>,
     /// When the view was taken.
     pub taken: String,
@@ -37,7 +47,7 @@ impl View {
     /// Takes a view of the server's database as it is now.
     /// Setting `cancel` ends whatever is done with it.
     pub(crate) fn take(installation: &Installation, cancel: &Arc<AtomicBool>) -> Result<Self> {
-        Self::of(installation.database()?, false, cancel)
+        Self::of(installation.database()?, What::Server, cancel)
     }
 
     /// Takes a view of the database that holds the configuration, when it is another one.
@@ -54,15 +64,20 @@ impl View {
         if is_same {
             return Ok(None);
         }
-        Self::of(Database::connect(&source, Some(&installation.owner))?, true, cancel).map(Some)
+        Self::of(Database::connect(&source, Some(&installation.owner))?, What::Configuration, cancel).map(Some)
     }
 
-    fn of(own: Database, is_configuration: bool, cancel: &Arc<AtomicBool>) -> Result<Self> {
+    /// Takes a view of another database of the server's cluster; see [`others`].
+    pub(crate) fn take_other(other: Database, cancel: &Arc<AtomicBool>) -> Result<Self> {
+        Self::of(other, What::Other, cancel)
+    }
+
+    fn of(own: Database, what: What, cancel: &Arc<AtomicBool>) -> Result<Self> {
         let reader = superuser(&own).unwrap_or_else(|| own.clone()).cancelled_by(cancel);
         let own = own.cancelled_by(cancel);
         let taken = time::now();
         let snapshot = reader.snapshot()?;
-        Ok(Self { own, reader, snapshot, is_configuration, taken, cancel: Arc::clone(cancel) })
+        Ok(Self { own, reader, snapshot, what, taken, cancel: Arc::clone(cancel) })
     }
 
     /// Writes dump and roles into `point` and fingerprints every table. `jobs` above one lets the fingerprint be taken
@@ -70,7 +85,11 @@ impl View {
     pub(crate) fn store(&self, point: &Path, jobs: usize) -> Result<DatabasePart> {
         let directory = point.join(DIRECTORY);
         files::create_directory(&directory, 0o700)?;
-        let prefix = if self.is_configuration { "config-" } else { "" };
+        let prefix = match self.what {
+            What::Server => "",
+            What::Configuration => "config-",
+            What::Other => "other-",
+        };
         let name = format!("{prefix}{}.dump", file_name(&self.reader.name));
         let globals = format!("{prefix}globals.sql");
         let write_dump = || {
@@ -90,8 +109,15 @@ impl View {
             (write_dump()?, fingerprint::tables_at(&self.reader, id)?)
         };
         checkpoint::pass("database-dumped");
-        let role_passwords = dump::globals(&self.reader, &directory.join(&globals))?;
-        let has_posts = self.own.value("SELECT to_regclass('posts') IS NOT NULL")?.as_bool().unwrap_or(false);
+        // The roles are those of the whole cluster: the server's database brings them for the others.
+        let globals_path = Path::new(DIRECTORY).join(&globals);
+        let (role_passwords, globals) = if self.what == What::Other {
+            (false, None)
+        } else {
+            (dump::globals(&self.reader, &point.join(&globals_path))?, Some(stored(point, globals_path)?))
+        };
+        let has_posts = self.what != What::Other
+            && self.own.value("SELECT to_regclass('posts') IS NOT NULL")?.as_bool().unwrap_or(false);
         let history = if has_posts { Some(fingerprint::history_at(&self.own, None, id)?) } else { None };
         let part = DatabasePart {
             name: self.reader.name.clone(),
@@ -99,12 +125,12 @@ impl View {
             server_version: self.reader.version.clone(),
             dumped_by,
             dump: stored(point, Path::new(DIRECTORY).join(&name))?,
-            globals: Some(stored(point, Path::new(DIRECTORY).join(&globals))?),
+            globals,
             role_passwords,
             properties: dump::properties(&self.own)?,
             tables,
             history,
-            schema: if self.is_configuration { None } else { Some(schema::level(&self.own)?) },
+            schema: if self.what == What::Server { Some(schema::level(&self.own)?) } else { None },
         };
         prove_same_rows(&part)?;
         dump::read_through(&directory.join(&name))?;
@@ -122,6 +148,25 @@ fn prove_same_rows(part: &DatabasePart) -> Result<()> {
     Err(Error::failed("the database was not seen in one state")
         .because(format!("{} posts in one count, {:?} in the other", history.posts.rows, posts))
         .hint("run it again"))
+}
+
+/// The other databases of the cluster that the server's is in, as its superuser: all that take connections, the
+/// templates of the administrator among them.
+///
+/// # Errors
+/// Refused when the cluster is not one of this machine, or its superuser may not get in.
+pub(crate) fn others(database: &Database) -> Result<Vec<Database>> {
+    let attempt = "the other databases of the server's cluster cannot be put into the restore point";
+    let front = superuser(database).ok_or_else(|| {
+        Error::refused(attempt)
+            .because("it is no cluster of this machine, or its superuser may not connect by peer authentication")
+            .hint("run this as root on the machine of the cluster, or give up --whole-cluster and dump them by their own means")
+    })?;
+    let cluster = cluster::of_database(&front)?.ok_or_else(|| Error::failed(attempt).because("the cluster is gone"))?;
+    let rows = front.rows(
+        "SELECT datname::text AS name FROM pg_database WHERE datallowconn AND datname <> current_database() ORDER BY 1",
+    )?;
+    rows.iter().filter_map(|row| row["name"].as_str()).map(|name| Database::superuser(&cluster, name)).collect()
 }
 
 /// Size of a database in bytes.

@@ -5,6 +5,7 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   STORE/ID/files/...               every file, under its absolute path, as it was
   STORE/ID/database/NAME.dump      the database, as pg_restore reads it
   STORE/ID/database/globals.sql    the roles with their passwords (mode 0600), as psql reads it
+  STORE/ID/database/other-NAME.dump  with --whole-cluster: another database of the cluster
   STORE/ID/manifest.json           what everything is (schema mm.backup/1), one entry a line
   STORE/ID/manifest.json.sha256    its digest, as sha256sum -c reads it
 
@@ -22,6 +23,11 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   A configuration in the server's own database (MM_CONFIG) is in its dump; one in another
   database has a dump of its own, database/config-NAME.dump, which restore puts into an empty
   database: mm-backup restore ID --config --into-database URL. Into place it is never restored.
+
+  With --whole-cluster every other database of the same local cluster is dumped too, as its
+  superuser and under a snapshot of its own, templates that take connections among them: what
+  mm-pgbump --shared-cluster asks for. verify proves them; restore leaves them to their owners:
+  createdb -T template0 -O OWNER NAME, then pg_restore -d NAME STORE/ID/database/other-NAME.dump.
 
   Files in S3 are not in it: create refuses until --no-data says that this is known.
 

@@ -115,6 +115,7 @@ fn section(point: &Point) -> Result<Backup> {
         bytes: head.totals.bytes,
         files: head.totals.files,
         database: head.database.is_some(),
+        databases: head.in_cluster(),
         left_stopped: false,
         seconds: head.totals.seconds,
     })

@@ -32,7 +32,7 @@ fn json_list(store: &Store, points: &[Point], damaged: &[Damaged]) -> String {
             json!({
                 "id": head.id, "path": path, "created": head.created, "install": head.install,
                 "version": head.version, "edition": head.edition, "cold": head.cold,
-                "files": head.totals.files, "bytes": head.totals.bytes, "added": head.totals.added,
+                "databases": head.in_cluster(), "files": head.totals.files, "bytes": head.totals.bytes, "added": head.totals.added,
                 "linked": head.totals.linked, "seconds": head.totals.seconds,
                 "database": head.database.as_ref().map(|part| json!({
                     "name": part.name, "server_version": part.server_version, "bytes": part.dump.bytes,
@@ -101,7 +101,11 @@ pub(crate) fn plan_table(plan: &Plan) -> String {
     for pattern in &plan.exclude {
         let _ = writeln!(text, "leave out {pattern}");
     }
-    text.push_str(if plan.database { "dump      the database\n" } else { "leave out the database\n" });
+    text.push_str(match (plan.database, plan.whole_cluster) {
+        (false, _) => "leave out the database\n",
+        (true, false) => "dump      the database\n",
+        (true, true) => "dump      the database, and every other one of its cluster\n",
+    });
     if plan.stop {
         text.push_str(if plan.start { "stop the service, and start it again\n" } else { "stop the service\n" });
     }

@@ -70,8 +70,23 @@ pub(crate) struct Head {
     /// The database of the configuration, when that is another one (`MM_CONFIG`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_database: Option<DatabasePart>,
+    /// The other databases of the cluster, with `--whole-cluster`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_databases: Vec<DatabasePart>,
     /// Numbers.
     pub totals: Totals,
+}
+
+impl Head {
+    /// Every database it holds.
+    pub(crate) fn databases(&self) -> impl Iterator<Item = &DatabasePart> {
+        [&self.database, &self.config_database].into_iter().flatten().chain(&self.other_databases)
+    }
+
+    /// The names of those that are in the server's cluster.
+    pub(crate) fn in_cluster(&self) -> Vec<String> {
+        self.database.iter().chain(&self.other_databases).map(|part| part.name.clone()).collect()
+    }
 }
 
 /// A tree or file of the installation.

@@ -40,6 +40,8 @@ pub(crate) struct Wish {
     pub no_data: bool,
     /// `--no-database`.
     pub no_database: bool,
+    /// `--whole-cluster`.
+    pub whole_cluster: bool,
     /// `--exclude`.
     pub exclude: Vec<String>,
 }
@@ -53,6 +55,8 @@ pub(crate) struct Plan {
     pub exclude: Vec<String>,
     /// Whether the database is dumped.
     pub database: bool,
+    /// Whether the other databases of its cluster are dumped too.
+    pub whole_cluster: bool,
     /// Whether the service is stopped first.
     pub stop: bool,
     /// Whether it is started afterwards.
@@ -123,6 +127,7 @@ pub(crate) fn plan(seen: &Observed, wish: &Wish) -> Result<Plan> {
         roots: outermost(roots),
         exclude,
         database: !wish.no_database,
+        whole_cluster: wish.whole_cluster,
         stop: wish.stop,
         start,
         data: seen.data.clone(),

@@ -22,6 +22,9 @@ const NAMED: usize = 10;
 /// Where the throw-away server is: on a disk, open to the server's user, and cleaned at times.
 const SCRATCH_PLACE: &str = "/var/tmp";
 
+/// The name of a restored database in it.
+const COPY: &str = "mm restored";
+
 /// Entries that a thread takes at a time.
 const BATCH: usize = 64;
 
@@ -36,13 +39,13 @@ pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value>
         findings.push(error.one_line());
     }
     let (files, bytes) = entries(point, jobs, &mut findings)?;
-    for part in [&point.head.database, &point.head.config_database].into_iter().flatten() {
+    for part in point.head.databases() {
         database(point, part, &mut findings);
     }
     let mut proof = json!({ "files": files, "bytes": bytes });
     if restore && findings.is_empty() {
         let mut tables = 0;
-        for part in [&point.head.database, &point.head.config_database].into_iter().flatten() {
+        for part in point.head.databases() {
             tables += restored(point, part, jobs, &mut findings)?;
         }
         proof["restored_tables"] = tables.into();
@@ -173,14 +176,15 @@ fn restored(point: &Point, part: &DatabasePart, jobs: usize, findings: &mut Vec<
         None => String::new(),
     };
     dump::create_missing_roles(&server, &globals, &part.properties.roles)?;
-    let name = dump::identifier(&part.name);
+    // A name of its own: `postgres` and `template1` are there already.
+    let name = dump::identifier(COPY);
     let encoding = dump::literal(&part.properties.encoding);
     // Fingerprints do not depend on the collation, and the machine may not have that of the original.
     server.execute_each(&format!(
         "CREATE DATABASE {name} OWNER {} TEMPLATE template0 ENCODING {encoding} LC_COLLATE 'C' LC_CTYPE 'C'",
         dump::identifier(&part.properties.owner)
     ))?;
-    let copy = scratch.database(&part.name)?;
+    let copy = scratch.database(COPY)?;
     if let Err(error) = dump::restore(&point.path.join(&part.dump.path), &copy, jobs) {
         findings.push(error.one_line());
         return Ok(0);

@@ -71,7 +71,8 @@ pub struct Options {
     /// Leave the service stopped for the next tool
     #[arg(long, global = true)]
     pub leave_stopped: bool,
-    /// Other databases in the cluster may be upgraded (and stopped) with it
+    /// Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too
+    /// (mm-backup create --whole-cluster)
     #[arg(long, global = true)]
     pub shared_cluster: bool,
     /// Go on although the check with this id says no; may be repeated

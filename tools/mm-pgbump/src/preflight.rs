@@ -15,6 +15,7 @@ use mm_common::{Error, Result};
 use crate::plan::Method;
 use crate::rehearsal::{Scratch, Verdict};
 
+pub(crate) use contents::other_databases;
 pub(crate) use host::{Target, target};
 
 /// What is to be upgraded, and how.

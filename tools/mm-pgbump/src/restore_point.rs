@@ -17,11 +17,17 @@ pub(crate) enum Wanted {
     NotOlderThan(Duration),
 }
 
-/// Checks that the restore point named in the document is there, whole at its top, and holds the database.
+/// Checks that the restore point named in the document is there, whole at its top, and holds the database and these
+/// `others` of its cluster: all of them are carried over, and a restore point that lacks one is none for its owner.
 ///
 /// # Errors
 /// Refused when it is not as wanted.
-pub(crate) fn check(backup: Option<&Backup>, wanted: Wanted, age: impl Fn(&str) -> Option<Duration>) -> Result<()> {
+pub(crate) fn check(
+    backup: Option<&Backup>,
+    wanted: Wanted,
+    others: &[String],
+    age: impl Fn(&str) -> Option<Duration>,
+) -> Result<()> {
     let refused = |why: String| {
         Error::refused("there is no restore point to fall back to").because(why).hint(
             "make one: mm-backup create --to DIR, and hand its document on; or give --no-backup if it is made elsewhere",
@@ -35,6 +41,18 @@ pub(crate) fn check(backup: Option<&Backup>, wanted: Wanted, age: impl Fn(&str) 
     };
     if !backup.database {
         return Err(refused(format!("the restore point {} does not hold the database", backup.id)));
+    }
+    let missing: Vec<_> = others.iter().filter(|name| !backup.databases.contains(name)).cloned().collect();
+    if !missing.is_empty() {
+        return Err(refused(format!(
+            "the restore point {} does not hold every database of the cluster: {} missing",
+            backup.id,
+            missing.join(", ")
+        ))
+        .with_hint(
+            "make one of all of them: mm-backup create --whole-cluster --to DIR, and hand its document on; or give \
+             --no-backup if it is made elsewhere",
+        ));
     }
     if let Wanted::NotOlderThan(most) = wanted {
         match age(&backup.created) {
@@ -98,6 +116,7 @@ mod tests {
             bytes: 1,
             files: 1,
             database: true,
+            databases: vec!["mattermost".into(), "wiki".into()],
             left_stopped: true,
             seconds: 0.0,
         }
@@ -110,16 +129,20 @@ mod tests {
         files::write(&path, b"{}", files::Access::PRIVATE).unwrap();
         let good = backup(path.clone(), digest::of_bytes(b"{}"));
         let hour = |_: &str| Some(Duration::from_secs(3600));
-        check(Some(&good), Wanted::OfThisHop, hour).unwrap();
-        check(Some(&good), Wanted::NotOlderThan(Duration::from_secs(3600)), hour).unwrap();
-        check(None, Wanted::None, hour).unwrap();
+        check(Some(&good), Wanted::OfThisHop, &[], hour).unwrap();
+        check(Some(&good), Wanted::NotOlderThan(Duration::from_secs(3600)), &[], hour).unwrap();
+        check(None, Wanted::None, &[], hour).unwrap();
+        check(Some(&good), Wanted::OfThisHop, &["wiki".into()], hour).unwrap();
+        let error = check(Some(&good), Wanted::OfThisHop, &["wiki".into(), "shop".into()], hour).unwrap_err();
+        assert!(error.one_line().contains("shop missing") && error.next_step().unwrap().contains("--whole-cluster"));
         let bad = [
-            check(None, Wanted::OfThisHop, hour),
-            check(Some(&good), Wanted::NotOlderThan(Duration::from_secs(3599)), hour),
-            check(Some(&good), Wanted::NotOlderThan(Duration::from_secs(1)), |_| None),
-            check(Some(&Backup { database: false, ..good.clone() }), Wanted::OfThisHop, hour),
-            check(Some(&backup(path, digest::of_bytes(b"x"))), Wanted::OfThisHop, hour),
-            check(Some(&backup("/none".into(), String::new())), Wanted::OfThisHop, hour),
+            Err(error),
+            check(None, Wanted::OfThisHop, &[], hour),
+            check(Some(&good), Wanted::NotOlderThan(Duration::from_secs(3599)), &[], hour),
+            check(Some(&good), Wanted::NotOlderThan(Duration::from_secs(1)), &[], |_| None),
+            check(Some(&Backup { database: false, ..good.clone() }), Wanted::OfThisHop, &[], hour),
+            check(Some(&backup(path, digest::of_bytes(b"x"))), Wanted::OfThisHop, &[], hour),
+            check(Some(&backup("/none".into(), String::new())), Wanted::OfThisHop, &[], hour),
         ];
         for result in bad {
             assert_eq!(result.unwrap_err().code(), 5);

@@ -73,7 +73,8 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         return Err(refusal);
     }
     let backup: Option<Backup> = session.document.section("backup")?;
-    restore_point::check(backup.as_ref(), options.restore_point(), age)?;
+    let others = preflight::other_databases(&question)?;
+    restore_point::check(backup.as_ref(), options.restore_point(), &others, age)?;
     if let Target::Empty(empty) = preflight::target(&question)? {
         ui::say(&format!("dropping the cluster {}, which has never held anything", empty.label()));
         control::stop(&empty)?;

@@ -136,6 +136,7 @@ mod tests {
             bytes: 1,
             files: 1,
             database: true,
+            databases: Vec::new(),
             left_stopped: true,
             seconds: 1.0,
         }

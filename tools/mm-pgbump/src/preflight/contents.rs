@@ -99,6 +99,15 @@ fn primary(entrance: &Database) -> Result<Seen> {
     })
 }
 
+/// The databases of the cluster that are none of the server's and not there from the beginning.
+pub(crate) fn other_databases(question: &Question<'_>) -> Result<Vec<String>> {
+    names(
+        &Database::superuser(question.old, question.database)?,
+        "SELECT datname::text FROM pg_database
+         WHERE datallowconn AND datname NOT IN ('postgres', 'template0', 'template1', current_database()) ORDER BY 1",
+    )
+}
+
 fn others(question: &Question<'_>, entrance: &Database) -> Result<Seen> {
     let found = names(
         entrance,

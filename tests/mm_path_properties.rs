@@ -51,7 +51,7 @@ fn stops(plan: &Plan) -> Vec<Version> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn no_hop_breaks_a_rule_and_they_join((start, wish) in journey()) {

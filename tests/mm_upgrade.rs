@@ -188,6 +188,28 @@ fn what_fails_can_go_back_to_the_start_by_itself() {
 }
 
 #[test]
+fn the_edition_can_change_on_the_way() {
+    let mut enterprise = quick("10.5.14");
+    enterprise.edition = "enterprise".into();
+    let upgrade = Upgrade::of(&[quick("9.11.18"), enterprise]);
+    let site = &upgrade.site;
+    let (history, files) = (site.history(), site.user_files());
+    good(&upgrade.run("run", &["--to", "10.5.14", "--edition", "enterprise"]));
+    let record = upgrade.last("final.json");
+    assert_eq!(
+        (&record["done"][0]["hop"]["edition"], &record["site"]["edition"]),
+        (&json!("enterprise"), &json!("enterprise"))
+    );
+    assert!(record["path"]["next"].is_null(), "{}", record["path"]);
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"), "public, on its own port");
+    assert_eq!((site.history(), site.user_files()), (history, files));
+    // The preflight knew where the restore points go.
+    let plan = upgrade.last("plan.json");
+    let disk = plan["path"]["checks"].as_array().unwrap().iter().find(|check| check["id"] == "disk").unwrap();
+    assert!(disk["evidence"].as_str().unwrap().contains(site.store().to_str().unwrap()), "{disk}");
+}
+
+#[test]
 fn no_hop_begins_outside_the_window() {
     let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
     let pids = upgrade.site.pids();
@@ -230,6 +252,7 @@ fn wrong_usage_and_a_second_run_are_refused() {
         (&["--nonsense"][..], 2),
         (&["--to", "10.5.14", "--window", "2-5"][..], 2),
         (&["--to", "10.5.14", "--on-failure", "pray"][..], 2),
+        (&["--to", "10.5.14", "--edition", "entry"][..], 2),
         (&["--to", "9.5.14"][..], 5),
     ] {
         let output = upgrade.run("run", arguments);

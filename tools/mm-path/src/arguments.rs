@@ -46,10 +46,10 @@ pub struct PathArguments {
     #[arg(long, conflicts_with = "from")]
     pub check: bool,
     /// With --check: directory that mm-fetch keeps releases in
-    #[arg(long, value_name = "DIR", default_value = CACHE, requires = "check")]
+    #[arg(long, value_name = "DIR", default_value = CACHE)]
     pub cache: PathBuf,
     /// With --check: directory of the restore points [default: that of the document, or of mm-backup]
-    #[arg(long, value_name = "DIR", requires = "check")]
+    #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
     /// Add the releases, rules and notes of FILE to the built-in catalogue
     #[arg(long, value_name = "FILE")]

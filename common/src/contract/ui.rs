@@ -104,7 +104,7 @@ fn on_terminal() -> bool {
 }
 
 /// Names of files and output of programs may carry terminal escapes; they are shown, not obeyed.
-fn clean(message: &str) -> String {
+pub(crate) fn clean(message: &str) -> String {
     message
         .chars()
         .map(|c| match c {

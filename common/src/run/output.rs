@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use super::{Format, Output, Session};
 use crate::contract::document::Document;
 use crate::contract::error::{Error, Kind, Result};
-use crate::contract::exit;
+use crate::contract::{exit, ui};
 
 /// Writes what this run has to say.
 pub(super) fn deliver(session: &Session, format: Format, code: u8) -> Result<()> {
@@ -17,7 +17,7 @@ pub(super) fn deliver(session: &Session, format: Format, code: u8) -> Result<()>
     match (&session.output, &session.human) {
         (Output::Streamed, _) => Ok(()),
         (Output::Text(text), _) if code == exit::DONE => write(text),
-        (Output::Document, Some(table)) if people => write(table),
+        (Output::Document, Some(table)) if people => write(&ui::clean(table)),
         // On a terminal the lines on stderr have said it already.
         _ if people => Ok(()),
         _ => write(&session.document.to_json()),

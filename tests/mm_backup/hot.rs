@@ -3,14 +3,16 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use mm_test_support::process;
 use mm_test_support::site::Site;
+use mm_test_support::tool;
 use serde_json::Value;
 
-use crate::{make, verify};
+use crate::{make, stored, verify};
 
 /// As the server does it: the file first, then the rows that name it.
 fn write_posts(site: &Site, stop: &AtomicBool, written: &AtomicU32) {
@@ -68,6 +70,36 @@ fn every_post_in_it_has_its_file() {
         let name = Path::new(path).file_name().unwrap().to_str().unwrap();
         assert_eq!(contents, format!("contents of {name}").repeat(1000));
     }
+}
+
+#[test]
+fn what_vanishes_and_what_no_copy_can_hold_is_left_out_and_said() {
+    let site = Site::builder("5.29.0").build();
+    let custom = site.install().join("custom");
+    fs::write(custom.join("vanishing"), "soon gone").unwrap();
+    nix::unistd::mkfifo(&custom.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // It is listed and looked at, and gone when it is to be opened.
+    let output = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-P", "vanishing", "-e", "inject=openat:error=ENOENT"])
+        .arg(tool::executable("mm-backup"))
+        .args(site.flags())
+        .args(["-v", "--no-database", "--format", "json", "--to"])
+        .arg(site.store())
+        .env_clear()
+        .env("PATH", process::PATH)
+        .stdin(Stdio::null())
+        .output()
+        .expect("strace is not installed: scripts/prepare");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    for words in ["custom/vanishing`: it vanished", "custom/fifo`: it is a socket, a fifo or a device"] {
+        assert!(said.contains(words), "`{words}` is not said: {said}");
+    }
+    let backup: Value = serde_json::from_slice::<Value>(&output.stdout).unwrap()["backup"].clone();
+    assert!(!stored(&site, &backup, "custom/vanishing").exists());
+    assert!(fs::read_to_string(backup["manifest"].as_str().unwrap()).unwrap().contains("custom/vanishing"));
+    let (code, said) = verify(&site, &[]);
+    assert_eq!(code, 0, "{said}");
 }
 
 /// Writes into a file until told to stop. It is so large that it cannot be read between two writes.

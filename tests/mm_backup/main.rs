@@ -13,6 +13,7 @@ mod hot;
 mod incremental;
 mod interruptions;
 mod offsite;
+mod reflinks;
 mod refusals;
 mod round_trip;
 mod schedule;

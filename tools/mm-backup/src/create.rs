@@ -17,7 +17,7 @@ use mm_common::mattermost::site::Installation;
 
 use crate::collect::{self, Collected, Collection};
 use crate::database::{self, View};
-use crate::manifest::{self, DatabasePart, Head, SCHEMA, Totals};
+use crate::manifest::{self, DatabasePart, Head, SCHEMA, Skipped, Totals};
 use crate::plan::Plan;
 use crate::previous::Previous;
 use crate::store::{Point, Store};
@@ -120,7 +120,7 @@ fn make(
         installation.service.start(&[], lock)?;
         checkpoint::pass("service-started");
     }
-    refuse_restless(&collected)?;
+    accept(&collected)?;
     let mut head = Head {
         schema: SCHEMA.into(),
         id: id.into(),
@@ -199,11 +199,23 @@ fn name_owners(head: &mut Head) {
     }
 }
 
-fn refuse_restless(collected: &Collected) -> Result<()> {
-    let Some(first) = collected.restless.first() else { return Ok(()) };
-    Err(Error::failed(format!("`{}` changed each time it was read", first.display()))
-        .because(format!("{} files did; somebody is changing the installation", collected.restless.len()))
-        .hint("wait until that is over, or leave them out with --exclude"))
+/// How many of the things left out are named: a directory of temporary files can vanish as a whole.
+const NAMED: usize = 10;
+
+/// Refuses what changed each time it was read, and says what was left out.
+fn accept(collected: &Collected) -> Result<()> {
+    if let Some(first) = collected.restless.first() {
+        return Err(Error::failed(format!("`{}` changed each time it was read", first.display()))
+            .because(format!("{} files did; somebody is changing the installation", collected.restless.len()))
+            .hint("wait until that is over, or leave them out with --exclude"));
+    }
+    for Skipped { path, why } in collected.skipped.iter().take(NAMED) {
+        ui::say(&format!("left out: `{path}`: {why}"));
+    }
+    if collected.skipped.len() > NAMED {
+        ui::say(&format!("left out: {} in all; the manifest names them", collected.skipped.len()));
+    }
+    Ok(())
 }
 
 /// Space is looked at before the service is stopped.

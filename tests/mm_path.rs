@@ -121,6 +121,21 @@ fn a_blocked_path_exits_5_with_everything_known() {
 }
 
 #[test]
+fn what_cannot_fit_is_said_with_the_way_out() {
+    // Whatever runs now, 10.6 does not start on PostgreSQL 12.
+    let plan = document(&paper(&["--from", "5.29.0", "--to", "10.6.1", "--postgres", "12"]).code(5));
+    assert_eq!(plan["path"]["blockers"][0]["title"], "10.6.1 refuses PostgreSQL 12, it needs 13");
+    // The rule that closes the way says which way is open.
+    let hint = document(&paper(&["--from", "10.11.17", "--to", "11.2"]).code(5))["error"]["hint"].clone();
+    assert!(hint.as_str().unwrap().contains("Go from 10.11.15 or older, or to 11.6.5"), "{hint}");
+    // 8.0 is 8.0.0.
+    let plan = document(&paper(&["--from", "8.1.0", "--to", "9.11", "--from-mysql", "8.0"]).success());
+    assert_eq!(plan["path"]["blockers"], json!([]));
+    let line = stderr(&paper(&["--from", "5.29", "--to", "10.6.1"]).code(2));
+    assert!(line.contains("give all of its numbers, as in 5.29.0"), "{line}");
+}
+
+#[test]
 fn a_downgrade_is_refused_with_what_to_use_instead() {
     let plan = paper(&["--from", "10.6.1", "--to", "9.11"]).code(5);
     assert!(document(&plan)["error"]["hint"].as_str().unwrap().contains("mm-backup restore"));

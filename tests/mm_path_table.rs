@@ -340,6 +340,14 @@ fn the_smallest_installed_postgres_that_suits_all_hops_is_taken() {
     let none = with(&[11, 13]);
     assert_eq!(blockers(&none), ["postgres"]);
     assert!(none.path.blockers[0].action.contains("postgresql-14"), "{:?}", none.path.blockers);
+    // A wish that no release demands has to be one that can be granted all the same.
+    let wished = |major: u32| {
+        let mut start = with_postgres("9.5.14", 13);
+        start.postgres = Some(Server { major: 13, available: Some(vec![13, 15]) });
+        planned(&start, &Wish { postgres: Some(major), ..wish("10.6.1", Esr) })
+    };
+    assert_eq!(placed(&wished(15)), Some(("10.6.1", 15)));
+    assert_eq!(wished(17).path.blockers[0].title, "PostgreSQL 17 is asked for; installed or installable here: 13, 15");
 }
 
 #[test]

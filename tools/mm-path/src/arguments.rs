@@ -130,7 +130,7 @@ fn text<T: std::str::FromStr<Err = String>>(value: &str) -> Result<T, String> {
 }
 
 fn release(value: &str) -> Result<Version, String> {
-    version::parse(value).map_err(|error| error.one_line())
+    version::parse(value).map_err(|_| format!("`{value}` is not a release: give all of its numbers, as in 5.29.0"))
 }
 
 impl Arguments for PathArguments {

@@ -262,7 +262,11 @@ fn bump(
     if start.driver == Some(Driver::Mysql) {
         return None;
     }
-    let server = start.postgres.as_ref()?;
+    let Some(server) = start.postgres.as_ref() else {
+        let misfit = wish.postgres.and_then(|wished| postgres::refusal(catalogue, stops, wished));
+        blockers.extend(misfit.as_ref().map(remark::of_misfit));
+        return None;
+    };
     postgres::place(catalogue, stops, server, wish.postgres).unwrap_or_else(|misfit| {
         blockers.push(remark::of_misfit(&misfit));
         None

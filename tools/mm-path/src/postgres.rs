@@ -23,6 +23,8 @@ pub(crate) enum Misfit {
     Backwards { from: u32, wished: u32 },
     /// A release on the path refuses the wished-for major.
     TooOld { wished: u32, needed: u32, release: Version },
+    /// The wished-for major is neither installed nor can it be.
+    NotHere { wished: u32, available: Vec<u32> },
     /// No major that is installed or can be installed is new enough.
     NoneAvailable { needed: u32, available: Vec<u32>, release: Version },
 }
@@ -55,6 +57,11 @@ pub(crate) fn place(
     let refusing = stops.iter().position(|version| needs(version) > server.major);
     let Some(hop) = refusing else {
         let last = stops.len().checked_sub(1);
+        if let (Some(wished), Some(available), Some(_)) = (wish, &server.available, last)
+            && !available.contains(&wished)
+        {
+            return Err(Misfit::NotHere { wished, available: available.clone() });
+        }
         let bump = wish.filter(|wished| *wished > server.major).zip(last);
         return Ok(bump.map(|(to, hop)| Bump { hop, from: server.major, to, because_of: None }));
     };
@@ -65,11 +72,7 @@ pub(crate) fn place(
             return Err(Misfit::TooOld { wished, needed, release: hardest.clone() });
         }
         (Some(wished), Some(available)) if !available.contains(&wished) => {
-            return Err(Misfit::NoneAvailable {
-                needed: wished,
-                available: available.clone(),
-                release: hardest.clone(),
-            });
+            return Err(Misfit::NotHere { wished, available: available.clone() });
         }
         (Some(wished), _) => wished,
         (None, None) => needed,
@@ -81,4 +84,12 @@ pub(crate) fn place(
         },
     };
     Ok(Some(Bump { hop, from: server.major, to, because_of: Some(stops[hop].clone()) }))
+}
+
+/// The release on the path that refuses a wished-for major hardest, when one does: whatever runs now, the path is not to
+/// end there.
+pub(crate) fn refusal(catalogue: &Catalogue, stops: &[Version], wished: u32) -> Option<Misfit> {
+    let needs = |version: &Version| catalogue.requirement(version).and_then(|entry| entry.postgres).unwrap_or(0);
+    let release = stops.iter().max_by_key(|version| needs(version)).filter(|version| needs(version) > wished)?;
+    Some(Misfit::TooOld { wished, needed: needs(release), release: release.clone() })
 }

@@ -2,7 +2,7 @@
 
 use mm_common::contract::sections::Note;
 use mm_common::mattermost::catalogue::{
-    Artefact, Catalogue, Driver, Facts, Line, Note as Known, Rule, RuleKind, Severity, Trust, Verdict,
+    Artefact, Catalogue, Driver, Facts, Level, Line, Note as Known, Rule, RuleKind, Severity, Trust, Verdict,
 };
 use semver::Version;
 
@@ -23,10 +23,14 @@ pub(crate) fn of_rule(rule: &Rule) -> Note {
 /// No path leads to the target.
 pub(crate) fn no_way(graph: &Graph<'_>, wish: &Wish, start: &Version, target: &Version) -> Note {
     let farthest = graph.farthest();
-    let rules: Vec<&str> = graph.objections(farthest, target).iter().map(|rule| rule.id.as_str()).collect();
+    let objections = graph.objections(farthest, target);
+    let rules: Vec<&str> = objections.iter().map(|rule| rule.id.as_str()).collect();
     let because = if rules.is_empty() { String::new() } else { format!(" ({})", rules.join(", ")) };
     let action = if wish.avoid.is_empty() && wish.via.is_empty() {
-        "Choose another target, or add releases to the catalogue with --catalogue FILE.".to_owned()
+        let closing = objections.iter().filter(|rule| rule.level == Level::Block && !rule.action.is_empty());
+        let mut advice: Vec<String> = closing.map(|rule| format!("{}: {}", rule.title, rule.action)).collect();
+        advice.push("Choose another target, or add releases to the catalogue with --catalogue FILE.".into());
+        advice.join(" ")
     } else {
         let spots = |spots: &[crate::wish::Spot]| spots.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         format!(
@@ -59,7 +63,13 @@ pub(crate) fn reachable(graph: &Graph<'_>) -> Note {
 
 /// PostgreSQL cannot be made to fit.
 pub(crate) fn of_misfit(misfit: &Misfit) -> Note {
+    let listed = |available: &[u32]| available.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let add = |major: u32| format!("Add a package source that has postgresql-{major} (PGDG does), then plan again.");
     let (title, action) = match misfit {
+        Misfit::NotHere { wished, available } => (
+            format!("PostgreSQL {wished} is asked for; installed or installable here: {}", listed(available)),
+            format!("Ask for one of those, or: {}", add(*wished)),
+        ),
         Misfit::Backwards { from, wished } => (
             format!("PostgreSQL {from} cannot go back to {wished}"),
             format!("Ask for --postgres {from} or newer, or leave it out."),
@@ -68,16 +78,13 @@ pub(crate) fn of_misfit(misfit: &Misfit) -> Note {
             format!("{release} refuses PostgreSQL {wished}, it needs {needed}"),
             format!("Ask for --postgres {needed} or newer, or leave it out."),
         ),
-        Misfit::NoneAvailable { needed, available, release } => {
-            let known: Vec<String> = available.iter().map(ToString::to_string).collect();
-            (
-                format!(
-                    "{release} needs PostgreSQL {needed} or newer; installed or installable here: {}",
-                    known.join(", ")
-                ),
-                format!("Add a package source that has postgresql-{needed} (PGDG does), then plan again."),
-            )
-        }
+        Misfit::NoneAvailable { needed, available, release } => (
+            format!(
+                "{release} needs PostgreSQL {needed} or newer; installed or installable here: {}",
+                listed(available)
+            ),
+            add(*needed),
+        ),
     };
     note("postgres", "block", title, action, "the requirements of the catalogue")
 }

@@ -1,5 +1,6 @@
 //! Release lines (`5.37`) and dotted numbers (`2.34`).
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -75,11 +76,38 @@ pub struct LineInfo {
     pub end_of_support: Option<String>,
 }
 
-/// A number in parts, compared part by part: a glibc (`2.34`) or MySQL version (`5.7.12`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A number in parts, compared part by part: a glibc (`2.34`) or MySQL version (`5.7.12`). A part that is not there is
+/// zero: `8.0` is `8.0.0`.
+#[derive(Debug, Clone)]
 pub struct Dotted(Vec<u32>);
 
+impl PartialEq for Dotted {
+    fn eq(&self, other: &Self) -> bool {
+        self.significant() == other.significant()
+    }
+}
+
+impl Eq for Dotted {}
+
+impl PartialOrd for Dotted {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Dotted {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.significant().cmp(other.significant())
+    }
+}
+
 impl Dotted {
+    /// The parts without zeros at the end.
+    fn significant(&self) -> &[u32] {
+        let end = self.0.iter().rposition(|part| *part != 0).map_or(0, |last| last + 1);
+        &self.0[..end]
+    }
+
     /// The first part.
     pub fn major(&self) -> u32 {
         self.0.first().copied().unwrap_or(0)
@@ -139,11 +167,12 @@ mod tests {
         }
 
         #[test]
-        fn dotted_numbers_are_ordered_part_by_part(one in proptest::collection::vec(any::<u16>(), 1..4), more: u16) {
+        fn dotted_numbers_are_ordered_part_by_part(one in proptest::collection::vec(any::<u16>(), 1..4), more in 1u16..) {
             let text = |parts: &[u16]| parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
             let read = |text: &str| text.parse::<Dotted>().unwrap();
             let longer = format!("{}.{more}", text(&one));
             prop_assert!(read(&text(&one)) < read(&longer));
+            prop_assert_eq!(read(&text(&one)), read(&format!("{}.0", text(&one))));
             prop_assert_eq!(read(&longer).to_string(), longer.clone());
             prop_assert_eq!(read(&format!("{longer}-0ubuntu0.1")), read(&longer));
             prop_assert_eq!(read(&longer).major(), u32::from(one[0]));

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use assert_cmd::assert::Assert;
 use mm_test_support::process::workspace;
+use mm_test_support::serve::ReleaseSite;
 use mm_test_support::tool::tool;
 use serde_json::{Value, json};
 
@@ -244,9 +245,15 @@ fn the_version_archive_becomes_an_overlay() {
         "<html><body><p>Mattermost Team Edition v11.11.0 - <a href=\"https://releases.mattermost.com/11.11.0/mattermost-team-11.11.0-linux-amd64.tar.gz\">Download</a></p>\
          <ul><li>SHA-256 Checksum: <code><span>{enterprise}</span></code></li></ul></body></html>"
     );
-    run(&file(directory.path(), "page.html", &html)).success();
+    file(directory.path(), "page.html", &html);
+    let published = ReleaseSite::start(directory.path());
+    run(&format!("{}/page.html", published.url())).success();
     let plan = document(&paper(&["--from", "11.10.1", "--to", "11.11", "--catalogue", overlay_name]).success());
     assert_eq!(plan["path"]["next"]["sha256"], json!([enterprise]));
+    for lost in ["/nonexistent/page", &format!("{}/other", published.url())] {
+        let lost = run(lost).failure();
+        assert!(stderr(&lost).starts_with("error: cannot read "), "{}", stderr(&lost));
+    }
     let nothing = run(&file(directory.path(), "other.html", "<html>nothing here</html>")).code(1);
     assert!(stderr(&nothing).contains("hint:"), "{}", stderr(&nothing));
 }

@@ -405,6 +405,11 @@ fn mysql_5_7_ends_with_9_5() {
     old.driver = Some(Driver::Mysql);
     old.mysql = Some("5.7.44".parse().unwrap());
     assert_eq!(blockers(&planned(&old, &wish("9.5", Esr))), ["mysql-version"]);
+    // A live server's version cannot be asked: then it is said what it has to be.
+    old.mysql = None;
+    let unseen = planned(&old, &wish("9.5", Esr));
+    let note = unseen.path.notes.iter().find(|note| note.id == "mysql").unwrap();
+    assert!(note.title.contains("9.5.14 needs 8.0.0") && note.action.contains("--no-database"), "{note:?}");
     assert_eq!(blockers(&planned(&old, &wish("9.4", Esr))), [""; 0]);
 }
 

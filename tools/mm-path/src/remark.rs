@@ -246,6 +246,20 @@ pub(crate) fn about_the_path(catalogue: &Catalogue, start: &Start, wish: &Wish, 
             ));
         }
     }
+    if start.driver == Some(Driver::Mysql) {
+        let needed = |version: &Version| catalogue.requirement(version).and_then(|entry| entry.mysql.as_ref());
+        let hardest = stops.iter().filter(|version| needed(version).is_some()).max_by_key(|version| needed(version));
+        let unknown = hardest.filter(|_| start.mysql.is_none()).zip(hardest.and_then(needed));
+        let version =
+            unknown.map(|(release, version)| format!(" Its version is not known; {release} needs {version}."));
+        notes.push(note(
+            "mysql",
+            "action",
+            format!("The database is MySQL: nothing has looked into it, and no restore point can hold it.{}", version.unwrap_or_default()),
+            "Dump it with its own tools before each hop and give mm-backup --no-database; better, move it to PostgreSQL while on 10.11 or older (Mattermost's migration-assist with pgloader).",
+            "mattermost/docs: important-upgrade-notes v11.0",
+        ));
+    }
     if start.driver != Some(Driver::Mysql) && start.postgres.is_none() {
         notes.push(note(
             "postgres-unknown",

@@ -160,7 +160,9 @@ fn file_path(root: &Path, place: &str) -> PathBuf {
         return place.into();
     }
     let inside = root.join("config").join(place.strip_prefix("config").unwrap_or(place));
-    if inside.symlink_metadata().is_ok() { inside } else { root.join(place) }
+    let beside = root.join(place);
+    // Where neither is there, the usual place is the one to name.
+    if inside.symlink_metadata().is_err() && beside.symlink_metadata().is_ok() { beside } else { inside }
 }
 
 /// Reads the file. Root does not read through a symlink that the service user may have planted: only when what it

@@ -189,6 +189,9 @@ pub struct Hop {
     /// What it needs of the machine.
     #[serde(default)]
     pub needs: Needs,
+    /// Whether the nodes of a cluster may be taken from one release to the other in turn, while the others serve.
+    #[serde(default)]
+    pub rolling: bool,
     /// Upgrade notes that apply to it.
     #[serde(default)]
     pub notes: Vec<Note>,

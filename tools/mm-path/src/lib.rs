@@ -12,6 +12,7 @@ pub mod plan;
 mod postgres;
 mod reason;
 mod remark;
+mod rolling;
 mod route;
 mod target;
 pub mod wish;

@@ -14,7 +14,7 @@ use crate::postgres::{self, Server};
 use crate::route::Graph;
 use crate::target;
 use crate::wish::{Policy, Spot, Target, Wish};
-use crate::{estimate, reason, remark};
+use crate::{estimate, reason, remark, rolling};
 
 /// What is known of the site. Everything but the release is optional: what is not known is not guessed.
 #[derive(Debug, Clone)]
@@ -294,6 +294,7 @@ fn hop(catalogue: &Catalogue, start: &Start, wish: &Wish, graph: &Graph<'_>, ste
         Some(artefact) => (artefact.url, artefact.sha256.to_vec()),
         None => (String::new(), Vec::new()),
     };
+    let rolling = needs.postgres.is_none() && rolling::allowed(catalogue, step.from, step.to);
     let hop = Hop {
         from: step.from.clone(),
         to: step.to.clone(),
@@ -302,6 +303,7 @@ fn hop(catalogue: &Catalogue, start: &Start, wish: &Wish, graph: &Graph<'_>, ste
         sha256,
         why: reason::of_hop(catalogue, wish, graph, step),
         needs,
+        rolling,
         notes,
         estimate: estimate::of_hop(catalogue, start, step.from, step.to),
     };

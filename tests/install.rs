@@ -40,7 +40,9 @@ fn an_installed_tree_works_from_its_prefix_and_goes_away_again() {
         assert!(help.contains(&format!("Usage: {script}")), "{help}");
     }
     run("mandoc -T lint -W error $T/opt/share/man/man*/*");
-    run("cmp $T/opt/share/mm-tools/ansible/roles/mm_tools/library/mm_tool.py $SCRIPTS/ansible/roles/mm_tools/library/mm_tool.py");
+    run(
+        "cmp $T/opt/share/mm-tools/ansible/roles/mm_tools/library/mm_tool.py $SCRIPTS/ansible/roles/mm_tools/library/mm_tool.py",
+    );
     let unit = run("cat $T/opt/lib/systemd/system/mm-backup.service");
     assert!(unit.contains(&format!("ExecStart={}/opt/bin/mm-backup", temporary.path().display())), "{unit}");
 

@@ -32,7 +32,12 @@ pub(crate) fn page(tool: &Command) -> io::Result<Vec<u8>> {
     closing(&after).to_writer(&mut text)?;
     let mut see = Roff::new();
     see.control("SH", ["SEE ALSO"]);
-    see.text([bold("mm-document"), roman("(5), the document that the tools exchange")]);
+    see.text([
+        bold("mm-document"),
+        roman("(5), the document that the tools exchange; "),
+        bold("mm-upgrade"),
+        roman("(7), the whole upgrade"),
+    ]);
     see.to_writer(&mut text)?;
     Ok(text)
 }

@@ -100,6 +100,11 @@ fn a_restore_point_is_restored_elsewhere() {
     let into = site.directory().join("look");
     assert!(restore(&site, &["--into", into.to_str().unwrap()]).status.success());
     assert_same(&tree, &describe(&into.join(site.install().strip_prefix("/").unwrap())));
+    for flags in [&["--into", into.to_str().unwrap()][..], &["--into", into.to_str().unwrap(), "--path", "data"]] {
+        let again = restore(&site, flags);
+        let said = String::from_utf8_lossy(&again.stderr).into_owned();
+        assert!(again.status.code() == Some(5) && said.contains("is there already"), "{said}");
+    }
 
     site.cluster.sql("postgres", "CREATE DATABASE \"an other\" OWNER mmuser");
     let url = site.cluster.url().replace("/mattermost?", &format!("/{}?", encoded("an other")));

@@ -59,6 +59,9 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
     let prune = ["prune", "--keep-last", "1", "--dry-run", "--to"];
     let run = site.tool("mm-backup").args(prune).arg(site.store()).assert().success();
     assert!(String::from_utf8_lossy(&run.get_output().stdout).contains(&all[0]));
+    // Where no table shows it, a report for people says it in a line.
+    let run = site.tool("mm-backup").args(prune).arg(site.store()).args(["--format", "human"]).assert().success();
+    assert_eq!(String::from_utf8_lossy(&run.get_output().stdout), format!("would remove {}\n", all[0]));
     assert_eq!(listed(&site).0, all);
 }
 

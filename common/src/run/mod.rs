@@ -196,10 +196,14 @@ fn attempt<A: Arguments>(
 fn finish(tool: &str, delivered: Result<()>, code: u8) -> u8 {
     match delivered {
         Ok(()) => code,
-        Err(error) => {
+        Err(error) if code == exit::DONE => {
             ui::error(tool, &error);
+            error.code()
+        }
+        Err(error) => {
+            ui::error(tool, &error.with_hint("mend the error above; the next run has its own report"));
             // A failure of the work itself matters more than that of its report.
-            if code == exit::DONE { error.code() } else { code }
+            code
         }
     }
 }

@@ -18,8 +18,12 @@ pub(super) fn deliver(session: &Session, format: Format, code: u8) -> Result<()>
         (Output::Streamed, _) => Ok(()),
         (Output::Text(text), _) if code == exit::DONE => write(text),
         (Output::Document, Some(table)) if people => write(&ui::clean(table)),
-        // On a terminal the lines on stderr have said it already.
-        _ if people => Ok(()),
+        // On a terminal the lines on stderr have said it already. A report that goes into a file has to say it itself.
+        _ if people && (code != exit::DONE || std::io::stdout().is_terminal()) => Ok(()),
+        _ if people => {
+            let message = session.document.get("msg").and_then(serde_json::Value::as_str).unwrap_or_default();
+            write(&ui::clean(&format!("{message}\n")))
+        }
         _ => write(&session.document.to_json()),
     }
 }

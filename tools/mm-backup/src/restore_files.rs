@@ -58,7 +58,17 @@ impl Selection {
 
 /// Restores below `directory`, each entry under its absolute path, as in the restore point. Returns the number of
 /// entries.
+///
+/// # Errors
+/// Refused, with nothing done, when something of that name is there already.
 pub(crate) fn below(point: &Point, selection: &Selection, directory: &Path) -> Result<u64> {
+    for top in selection.tops(&point.head) {
+        let place = directory.join(top.strip_prefix("/").unwrap_or(&top));
+        if files::look(&place).is_ok_and(|found| found.is_some()) {
+            return Err(Error::refused(format!("`{}` is there already", place.display()))
+                .hint("give a new directory with --into, or remove what is there"));
+        }
+    }
     files::create_directory(directory, 0o700)?;
     let owners = Owners::new(&point.head);
     let mut stage = Stage::new(point, &owners, Dir::open_following(directory)?);

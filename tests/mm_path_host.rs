@@ -161,6 +161,14 @@ const CASES: &[Case] = &[
         ("action", "MM_SERVICESETTINGS_SESSIONLENGTHWEBINDAYS"),
     ),
     case(
+        "site-url",
+        |lab| {
+            lab.site.set("ServiceSettings", "SiteURL", json!(""));
+            Cleanup::none()
+        },
+        ("warn", "SiteURL is empty"),
+    ),
+    case(
         "config-store",
         |lab| {
             let config = lab.site.config().to_string().replace('\'', "''");

@@ -21,6 +21,12 @@ pub(super) fn checks<'a>() -> Vec<Check<HostView<'a>>> {
             look: |view| Ok(session_length(view)),
         },
         Check {
+            id: "site-url",
+            title: "Address that websockets may come from",
+            source: "mattermost/mattermost#6168; mattermost/docs: important-upgrade-notes v7.8, v8.0",
+            look: |view| Ok(site_url(view)),
+        },
+        Check {
             id: "config-store",
             title: "Configuration in the database",
             source: "mattermost/docs: configuration in a database",
@@ -57,6 +63,26 @@ fn session_length(view: &HostView<'_>) -> Outcome {
         evidence,
         hop: Some(hop.to.clone()),
         fix: "with 7.0 rename each to ...INHOURS and multiply its value by 24: the server does not".into(),
+    })
+}
+
+/// The releases that let websockets of browsers come from the site's own address alone: of 7.8, and of the lines after it.
+const STRICT: [Version; 2] = [Version::new(7, 8, 7), Version::new(8, 0, 0)];
+
+fn site_url(view: &HostView<'_>) -> Outcome {
+    let Some(hop) = STRICT.iter().find_map(|release| view.way.crossing(release)) else {
+        return Outcome::not_crossed("7.8.7 or 8.0");
+    };
+    let setting = |key: &str| view.installation.config.text("ServiceSettings", key).filter(|text| !text.is_empty());
+    let (site_url, others) = (setting("SiteURL"), setting("AllowCorsFrom"));
+    let evidence = (site_url.is_none() && others.is_none())
+        .then(|| "ServiceSettings.SiteURL is empty, and so is AllowCorsFrom".to_owned());
+    Outcome::of(evidence.into_iter().collect(), &site_url.or(others).unwrap_or_default(), |evidence| Bad {
+        severity: Severity::Warn,
+        evidence,
+        hop: Some(hop.to.clone()),
+        fix: "set SiteURL to the address that people use: browsers that come from another one see no new messages"
+            .into(),
     })
 }
 

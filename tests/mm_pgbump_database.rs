@@ -1,7 +1,7 @@
 //! What `mm_common::postgres` says of real servers, 13 and 15.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail as the test does")]
 
-use mm_common::postgres::fingerprint;
+use mm_common::postgres::fingerprint::{self, Method};
 
 #[path = "mm_pgbump/lab.rs"]
 mod lab;
@@ -109,6 +109,60 @@ fn fingerprints_are_the_same_on_both_majors_and_miss_nothing() {
     assert_ne!(history, fingerprint::history(&after, None).unwrap());
     let cut = fingerprint::history(&after, Some(50)).unwrap();
     assert_eq!((cut.posts.rows, cut.cut), (49, Some(50)));
+}
+
+#[test]
+fn no_changed_value_has_the_hash_of_the_old_one() {
+    let lab = Lab::new();
+    for major in [13, 15] {
+        lab.create(major, &[]);
+        lab.sql(
+            major,
+            "postgres",
+            "CREATE TYPE pair AS (a int, b text); CREATE DOMAIN word AS text;
+             CREATE TABLE empty (); INSERT INTO empty DEFAULT VALUES;
+             CREATE TABLE kinds (id int PRIMARY KEY, gone int, t text, v varchar(9), w word, c char(5), n numeric, f float8, r real, j jsonb,
+               b bytea, y bool, s smallint, l bigint, d timestamptz, i interval, a text[], p pair, u uuid, \"odd \"\"name%\" text);
+             ALTER TABLE kinds DROP COLUMN gone;
+             INSERT INTO kinds SELECT n, 'one', 'two', 'three', 'four', 1.50, 0.1, 0.1, '{\"a\": 1.0}', '\\x00ff', true, 1, 1,
+               '2026-01-01 00:00:00+00', '1 day', '{a,b}', '(1,x)', '5b0b0e6c-8b5c-4a3a-9d53-0d5a4d6b6f10', '' FROM generate_series(1, 3) n;
+             UPDATE kinds SET t = 'uno', v = 'due', l = 7 WHERE id = 2;
+             UPDATE kinds SET t = NULL, v = NULL, l = NULL, a = NULL, \"odd \"\"name%\" = NULL WHERE id = 3",
+        );
+    }
+    let print = |major| fingerprint::tables_by(&lab.superuser(major, "postgres"), Method::Hash64).unwrap();
+    let before = print(13);
+    assert_eq!((before["public.kinds"].rows, before["public.empty"].rows), (3, 1));
+    assert_eq!(before, print(15));
+    for change in [
+        "t = '' WHERE id = 3",
+        "a = '{}' WHERE id = 3",
+        "\"odd \"\"name%\" = NULL WHERE id = 1",
+        "t = v, v = t WHERE id = 1",
+        // Exchanged between two rows: every column holds what it held.
+        "t = CASE id WHEN 1 THEN 'uno' ELSE 'one' END WHERE id < 3",
+        "l = CASE id WHEN 1 THEN 7 ELSE 1 END WHERE id < 3",
+        "w = 'three ' WHERE id = 1",
+        "c = 'fou' WHERE id = 1",
+        "n = 1.5 WHERE id = 1",
+        "f = 0.10000000000000002 WHERE id = 1",
+        "r = 0.10000001 WHERE id = 1",
+        "j = '{\"a\": 1}' WHERE id = 1",
+        "b = '\\x00fe' WHERE id = 1",
+        "y = false WHERE id = 1",
+        "s = 2 WHERE id = 1",
+        "d = '2026-01-01 00:00:00.000001+00' WHERE id = 1",
+        "i = '24 hours' WHERE id = 1",
+        "a = '{\"a,b\"}' WHERE id = 1",
+        "p = '(1,)' WHERE id = 1",
+        "u = '5b0b0e6c-8b5c-4a3a-9d53-0d5a4d6b6f11' WHERE id = 1",
+    ] {
+        lab.sql(15, "postgres", "CREATE TABLE kept AS TABLE kinds");
+        lab.sql(15, "postgres", &format!("UPDATE kinds SET {change}"));
+        assert_ne!(before["public.kinds"], print(15)["public.kinds"], "{change}");
+        lab.sql(15, "postgres", "TRUNCATE kinds; INSERT INTO kinds TABLE kept; DROP TABLE kept");
+        assert_eq!(before, print(15), "after {change}");
+    }
 }
 
 #[test]

@@ -126,7 +126,8 @@ PROOF
   Facts are compared, one by one: rows and content of every table, the state of every sequence, columns, constraints,
   valid indexes, triggers, functions, types, views, grants, extensions, large objects, roles with their passwords and
   memberships, tablespaces, properties and settings of every database. The hash of a table is the sum over its rows of
-  the first 64 bits of md5(row::text): equal on every major from 10 to 18.
+  a 64-bit hash of the hashes of their columns, each as PostgreSQL makes it (hashtextextended and others); up to 11,
+  of the first 64 bits of md5(row::text).
 
 METHODS
   clone, upgrade   pg_upgrade; seconds, whatever the size with clone. The old cluster stays as it was.

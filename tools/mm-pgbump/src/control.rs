@@ -34,7 +34,60 @@ pub(crate) fn start_shut(cluster: &Cluster) -> Result<()> {
     let path = cluster.configuration.join(HBA);
     let text = format!("local all \"{}\" peer\n", cluster.owner);
     files::write(&path, text.as_bytes(), Access { mode: 0o640, owner: Some((0, owner.gid)) })?;
-    control(cluster, "start", &["-o", &format!("-c hba_file={}", path.display())])
+    // pg_ctlcluster would ask it as root until it has been turned away eleven times, which takes over five seconds.
+    let program = program(cluster)?;
+    let option =
+        |name: &str, value: &Path| format!("-c '{name}={}'", value.display().to_string().replace('\'', r"'\''"));
+    let options = [
+        option("config_file", &cluster.configuration.join("postgresql.conf")),
+        option("hba_file", &path),
+        option("ident_file", &cluster.configuration.join("pg_ident.conf")),
+        option("unix_socket_directories", &cluster.socket),
+    ];
+    let log = if cluster.log.as_os_str().is_empty() { Path::new("/dev/null") } else { &cluster.log };
+    let mut command = Cmd::new(program.display().to_string())
+        .args(["start", "--wait", "--silent", "--timeout", &START_LIMIT.as_secs().to_string(), "-D"])
+        .arg(&cluster.data)
+        .arg("-l")
+        .arg(log)
+        .args(["-o", &options.join(" ")])
+        .user(&owner)
+        .own_session()
+        .limit(START_LIMIT + Duration::from_secs(10));
+    for (name, value) in environment(cluster)? {
+        command = command.env(name, value);
+    }
+    command.run().map(drop).map_err(|error| started_badly(error, "start", cluster))
+}
+
+/// The variables that the administrator gives the server of a cluster in its file `environment`.
+fn environment(cluster: &Cluster) -> Result<Vec<(String, String)>> {
+    let path = cluster.configuration.join("environment");
+    if files::look(&path)?.is_none() {
+        return Ok(Vec::new());
+    }
+    Ok(variables(&files::read_text(&path, 1 << 20)?))
+}
+
+/// Lines `NAME = 'value'`, as postgresql-common reads them: in single quotes, which are doubled or escaped inside, or
+/// bare up to a comment.
+fn variables(text: &str) -> Vec<(String, String)> {
+    let line = |line: &str| {
+        let line = line.trim();
+        let end = line.find(|c: char| c != '_' && !c.is_ascii_alphanumeric())?;
+        let (name, rest) = line.split_at(end);
+        let rest = rest.trim_start();
+        let rest = rest.strip_prefix('=').unwrap_or(rest).trim_start();
+        let value = match rest.strip_prefix('\'') {
+            None => rest.split('#').next().unwrap_or_default().trim_end().to_owned(),
+            Some(quoted) => {
+                let inner = quoted.rsplit_once('\'').map_or(quoted, |(inner, _)| inner);
+                inner.replace("''", "'").replace("\\'", "'")
+            }
+        };
+        (!name.is_empty()).then(|| (name.to_owned(), value))
+    };
+    text.lines().filter_map(line).collect()
 }
 
 /// Removes what [`start_shut`] wrote; the running server has read it.
@@ -55,9 +108,7 @@ pub(crate) fn stop(cluster: &Cluster) -> Result<()> {
     {
         return Ok(());
     }
-    let program = server::program_of("pg_ctl", cluster.major)
-        .ok_or_else(|| Error::failed(format!("PostgreSQL {} has no pg_ctl on this machine", cluster.major)))?;
-    Cmd::new(program.display().to_string())
+    Cmd::new(program(cluster)?.display().to_string())
         .args(["stop", "--mode=fast", "--wait", "--silent", "--timeout", &START_LIMIT.as_secs().to_string(), "-D"])
         .arg(&cluster.data)
         .user(&User::named(&cluster.owner)?)
@@ -67,20 +118,29 @@ pub(crate) fn stop(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+fn program(cluster: &Cluster) -> Result<PathBuf> {
+    server::program_of("pg_ctl", cluster.major)
+        .ok_or_else(|| Error::failed(format!("PostgreSQL {} has no pg_ctl on this machine", cluster.major)))
+}
+
 fn control(cluster: &Cluster, action: &str, options: &[&str]) -> Result<()> {
-    let attempt = || format!("cannot {action} the cluster {}", cluster.label());
     cluster::tool("pg_ctlcluster")
         .env("PGCTLTIMEOUT", START_LIMIT.as_secs().to_string())
         .args([cluster.major.to_string().as_str(), &cluster.name, action])
         .args(options)
         .limit(START_LIMIT + Duration::from_secs(10))
         .run()
-        .map_err(|error| {
-            let log = files::read(&cluster.log, 1 << 30).unwrap_or_default();
-            let log = String::from_utf8_lossy(&log).into_owned();
-            error.because(command::tail(&log)).within(attempt()).hint(format!("look at {}", cluster.log.display()))
-        })?;
+        .map_err(|error| started_badly(error, action, cluster))?;
     Ok(())
+}
+
+/// What the server itself said is in its log.
+fn started_badly(error: Error, action: &str, cluster: &Cluster) -> Error {
+    let log = files::read(&cluster.log, 1 << 30).unwrap_or_default();
+    error
+        .because(command::tail(&String::from_utf8_lossy(&log)))
+        .within(format!("cannot {action} the cluster {}", cluster.label()))
+        .hint(format!("look at {}", cluster.log.display()))
 }
 
 /// How a cluster's server runs, by its own pid file and the command line of that process.
@@ -210,6 +270,14 @@ fn name_of(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_environment_of_a_server_is_read_as_debian_reads_it() {
+        let text = "# ours\nLAB = 'here'\n\nTZ=UTC # bare\nA 'it''s # no comment' # one\nB = 'it\\'s'\n";
+        let found = variables(text);
+        let wanted = [("LAB", "here"), ("TZ", "UTC"), ("A", "it's # no comment"), ("B", "it's")];
+        assert_eq!(found, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
 
     #[test]
     fn only_the_hba_file_of_an_upgrade_shuts_a_server() {

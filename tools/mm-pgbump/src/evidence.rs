@@ -108,15 +108,20 @@ pub(crate) fn databases(cluster: &Cluster, entrance: &str) -> Result<Vec<String>
     Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
 }
 
-/// Reads everything there is to know of a cluster. `entrance` is a database it has.
+/// How the rows of both sides are hashed.
+pub(crate) fn method(old: &Cluster) -> fingerprint::Method {
+    if old.major >= 12 { fingerprint::Method::Hash64 } else { fingerprint::Method::Md5 }
+}
+
+/// Reads everything there is to know of a cluster, its rows hashed by `method`. `entrance` is a database it has.
 ///
 /// # Errors
 /// Also when a table cannot be read to its end: a damaged page is found here, before anything was changed.
-pub(crate) fn gather(cluster: &Cluster, entrance: &str) -> Result<Facts> {
+pub(crate) fn gather(cluster: &Cluster, entrance: &str, method: fingerprint::Method) -> Result<Facts> {
     let mut facts = catalogue(cluster, entrance)?;
     for name in databases(cluster, entrance)? {
         let database = Database::superuser(cluster, &name)?;
-        for (table, print) in fingerprint::tables(&database)? {
+        for (table, print) in fingerprint::tables_by(&database, method)? {
             facts.insert(format!("{name}: table {table}"), format!("{} rows with hash {}", print.rows, print.hash));
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mm_common::contract::ui;
 use mm_common::machine::files::{self, Access};
-use mm_common::postgres::cluster::Cluster;
+use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::fingerprint;
 use mm_common::postgres::server::Database;
 use mm_common::{Error, Result};
@@ -13,6 +13,7 @@ use mm_common::{Error, Result};
 use crate::control::entries;
 use crate::evidence;
 use crate::plan::Method;
+use crate::record::Entry;
 
 /// A configuration file of a server is smaller.
 const MOST: u64 = 1 << 20;
@@ -98,12 +99,30 @@ pub(crate) fn settle(new: &Cluster, entrance: &str, method: Method) -> Result<()
             warn_unless(database.execute_each(&sql), &format!("{sql} in the database {name}"));
         }
     }
-    let analyzed = Database::superuser(new, entrance)?
-        .with_limit(ANALYZE_LIMIT)
-        .command("vacuumdb")
-        .and_then(|command| command.args(["--all", "--analyze-in-stages", "--quiet", "--no-password"]).run());
-    warn_unless(analyzed.map(drop), "vacuumdb --all --analyze-in-stages");
+    // The first of the stages of --analyze-in-stages: what keeps the planner from the worst plans.
+    analyze(new, entrance, "-c default_statistics_target=1 -c vacuum_cost_delay=0");
     Ok(())
+}
+
+/// Full statistics, which a server can do without while it starts.
+pub(crate) fn analyze_fully(entry: &Entry) {
+    if entry.method == Method::Dump {
+        return;
+    }
+    if let Ok(Some(new)) = cluster::find(entry.major, &entry.old.name) {
+        ui::progress("collecting statistics");
+        analyze(&new, &entry.database, "");
+        ui::progress_done();
+    }
+}
+
+fn analyze(new: &Cluster, entrance: &str, options: &str) {
+    let analyzed =
+        Database::superuser(new, entrance).and_then(|database| database.with_limit(ANALYZE_LIMIT).command("vacuumdb"));
+    let analyzed = analyzed.and_then(|command| {
+        command.env("PGOPTIONS", options).args(["--all", "--analyze-only", "--quiet", "--no-password"]).run()
+    });
+    warn_unless(analyzed.map(drop), "vacuumdb --all --analyze-in-stages");
 }
 
 fn warn_unless(result: Result<(), Error>, what: &str) {

@@ -6,6 +6,7 @@ use mm_common::machine::files::{self, Access};
 use mm_common::machine::journal::Journal;
 use mm_common::machine::lock::LockGuard;
 use mm_common::postgres::cluster::Cluster;
+use mm_common::postgres::fingerprint;
 use mm_common::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,9 @@ pub(crate) struct Entry {
     pub keep_port: bool,
     /// The database of the server.
     pub database: String,
+    /// How the rows of the old cluster were hashed.
+    #[serde(default)]
+    pub hashed: fingerprint::Method,
     /// Process group of `pg_upgradecluster`, once it runs.
     #[serde(default)]
     pub group: Option<i32>,

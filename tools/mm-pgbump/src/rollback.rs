@@ -128,7 +128,7 @@ fn written_since(entry: &Entry, new: &Cluster, before: &Facts) -> Result<Vec<Str
     if !new.online {
         return Ok(Vec::new());
     }
-    let now: BTreeMap<_, _> = fingerprint::tables(&Database::superuser(new, &entry.database)?)?;
+    let now: BTreeMap<_, _> = fingerprint::tables_by(&Database::superuser(new, &entry.database)?, entry.hashed)?;
     let changed = now.iter().filter_map(|(table, print)| {
         let text = format!("{} rows with hash {}", print.rows, print.hash);
         let then = before.get(&format!("{}: table {table}", entry.database));

@@ -38,6 +38,11 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
         Ok(_) if options.leave_stopped || !session.changed => Ok(()),
         _ => installation.put_service_back(&lock),
     };
+    if let (Ok(_), Ok(()), true) = (&result, &settled, session.changed)
+        && let Some(entry) = Records::at(installation.state.path()).last.read::<Entry>()?
+    {
+        finish::analyze_fully(&entry);
+    }
     match (result, settled) {
         (Err(error), Err(service)) => {
             Err(error.because(format!("and the service could not be started again: {}", service.one_line())))
@@ -92,6 +97,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         method: plan::method(options.method, findings.clone_works),
         keep_port: options.keep_port,
         database: wish.database.clone(),
+        hashed: evidence::method(&wish.old),
         group: None,
         repointed: None,
         service_ran: installation.was_running,
@@ -140,7 +146,7 @@ fn carry(
     control::stop(&entry.old)?;
     control::start_shut(&entry.old)?;
     checkpoint::pass("old-shut");
-    let before = evidence::gather(&entry.old, &entry.database)?;
+    let before = evidence::gather(&entry.old, &entry.database, entry.hashed)?;
     records.keep_facts(&before, lock)?;
     carried.part("read", &mut since);
     signals::check()?;
@@ -180,7 +186,7 @@ fn prove(entry: &Entry, before: &Facts) -> Result<Vec<String>> {
     control::start_shut(&new)?;
     ui::progress("reading every table of the new cluster");
     finish::fill_views(&new, &entry.database, before)?;
-    let after = evidence::gather(&new, &entry.database)?;
+    let after = evidence::gather(&new, &entry.database, entry.hashed)?;
     let differences = evidence::compare(before, &after);
     if differences.faults.is_empty() {
         return Ok(differences.notes);

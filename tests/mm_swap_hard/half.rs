@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::{FROM, TO, tree};
 
+/// A release whose server migrates the database.
+const NEXT: &str = "10.6.1";
+
 fn write(path: &Path, text: &str) -> PathBuf {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -76,4 +79,33 @@ fn an_old_server_that_does_not_start_again_needs_a_person_and_then_one_recovery(
     assert!(!Path::new(journal).exists());
     let status = document(&swap(&site, &["status", "--format", "json"]), 0);
     assert_eq!(status["status"]["interrupted"], Value::Null);
+}
+
+#[test]
+fn a_migrated_database_without_a_restore_point_leaves_the_way_forward() {
+    let site = Site::builder(FROM).running().build();
+    let (history, files) = (site.history(), site.user_files());
+    let swap = |order: mm_test_support::release::Order, code: i32| {
+        let archive = order.build().tarball;
+        let mut command = site.tool("mm-swap");
+        command.args(["run", "--no-backup", "--start-timeout", "60", "--archive"]).arg(archive);
+        document(&command.output().unwrap(), code)
+    };
+    // The same way twice: the second failure does not take the migrated schema for the one to go back to.
+    for _ in 0..2 {
+        let error = swap(quick(NEXT).fault("crash-after-listening=2"), 3)["error"].clone();
+        assert!(error["causes"].to_string().contains("no restore point to go back to"), "{error}");
+        let hint = error["hint"].as_str().unwrap();
+        assert!(hint.contains(&format!("stay on {NEXT}")) && hint.contains("swap.journal"), "{hint}");
+        assert!(site.pids().is_empty(), "the old server runs on a database that is not its own");
+    }
+    // Another release is no way out of it.
+    swap(quick(TO), 3);
+    assert!(site.pids().is_empty(), "a server runs on a database that is not its own");
+
+    swap(quick(NEXT), 0);
+    assert_eq!(site.running_version().as_deref(), Some(NEXT));
+    assert_eq!((site.history(), site.user_files()), (history, files));
+    let status = site.tool("mm-swap").args(["status", "--format", "json"]).output().unwrap();
+    assert_eq!(document(&status, 0)["status"]["interrupted"], Value::Null);
 }

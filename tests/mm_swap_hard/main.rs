@@ -11,6 +11,7 @@
 
 mod half;
 mod killed;
+mod labels;
 mod managers;
 mod power;
 mod race;

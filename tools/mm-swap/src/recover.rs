@@ -8,6 +8,7 @@ use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::mattermost::site::{self, Installation};
 use mm_common::run::Session;
+use semver::Version;
 
 use crate::flip::{Flip, Progress};
 use crate::launch::Launch;
@@ -78,6 +79,22 @@ pub(crate) fn finish(
             Ok(Recovered { lock, message: format!("the interrupted swap is undone: {} is in place", open.from) })
         }
     }
+}
+
+/// Ends an attempt to go back that nobody can bring to its end: the database was migrated and there is no restore point.
+/// The tree is the old one; the release that migrated the database is asked for once more. Returns whether it did.
+pub(crate) fn give_up(session: &mut Session, open: &mut Operation, to: &Version, lock: &LockGuard) -> Result<bool> {
+    if open.verdict != Verdict::Undo || open.restore_point.is_some() || open.to != *to {
+        return Ok(false);
+    }
+    let site = session.probe()?;
+    if Flip::of(open)?.progress()? != Progress::Old || !undo::moved(open, &site.database()?)? {
+        return Ok(false);
+    }
+    ui::say(&format!("there is no way back to {}: going on to {to}", open.from));
+    open.verdict = Verdict::Undone;
+    open.close(&site.state, lock)?;
+    Ok(true)
 }
 
 /// The tree is wholly new: its server is to run and to be healthy.

@@ -35,8 +35,18 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
     }
     let mut lock = ground.state.lock(Duration::from_secs(session.common.lock_wait))?;
     refuse_foreign_journal(&ground.state, &ground.root)?;
-    if let Some(open) = Operation::open(&ground.state)? {
-        lock = recover::finish(session, open, lock, arguments.limit())?.lock;
+    let mut given_up = None;
+    if let Some(mut open) = Operation::open(&ground.state)? {
+        let to = target::of(session, arguments.archive.as_deref()).map(|target| target.manifest.version);
+        let gives_up = match to {
+            Ok(to) if arguments.no_backup => recover::give_up(session, &mut open, &to, &lock)?,
+            _ => false,
+        };
+        if gives_up {
+            given_up = Some(open);
+        } else {
+            lock = recover::finish(session, open, lock, arguments.limit())?.lock;
+        }
     }
     let site = session.probe()?;
     let target = target::of(session, arguments.archive.as_deref())?;
@@ -44,7 +54,11 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
         let message = already(session, &site, arguments, &lock)?;
         return Ok(message);
     }
-    let prepared = prepare(session, arguments, &site, &target)?;
+    let mut prepared = prepare(session, arguments, &site, &target)?;
+    if let Some(Operation { level: Some(level), shape: Some(columns), .. }) = given_up {
+        // What the old server can work on is still what it was before the first attempt.
+        prepared.shape = shape::Shape { level, columns };
+    }
     exchange(session, arguments, &site, &target, &prepared, lock)
 }
 

@@ -128,10 +128,9 @@ fn database(means: &Means<'_>, operation: &Operation, lock: LockGuard) -> Result
         )
         .because(format!("the release {} cannot work on the schema of {}", operation.from, operation.to))
         .with_hint(format!(
-            "restore the database from your own backup and start the server; or stay on {}: put its release back with \
-                 `mm-swap --install {} --no-backup` and mend why it did not start",
-            operation.to,
-            site.root.display()
+            "restore the database from your own backup; or stay on {0}: mend why its server did not start, then run mm-swap \
+             with its release and --no-backup once more, which goes on to {0} instead of back",
+            operation.to
         )));
     };
     ui::say(&format!("putting the database back from the restore point {}", point.id));

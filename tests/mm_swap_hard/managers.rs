@@ -155,5 +155,10 @@ fn a_server_under_supervisord_goes_there_and_back() {
     write(&file, &program, 0o644);
     assert!(supervisorctl(&["update"]).0);
     goes_there_and_back(&site, "supervisor", &name, || supervisorctl(&["status", &name]).1.contains("RUNNING"));
+
+    // One that did not run does not run afterwards: a server that crashed is not left to be started again.
     assert!(supervisorctl(&["stop", &name]).0);
+    swap(&site, &quick(TO).fault("crash-at-start").build(), 6);
+    let status = supervisorctl(&["status", &name]).1;
+    assert!(status.contains("STOPPED") && site.pids().is_empty(), "{status}");
 }

@@ -175,7 +175,7 @@ const AFTER: &str = concat!(
   0   done, or nothing to do (`changed` in the document tells)
   1   failed; the machine is as before, running it again is safe
   2   wrong usage; nothing touched
-  3   stopped half-way and could not undo; the hint names the recovery command
+  3   stopped half-way and could not undo; the hint names the journal and the recovery command
   5   refused: a precondition does not hold; nothing touched
   6   failed and rolled back; the old server runs as before
   65  no document, a broken one, or an unknown schema; nothing touched
@@ -183,6 +183,11 @@ const AFTER: &str = concat!(
   75  another run holds the lock; nothing touched, try again
 
 A tool that only passes on the error of an earlier tool exits with that error's code.
+
+Install roots:
+  Releases are staged beside the install root, in `.NAME.mm`. Inside it when the root is a mount point; the directory itself,
+  not what is in it, then has to belong to root. A root behind a symlink is served and the symlink stays. On an overlay,
+  directories of a lower layer can be exchanged when it is mounted with redirect_dir=on; else it is refused beforehand.
 
 ",
     "Examples:

@@ -35,15 +35,15 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
     }
     let mut lock = ground.state.lock(Duration::from_secs(session.common.lock_wait))?;
     refuse_foreign_journal(&ground.state, &ground.root)?;
-    let mut given_up = None;
+    let mut abandoned = None;
     if let Some(mut open) = Operation::open(&ground.state)? {
         let to = target::of(session, arguments.archive.as_deref()).map(|target| target.manifest.version);
-        let gives_up = match to {
+        let goes_on = match to {
             Ok(to) if arguments.no_backup => recover::give_up(session, &mut open, &to, &lock)?,
             _ => false,
         };
-        if gives_up {
-            given_up = Some(open);
+        if goes_on {
+            abandoned = Some(open);
         } else {
             lock = recover::finish(session, open, lock, arguments.limit())?.lock;
         }
@@ -55,7 +55,7 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
         return Ok(message);
     }
     let mut prepared = prepare(session, arguments, &site, &target)?;
-    if let Some(Operation { level: Some(level), shape: Some(columns), .. }) = given_up {
+    if let Some(Operation { level: Some(level), shape: Some(columns), .. }) = abandoned {
         // What the old server can work on is still what it was before the first attempt.
         prepared.shape = shape::Shape { level, columns };
     }

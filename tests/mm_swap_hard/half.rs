@@ -54,7 +54,7 @@ fn an_old_server_that_does_not_start_again_needs_a_person_and_then_one_recovery(
     let site = Site::builder(FROM).running().build();
     let old = tree::of(&site.install());
     let archive = quick(TO).fault("crash-at-start").build().tarball;
-    let output = swap(&site, &["run", "--no-backup", "--start-timeout", "20", "--archive", archive.to_str().unwrap()]);
+    let output = swap(&site, &["run", "--no-backup", "--start-timeout", "120", "--archive", archive.to_str().unwrap()]);
     let error = document(&output, 3)["error"].clone();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!((&error["code"], &error["kind"]), (&3.into(), &"half-done".into()));
@@ -88,7 +88,7 @@ fn a_migrated_database_without_a_restore_point_leaves_the_way_forward() {
     let swap = |order: mm_test_support::release::Order, code: i32| {
         let archive = order.build().tarball;
         let mut command = site.tool("mm-swap");
-        command.args(["run", "--no-backup", "--start-timeout", "60", "--archive"]).arg(archive);
+        command.args(["run", "--no-backup", "--start-timeout", "120", "--archive"]).arg(archive);
         document(&command.output().unwrap(), code)
     };
     // The same way twice: the second failure does not take the migrated schema for the one to go back to.

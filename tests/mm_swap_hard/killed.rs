@@ -13,7 +13,7 @@ use crate::{FROM, TO};
 
 fn swap(site: &Site, release: &Release, flags: &[&str]) -> Tool {
     let mut arguments: Vec<OsString> = site.flags().into_iter().map(Into::into).collect();
-    arguments.extend(["--no-backup", "--start-timeout", "20"].iter().chain(flags).map(Into::into));
+    arguments.extend(["--no-backup", "--start-timeout", "120"].iter().chain(flags).map(Into::into));
     arguments.extend(["--archive".into(), release.tarball.clone().into()]);
     Tool::new("mm-swap", arguments, site.directory())
 }
@@ -94,7 +94,7 @@ fn with_the_server_running_the_server_of_the_release_that_stands_runs() {
         tool.dies(death);
         let context = format!("killed at {death:?}");
         if number % 2 == 0 {
-            site.tool("mm-swap").args(["recover", "--start-timeout", "20"]).assert().success();
+            site.tool("mm-swap").args(["recover", "--start-timeout", "120"]).assert().success();
         } else {
             let again = tool.undisturbed();
             assert_eq!(again.code, 0, "run again, {context}: {}", again.said);

@@ -28,7 +28,7 @@ fn mm_swap(site: &Site, words: &[&str], code: i32) -> (Value, String) {
 
 fn swap(site: &Site, release: &Release, code: i32) -> (Value, String) {
     let archive = release.tarball.to_str().unwrap();
-    mm_swap(site, &["run", "--no-backup", "--start-timeout", "20", "--archive", archive], code)
+    mm_swap(site, &["run", "--no-backup", "--start-timeout", "120", "--archive", archive], code)
 }
 
 /// There, back, and a release that crashes: each time the manager's own word is that the server runs.
@@ -77,9 +77,10 @@ fn init_script(site: &Site, name: &str) -> String {
          # Default-Start: 2 3 4 5\n# Default-Stop: 0 1 6\n# Short-Description: Mattermost\n### END INIT INFO\n\
          DAEMON={root}/bin/mattermost\nPIDFILE={place}/{name}.pid\ncase $1 in\n\
          start) start-stop-daemon --start --quiet --background --make-pidfile --pidfile $PIDFILE --chdir {root} \
-         --chuid {TEST_USER} --startas {root}/bin/mattermost ;;\n\
-         stop) start-stop-daemon --stop --quiet --oknodo --retry TERM/60/KILL/5 --pidfile $PIDFILE --remove-pidfile ;;\n\
-         status) start-stop-daemon --status --pidfile $PIDFILE ;;\n\
+         --chuid {TEST_USER} --exec $DAEMON ;;\n\
+         stop) start-stop-daemon --stop --quiet --oknodo --retry TERM/60/KILL/5 --pidfile $PIDFILE --exec $DAEMON \
+         --remove-pidfile ;;\n\
+         status) start-stop-daemon --status --pidfile $PIDFILE --exec $DAEMON ;;\n\
          *) echo \"usage: $0 start|stop|status\" >&2; exit 2 ;;\nesac\n",
         root = root.display(),
         place = place.display(),

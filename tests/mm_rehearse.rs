@@ -166,6 +166,48 @@ fn a_rehearsal_says_which_hop_will_fail_and_why() {
     assert!(report.contains("## What stopped it"), "{report}");
 }
 
+/// Moves the configuration into `database`, and leaves a file that is out of date.
+fn keep_configuration_in(site: &Site, database: &str) {
+    let mut config = site.config();
+    config["TeamSettings"]["SiteName"] = json!("from the database");
+    let rows = format!(
+        "CREATE TABLE configurations (id varchar(26) PRIMARY KEY, value text NOT NULL, createat bigint NOT NULL, active boolean UNIQUE);
+         INSERT INTO configurations VALUES ('{}', '{}', 1, NULL), ('{}', '{}', 2, true);
+         ALTER TABLE configurations OWNER TO mmuser",
+        "a".repeat(26),
+        "{}",
+        "b".repeat(26),
+        config.to_string().replace('\'', "''")
+    );
+    site.cluster.sql(database, &rows);
+    site.set("TeamSettings", "SiteName", json!("out of date"));
+    let url = site.cluster.url().replace("/mattermost?", &format!("/{database}?"));
+    fs::write(site.install().join("config/mattermost.environment"), format!("MM_CONFIG={url}\n")).unwrap();
+}
+
+#[test]
+fn a_configuration_in_a_database_is_rehearsed_from_a_file_of_the_copy() {
+    let rehearsal = Rehearsal::of(&[quick("10.5.14"), quick("10.6.1")]);
+    let site = &rehearsal.site;
+    let run = |database: &str| {
+        keep_configuration_in(site, database);
+        site.tool("mm-backup").arg("--to").arg(site.store()).assert().success();
+        let before = rehearsal.production();
+        let output = rehearsal.run(&["--keep"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert_eq!(rehearsal.production(), before);
+        let copy = rehearsal.work().join("copy/files").join(site.install().strip_prefix("/").unwrap());
+        let config: Value = serde_json::from_slice(&fs::read(copy.join("config/config.json")).unwrap()).unwrap();
+        assert_eq!(config["TeamSettings"]["SiteName"], "from the database");
+        let name = fs::read_to_string(rehearsal.work().join("cluster")).unwrap();
+        Cleanup::with(cluster::removal(name.trim()))
+    };
+    let _own = run("mattermost");
+    site.cluster.sql("mattermost", "DROP TABLE configurations");
+    site.cluster.sql("postgres", "CREATE DATABASE settings OWNER mmuser");
+    let _another = run("settings");
+}
+
 #[test]
 fn what_a_killed_rehearsal_left_is_removed_by_the_next_one() {
     let rehearsal = Rehearsal::of(&[quick("10.5.14"), quick("10.6.1")]);

@@ -116,6 +116,7 @@ fn one_command_arrives_and_leaves_a_report() {
 
     let markdown = report("markdown", &record);
     assert!(markdown.starts_with("# Mattermost 9.11.18 to 10.6.1\n"), "{markdown}");
+    assert!(markdown.contains(" pass |") && !markdown.contains("0 fail"), "{markdown}");
     let point = done[0]["backup"]["id"].as_str().unwrap();
     assert!(markdown.contains(&format!("mm-backup restore {point} ")), "{markdown}");
     let html = report("html", &record);

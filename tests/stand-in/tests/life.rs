@@ -165,6 +165,21 @@ fn a_failing_migration_leaves_what_was_before_it_and_a_sound_server_goes_on_from
 }
 
 #[test]
+fn the_numbers_of_10_11_16_stop_an_11_that_does_not_mend_them() {
+    let lab = Lab::new();
+    lab.create("x");
+    drop(lab.server("10.11.23", "x"));
+    let numbers = "SELECT string_agg(version::text, ' ' ORDER BY version) FROM db_migrations WHERE name LIKE '%schemeid%'";
+    assert_eq!(lab.sql("x", numbers), "142 143 144");
+    let mut clashes = lab.install("11.7.2", "x");
+    clashes.start("");
+    assert_eq!(clashes.ended().code(), Some(1));
+    assert!(clashes.console().contains("db_migrations_pkey"), "{}", clashes.console());
+    drop(lab.server("11.7.10", "x"));
+    assert_eq!(lab.sql("x", numbers), "156 157 158");
+}
+
+#[test]
 fn a_lock_that_a_killed_server_left_is_waited_for() {
     let lab = Lab::new();
     lab.create("x");

@@ -15,6 +15,9 @@ use crate::error::{During as _, Error, Result};
 use crate::faults::Faults;
 use crate::log;
 
+/// The migrations that 10.11.16 brought to an older line under other numbers than 11 has them.
+const BACKPORTED: [&str; 3] = ["add_schemeid_to_roles", "backfill_roles_schemeid", "add_roles_schemeid_index"];
+
 /// What is applied in a database, newest first.
 pub(crate) fn applied(database: &Database) -> Result<Vec<(i64, String)>> {
     if !database.has_table("db_migrations")? {
@@ -39,6 +42,24 @@ pub(crate) fn prepare(database: &Database) -> Result<()> {
     )
 }
 
+/// Whether this version mends the numbers of [`BACKPORTED`] before it migrates (changelog of 11; PR 36866 and those that followed it).
+fn mends_numbers(version: Version) -> bool {
+    let since = [(6, 5), (7, 3), (8, 1)];
+    version.at_least(11, 9)
+        || version.major == 11 && since.iter().any(|&(minor, patch)| version.minor == minor && version.patch >= patch)
+}
+
+/// Gives what 10.11.16 and newer have applied under numbers of their own the numbers of this version.
+fn mend_numbers(database: &Database, version: Version) -> Result<()> {
+    for migration in
+        sections::migrations(version).iter().filter(|migration| BACKPORTED.contains(&migration.name.as_str()))
+    {
+        let update = "UPDATE db_migrations SET version = $1 WHERE name = $2 AND version <> $1";
+        database.with(|client| client.execute(update, &[&i64::from(migration.number), &migration.name]))?;
+    }
+    Ok(())
+}
+
 /// Applies what is pending.
 ///
 /// # Errors
@@ -50,6 +71,9 @@ pub(crate) fn migrate(database: &Database, version: Version, faults: &Faults) ->
         return Err(Error::new(
             "failed to apply database migrations: migration mismatch, there are more migrations applied than those were specified in source",
         ));
+    }
+    if mends_numbers(version) {
+        mend_numbers(database, version)?;
     }
     let pending = pending(database, version)?;
     if pending.is_empty() {

@@ -8,66 +8,11 @@
 )]
 
 use std::fs;
-use std::path::PathBuf;
 
-use mm_test_support::release::{Order, Release};
-use mm_test_support::site::{Releases, Site, quick};
+use mm_test_support::site::quick;
+use mm_test_support::upgrade::{SCRIPTS, Upgrade};
 use mm_test_support::{process, tool};
 use serde_json::{Value, json};
-
-const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts");
-
-/// A site with its releases, and `mm-upgrade` with the flags that confine it to them.
-struct Upgrade {
-    site: Site,
-    releases: Releases,
-}
-
-impl Upgrade {
-    fn of(versions: &[Order]) -> Self {
-        let site = Site::builder(&versions[0].version).running().build();
-        let built: Vec<Release> = versions.iter().map(Order::build).collect();
-        let releases = site.releases(&built);
-        Self { site, releases }
-    }
-
-    fn runs(&self) -> PathBuf {
-        self.site.directory().join("runs")
-    }
-
-    /// Runs a verb. The flags of the first run are remembered, so later ones need only `--runs`.
-    fn run(&self, verb: &str, arguments: &[&str]) -> std::process::Output {
-        let shims = self.site.directory().join("shims");
-        let mut command = tool::shell(&format!("PATH='{}':$PATH {SCRIPTS}/mm-upgrade \"$@\"", shims.display()));
-        command.arg("mm-upgrade").args([verb, "--runs", self.runs().to_str().unwrap()]);
-        if verb == "run" {
-            let site = &self.site;
-            let mut flag = |tool: &str, flag: String| {
-                command.args(["--flag", &format!("{tool}={flag}")]);
-            };
-            for tool in tool::TOOLS {
-                flag(tool, format!("--state-dir={}", site.state().display()));
-                flag(tool, "--service=exec".into());
-            }
-            for tool in ["mm-path", "mm-fetch"] {
-                flag(tool, format!("--catalogue={}", self.releases.catalogue.display()));
-            }
-            flag("mm-fetch", format!("--mirror={}", self.releases.site.url()));
-            flag("mm-fetch", format!("--cache={}", site.cache().display()));
-            flag("mm-verify", "--browser=no".into());
-            flag("mm-swap", "--start-timeout=20".into());
-            command.args(["--install", site.install().to_str().unwrap(), "--store", site.store().to_str().unwrap()]);
-            command.args(["--watch", "0"]);
-        }
-        command.args(arguments).output().unwrap()
-    }
-
-    fn last(&self, document: &str) -> Value {
-        let path = self.runs().join("last").join(document);
-        let text = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        serde_json::from_slice(&text).unwrap()
-    }
-}
 
 fn good(output: &std::process::Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -169,7 +169,8 @@ fn the_numbers_of_10_11_16_stop_an_11_that_does_not_mend_them() {
     let lab = Lab::new();
     lab.create("x");
     drop(lab.server("10.11.23", "x"));
-    let numbers = "SELECT string_agg(version::text, ' ' ORDER BY version) FROM db_migrations WHERE name LIKE '%schemeid%'";
+    let numbers =
+        "SELECT string_agg(version::text, ' ' ORDER BY version) FROM db_migrations WHERE name LIKE '%schemeid%'";
     assert_eq!(lab.sql("x", numbers), "142 143 144");
     let mut clashes = lab.install("11.7.2", "x");
     clashes.start("");

@@ -22,4 +22,5 @@ pub mod release;
 pub mod serve;
 pub mod site;
 pub mod tool;
+pub mod upgrade;
 pub mod watchdog;

@@ -1,0 +1,89 @@
+//! `scripts/mm-upgrade` on a site with releases of its own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::release::{Order, Release};
+use crate::site::{Builder, Releases, Site};
+use crate::tool;
+
+/// The directory of the scripts.
+pub const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts");
+
+/// A site with its releases, and `mm-upgrade` with the flags that confine it to them.
+#[derive(Debug)]
+pub struct Upgrade {
+    /// The site that is upgraded.
+    pub site: Site,
+    /// What it can be upgraded to.
+    pub releases: Releases,
+}
+
+impl Upgrade {
+    /// A running site of the first of these releases.
+    pub fn of(versions: &[Order]) -> Self {
+        let first = versions.first().expect("there is one to begin with");
+        Self::from(Site::builder(&first.version).running(), versions)
+    }
+
+    /// A site of another kind.
+    pub fn from(site: Builder, versions: &[Order]) -> Self {
+        let site = site.build();
+        let built: Vec<Release> = versions.iter().map(Order::build).collect();
+        let releases = site.releases(&built);
+        Self { site, releases }
+    }
+
+    /// Where its runs are kept.
+    pub fn runs(&self) -> PathBuf {
+        self.site.directory().join("runs")
+    }
+
+    /// The words after `mm-upgrade` for a verb. The flags of the first run are remembered, so later ones need only
+    /// `--runs`.
+    pub fn arguments(&self, verb: &str, more: &[&str]) -> Vec<String> {
+        let site = &self.site;
+        let mut all = vec![verb.to_owned(), "--runs".into(), self.runs().display().to_string()];
+        if verb == "run" {
+            let mut flag = |tool: &str, flag: String| all.extend(["--flag".into(), format!("{tool}={flag}")]);
+            for tool in tool::TOOLS {
+                flag(tool, format!("--state-dir={}", site.state().display()));
+                flag(tool, "--service=exec".into());
+            }
+            for tool in ["mm-path", "mm-fetch"] {
+                flag(tool, format!("--catalogue={}", self.releases.catalogue.display()));
+            }
+            flag("mm-fetch", format!("--mirror={}", self.releases.site.url()));
+            flag("mm-fetch", format!("--cache={}", site.cache().display()));
+            flag("mm-verify", "--browser=no".into());
+            flag("mm-swap", "--start-timeout=20".into());
+            all.extend(["--install".into(), site.install().display().to_string()]);
+            all.extend(["--store".into(), site.store().display().to_string(), "--watch".into(), "0".into()]);
+        }
+        all.extend(more.iter().map(|&word| word.to_owned()));
+        all
+    }
+
+    /// The script that runs `mm-upgrade` with the arguments that bash is given. What stands in `shims` below the site's
+    /// directory comes before the tools.
+    pub fn script(&self) -> String {
+        let shims = self.site.directory().join("shims");
+        format!("PATH='{}':$PATH exec {SCRIPTS}/mm-upgrade \"$@\"", shims.display())
+    }
+
+    /// Runs a verb.
+    pub fn run(&self, verb: &str, more: &[&str]) -> Output {
+        let mut command = tool::shell(&self.script());
+        command.arg("mm-upgrade").args(self.arguments(verb, more)).output().expect("bash is there")
+    }
+
+    /// A document of the last run.
+    pub fn last(&self, document: &str) -> Value {
+        let path = self.runs().join("last").join(document);
+        let text = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_json::from_slice(&text).expect("a document is JSON")
+    }
+}

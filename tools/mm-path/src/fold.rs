@@ -182,6 +182,15 @@ mod tests {
     }
 
     #[test]
+    fn restore_points_go_where_they_went_before_unless_somebody_says_otherwise() {
+        let mut document = Document::default();
+        assert_eq!(store(&document, None), FilePath::new(STORE));
+        document.set("done", &json!([{"backup": {"store": "/srv/a"}}, {"backup": {"store": "/srv/b"}}, {}])).unwrap();
+        assert_eq!(store(&document, None), FilePath::new("/srv/b"));
+        assert_eq!(store(&document, Some(FilePath::new("/srv/c"))), FilePath::new("/srv/c"));
+    }
+
+    #[test]
     fn a_rehearsal_tells_how_long_hops_took() {
         let mut document = Document::default();
         let record = json!({"done": [{"hop": {"from": "6.3.10", "to": "7.1.9"}, "swap": {"healthy_after_seconds": 12.5}}, {"hop": {}}]});

@@ -66,7 +66,8 @@ fn disk_space(view: &HostView<'_>) -> Result<Outcome> {
     ];
     let mut unseen = Vec::new();
     let (bump, rewrites) = (view.way.bump().is_some(), view.way.crossing(&JSON).is_some());
-    match data_directory(view)?.filter(|_| bump || rewrites) {
+    // Where the cluster is takes a moment to find out.
+    match if bump || rewrites { data_directory(view)? } else { None } {
         Some(directory) => {
             if bump {
                 needs.push(Need::at(directory.clone(), database, "the new PostgreSQL cluster beside the old one")?);
@@ -103,12 +104,15 @@ fn tarballs(view: &HostView<'_>, each: &[u64]) -> u64 {
 /// A restore point a hop: all files once, as later ones are hard links into earlier ones; then the files of each release
 /// on the way; and a dump each, for which half of the database is ample. Compressed at the lightest level, the dump of a
 /// database of 602 MB had 112 MB, without the indexes that the 602 MB include; text that hardly repeats has more.
+fn in_store(files: u64, each: &[u64], database: u64) -> u64 {
+    let dumps = (database / 2).saturating_mul(each.len() as u64);
+    files + dumps + each.iter().skip(1).sum::<u64>()
+}
+
 fn restore_points(view: &HostView<'_>, each: &[u64], database: u64) -> Result<u64> {
-    let dumps = (database / 2).saturating_mul(view.way.hops.len() as u64);
-    let releases: u64 = each.iter().skip(1).sum();
     let (root, data) = (&view.installation.root, &view.installation.data);
     if holds(view.store, root)? {
-        return Ok(dumps + releases);
+        return Ok(in_store(0, each, database));
     }
     if let Some(used) = view.used {
         return Ok(used.restore_points);
@@ -119,7 +123,7 @@ fn restore_points(view: &HostView<'_>, each: &[u64], database: u64) -> Result<u6
         Ok(data) if !data.starts_with(root) => files += tree::size(&data)?.bytes,
         _ => {}
     }
-    Ok(files + dumps + releases)
+    Ok(in_store(files, each, database))
 }
 
 /// Whether there is a restore point of this installation already.
@@ -202,6 +206,12 @@ mod tests {
         let Outcome::Bad(bad) = together else { panic!("120 do not fit into 100") };
         assert_eq!((bad.severity, bad.evidence.len()), (Severity::Action, 1));
         assert!(bad.evidence[0].starts_with("about 120 MB needed, 100 MB free"), "{:?}", bad.evidence);
+    }
+
+    #[test]
+    fn files_count_once_and_the_database_by_half_in_every_hop() {
+        assert_eq!(in_store(100, &[10, 20, 30], 8), 100 + 3 * 4 + 20 + 30);
+        assert_eq!(in_store(0, &[10], 8), 4, "with an earlier restore point the files are there");
     }
 
     #[test]

@@ -127,7 +127,7 @@ const KEYLESS: &str = "SELECT c.relname AS name FROM pg_class c JOIN pg_namespac
     WHERE n.nspname = current_schema() AND c.relkind = 'r' \
     AND NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) ORDER BY 1";
 
-/// `expireat` is in seconds.
+/// `expireat` is in seconds. Not among [`queries`]: an older database has no such table, and then none of them is answered.
 const LOCK: &str = "SELECT id, expireat > extract(epoch FROM now()) AS held FROM db_lock ORDER BY 1";
 
 /// What the checks of this module ask of any database.

@@ -31,6 +31,27 @@ fn files_in_s3_are_said_to_be_elsewhere() {
 }
 
 #[test]
+fn a_data_directory_that_is_not_mounted_is_not_taken_for_an_empty_one() {
+    let site = Site::builder("5.29.0").build();
+    let store = site.store();
+    let (data, away) = (site.install().join("data"), site.directory().join("away"));
+    fs::rename(&data, &away).unwrap();
+    for is_there in [false, true] {
+        if is_there {
+            fs::create_dir(&data).unwrap();
+        }
+        let error = refusal(&site, &["--to", store.to_str().unwrap()], 5);
+        assert!(error["message"].as_str().unwrap().contains("missing or empty"), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains("--no-data"), "{error}");
+    }
+    make(&site, &["--no-data"]);
+    // A server on which nothing was ever uploaded has none either.
+    site.cluster.query("DELETE FROM fileinfo");
+    make(&site, &[]);
+    assert_eq!(listed(&site).0.len(), 2);
+}
+
+#[test]
 fn a_store_that_is_inside_or_open_to_others_is_refused() {
     let site = Site::builder("5.29.0").build();
     let inside = site.install().join("backup");

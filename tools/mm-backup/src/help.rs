@@ -29,7 +29,10 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   mm-pgbump --shared-cluster asks for. verify proves them; restore leaves them to their owners:
   createdb -T template0 -O OWNER NAME, then pg_restore -d NAME STORE/ID/database/other-NAME.dump.
 
-  Files in S3 are not in it: create refuses until --no-data says that this is known.
+  Files in S3 are not in it: create refuses until --no-data says that this is known. It refuses
+  as well when the data directory is missing or empty while the database names uploads: that is
+  a file system that is not mounted. Sockets, fifos, devices and files that vanish while they
+  are to be read are left out; -v says which, and the manifest has them under \"skipped\".
 
   Restoring into place works on a copy and exchanges at the end. What was there before is kept
   beside it and named at the end; prune removes it. The database is restored under a new name,

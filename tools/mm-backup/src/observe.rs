@@ -55,6 +55,9 @@ pub(crate) fn observe(installation: &Installation, store: &Store, no_data: bool)
         }
         Err(error) => return Err(Error::io("resolve", &installation.data, error)),
     };
+    if !no_data && file_driver == "local" {
+        refuse_lost_uploads(installation)?;
+    }
     let mut others = configured(installation);
     others.extend(service_files(installation)?.into_iter().map(|path| Root { path, what: What::Service }));
     Ok(Observed {
@@ -67,6 +70,21 @@ pub(crate) fn observe(installation: &Installation, store: &Store, no_data: bool)
         is_running: installation.service.is_running()?,
         store: store.path.clone(),
     })
+}
+
+/// A file system that is not mounted looks like a directory with nothing in it. A restore point of that would be called
+/// good, and retention would in the end remove those that have the uploads.
+fn refuse_lost_uploads(installation: &Installation) -> Result<()> {
+    let is_bare = std::fs::read_dir(&installation.data).map_or(true, |mut entries| entries.next().is_none());
+    // Who cannot be asked says nothing here; the dump has its own words for that.
+    let named = || {
+        let database = installation.database().ok()?;
+        database.value("SELECT count(*) FROM fileinfo WHERE deleteat = 0").ok()?.as_u64()
+    };
+    let Some(named) = is_bare.then(named).flatten().filter(|named| *named > 0) else { return Ok(()) };
+    Err(Error::refused(format!("the data directory `{}` is missing or empty", installation.data.display()))
+        .because(format!("the database names {named} uploaded files; a file system may not be mounted"))
+        .hint("mount it, or give --no-data to go on without it"))
 }
 
 /// The configuration file and what it names, where that lies outside the install tree. The service user writes the

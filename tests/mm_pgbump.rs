@@ -1,5 +1,6 @@
 //! mm-pgbump on real clusters, 13 to 15, under a server of its own: what it does when all is well.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail as the test does")]
+#![allow(clippy::disallowed_methods, reason = "a test drives the host itself")]
 
 use std::time::Duration;
 
@@ -99,6 +100,58 @@ fn with_keep_port_the_configuration_follows() {
     rig.pgbump(0, &["rollback"]);
     assert!(rig.site.config() == before);
     rig.serves("13");
+}
+
+#[test]
+fn with_keep_port_the_variable_that_the_server_reads_follows() {
+    let rig = Rig::new();
+    let (file, url) = (rig.site.install().join("config/mattermost.environment"), rig.site.cluster.url());
+    let text = |url: &str| format!("# ours\nMM_OTHER=1\nMM_SQLSETTINGS_DATASOURCE={url}\n# the end\n");
+    std::fs::write(&file, text(&url)).unwrap();
+    run("chown", &["mm-test:mm-test", file.to_str().unwrap()]);
+    let before = std::fs::read(rig.site.config_path()).unwrap();
+    let (document, _) = rig.upgrade(0, &["--keep-port"]);
+    let port = document["pgbump"]["port"].as_u64().unwrap();
+    let moved = url.replace(&format!(":{}/", rig.site.cluster.port), &format!(":{port}/"));
+    assert_eq!(document["pgbump"]["repointed"], serde_json::json!([file]));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text(&moved));
+    rig.pgbump(0, &["rollback"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text(&url));
+    assert_eq!(std::fs::read(rig.site.config_path()).unwrap(), before);
+    rig.serves("13");
+
+    // A configuration in the database cannot follow, which is said before anything is touched.
+    let config = rig.site.config().to_string().replace('\'', "''");
+    rig.site.cluster.query(&format!(
+        "CREATE TABLE configurations (id varchar(26) PRIMARY KEY, value text NOT NULL, createat bigint NOT NULL, active boolean UNIQUE);
+         INSERT INTO configurations VALUES ('{}', '{config}', 1, true); ALTER TABLE configurations OWNER TO mmuser",
+        "a".repeat(26)
+    ));
+    run("pg_dropcluster", &["15", &rig.site.cluster.name]);
+    std::fs::write(&file, format!("MM_CONFIG={url}\n")).unwrap();
+    let kept = rig.site.directory().join("config.json");
+    std::fs::rename(rig.site.config_path(), &kept).unwrap();
+    let (_, said) = rig.upgrade(5, &["--keep-port"]);
+    assert!(said.contains("the configuration is in the database itself"), "{said}");
+    std::fs::rename(&kept, rig.site.config_path()).unwrap();
+    rig.is_as_before();
+}
+
+#[test]
+fn a_crashed_cluster_is_not_upgraded_before_it_has_recovered() {
+    let rig = Rig::new();
+    let pid = std::fs::read_to_string(rig.data(13).join("postmaster.pid")).unwrap();
+    run("kill", &["-9", pid.lines().next().unwrap()]);
+    wait_until("the server to be gone", Duration::from_secs(60), || {
+        std::net::TcpStream::connect(("127.0.0.1", rig.site.cluster.port)).is_err()
+    });
+    let (document, said) = rig.upgrade(1, &[]);
+    assert!(document["error"]["hint"].as_str().unwrap().contains("start it"), "{said}");
+    assert!(!rig.data(15).exists());
+    // It replays its log, and then all is as it was.
+    run("pg_ctlcluster", &["13", &rig.site.cluster.name, "start"]);
+    rig.pgbump(0, &["check", "--to", "15"]);
+    rig.is_as_before();
 }
 
 /// `pg_upgradecluster` takes the first port that is free, and writes it down seconds later: two at once take the same.

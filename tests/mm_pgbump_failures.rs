@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mm_test_support::process::run;
+use mm_test_support::process::{run, wait_until};
 use serde_json::Value;
 
 #[path = "mm_pgbump/rig.rs"]
@@ -28,6 +28,12 @@ impl<F: FnMut()> Drop for Afterwards<F> {
 fn check_of<'a>(document: &'a Value, id: &str) -> &'a Value {
     let checks = document["pgbump"]["checks"].as_array().unwrap();
     checks.iter().find(|check| check["id"] == id).unwrap_or(&Value::Null)
+}
+
+fn owner_gets_in(rig: &Rig) -> bool {
+    let port = rig.site.cluster.port.to_string();
+    let arguments = ["-u", "postgres", "--", "psql", "-XqAtw", "-p", &port, "-d", "postgres", "-c", "SELECT 1"];
+    Command::new("runuser").args(arguments).output().unwrap().status.success()
 }
 
 /// `check` says no with this id and this word, and is content again when the cause is gone.
@@ -66,15 +72,9 @@ fn what_would_fail_is_found_before_anything_is_touched() {
 
     let extension = format!("CREATE EXTENSION {name}");
     finds(&rig, "extensions", &name, &extension, &extension.replace("CREATE", "DROP"));
-    let preload =
-        format!("ALTER SYSTEM SET session_preload_libraries = '{name}'; SELECT pg_reload_conf(); SELECT pg_sleep(0.3)");
-    finds(
-        &rig,
-        "libraries",
-        &name,
-        &preload,
-        "ALTER SYSTEM RESET session_preload_libraries; SELECT pg_reload_conf(); SELECT pg_sleep(0.3)",
-    );
+    // Of a database, so that it holds for the next session, and not only once the server has read its files again.
+    let preload = format!("ALTER DATABASE mattermost SET session_preload_libraries = '{name}'");
+    finds(&rig, "libraries", &name, &preload, "ALTER DATABASE mattermost RESET session_preload_libraries");
     finds(
         &rig,
         "prepared",
@@ -118,13 +118,13 @@ fn what_would_fail_is_found_before_anything_is_touched() {
     let text = std::fs::read_to_string(&hba).unwrap();
     std::fs::write(&hba, format!("host all mmuser 127.0.0.1/32 md5\nlocal all all reject\n{text}")).unwrap();
     run("pg_ctlcluster", &["13", &name, "reload"]);
-    std::thread::sleep(Duration::from_millis(300));
+    wait_until("the owner to be turned away", Duration::from_secs(60), || !owner_gets_in(&rig));
     let (document, said) = rig.pgbump(4, &["check", "--to", "15"]);
     assert_eq!(check_of(&document, "superuser")["status"], "fail", "{said}");
     assert!(said.contains("local all postgres peer"), "{said}");
     std::fs::write(&hba, text).unwrap();
     run("pg_ctlcluster", &["13", &name, "reload"]);
-    std::thread::sleep(Duration::from_millis(300));
+    wait_until("the owner to get in", Duration::from_secs(60), || owner_gets_in(&rig));
 
     // A setting in conf.d that the new major does not know.
     let part = rig.configuration(13).join("conf.d/ours.conf");
@@ -150,6 +150,25 @@ const DUPLICATE: &str = "CREATE TABLE labels (name text); CREATE UNIQUE INDEX la
     INSERT INTO labels VALUES ('n1'); \
     UPDATE pg_index SET indisunique = true WHERE indexrelid = 'labels_name_key'::regclass;";
 
+const INCOMPLETE: &str = "CREATE EXTENSION amcheck; CREATE TABLE words (word text); CREATE INDEX words_word ON words (word); \
+    INSERT INTO words SELECT 'n' || n FROM generate_series(1, 1000) n; \
+    UPDATE pg_index SET indisready = false WHERE indexrelid = 'words_word'::regclass; \
+    INSERT INTO words VALUES ('left out'); \
+    UPDATE pg_index SET indisready = true WHERE indexrelid = 'words_word'::regclass;";
+
+#[test]
+fn a_row_that_an_index_lacks_is_found_where_amcheck_is_installed() {
+    let rig = Rig::new();
+    let (document, _) = rig.pgbump(0, &["check", "--to", "15"]);
+    let check = check_of(&document, "indexes");
+    assert!(
+        check["status"] == "skip" && check["hint"].as_str().unwrap().contains("CREATE EXTENSION amcheck"),
+        "{check}"
+    );
+    finds(&rig, "indexes", "words_word: ERROR:", INCOMPLETE, "DROP TABLE words");
+    rig.is_as_before();
+}
+
 #[test]
 fn a_table_that_a_dump_loses_without_a_word_is_caught() {
     let rig = Rig::running();
@@ -161,7 +180,7 @@ fn a_table_that_a_dump_loses_without_a_word_is_caught() {
     assert!(said.contains("duplicate key value violates unique constraint"), "{said}");
     rig.is_as_before();
     assert_eq!(rig.site.cluster.query("SELECT count(*) FROM labels"), "1001");
-    mm_test_support::process::wait_until("the server", Duration::from_secs(60), || rig.site.answers());
+    wait_until("the server", Duration::from_secs(60), || rig.site.answers());
     // pg_upgrade takes the files as they are: nothing is lost.
     rig.upgrade(0, &["--accept", "duplicates"]);
     rig.is_upgraded();
@@ -392,9 +411,7 @@ fn a_signal_leads_back() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    mm_test_support::process::wait_until("pg_upgradecluster", Duration::from_secs(120), || {
-        rig::find_below(&log, "pgbump.log").is_some()
-    });
+    wait_until("pg_upgradecluster", Duration::from_secs(120), || rig::find_below(&log, "pgbump.log").is_some());
     run("kill", &["-TERM", &child.id().to_string()]);
     assert_eq!(child.wait().unwrap().code(), Some(6));
     rig.is_as_before();

@@ -205,8 +205,13 @@ pub(crate) fn set_manual(cluster: &Cluster) -> Result<()> {
     set_start_conf(cluster, MANUAL)
 }
 
+/// Whether systemd starts and stops the clusters, by their units `postgresql@MAJOR-NAME`.
+pub(crate) fn is_run_by_systemd() -> bool {
+    Path::new("/run/systemd/system").is_dir() && std::env::var_os("PG_CLUSTER_CONF_ROOT").is_none()
+}
+
 fn reload_systemd() -> Result<()> {
-    if Path::new("/run/systemd/system").is_dir() && std::env::var_os("PG_CLUSTER_CONF_ROOT").is_none() {
+    if is_run_by_systemd() {
         Cmd::new("systemctl").arg("daemon-reload").run()?;
     }
     Ok(())

@@ -99,6 +99,10 @@ impl Seen {
         Self { status: Status::Fail, evidence: evidence.into(), hint: Some(hint.into()) }
     }
 
+    fn skip(evidence: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { status: Status::Skip, evidence: evidence.into(), hint: Some(hint.into()) }
+    }
+
     /// A pass when nothing was found, else `status` with the list.
     fn list(found: &[String], good: &str, bad: impl FnOnce(String, String) -> Self, hint: &str) -> Self {
         if found.is_empty() { Self::pass(good) } else { bad(shortened(found), hint.to_owned()) }
@@ -123,6 +127,7 @@ pub(crate) fn look(question: &Question<'_>) -> Findings {
     list.add("disk", "There is space for the new cluster", || host::disk(question));
     list.add("tablespaces", "Tablespaces have room for the new major", || host::tablespaces(question));
     list.add("log-directory", "The write-ahead log is in the data directory", || Ok(host::wal(question)));
+    list.add("bound-services", "No service is bound to the unit of the cluster", || host::bound(question));
     let entrance = match Database::superuser(question.old, question.database) {
         Ok(entrance) => entrance,
         Err(error) => {

@@ -50,6 +50,9 @@ pub(crate) struct Entry {
     /// The data source of the configuration has been changed from the first port to the second.
     #[serde(default)]
     pub repointed: Option<(u16, u16)>,
+    /// The file in which it was changed.
+    #[serde(default)]
+    pub repointed_in: Option<PathBuf>,
     /// Whether the service ran when the run began.
     pub service_ran: bool,
 }

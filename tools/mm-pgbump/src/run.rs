@@ -77,6 +77,9 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     if let Some(refusal) = findings.refusal(&question) {
         return Err(refusal);
     }
+    if options.keep_port {
+        undo::can_point_elsewhere(installation)?;
+    }
     let backup: Option<Backup> = session.document.section("backup")?;
     let others = preflight::other_databases(&question)?;
     restore_point::check(backup.as_ref(), options.restore_point(), &others, age)?;
@@ -100,6 +103,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         hashed: evidence::method(&wish.old),
         group: None,
         repointed: None,
+        repointed_in: None,
         service_ran: installation.was_running,
     };
     records.journal.write(&entry, lock)?;
@@ -219,7 +223,7 @@ fn open(entry: &mut Entry, installation: &mut Installation, records: &Records, l
     if entry.keep_port && source.port == entry.old.port && new.port != entry.old.port {
         entry.repointed = Some((entry.old.port, new.port));
         records.journal.write(entry, lock)?;
-        undo::point_at(installation, new.port, lock)?;
+        entry.repointed_in = undo::point_at(installation, new.port, lock)?.or(entry.repointed_in.take());
         checkpoint::pass("repointed");
         let (text, _) = installation.config.data_source()?;
         installation.source = Some(DataSource::parse(repoint::with_port(&text, new.port)?.reveal())?);
@@ -305,7 +309,6 @@ fn report(
     let (databases, tables, rows) = evidence::summary(&facts);
     let before: Option<Pgbump> = session.document.section("pgbump")?;
     let new = new_cluster(entry)?;
-    let repointed: Vec<_> = entry.repointed.iter().filter_map(|_| session.document.site().ok()??.config.path).collect();
     let text = serde_json::to_vec(&facts).unwrap_or_default();
     let section = Pgbump {
         needed: true,
@@ -315,7 +318,7 @@ fn report(
         port: Some(new.port),
         checks: before.map(|before| before.checks).unwrap_or_default(),
         proof: Some(proof(databases, tables, rows, facts.len(), &digest::of_bytes(&text), carried)),
-        repointed,
+        repointed: entry.repointed_in.iter().cloned().collect(),
         seconds: begun.elapsed().as_secs_f64(),
     };
     session.document.set("pgbump", &section)?;

@@ -6,6 +6,7 @@ use mm_common::contract::secret::Secret;
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::{checkpoint, files, tree};
+use mm_common::mattermost::config::Origin;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::{Error, Kind, Result};
@@ -60,6 +61,23 @@ pub(crate) fn point_at(installation: &Installation, port: u16, lock: &LockGuard)
         return Ok(None);
     }
     installation.config.repoint(&changed, lock).map(Some)
+}
+
+/// Whether the configuration of the server can be made to name another port at all.
+///
+/// # Errors
+/// Refused when its data source stands where no file can be changed.
+pub(crate) fn can_point_elsewhere(installation: &Installation) -> Result<()> {
+    let place = match installation.config.data_source()?.1 {
+        Origin::File(_) | Origin::Environment { file: Some(_), .. } => return Ok(()),
+        Origin::Environment { name, file: None } => format!("it is set by the variable {name}, and no file sets that"),
+        Origin::Database => "the configuration is in the database itself".to_owned(),
+    };
+    Err(Error::refused("the data source of the server cannot be changed, which --keep-port asks for")
+        .because(place)
+        .hint(
+            "leave out --keep-port: the new cluster takes over the port of the old one, and nothing has to be changed",
+        ))
 }
 
 /// The new cluster, once it is one. `pg_upgradecluster` copies the old configuration before it changes the data

@@ -61,7 +61,11 @@ fn rewrite(path: &Path, change: impl Fn(&str) -> Result<String>) -> Result<()> {
 fn variable(text: &str, name: &str, old: &str, new: &str) -> Result<String> {
     let last = environment::assignments(text).into_iter().rev().find(|found| found.name == name);
     if let Some(found) = last.filter(|found| found.value == old) {
-        return Ok(format!("{}{}{}", &text[..found.span.start], quoted(new), &text[found.span.end..]));
+        let raw = &text[found.span.clone()];
+        // Where nothing comes in that would mean something to a shell, the quotes stay as they are too.
+        let harmless = new.chars().all(|c| c.is_ascii_alphanumeric() || old.contains(c));
+        let new = if harmless && raw.matches(old).count() == 1 { raw.replacen(old, new, 1) } else { quoted(new) };
+        return Ok(format!("{}{new}{}", &text[..found.span.start], &text[found.span.end..]));
     }
     let percent = |value: &str| value.replace('%', "%%");
     let (old, new) = (format!("{name}={}", percent(old)), format!("{name}={}", percent(new)));
@@ -101,6 +105,12 @@ mod tests {
         let new = variable(&text, NAME, "old", "a&b'c").unwrap();
         assert_eq!(new, format!("# secret\n{NAME}=old\n{NAME}=\"a&b'c\"  \nOTHER=old\n"));
         assert_eq!(environment::assignments(&new)[1].value, "a&b'c");
+        for quote in ["", "'", "\""] {
+            let text = format!("{NAME}={quote}u@h:5432/d{quote} # why\n");
+            let wanted = text.replace("5432", "5433");
+            let found = environment::assignments(&text)[0].value.clone();
+            assert_eq!(variable(&text, NAME, &found, &found.replace("5432", "5433")).unwrap(), wanted);
+        }
     }
 
     #[test]

@@ -71,6 +71,7 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
         ))
     });
     list.add("duplicates", "No unique index hides duplicate rows", || duplicates(question, &databases));
+    list.add("indexes", "Every B-tree index holds every row, in its order", || indexes(question, &databases));
     list.add("collation", "The collation is the one the indexes were built with", || {
         collation(question, entrance, &databases)
     });
@@ -192,6 +193,48 @@ fn duplicates(question: &Question<'_>, databases: &[String]) -> Result<Seen> {
     let hint = "a restore point first; then remove the duplicate rows by hand (`SELECT ... GROUP BY key HAVING count(*) > 1` with SET enable_indexscan, enable_indexonlyscan and enable_bitmapscan to off) and REINDEX the index";
     Ok(Seen::list(&found, "none does", Seen::fail, hint))
 }
+
+/// Asks amcheck of every index, where the administrator has installed it: to do so is a change, and not ours to make.
+fn indexes(question: &Question<'_>, databases: &[String]) -> Result<Seen> {
+    let (mut found, mut without, mut checked) = (Vec::new(), Vec::new(), 0_usize);
+    for name in databases {
+        let database = Database::superuser(question.old, name)?.with_limit(fingerprint::LIMIT);
+        if names(&database, "SELECT extname::text FROM pg_extension WHERE extname = 'amcheck'")?.is_empty() {
+            without.push(name.clone());
+            continue;
+        }
+        for row in database.rows(AMCHECK)? {
+            let (Some(index), Some(sql)) = (row["called"].as_str(), row["sql"].as_str()) else { continue };
+            checked += 1;
+            if let Err(error) = database.execute(sql) {
+                let said = error.one_line();
+                let said = said.find("ERROR:").map_or(said.as_str(), |at| &said[at..]);
+                found.push(format!("{name}: {index}: {said}"));
+            }
+        }
+    }
+    if !found.is_empty() {
+        let hint = "REINDEX INDEX CONCURRENTLY each of them; if a unique one fails, remove the duplicate rows first";
+        return Ok(Seen::fail(super::shortened(&found), hint));
+    }
+    if without.is_empty() {
+        return Ok(Seen::pass(format!("amcheck finds no fault in {checked} indexes")));
+    }
+    Ok(Seen::skip(
+        format!("amcheck is not installed in {}; {checked} indexes elsewhere are sound", without.join(", ")),
+        "CREATE EXTENSION amcheck in these databases, then check again; rows that are there twice are looked for without it",
+    ))
+}
+
+const AMCHECK: &str = r"
+SELECT x.indexrelid::regclass::text AS called, format('SELECT %I.bt_index_check(index => %s::oid::regclass%s)', n.nspname, x.indexrelid,
+       CASE WHEN 'heapallindexed' = ANY (proargnames) THEN ', heapallindexed => true' END) AS sql
+  FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+  JOIN LATERAL (SELECT proargnames FROM pg_proc WHERE proname = 'bt_index_check' AND pronamespace = e.extnamespace
+                ORDER BY pronargs DESC LIMIT 1) p ON true,
+       pg_index x JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam
+ WHERE extname = 'amcheck' AND amname = 'btree' AND indisvalid AND indisready AND relkind = 'i' AND relpersistence = 'p'
+ ORDER BY 1";
 
 const DUPLICATES: &str = r"
 SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off; SET statement_timeout = 0;

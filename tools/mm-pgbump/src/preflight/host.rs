@@ -13,6 +13,36 @@ use crate::plan::{Method, Mode};
 /// What a fresh cluster, its logs and the schema take besides the data (observed: 46 MB).
 const FIXED: u64 = 100 * 1024 * 1024;
 
+/// Units that systemd stops with the unit of the old cluster, and starts it for: after the upgrade they would go on to do
+/// so, with the wrong one.
+pub(super) fn bound(question: &Question<'_>) -> Result<Seen> {
+    if !control::is_run_by_systemd() {
+        return Ok(Seen::pass("systemd does not run the clusters here"));
+    }
+    let unit = |major: u32| format!("postgresql@{major}-{}.service", question.old.name);
+    let shown = Cmd::new("systemctl")
+        .args(["show", "--property=BoundBy,RequiredBy,RequisiteOf,ConsistsOf", &unit(question.old.major)])
+        .run()?;
+    let hint =
+        format!("let them name postgresql.service, or {} after the upgrade (systemctl edit)", unit(question.major));
+    Ok(Seen::list(&bound_units(&shown.text()), "none is", Seen::warn, &hint))
+}
+
+/// The units in what `systemctl show` prints: a line for each property, `NAME=UNIT UNIT`.
+fn bound_units(shown: &str) -> Vec<String> {
+    let mut units: Vec<String> = shown
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .flat_map(|(_, units)| units.split_whitespace())
+        // Debian's own for all clusters.
+        .filter(|unit| *unit != "postgresql.service")
+        .map(str::to_owned)
+        .collect();
+    units.sort();
+    units.dedup();
+    units
+}
+
 /// What stands where the new cluster goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -175,4 +205,16 @@ pub(super) fn settings(question: &Question<'_>, scratch: &crate::rehearsal::Scra
         None => Seen::pass(format!("they will be carried over: {}", shortened(&names))),
         Some(words) => Seen::fail(words, "take out of conf.d what the new major does not know"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_units_of_every_kind_of_binding_are_found_once() {
+        let shown = "RequiredBy=\nRequisiteOf=wiki.service\nConsistsOf=\nBoundBy=mattermost.service wiki.service postgresql.service\n";
+        assert_eq!(bound_units(shown), ["mattermost.service", "wiki.service"]);
+        assert!(bound_units("BoundBy=\n").is_empty());
+    }
 }

@@ -31,7 +31,7 @@ const WAY: [&str; 13] = [
 /// The longest that a verb may take when nobody kills it.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// SplitMix64: a seed gives the same numbers everywhere.
+/// `SplitMix64`: a seed gives the same numbers everywhere.
 struct Random(u64);
 
 impl Random {
@@ -116,7 +116,7 @@ impl Killer {
             if moment.is_some_and(|moment| now >= moment) {
                 let victim = [Victim::All, Victim::Script, Victim::Tool][(self.random.next() % 3) as usize];
                 moment = None;
-                match (victim, self.kill(victim, group)) {
+                match (victim, Self::strike(victim, group)) {
                     (Victim::Tool, None) => (),
                     (_, running) => self.hit.push(format!("{victim:?} in {verb} while {running:?} ran")),
                 }
@@ -131,7 +131,7 @@ impl Killer {
     }
 
     /// Returns the tool that was running.
-    fn kill(&self, victim: Victim, group: Pid) -> Option<String> {
+    fn strike(victim: Victim, group: Pid) -> Option<String> {
         let listed = Command::new("pgrep").args(["-g", &group.to_string(), "-l"]).output().unwrap();
         let listed = String::from_utf8(listed.stdout).unwrap();
         let running: Vec<(&str, &str)> =
@@ -160,8 +160,8 @@ impl Killer {
             // 3 would be a server that needs a person, and no kill may bring that about.
             assert_ne!(code, Some(3), "{}", self.context());
             let hit = self.hit.len();
-            let begun = self.upgrade.runs().join("last/current.json").exists();
-            code = if begun { self.run("resume", &[]) } else { self.run("run", &begin) };
+            let planned = self.upgrade.runs().join("last/current.json").exists();
+            code = if planned { self.run("resume", &[]) } else { self.run("run", &begin) };
             if hit == self.hit.len() && code != Some(0) {
                 // What a killed script has left running keeps its lock for a while; that is said with 75.
                 assert_eq!(code, Some(75), "nobody has killed it: {}", self.context());
@@ -188,7 +188,6 @@ fn killed_at_random_moments_and_resumed_it_ends_as_if_undisturbed() {
     killer.arrive("latest-esr");
 
     let context = killer.context();
-    eprintln!("{:#?}", killer.hit);
     assert!(killer.hit.len() * 10 >= kills * 9, "it was not killed as often as it should: {context}");
     let site = &killer.upgrade.site;
     assert_eq!(site.running_version().as_deref(), Some("11.7.10"), "public, on its own port: {context}");

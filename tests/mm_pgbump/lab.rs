@@ -23,11 +23,6 @@ pub struct Lab {
     directory: tempfile::TempDir,
 }
 
-/// A port nobody listens on at this moment.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// Runs a program and wants success.
 pub fn run(command: &mut Command) -> Output {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -80,7 +75,7 @@ impl Lab {
             .tool("pg_createcluster")
             .args([&major.to_string(), NAME, "--datadir", data.to_str().unwrap(), "--logfile", log.to_str().unwrap()])
             .args(["--socketdir", self.path().join("sock").to_str().unwrap()])
-            .args(["--port", &free_port().to_string(), "--", "--no-sync"])
+            .args(["--port", &mm_test_support::process::free_port().to_string(), "--", "--no-sync"])
             .args(initdb));
         self.ctl(major, "start");
         self.cluster(major)

@@ -129,6 +129,27 @@ fn on_the_way_forward_the_next_run_arrives() {
 }
 
 #[test]
+fn a_new_server_that_a_reboot_has_made_public_stays_so() {
+    let site = prepared();
+    let mut command = site.tool("mm-swap");
+    command.args(["--private", "--no-backup", "--archive"]).arg(&quick(TO).build().tarball);
+    let output = command.env("MM_CHECKPOINT", "start-commanded").output().unwrap();
+    assert_eq!(output.status.signal(), Some(9), "{}", String::from_utf8_lossy(&output.stderr));
+    // The unit starts what is installed, and the drop-in in /run is gone.
+    site.stop();
+    site.start();
+    let pids = site.pids();
+
+    let output = site.tool("mm-swap").args(["recover", "--start-timeout", "60"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(site.pids(), pids, "it was taken from its users: {said}");
+    assert_eq!(site.running_version().as_deref(), Some(TO), "{said}");
+    site.tool("mm-swap").arg("publish").assert().success();
+    assert_eq!(site.pids(), pids, "nothing says any more that it is private");
+}
+
+#[test]
 fn on_the_way_back_the_next_recovery_arrives() {
     let site = prepared();
     let release = quick(TO).fault("crash-at-start").build();

@@ -9,6 +9,7 @@ use mm_common::contract::error::{Context as _, Error, Result};
 use mm_common::contract::time;
 use mm_common::machine::files::{self, Access};
 use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::process::Process;
 use mm_common::machine::state::State;
 use serde::{Deserialize, Serialize};
 
@@ -28,10 +29,18 @@ pub(crate) fn free_address() -> Result<String> {
     Ok(listener.local_addr().map_err(failed)?.to_string())
 }
 
+/// The variable that makes a start a private one.
+const LISTEN: &str = "MM_SERVICESETTINGS_LISTENADDRESS";
+
+/// Whether this server was started privately. One that a reboot has started was not: its drop-in is gone.
+pub(crate) fn is_of(process: Process, address: &str) -> bool {
+    process.was_started_with(LISTEN, address)
+}
+
 /// The variables of a private start.
 pub(crate) fn overrides(address: &str) -> Vec<(String, String)> {
     [
-        ("MM_SERVICESETTINGS_LISTENADDRESS", address),
+        (LISTEN, address),
         // Plain HTTP: no certificate names the loopback interface.
         ("MM_SERVICESETTINGS_CONNECTIONSECURITY", ""),
         ("MM_SERVICESETTINGS_FORWARD80TO443", "false"),

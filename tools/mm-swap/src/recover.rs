@@ -6,6 +6,7 @@ use std::time::Duration;
 use mm_common::contract::error::Result;
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::STOP_LIMIT;
 use mm_common::mattermost::site::{self, Installation};
 use mm_common::run::Session;
 use semver::Version;
@@ -14,7 +15,7 @@ use crate::flip::{Flip, Progress};
 use crate::launch::Launch;
 use crate::operation::{Operation, Verdict};
 use crate::undo::{self, Means};
-use crate::{config, publish, run};
+use crate::{config, private, publish, run};
 
 /// What an interrupted exchange has become.
 pub(crate) struct Recovered {
@@ -103,21 +104,19 @@ fn go_on(site: &Installation, open: &Operation, limit: Duration, lock: &LockGuar
         return Ok(());
     }
     let database = site.database()?;
-    let launch = Launch {
-        site,
-        version: &open.to,
-        private: open.private.as_deref(),
-        database: Some(&database),
-        excused: &open.excused,
-        limit,
-    };
-    let commanded = match site.service.process()? {
-        Some(process) if process.executes_what_is_installed(&site.root) => launch.found(),
-        Some(_) => {
-            site.service.stop(mm_common::machine::service::STOP_LIMIT, lock)?;
-            launch.command(lock)?
+    let process = site.service.process()?;
+    let running = process.filter(|process| process.executes_what_is_installed(&site.root));
+    // A new server that a reboot has started is public, and users may have written since: it stays so.
+    let private =
+        open.private.as_deref().filter(|address| running.is_none_or(|server| private::is_of(server, address)));
+    let launch = Launch { site, version: &open.to, private, database: Some(&database), excused: &open.excused, limit };
+    let commanded = if running.is_some() {
+        launch.found()
+    } else {
+        if process.is_some() {
+            site.service.stop(STOP_LIMIT, lock)?;
         }
-        None => launch.command(lock)?,
+        launch.command(lock)?
     };
     commanded.wait(lock).map(|_| ())
 }

@@ -45,6 +45,13 @@ impl Process {
         Some((data.uid(), data.gid()))
     }
 
+    /// Whether it was started with this value of an environment variable.
+    pub fn was_started_with(self, name: &str, value: &str) -> bool {
+        let wanted = format!("{name}={value}");
+        std::fs::read(format!("/proc/{}/environ", self.pid))
+            .is_ok_and(|all| all.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes()))
+    }
+
     /// Whether one of its descriptors is a TCP socket that listens on `port`.
     pub fn listens_on(self, port: u16) -> bool {
         let listening: Vec<u64> = ["tcp", "tcp6"]
@@ -180,6 +187,18 @@ mod tests {
         assert!(is_server_command(b"bin/mattermost\0--platform\0"));
         assert!(!is_server_command(b"bin/mattermost\0version\0"));
         assert!(!is_server_command(b"bin/mattermost\0--config\0x\0db\0migrate\0"));
+    }
+
+    #[test]
+    fn the_variables_of_the_start_are_known() {
+        let mut child =
+            std::process::Command::new("sleep").arg("60").env_clear().env("SOME", "a value").spawn().unwrap();
+        let process = Process::of(i32::try_from(child.id()).unwrap()).unwrap();
+        assert!(process.was_started_with("SOME", "a value"));
+        assert!(!process.was_started_with("SOME", "a"));
+        assert!(!process.was_started_with("OTHER", "a value"));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -140,10 +140,14 @@ fn with_keep_port_the_variable_that_the_server_reads_follows() {
 #[test]
 fn a_crashed_cluster_is_not_upgraded_before_it_has_recovered() {
     let rig = Rig::new();
-    let pid = std::fs::read_to_string(rig.data(13).join("postmaster.pid")).unwrap();
-    run("kill", &["-9", pid.lines().next().unwrap()]);
+    let lock = std::fs::read_to_string(rig.data(13).join("postmaster.pid")).unwrap();
+    let pid = lock.lines().next().unwrap();
+    run("kill", &["-9", pid]);
+    // It closes its socket before it is gone, and its processes notice later still.
     wait_until("the server to be gone", Duration::from_secs(60), || {
-        std::net::TcpStream::connect(("127.0.0.1", rig.site.cluster.port)).is_err()
+        let listed =
+            std::process::Command::new("pgrep").args(["-f", &format!("13/{}", rig.site.cluster.name)]).output();
+        listed.unwrap().stdout.is_empty() && !std::path::Path::new("/proc").join(pid).exists()
     });
     let (document, said) = rig.upgrade(1, &[]);
     assert!(document["error"]["hint"].as_str().unwrap().contains("start it"), "{said}");
@@ -255,6 +259,24 @@ fn the_restore_point_of_a_shared_cluster_holds_all_of_it() {
     let output = upgrade(backup(&["--whole-cluster"]));
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     rig.is_upgraded();
+}
+
+#[test]
+fn what_a_restore_has_kept_goes_along() {
+    let rig = Rig::new();
+    let kept = "mattermost_mm_before_20261126T022004Z";
+    rig.site.cluster.sql("postgres", &format!("CREATE DATABASE \"{kept}\""));
+    rig.site.cluster.sql(kept, "CREATE TABLE posts AS SELECT 42 AS n");
+    let foreign = "wiki_mm_before_20261126T022004Z";
+    rig.site.cluster.sql("postgres", &format!("CREATE DATABASE \"{foreign}\""));
+    let (_, said) = rig.upgrade(5, &[]);
+    assert!(said.contains(foreign) && !said.contains(kept), "{said}");
+    rig.is_as_before();
+
+    rig.site.cluster.sql("postgres", &format!("DROP DATABASE \"{foreign}\""));
+    rig.upgrade(0, &[]);
+    rig.is_upgraded();
+    assert_eq!(rig.site.cluster.sql(kept, "SELECT n FROM posts"), "42");
 }
 
 #[test]

@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(new, format!("# secret\n{NAME}=old\n{NAME}=\"a&b'c\"  \nOTHER=old\n"));
         assert_eq!(environment::assignments(&new)[1].value, "a&b'c");
         for quote in ["", "'", "\""] {
-            let text = format!("{NAME}={quote}u@h:5432/d{quote} # why\n");
+            let text = format!("export {NAME}={quote}u@h:5432/d{quote}  \n# why\n");
             let wanted = text.replace("5432", "5433");
             let found = environment::assignments(&text)[0].value.clone();
             assert_eq!(variable(&text, NAME, &found, &found.replace("5432", "5433")).unwrap(), wanted);

@@ -100,21 +100,30 @@ fn primary(entrance: &Database) -> Result<Seen> {
     })
 }
 
+/// What is the server's own besides its database: those that mm-backup keeps beside it when it restores.
+const KEPT: &str = "(datname ~ '_mm_before_[0-9]{8}T[0-9]{6}Z$'
+     AND position(split_part(datname, '_mm_before_', 1) IN current_database()) = 1)";
+
 /// The databases of the cluster that are none of the server's and not there from the beginning.
 pub(crate) fn other_databases(question: &Question<'_>) -> Result<Vec<String>> {
     names(
         &Database::superuser(question.old, question.database)?,
-        "SELECT datname::text FROM pg_database
-         WHERE datallowconn AND datname NOT IN ('postgres', 'template0', 'template1', current_database()) ORDER BY 1",
+        &format!(
+            "SELECT datname::text FROM pg_database
+             WHERE datallowconn AND datname NOT IN ('postgres', 'template0', 'template1', current_database()) AND NOT {KEPT}
+             ORDER BY 1"
+        ),
     )
 }
 
 fn others(question: &Question<'_>, entrance: &Database) -> Result<Seen> {
     let found = names(
         entrance,
-        "SELECT datname || ' of ' || pg_get_userbyid(datdba) || ', ' ||
-                (SELECT count(*) FROM pg_stat_activity a WHERE a.datname = d.datname) || ' connections'
-         FROM pg_database d WHERE NOT datistemplate AND datname NOT IN ('postgres', current_database())",
+        &format!(
+            "SELECT datname || ' of ' || pg_get_userbyid(datdba) || ', ' ||
+                    (SELECT count(*) FROM pg_stat_activity a WHERE a.datname = d.datname) || ' connections'
+             FROM pg_database d WHERE NOT datistemplate AND datname NOT IN ('postgres', current_database()) AND NOT {KEPT}"
+        ),
     )?;
     if question.shared && !found.is_empty() {
         return Ok(Seen::warn(

@@ -46,6 +46,20 @@ fn killed_at_every_step_it_arrives_all_the_same() {
     rig.is_upgraded();
 }
 
+/// Otherwise the server would find the new cluster open after a power cut, and what its users write there would go with
+/// it on the way back.
+#[test]
+fn the_machine_starts_no_cluster_that_is_not_proven() {
+    let rig = Rig::new();
+    for checkpoint in ["upgrading", "proving"] {
+        dies_at(&rig, checkpoint, &[]);
+        assert_eq!(rig.starts_with_the_machine(13), "manual", "{checkpoint}");
+    }
+    assert_eq!(rig.starts_with_the_machine(15), "manual");
+    rig.pgbump(0, &["recover"]);
+    rig.is_as_before();
+}
+
 #[test]
 fn killed_while_it_undoes_it_undoes_the_rest() {
     let rig = Rig::new();

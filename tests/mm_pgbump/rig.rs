@@ -135,11 +135,16 @@ impl Rig {
                 entry.path().display()
             );
         }
-        let start = std::fs::read_to_string(self.configuration(13).join("start.conf")).unwrap();
-        assert_eq!(start.lines().rfind(|line| !line.is_empty()), Some("auto"), "{start}");
+        assert_eq!(self.starts_with_the_machine(13), "auto");
         assert!(!self.configuration(13).join("mm-pgbump.hba").exists());
         assert!(!self.site.state().join("pgbump.journal").exists());
         self.serves("13");
+    }
+
+    /// The word in the `start.conf` of this major's cluster.
+    pub fn starts_with_the_machine(&self, major: u32) -> String {
+        let text = std::fs::read_to_string(self.configuration(major).join("start.conf")).unwrap();
+        text.lines().rfind(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default().to_owned()
     }
 
     /// The server's data source leads to this major, with every message.
@@ -154,6 +159,7 @@ impl Rig {
     /// The new cluster serves on the port of the old one, which is kept.
     pub fn is_upgraded(&self) {
         assert_eq!(self.clusters(), [(13, false, "down".to_owned()), (15, true, "online".to_owned())]);
+        assert_eq!([13, 15].map(|major| self.starts_with_the_machine(major)), ["manual", "auto"]);
         for major in [13, 15] {
             assert!(!self.configuration(major).join("mm-pgbump.hba").exists());
         }

@@ -23,6 +23,13 @@ const HBA: &str = "mm-pgbump.hba";
 const MANUAL: &str =
     "# The data of this cluster was carried to another one. It is kept, but not started automatically.\nmanual\n";
 
+/// While an upgrade goes on. `pg_upgradecluster` hands it to the new cluster.
+const HELD: &str =
+    "# An upgrade of this cluster by mm-pgbump has not ended. If it was cut off: mm-pgbump recover\nmanual\n";
+
+/// What a cluster without a `start.conf` is.
+const AUTO: &str = "auto\n";
+
 /// Starts a cluster for everybody.
 pub(crate) fn start(cluster: &Cluster) -> Result<()> {
     control(cluster, "start", &[])
@@ -203,6 +210,21 @@ pub(crate) fn set_start_conf(cluster: &Cluster, text: &str) -> Result<()> {
 /// The machine does not start this cluster any more.
 pub(crate) fn set_manual(cluster: &Cluster) -> Result<()> {
     set_start_conf(cluster, MANUAL)
+}
+
+/// The machine starts neither this cluster nor the one that is made of it. A power cut would otherwise open the new one
+/// before it is proven, and the way back would lose what was written there.
+pub(crate) fn hold(cluster: &Cluster) -> Result<()> {
+    set_start_conf(cluster, HELD)
+}
+
+/// The machine starts this cluster as it started the old one before, which had this `start.conf`.
+pub(crate) fn release(cluster: &Cluster, before: Option<&str>) -> Result<()> {
+    match (start_conf(cluster)?, before) {
+        (None, None) => Ok(()),
+        (Some(now), Some(before)) if now == before => Ok(()),
+        _ => set_start_conf(cluster, before.unwrap_or(AUTO)),
+    }
 }
 
 /// Whether systemd starts and stops the clusters, by their units `postgresql@MAJOR-NAME`.

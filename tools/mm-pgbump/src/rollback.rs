@@ -101,9 +101,7 @@ pub(crate) fn carry_out(
         if old.port != entry.old.port {
             control::set_port(&old, entry.old.port)?;
         }
-        if let Some(text) = &entry.old_start {
-            control::set_start_conf(&old, text)?;
-        }
+        control::release(&old, entry.old_start.as_deref())?;
         control::start(&old)?;
         checkpoint::pass("rollback-old-started");
         if let Some((before, _)) = entry.repointed {

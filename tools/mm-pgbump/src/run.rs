@@ -157,6 +157,7 @@ fn carry(
 
     entry.phase = Phase::Upgrading;
     records.journal.write(entry, lock)?;
+    control::hold(&entry.old)?;
     checkpoint::pass("upgrading");
     upgrade::run(entry, options.jobs, records, lock)?;
     carried.part("upgrade", &mut since);
@@ -216,6 +217,7 @@ fn open(entry: &mut Entry, installation: &mut Installation, records: &Records, l
     finish::settle(&new, &entry.database, entry.method)?;
     control::stop(&new)?;
     control::forget_shut(&new)?;
+    control::release(&new, entry.old_start.as_deref())?;
     control::start(&new)?;
     checkpoint::pass("new-open");
     let source =

@@ -158,10 +158,5 @@ fn restore_settings(entry: &Entry) -> Result<()> {
     {
         control::set_port(&entry.old, entry.old.port)?;
     }
-    if let Some(text) = &entry.old_start
-        && control::start_conf(&entry.old)?.as_ref() != Some(text)
-    {
-        control::set_start_conf(&entry.old, text)?;
-    }
-    Ok(())
+    control::release(&entry.old, entry.old_start.as_deref())
 }

@@ -190,6 +190,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "it is about a process, and not about what it says")]
     fn the_variables_of_the_start_are_known() {
         let mut child =
             std::process::Command::new("sleep").arg("60").env_clear().env("SOME", "a value").spawn().unwrap();

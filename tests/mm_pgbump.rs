@@ -267,7 +267,8 @@ fn what_a_restore_has_kept_goes_along() {
     let kept = "mattermost_mm_before_20261126T022004Z";
     rig.site.cluster.sql("postgres", &format!("CREATE DATABASE \"{kept}\""));
     rig.site.cluster.sql(kept, "CREATE TABLE posts AS SELECT 42 AS n");
-    let foreign = "wiki_mm_before_20261126T022004Z";
+    // What another restore has kept, of a database whose name the server's begins with.
+    let foreign = "matter_mm_before_20261126T022004Z";
     rig.site.cluster.sql("postgres", &format!("CREATE DATABASE \"{foreign}\""));
     let (_, said) = rig.upgrade(5, &[]);
     assert!(said.contains(foreign) && !said.contains(kept), "{said}");

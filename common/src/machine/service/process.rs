@@ -45,7 +45,7 @@ impl Process {
         Some((data.uid(), data.gid()))
     }
 
-    /// Whether it was started with this value of an environment variable.
+    /// Whether it was started with this value of an environment variable; not so when that cannot be read any more.
     pub fn was_started_with(self, name: &str, value: &str) -> bool {
         let wanted = format!("{name}={value}");
         std::fs::read(format!("/proc/{}/environ", self.pid))

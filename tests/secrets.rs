@@ -87,8 +87,9 @@ fn the_password_of_the_database_is_in_no_output_file_or_command_line() {
 fn a_password_that_is_refused_is_not_quoted_in_the_error() {
     let site = Site::builder("10.5.14").running().build();
     site.cluster.sql("postgres", "ALTER ROLE mmuser PASSWORD 'another'");
+    let store = site.store();
     for (name, arguments) in [
-        ("mm-backup", vec!["--to", "/nonexistent/store"]),
+        ("mm-backup", vec!["--to", store.to_str().unwrap()]),
         ("mm-verify", vec![]),
         ("mm-pgbump", vec!["check", "--to", "15"]),
     ] {

@@ -158,6 +158,19 @@ fn a_note_carried_back_is_told_once() {
 }
 
 #[test]
+fn a_note_about_a_key_that_is_not_set_reaches_who_has_not_set_it() {
+    let catalogue = Catalogue::load(None).unwrap();
+    let config = json!({"ServiceSettings": {"AllowCorsFrom": "", "EnableReliableWebSockets": false}});
+    let facts = Facts { config: Some(&config), ..Facts::default() };
+    let (from, to) = (version("5.29.0"), version("8.1.13"));
+    for id in ["8.0-170", "6.0-236", "5.37-242"] {
+        let note = catalogue.notes_between(&from, &to).find(|note| note.id == id).unwrap();
+        let expected = if id == "5.37-242" { Verdict::No } else { Verdict::Yes };
+        assert_eq!(note.when.holds(&facts), expected, "{id}: {}", note.title);
+    }
+}
+
+#[test]
 fn conditions_know_what_they_do_not_know() {
     let condition: Condition = serde_json::from_value(json!({
         "edition": "team", "config": {"GitLabSettings.Enable": true}

@@ -1,6 +1,5 @@
 //! The six tools, run from outside.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::process::PATH;
@@ -30,21 +29,15 @@ pub fn executable(name: &str) -> PathBuf {
 /// `write_stdin` says otherwise (`/dev/null` only from [`shell`]).
 pub fn tool(name: &str) -> assert_cmd::Command {
     let mut command = assert_cmd::Command::new(executable(name));
-    command.env_clear().env("PATH", PATH).envs(instrumented()).current_dir("/");
+    command.env_clear().env("PATH", PATH).current_dir("/");
     command
-}
-
-/// The variable that says where a program built by `scripts/coverage` writes what it has run. No other build has it.
-fn instrumented() -> Option<(&'static str, OsString)> {
-    const VARIABLE: &str = "LLVM_PROFILE_FILE";
-    Some((VARIABLE, std::env::var_os(VARIABLE)?))
 }
 
 /// A shell script with the tools in its PATH: `bash -c SCRIPT`, without `pipefail` unless it sets it.
 pub fn shell(script: &str) -> assert_cmd::Command {
     let mut command = assert_cmd::Command::new("bash");
     command.args(["-c", script]).env_clear().env("PATH", format!("{}:{PATH}", directory().display()));
-    command.envs(instrumented()).current_dir("/");
+    command.current_dir("/");
     command
 }
 

@@ -1,0 +1,214 @@
+//! What is wrong, and what each check must say of it.
+
+use std::fs;
+use std::os::unix::fs::{chown, symlink};
+use std::path::Path;
+
+use mm_common::contract::error::Result;
+use mm_test_support::process::run;
+use mm_test_support::watchdog::Cleanup;
+use serde_json::json;
+
+use super::INSTALLED;
+use super::lab::{Lab, NGINX, PACKAGES, text};
+
+/// One fault: what makes it, and what the check must say.
+pub(crate) struct Case {
+    pub(crate) check: &'static str,
+    pub(crate) makes: fn(&Lab) -> Cleanup,
+    pub(crate) unit: fn(&str) -> Result<String>,
+    pub(crate) version: &'static str,
+    pub(crate) severity: &'static str,
+    pub(crate) evidence: &'static str,
+}
+
+const fn case(
+    check: &'static str,
+    makes: fn(&Lab) -> Cleanup,
+    (severity, evidence): (&'static str, &'static str),
+) -> Case {
+    Case { check, makes, unit: sound_unit, version: INSTALLED, severity, evidence }
+}
+
+const fn unit(
+    check: &'static str,
+    unit: fn(&str) -> Result<String>,
+    (severity, evidence): (&'static str, &'static str),
+) -> Case {
+    Case { check, makes: |_| Cleanup::none(), unit, version: INSTALLED, severity, evidence }
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "another one of its kind fails")]
+pub(crate) fn sound_unit(_: &str) -> Result<String> {
+    Ok("TimeoutStartUSec=1h\nBindsTo=\nRequires=system.slice\nExecStart={ path=/opt/mattermost/bin/mattermost }\n"
+        .into())
+}
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        version: "5.29.1-nightly",
+        ..case("published", |_| Cleanup::none(), ("warn", "5.29.1-nightly is not among the releases"))
+    },
+    case(
+        "floating-packages",
+        |lab| lab.system_file("var/lib/dpkg/status", &PACKAGES.replace("hold", "install")),
+        ("warn", "mattermost: apt upgrade jumps"),
+    ),
+    case(
+        "floating-packages",
+        |lab| lab.system_file("var/lib/dpkg/status", &PACKAGES.replace("postgresql-15", "postgresql")),
+        ("info", "postgresql: an upgrade of the system brings a new major"),
+    ),
+    unit("unit-timeout", |_| Ok("TimeoutStartUSec=1min 30s\n".into()), ("warn", "TimeoutStartSec is 90 s")),
+    unit(
+        "unit-postgres",
+        |_| Ok("TimeoutStartUSec=1h\nBindsTo=postgresql@13-main.service\n".into()),
+        ("warn", "it stops when postgresql@13-main.service does"),
+    ),
+    unit(
+        "unit-platform",
+        |_| Ok("TimeoutStartUSec=1h\nExecStart={ path=/opt/mattermost/bin/platform }\n".into()),
+        ("block", "ExecStart runs bin/platform"),
+    ),
+    case(
+        "directories",
+        |lab| {
+            let (fonts, away) = (lab.root().join("fonts"), lab.system().join("fonts"));
+            fs::rename(&fonts, &away).unwrap();
+            symlink(&away, &fonts).unwrap();
+            Cleanup::none()
+        },
+        ("action", "fonts is a symlink"),
+    ),
+    case("directories", |lab| mount(&lab.root().join("i18n"), "64m"), ("action", "i18n is a mount point")),
+    case(
+        "own-entries",
+        |lab| {
+            fs::create_dir(lab.root().join("ours")).unwrap();
+            Cleanup::none()
+        },
+        ("info", "ours"),
+    ),
+    case(
+        "release-files",
+        |lab| {
+            let file = lab.any_file("templates");
+            let text = fs::read_to_string(&file).unwrap();
+            // Of the same size.
+            fs::write(&file, text.to_uppercase()).unwrap();
+            Cleanup::none()
+        },
+        ("warn", "is not as it was released"),
+    ),
+    case(
+        "release-files",
+        |lab| {
+            fs::remove_file(lab.any_file("i18n")).unwrap();
+            Cleanup::none()
+        },
+        ("warn", "is missing"),
+    ),
+    case(
+        "release-files",
+        |lab| {
+            let file = lab.any_file("prepackaged_plugins");
+            fs::write(&file, "shorter").unwrap();
+            Cleanup::none()
+        },
+        ("warn", "is not as it was released"),
+    ),
+    case(
+        "ownership",
+        |lab| {
+            chown(lab.root().join("logs"), Some(0), Some(0)).unwrap();
+            Cleanup::none()
+        },
+        ("warn", "belongs to user 0"),
+    ),
+    case(
+        "variables",
+        |lab| lab.variable("MM_EMAILSETTINGS_SMTPPASSWORD=secret"),
+        ("info", "MM_EMAILSETTINGS_SMTPPASSWORD"),
+    ),
+    case(
+        "session-length",
+        |lab| lab.variable("MM_SERVICESETTINGS_SESSIONLENGTHWEBINDAYS=30"),
+        ("action", "MM_SERVICESETTINGS_SESSIONLENGTHWEBINDAYS"),
+    ),
+    case(
+        "site-url",
+        |lab| {
+            lab.site.set("ServiceSettings", "SiteURL", json!(""));
+            Cleanup::none()
+        },
+        ("warn", "SiteURL is empty"),
+    ),
+    case(
+        "config-store",
+        |lab| {
+            let config = lab.site.config().to_string().replace('\'', "''");
+            lab.site.cluster.query(&format!(
+                "CREATE TABLE IF NOT EXISTS configurations (id varchar(26), value text, active boolean); \
+                 INSERT INTO configurations VALUES ('a', '{config}', true); GRANT SELECT ON configurations TO PUBLIC"
+            ));
+            lab.variable(&format!("MM_CONFIG={}", lab.site.cluster.url()))
+        },
+        ("info", "MM_CONFIG names a database"),
+    ),
+    case(
+        "capabilities",
+        |lab| {
+            lab.site.set("ServiceSettings", "ListenAddress", json!(":443"));
+            Cleanup::none()
+        },
+        ("warn", "bin/mattermost has no capability"),
+    ),
+    case("selinux", |lab| lab.system_file("sys/fs/selinux/enforce", "1"), ("warn", "it is enforcing")),
+    case(
+        "fapolicyd",
+        |lab| {
+            lab.system_file(
+                "etc/fapolicyd/rules.d/80-mattermost.rules",
+                "# dir=/opt/mattermost\nallow perm=any all : all\n",
+            )
+        },
+        ("warn", "none of its rules names"),
+    ),
+    case(
+        "bleve-index",
+        |lab| {
+            lab.site.set("BleveSettings", "IndexDir", json!("bleve"));
+            Cleanup::none()
+        },
+        ("info", "it is at bleve"),
+    ),
+    case(
+        "plugins",
+        |lab| lab.plugin("com.example.new", "99.0.0", ""),
+        ("warn", "com.example.new 1.0.0 wants a server of 99.0.0"),
+    ),
+    case(
+        "plugins",
+        |lab| lab.plugin("com.example.go", "5.0.0", "\x7fELF...go1.22.1\0..."),
+        ("warn", "com.example.go 1.0.0 was built with Go 1.22.0 or 1.22.1"),
+    ),
+    case("plugins", |lab| lab.plugin("focalboard", "5.0.0", ""), ("warn", "focalboard 1.0.0 (Boards)")),
+    case(
+        "proxy",
+        |lab| lab.nginx(&NGINX.replace("    proxy_http_version 1.1;\n", "")),
+        ("action", "passes websockets on without `proxy_http_version 1.1`"),
+    ),
+    case(
+        "disk",
+        |lab| {
+            fs::create_dir_all(lab.site.store()).unwrap();
+            mount(&lab.site.store(), "100k")
+        },
+        ("action", "restore points"),
+    ),
+];
+
+fn mount(place: &Path, size: &str) -> Cleanup {
+    run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", text(place)]);
+    Cleanup::with(format!("umount -l '{}'", place.display()))
+}

@@ -10,7 +10,7 @@ use mm_common::machine::checkpoint;
 use mm_common::machine::journal::Journal;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::state::State;
-use mm_common::machine::tree::{Attributes, Dir, Time};
+use mm_common::machine::tree::{self, Attributes, Dir, Time};
 use mm_common::mattermost::site::Installation;
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,10 @@ pub(crate) struct Entered {
     /// Its time, which moving entries changes.
     #[serde(with = "crate::text::time")]
     pub mtime: Time,
+    /// Its mode and owner, which it may get others of.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
     /// What it is to have in the end.
     #[serde(skip)]
     pub attributes: Option<Attributes>,
@@ -67,6 +71,25 @@ pub(crate) struct Entered {
 impl Entered {
     fn open(&self) -> Result<Option<Dir>> {
         open(self.path.as_path())
+    }
+
+    /// Gives it what it is to have in the end.
+    fn dress(&self) -> Result<()> {
+        if let (Some(attributes), Some(dir)) = (&self.attributes, self.open()?) {
+            attributes.apply(dir.file(), dir.path())?;
+        }
+        Ok(())
+    }
+
+    /// Gives it back what it had.
+    fn undress(&self) -> Result<()> {
+        let Some(dir) = self.open()? else { return Ok(()) };
+        let meta = dir.meta()?;
+        if (meta.mode, meta.uid, meta.gid) == (self.mode, self.uid, self.gid) {
+            return Attributes::touch(dir.file(), self.mtime, dir.path());
+        }
+        let Self { mode, uid, gid, mtime, .. } = *self;
+        Attributes { mode, uid, gid, mtime, xattrs: Vec::new() }.apply(dir.file(), dir.path()).map(|_| ())
     }
 }
 
@@ -84,17 +107,27 @@ impl Move {
     }
 
     /// Undoes it if it was done, which the inodes tell.
+    ///
+    /// # Errors
+    /// Somebody has put something else at the target since: what was there before stands in the staging directory, which
+    /// would be removed next.
     fn undo(&self) -> Result<()> {
         let (target, name) = place(&self.target)?;
         let (staged, staged_name) = place(&self.staged)?;
         let at_target = target.look(name)?.map(|meta| meta.ino);
-        match (self.ino, self.had) {
-            (Some(ino), true) if at_target == Some(ino) => target.exchange(name, &staged, staged_name)?,
-            (Some(ino), false) if at_target == Some(ino) => target.move_new(name, &staged, staged_name)?,
-            (None, _) if at_target.is_none() && staged.look(staged_name)?.is_some() => {
-                staged.move_new(staged_name, &target, name)?;
+        let is_staged = staged.look(staged_name)?.map(|meta| meta.ino);
+        match (self.ino, at_target, is_staged) {
+            (Some(ino), Some(there), _) if there == ino && self.had => target.exchange(name, &staged, staged_name)?,
+            (Some(ino), Some(there), _) if there == ino => target.move_new(name, &staged, staged_name)?,
+            (None, None, Some(_)) => staged.move_new(staged_name, &target, name)?,
+            (Some(ino), _, Some(there)) if there == ino => {}
+            (_, _, None) => {}
+            _ => {
+                return Err(Error::failed(format!("cannot put `{}` back", self.target)).because(format!(
+                    "somebody has put something else in its place; what was there before is `{}`",
+                    self.staged
+                )));
             }
-            _ => {}
         }
         target.sync()
     }
@@ -113,29 +146,19 @@ pub(crate) fn announce(state: &State, intent: &Intent, lock: &LockGuard) -> Resu
     Journal::at(state.path(), JOURNAL).write(intent, lock)
 }
 
-/// Makes all moves. If one fails, those before it are undone; the machine is as before.
+/// Makes all moves. If anything fails, they are undone and the machine is as before, or it is half done (exit 3).
 pub(crate) fn flip(state: &State, intent: &Intent, lock: &LockGuard) -> Result<()> {
-    let journal = Journal::at(state.path(), JOURNAL);
-    journal.write(intent, lock)?;
+    Journal::at(state.path(), JOURNAL).write(intent, lock)?;
+    make(intent).map_err(|error| take_back(state, intent, error, lock))
+}
+
+fn make(intent: &Intent) -> Result<()> {
     for made in &intent.moves {
         checkpoint::pass("restore-move");
-        if let Err(error) = made.make() {
-            return Err(match undo(intent) {
-                Ok(()) => {
-                    journal.close(lock)?;
-                    error
-                }
-                Err(other) => half_done(&journal, error.because(other.one_line())),
-            });
-        }
+        made.make()?;
     }
     checkpoint::pass("restore-moved");
-    for entered in intent.entered.iter().rev() {
-        if let (Some(attributes), Some(dir)) = (&entered.attributes, entered.open()?) {
-            attributes.apply(dir.file(), dir.path())?;
-        }
-    }
-    Ok(())
+    intent.entered.iter().rev().try_for_each(Entered::dress)
 }
 
 /// The moves stay as they are.
@@ -143,20 +166,18 @@ pub(crate) fn settle(state: &State, lock: &LockGuard) -> Result<()> {
     Journal::at(state.path(), JOURNAL).close(lock)
 }
 
-/// Undoes the moves of an intent, the last one first.
-pub(crate) fn take_back(state: &State, intent: &Intent, lock: &LockGuard) -> Result<()> {
-    undo(intent)?;
-    settle(state, lock)
+/// Undoes the moves of an intent after a failure, which is what is reported; half done when that fails, too.
+pub(crate) fn take_back(state: &State, intent: &Intent, error: Error, lock: &LockGuard) -> Error {
+    match undo(intent).and_then(|()| settle(state, lock)) {
+        Ok(()) => error,
+        Err(other) => half_done(&Journal::at(state.path(), JOURNAL), error.because(other.one_line())),
+    }
 }
 
+/// The last move is undone first.
 fn undo(intent: &Intent) -> Result<()> {
     intent.moves.iter().rev().try_for_each(Move::undo)?;
-    for entered in intent.entered.iter().rev() {
-        if let Some(dir) = entered.open()? {
-            Attributes::touch(dir.file(), entered.mtime, dir.path())?;
-        }
-    }
-    Ok(())
+    intent.entered.iter().rev().try_for_each(Entered::undress)
 }
 
 /// Undoes what a killed restore has left half-way; or finishes it, when the database has its new name already, which is
@@ -182,8 +203,13 @@ pub(crate) fn recover(state: &State, installation: Option<&Installation>, lock: 
         }
     }
     undo(&intent).map_err(|error| half_done(&journal, error))?;
+    // What a move is undone by goes away now; a run that is cut off here has nothing but that to go on with.
+    let Intent { id, stages, .. } = intent;
+    let intent = Intent { id, stages, ..Intent::default() };
+    journal.write(&intent, lock)?;
     for stage in &intent.stages {
-        mm_common::machine::tree::remove(stage.as_path())?;
+        tree::remove(stage.as_path())?;
+        checkpoint::pass("restore-undone");
     }
     journal.close(lock)?;
     ui::warn(&format!("a restore of {} had been cut off half-way; it is undone", intent.id));
@@ -241,9 +267,13 @@ impl Moves<'_> {
         }
         let (Some(here), Some(copy)) = (open(target)?, open(staged)?) else { return Ok(()) };
         let meta = copy.meta()?;
+        let before = here.meta()?;
         self.entered.push(Entered {
             path: target.to_owned().into(),
-            mtime: here.meta()?.mtime,
+            mtime: before.mtime,
+            mode: before.mode,
+            uid: before.uid,
+            gid: before.gid,
             attributes: Some(Attributes::of_file(copy.file(), &meta, staged)?),
         });
         let mut all: Vec<OsString> = here.names()?.into_iter().chain(copy.names()?).collect();
@@ -270,9 +300,115 @@ fn look(path: &Name) -> Result<Option<There>> {
     let parent = path.as_path().parent().unwrap_or(Path::new("/"));
     let Some(dir) = open(parent)? else { return Ok(None) };
     let meta = dir.look(path.as_path().file_name().unwrap_or_default())?;
-    Ok(meta.map(|meta| There { ino: meta.ino, is_dir: meta.kind == mm_common::machine::tree::Kind::Directory }))
+    Ok(meta.map(|meta| There { ino: meta.ino, is_dir: meta.kind == tree::Kind::Directory }))
 }
 
 fn open(path: &Path) -> Result<Option<Dir>> {
     Dir::open(Path::new("/"))?.descend(path.strip_prefix("/").unwrap_or(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A directory that stays, as a mount point does, and gets another file; what stood there is exchanged.
+    struct Ground {
+        place: tempfile::TempDir,
+        state: State,
+        lock: LockGuard,
+        intent: Intent,
+    }
+
+    impl Ground {
+        #[expect(clippy::disallowed_methods, reason = "a test writes its fixture")]
+        fn new() -> Self {
+            let place = tempfile::tempdir().unwrap();
+            let (root, stage) = (place.path().join("root"), place.path().join("stage"));
+            for (directory, names) in [(&root, ["same", "gone"]), (&stage.join("root"), ["same", "new"])] {
+                fs::create_dir_all(directory).unwrap();
+                for name in names {
+                    fs::write(directory.join(name), directory.strip_prefix(place.path()).unwrap().to_str().unwrap())
+                        .unwrap();
+                }
+            }
+            fs::set_permissions(&root, fs::Permissions::from_mode(0o701)).unwrap();
+            let mounts = [root.clone()];
+            let mut moves = Moves { mounts: &mounts, excluded: &[], all: Vec::new(), entered: Vec::new() };
+            moves.add(&root, &stage.join("root")).unwrap();
+            let intent = Intent {
+                id: "x".into(),
+                moves: moves.all,
+                stages: vec![stage.into()],
+                entered: moves.entered,
+                database: None,
+            };
+            assert_eq!((intent.moves.len(), intent.entered.len()), (3, 1));
+            let state = State::of(&root, Some(&place.path().join("state")));
+            let lock = state.lock(Duration::ZERO).unwrap();
+            Self { place, state, lock, intent }
+        }
+
+        fn root(&self, name: &str) -> PathBuf {
+            self.place.path().join("root").join(name)
+        }
+
+        fn is_as_before(&self) {
+            assert_eq!(fs::read_to_string(self.root("same")).unwrap(), "root");
+            assert_eq!(fs::read_to_string(self.root("gone")).unwrap(), "root");
+            assert!(!self.root("new").exists());
+            assert_eq!(fs::metadata(self.root("")).unwrap().mode() & 0o777, 0o701);
+        }
+    }
+
+    #[test]
+    fn what_was_there_comes_back_when_the_directory_cannot_get_its_attributes() {
+        let mut ground = Ground::new();
+        let attributes = ground.intent.entered[0].attributes.as_mut().unwrap();
+        attributes.mode = 0o755;
+        // More than the kernel takes for one.
+        attributes.xattrs.push(("user.large".into(), vec![0; 70_000]));
+        let error = flip(&ground.state, &ground.intent, &ground.lock).unwrap_err();
+        assert_eq!(error.code(), 1, "{error:?}");
+        ground.is_as_before();
+        assert_eq!(Journal::at(ground.state.path(), JOURNAL).read::<Intent>().unwrap(), None);
+    }
+
+    #[test]
+    fn a_cut_off_exchange_is_undone_and_a_second_time_does_no_harm() {
+        let ground = Ground::new();
+        flip(&ground.state, &ground.intent, &ground.lock).unwrap();
+        assert!(ground.root("new").exists() && !ground.root("gone").exists());
+        assert_eq!(fs::read_to_string(ground.root("same")).unwrap(), "stage/root");
+        undo(&ground.intent).unwrap();
+        ground.is_as_before();
+        assert!(recover(&ground.state, None, &ground.lock).unwrap());
+        ground.is_as_before();
+        assert!(!ground.place.path().join("stage").exists());
+        assert!(!recover(&ground.state, None, &ground.lock).unwrap());
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test writes its fixture")]
+    fn what_was_there_is_not_removed_when_somebody_has_taken_its_place() {
+        for name in ["same", "gone"] {
+            let ground = Ground::new();
+            flip(&ground.state, &ground.intent, &ground.lock).unwrap();
+            fs::write(ground.root("other"), "by hand").unwrap();
+            fs::rename(ground.root("other"), ground.root(name)).unwrap();
+            let error = recover(&ground.state, None, &ground.lock).unwrap_err();
+            assert_eq!(error.code(), 3, "{error:?}");
+            let kept = ground.place.path().join("stage/root").join(name);
+            assert_eq!(fs::read_to_string(&kept).unwrap(), "root", "{name}");
+            assert_eq!(fs::read_to_string(ground.root(name)).unwrap(), "by hand");
+            // Once it is out of the way, the rest is undone.
+            fs::remove_file(ground.root(name)).unwrap();
+            fs::rename(&kept, ground.root(name)).unwrap();
+            assert!(recover(&ground.state, None, &ground.lock).unwrap());
+            ground.is_as_before();
+        }
+    }
 }

@@ -279,15 +279,20 @@ fn replace_all(
     };
     let exchanged = prepared.and_then(|prepared| {
         let Some(prepared) = prepared else { return Ok(None) };
-        intent.database = Some(prepared.renaming()?);
-        flip::announce(state, &intent, lock)?;
+        let announced = prepared.renaming().and_then(|renaming| {
+            intent.database = Some(renaming);
+            flip::announce(state, &intent, lock)
+        });
+        announced.inspect_err(|_| prepared.give_up())?;
         prepared.exchange().map(Some)
     });
     let database = match exchanged {
         Ok(database) => database,
         Err(error) => {
-            flip::take_back(state, &intent, lock)?;
-            give_up(placed.as_ref());
+            let error = flip::take_back(state, &intent, error, lock);
+            if error.kind() != Kind::HalfDone {
+                give_up(placed.as_ref());
+            }
             return Err(error);
         }
     };

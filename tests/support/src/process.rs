@@ -1,8 +1,11 @@
 //! Running programs of the host from a fixture, and looking at processes.
 
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -58,8 +61,10 @@ pub fn as_user(user: &str, program: &Path) -> Command {
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A TCP port of the loopback interface that nobody uses, and that nobody is given while it is not in use: it is none of
-/// those that the system gives away by itself, and comes again only after thousands of others.
+/// those that the system gives away by itself, comes again only after thousands of others, and the tests of another
+/// checkout on this machine do not take it as long as this process lives, which holds a socket of its name.
 pub fn free_port() -> u16 {
+    static CLAIMED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     const FIRST: u16 = 20_000;
     const NUMBER: u16 = 12_000;
     let path = crate::tool::cache().join("port");
@@ -74,7 +79,10 @@ pub fn free_port() -> u16 {
     loop {
         next = next.wrapping_add(1);
         let port = FIRST + u16::try_from(next % u32::from(NUMBER)).expect("it is below it");
+        let name = SocketAddr::from_abstract_name(format!("mm-test-port-{port}")).expect("it is short");
+        let Ok(claim) = UnixListener::bind_addr(&name) else { continue };
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            CLAIMED.lock().expect("nobody panics with it").push(claim);
             file.rewind().expect("it is a file");
             file.set_len(0).expect("it is ours");
             write!(file, "{next}").expect("it is ours");

@@ -9,12 +9,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mm_test_support::process::{run, wait_until};
-use serde_json::Value;
 
 #[path = "mm_pgbump/rig.rs"]
 mod rig;
 
-use rig::Rig;
+use rig::{Rig, check_of};
 
 /// Runs something when it goes out of scope, whatever happened.
 struct Afterwards<F: FnMut()>(F);
@@ -25,27 +24,10 @@ impl<F: FnMut()> Drop for Afterwards<F> {
     }
 }
 
-fn check_of<'a>(document: &'a Value, id: &str) -> &'a Value {
-    let checks = document["pgbump"]["checks"].as_array().unwrap();
-    checks.iter().find(|check| check["id"] == id).unwrap_or(&Value::Null)
-}
-
 fn owner_gets_in(rig: &Rig) -> bool {
     let port = rig.site.cluster.port.to_string();
     let arguments = ["-u", "postgres", "--", "psql", "-XqAtw", "-p", &port, "-d", "postgres", "-c", "SELECT 1"];
     Command::new("runuser").args(arguments).output().unwrap().status.success()
-}
-
-/// `check` says no with this id and this word, and is content again when the cause is gone.
-fn finds(rig: &Rig, id: &str, word: &str, cause: &str, cure: &str) {
-    rig.site.cluster.query(cause);
-    let (document, said) = rig.pgbump(4, &["check", "--to", "15"]);
-    let check = check_of(&document, id);
-    assert!(check["status"] == "fail" || check["status"] == "error", "{id}: {said}");
-    assert!(check["evidence"].as_str().unwrap().contains(word), "{check}");
-    // And the run refuses, with nothing touched.
-    rig.upgrade(5, &[]);
-    rig.site.cluster.query(cure);
 }
 
 #[test]
@@ -71,47 +53,42 @@ fn what_would_fail_is_found_before_anything_is_touched() {
     run("chmod", &["644", &control, &script, &library]);
 
     let extension = format!("CREATE EXTENSION {name}");
-    finds(&rig, "extensions", &name, &extension, &extension.replace("CREATE", "DROP"));
+    rig.finds("extensions", &name, &extension, &extension.replace("CREATE", "DROP"));
     // Of a database, so that it holds for the next session, and not only once the server has read its files again.
     let preload = format!("ALTER DATABASE mattermost SET session_preload_libraries = '{name}'");
-    finds(&rig, "libraries", &name, &preload, "ALTER DATABASE mattermost RESET session_preload_libraries");
-    finds(
-        &rig,
+    rig.finds("libraries", &name, &preload, "ALTER DATABASE mattermost RESET session_preload_libraries");
+    rig.finds(
         "prepared",
         "left",
         "CREATE TABLE t (x int); BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'left'",
         "ROLLBACK PREPARED 'left'",
     );
-    finds(
-        &rig,
+    rig.finds(
         "replication",
         "slot kept",
         "SELECT pg_create_physical_replication_slot('kept')",
         "SELECT pg_drop_replication_slot('kept')",
     );
-    finds(
-        &rig,
+    rig.finds(
         "rehearsal",
         "public.gather(anyelement)",
         "CREATE AGGREGATE gather (anyelement) (SFUNC = array_append, STYPE = anyarray, INITCOND = '{}')",
         "DROP AGGREGATE gather (anyelement)",
     );
-    finds(&rig, "other-databases", "other of postgres", "CREATE DATABASE other", "SELECT 1");
-    finds(
-        &rig,
+    rig.finds("other-databases", "other of postgres", "CREATE DATABASE other", "SELECT 1");
+    rig.finds(
         "connections",
         "other",
         "ALTER DATABASE other ALLOW_CONNECTIONS false",
         "ALTER DATABASE other ALLOW_CONNECTIONS true",
     );
-    finds(
-        &rig,
+    rig.finds(
         "locales",
         "xx_XX.UTF-8",
         "UPDATE pg_database SET datcollate = 'xx_XX.UTF-8' WHERE datname = 'other'",
         "DROP DATABASE other",
     );
-    finds(&rig, "duplicates", "has 1 of its keys more than once", DUPLICATE, "DROP TABLE labels");
+    rig.finds("duplicates", "has 1 of its keys more than once", DUPLICATE, "DROP TABLE labels");
 
     // A cluster whose owner may not get in.
     let hba = rig.configuration(13).join("pg_hba.conf");
@@ -149,25 +126,6 @@ const DUPLICATE: &str = "CREATE TABLE labels (name text); CREATE UNIQUE INDEX la
     UPDATE pg_index SET indisunique = false WHERE indexrelid = 'labels_name_key'::regclass; \
     INSERT INTO labels VALUES ('n1'); \
     UPDATE pg_index SET indisunique = true WHERE indexrelid = 'labels_name_key'::regclass;";
-
-const INCOMPLETE: &str = "CREATE EXTENSION amcheck; CREATE TABLE words (word text); CREATE INDEX words_word ON words (word); \
-    INSERT INTO words SELECT 'n' || n FROM generate_series(1, 1000) n; \
-    UPDATE pg_index SET indisready = false WHERE indexrelid = 'words_word'::regclass; \
-    INSERT INTO words VALUES ('left out'); \
-    UPDATE pg_index SET indisready = true WHERE indexrelid = 'words_word'::regclass;";
-
-#[test]
-fn a_row_that_an_index_lacks_is_found_where_amcheck_is_installed() {
-    let rig = Rig::new();
-    let (document, _) = rig.pgbump(0, &["check", "--to", "15"]);
-    let check = check_of(&document, "indexes");
-    assert!(
-        check["status"] == "skip" && check["hint"].as_str().unwrap().contains("CREATE EXTENSION amcheck"),
-        "{check}"
-    );
-    finds(&rig, "indexes", "words_word: ERROR:", INCOMPLETE, "DROP TABLE words");
-    rig.is_as_before();
-}
 
 #[test]
 fn a_table_that_a_dump_loses_without_a_word_is_caught() {

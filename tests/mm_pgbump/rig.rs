@@ -111,6 +111,18 @@ impl Rig {
         self.pgbump(code, &[&["--to", "15", "--no-backup"], further].concat())
     }
 
+    /// `check` says no with this id and this word, and is content again when the cause is gone.
+    pub fn finds(&self, id: &str, word: &str, cause: &str, cure: &str) {
+        self.site.cluster.query(cause);
+        let (document, said) = self.pgbump(4, &["check", "--to", "15"]);
+        let check = check_of(&document, id);
+        assert!(check["status"] == "fail" || check["status"] == "error", "{id}: {said}");
+        assert!(check["evidence"].as_str().unwrap().contains(word), "{check}");
+        // And the run refuses, with nothing touched.
+        self.upgrade(5, &[]);
+        self.site.cluster.query(cure);
+    }
+
     /// The clusters of this name: major, whether on the site's own port, status.
     pub fn clusters(&self) -> Vec<(u32, bool, String)> {
         let port = self.site.cluster.port;
@@ -190,6 +202,12 @@ impl Rig {
         .map(|(database, sql)| format!("{sql}: {}", ask(database, sql)))
         .to_vec()
     }
+}
+
+/// The check with this id, as the document has it.
+pub fn check_of<'a>(document: &'a Value, id: &str) -> &'a Value {
+    let checks = document["pgbump"]["checks"].as_array().unwrap();
+    checks.iter().find(|check| check["id"] == id).unwrap_or(&Value::Null)
 }
 
 /// The data source as it stands in the configuration now.

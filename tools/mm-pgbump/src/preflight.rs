@@ -3,6 +3,8 @@
 
 mod contents;
 mod host;
+mod indexes;
+mod order;
 
 use std::path::Path;
 use std::time::Instant;

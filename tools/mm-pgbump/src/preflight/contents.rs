@@ -5,7 +5,6 @@ use std::path::Path;
 
 use mm_common::Result;
 use mm_common::machine::command::Cmd;
-use mm_common::postgres::fingerprint;
 use mm_common::postgres::server::Database;
 
 use super::{List, Question, Seen};
@@ -70,14 +69,17 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
             "an upgrade drops them silently: REINDEX INDEX CONCURRENTLY them first if they matter",
         ))
     });
-    list.add("duplicates", "No unique index hides duplicate rows", || duplicates(question, &databases));
-    list.add("indexes", "Every B-tree index holds every row, in its order", || indexes(question, &databases));
+    list.add("duplicates", "No unique index hides duplicate rows", || super::indexes::duplicates(question, &databases));
+    list.add("indexes", "Every B-tree index holds every row, in its order", || {
+        super::indexes::btrees(question, &databases)
+    });
     list.add("collation", "The collation is the one the indexes were built with", || {
         collation(question, entrance, &databases)
     });
 }
 
-fn names(database: &Database, sql: &str) -> Result<Vec<String>> {
+/// The single text column of a query.
+pub(super) fn names(database: &Database, sql: &str) -> Result<Vec<String>> {
     let rows = database.rows(sql)?;
     Ok(rows.iter().filter_map(|row| row.as_object()?.values().next()?.as_str().map(str::to_owned)).collect())
 }
@@ -189,75 +191,6 @@ fn extensions(question: &Question<'_>, databases: &[String]) -> Result<Seen> {
     );
     Ok(Seen::list(&missing, "all do", Seen::fail, &hint))
 }
-
-/// Rows that a unique index should have kept out, found without asking any index: what a changed collation leaves, and
-/// what makes a restored dump lose a whole table without a word.
-fn duplicates(question: &Question<'_>, databases: &[String]) -> Result<Seen> {
-    let mut found = Vec::new();
-    for name in databases {
-        let database = Database::superuser(question.old, name)?.with_limit(fingerprint::LIMIT);
-        let rows = database.script(DUPLICATES)?;
-        found.extend(rows.iter().filter(|row| row["n"].as_u64() != Some(0)).map(|row| {
-            format!("{name}: {} has {} of its keys more than once", row["i"].as_str().unwrap_or_default(), row["n"])
-        }));
-    }
-    let hint = "a restore point first; then remove the duplicate rows by hand (`SELECT ... GROUP BY key HAVING count(*) > 1` with SET enable_indexscan, enable_indexonlyscan and enable_bitmapscan to off) and REINDEX the index";
-    Ok(Seen::list(&found, "none does", Seen::fail, hint))
-}
-
-/// Asks amcheck of every index, where the administrator has installed it: to do so is a change, and not ours to make.
-fn indexes(question: &Question<'_>, databases: &[String]) -> Result<Seen> {
-    let (mut found, mut without, mut checked) = (Vec::new(), Vec::new(), 0_usize);
-    for name in databases {
-        let database = Database::superuser(question.old, name)?.with_limit(fingerprint::LIMIT);
-        if names(&database, "SELECT extname::text FROM pg_extension WHERE extname = 'amcheck'")?.is_empty() {
-            without.push(name.clone());
-            continue;
-        }
-        for row in database.rows(AMCHECK)? {
-            let (Some(index), Some(sql)) = (row["called"].as_str(), row["sql"].as_str()) else { continue };
-            checked += 1;
-            if let Err(error) = database.execute(sql) {
-                let said = error.one_line();
-                let said = said.find("ERROR:").map_or(said.as_str(), |at| &said[at..]);
-                found.push(format!("{name}: {index}: {said}"));
-            }
-        }
-    }
-    if !found.is_empty() {
-        let hint = "REINDEX INDEX CONCURRENTLY each of them; if a unique one fails, remove the duplicate rows first";
-        return Ok(Seen::fail(super::shortened(&found), hint));
-    }
-    if without.is_empty() {
-        return Ok(Seen::pass(format!("amcheck finds no fault in {checked} indexes")));
-    }
-    Ok(Seen::skip(
-        format!("amcheck is not installed in {}; {checked} indexes elsewhere are sound", without.join(", ")),
-        "CREATE EXTENSION amcheck in these databases, then check again; rows that are there twice are looked for without it",
-    ))
-}
-
-const AMCHECK: &str = r"
-SELECT x.indexrelid::regclass::text AS called, format('SELECT %I.bt_index_check(index => %s::oid::regclass%s)', n.nspname, x.indexrelid,
-       CASE WHEN 'heapallindexed' = ANY (proargnames) THEN ', heapallindexed => true' END) AS sql
-  FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-  JOIN LATERAL (SELECT proargnames FROM pg_proc WHERE proname = 'bt_index_check' AND pronamespace = e.extnamespace
-                ORDER BY pronargs DESC LIMIT 1) p ON true,
-       pg_index x JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam
- WHERE extname = 'amcheck' AND amname = 'btree' AND indisvalid AND indisready AND relkind = 'i' AND relpersistence = 'p'
- ORDER BY 1";
-
-const DUPLICATES: &str = r"
-SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off; SET statement_timeout = 0;
-SELECT format('SELECT row_to_json(x) FROM (SELECT %L AS i, count(*) AS n FROM (SELECT 1 FROM ONLY %s WHERE %s%s GROUP BY %s HAVING count(*) > 1) AS d) AS x',
-         indexrelid::regclass::text || ' of ' || indrelid::regclass::text, indrelid::regclass,
-         (SELECT string_agg(format('(%s) IS NOT NULL', pg_get_indexdef(indexrelid, k, false)), ' AND ') FROM generate_series(1, indnkeyatts) k),
-         coalesce(' AND (' || pg_get_expr(indpred, indrelid) || ')', ''),
-         (SELECT string_agg('(' || pg_get_indexdef(indexrelid, k, false) || ')', ', ') FROM generate_series(1, indnkeyatts) k))
-  FROM pg_index JOIN pg_class c ON c.oid = indrelid
- WHERE indisunique AND indisvalid AND relkind IN ('r', 'm') AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace,
-       'information_schema'::regnamespace) \gexec
-";
 
 /// From 15 on the server remembers the version of the system's collation, and says so itself. Before, nothing does.
 fn collation(question: &Question<'_>, entrance: &Database, databases: &[String]) -> Result<Seen> {

@@ -140,6 +140,8 @@ fn with_keep_port_the_variable_that_the_server_reads_follows() {
 #[test]
 fn a_crashed_cluster_is_not_upgraded_before_it_has_recovered() {
     let rig = Rig::new();
+    // In the log and nowhere else when the server dies.
+    rig.site.cluster.query("SET synchronous_commit = on; CHECKPOINT; CREATE TABLE late AS SELECT 42 AS n");
     let lock = std::fs::read_to_string(rig.data(13).join("postmaster.pid")).unwrap();
     let pid = lock.lines().next().unwrap();
     run("kill", &["-9", pid]);
@@ -156,6 +158,12 @@ fn a_crashed_cluster_is_not_upgraded_before_it_has_recovered() {
     run("pg_ctlcluster", &["13", &rig.site.cluster.name, "start"]);
     rig.pgbump(0, &["check", "--to", "15"]);
     rig.is_as_before();
+
+    // And what it replayed is carried over and proven like everything else.
+    let (document, _) = rig.upgrade(0, &[]);
+    assert_eq!(document["pgbump"]["proof"]["equal"], true, "{document}");
+    rig.is_upgraded();
+    assert_eq!(rig.site.cluster.query("SELECT n FROM late"), "42");
 }
 
 /// `pg_upgradecluster` takes the first port that is free, and writes it down seconds later: two at once take the same.

@@ -166,6 +166,45 @@ fn a_rehearsal_says_which_hop_will_fail_and_why() {
     assert!(report.contains("## What stopped it"), "{report}");
 }
 
+#[test]
+fn what_shares_the_cluster_is_rehearsed_with_it_and_so_is_another_edition() {
+    let mut enterprise = quick("10.6.1");
+    enterprise.edition = "enterprise".into();
+    let rehearsal = Rehearsal::of(&[quick("10.5.14"), enterprise]);
+    let site = &rehearsal.site;
+    let shared = "their 'odd' wiki";
+    site.cluster.sql("postgres", &format!("CREATE ROLE librarian LOGIN; CREATE DATABASE \"{shared}\" OWNER librarian"));
+    let fill = "CREATE TABLE pages AS SELECT n FROM generate_series(1, 300) n; ALTER TABLE pages OWNER TO librarian";
+    site.cluster.sql(shared, fill);
+    let wish = ["--postgres", "15", "--edition", "enterprise"];
+    let agreed = [&wish[..], &["--shared-cluster"]].concat();
+    let output = rehearsal.run(&agreed);
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert!(said(&output).contains("mm-backup --whole-cluster"), "{}", said(&output));
+
+    site.tool("mm-backup").arg("--to").arg(site.store()).arg("--whole-cluster").assert().success();
+    let before = rehearsal.production();
+    let output = rehearsal.run(&wish);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(
+        said(&output).contains("will not begin") && said(&output).contains("--shared-cluster"),
+        "{}",
+        said(&output)
+    );
+    let result = rehearsal.result();
+    let failure = &result["rehearsal"]["failure"];
+    assert_eq!((&failure["hop"], &failure["error"]["tool"]), (&Value::Null, &json!("mm-pgbump")), "{failure}");
+
+    let output = rehearsal.run(&agreed);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(rehearsal.production(), before);
+    assert!(is_gone(&cluster_in(&said(&output))), "{}", said(&output));
+    let done = rehearsal.result()["rehearsal"]["done"].clone();
+    assert_eq!(done[0]["hop"]["edition"], "enterprise", "{}", done[0]["hop"]);
+    assert!(done[0]["backup"]["databases"].as_array().unwrap().contains(&json!(shared)), "{}", done[0]["backup"]);
+    assert_eq!(done[0]["pgbump"]["proof"]["equal"], true, "{}", done[0]["pgbump"]["proof"]);
+}
+
 /// Moves the configuration into `database`, and leaves a file that is out of date.
 fn keep_configuration_in(site: &Site, database: &str) {
     let mut config = site.config();

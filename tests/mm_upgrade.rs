@@ -101,8 +101,8 @@ fn a_hop_whose_swap_could_not_report_is_verified_all_the_same_and_can_be_taken_b
     fs::create_dir(&shims).unwrap();
     let shim = shims.join("mm-swap");
     let real = tool::executable("mm-swap");
-    fs::write(&shim, format!("#!/bin/sh\nrm \"$0\"\n'{}' \"$@\" >/dev/null\nkill -KILL $PPID\n", real.display()))
-        .unwrap();
+    let text = "#!/bin/sh\ncase \" $* \" in *' --help '*) exec REAL \"$@\" ;; esac\nrm \"$0\"\nREAL \"$@\" >/dev/null\nkill -KILL $PPID\n";
+    fs::write(&shim, text.replace("REAL", &format!("'{}'", real.display()))).unwrap();
     process::run("chmod", &["755", shim.to_str().unwrap()]);
     let output = upgrade.run("run", &["--to", "10.5.14"]);
     assert_eq!(output.status.code(), None, "killed: {}", String::from_utf8_lossy(&output.stderr));
@@ -156,12 +156,90 @@ fn the_edition_can_change_on_the_way() {
 }
 
 #[test]
+fn another_applications_database_is_upgraded_only_with_leave_and_outlives_the_way_back() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1")]);
+    let site = &upgrade.site;
+    site.cluster.sql("postgres", "CREATE ROLE librarian LOGIN; CREATE DATABASE wiki OWNER librarian");
+    site.cluster.sql("wiki", "CREATE TABLE pages AS SELECT n, md5(n::text) AS text FROM generate_series(1, 500) n");
+    let wiki =
+        || site.cluster.sql("wiki", "SELECT count(*), md5(string_agg(text, '' ORDER BY n)) FROM pages WHERE n <= 500");
+    let (history, files, config, pages, pids) = (site.history(), site.user_files(), site.config(), wiki(), site.pids());
+    let way = ["--to", "10.6.1", "--postgres", "15"];
+
+    let output = upgrade.run("run", &way);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("wiki of librarian") && said.contains("give --shared-cluster"), "{said}");
+    assert_eq!(site.pids(), pids, "the server was touched");
+    assert!(!site.cache().exists() && !site.store().exists(), "downloads or a restore point were begun");
+
+    // Not begun yet, as a run that waits for its window; what goes on knows what was agreed. A flag that `restore` does
+    // not have is none of its business.
+    let hour = hours_from_now(22);
+    let closed = format!("{hour:02}:00-{:02}:00", (hour + 1) % 24);
+    let agreed = ["--shared-cluster", "--flag", "mm-backup=--keep-last=9", "--window", &closed];
+    good(&upgrade.run("run", &[&way[..], &agreed].concat()));
+    assert_eq!(site.pids(), pids, "the server was touched");
+    good(&upgrade.run("resume", &["--window", "00:00-00:00"]));
+    let version = site.cluster.sql("wiki", "SHOW server_version");
+    assert!(version.starts_with("15"), "{version}");
+    assert_eq!((wiki(), site.history()), (pages.clone(), history.clone()));
+    let done = upgrade.last("final.json")["done"].as_array().unwrap().clone();
+    let (bumped, others): (Vec<_>, Vec<_>) = done.iter().partition(|hop| hop["pgbump"]["needed"] == true);
+    assert_eq!((bumped.len(), others.len()), (1, 1), "{done:?}");
+    assert!(bumped[0]["backup"]["databases"].as_array().unwrap().contains(&json!("wiki")), "{}", bumped[0]["backup"]);
+    assert_eq!(others[0]["backup"]["databases"], json!(["mattermost"]), "it is not copied where it is not touched");
+    let proof = &bumped[0]["pgbump"]["proof"];
+    assert_eq!((&proof["equal"], &proof["databases"]), (&json!(true), &json!(5)), "{proof}");
+
+    site.cluster.sql("wiki", "INSERT INTO pages VALUES (501, 'written since')");
+    good(&upgrade.run("rollback", &[]));
+    process::wait_until("the first server to answer", std::time::Duration::from_secs(60), || site.answers());
+    assert_eq!(site.running_version().as_deref(), Some("9.11.18"));
+    assert_eq!((site.history(), site.user_files(), site.config()), (history, files, config));
+    assert_eq!(wiki(), pages);
+    assert_eq!(site.cluster.sql("wiki", "SELECT text FROM pages WHERE n = 501"), "written since");
+}
+
+#[test]
+fn what_only_the_release_can_tell_is_told_once_and_before_anything_stops() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
+    let site = &upgrade.site;
+    let changed = site.install().join("i18n/en.json");
+    fs::write(&changed, "[]").unwrap();
+    let hour = hours_from_now(22);
+    let closed = format!("{hour:02}:00-{:02}:00", (hour + 1) % 24);
+    let pids = site.pids();
+    let said = good(&upgrade.run("run", &["--to", "10.5.14", "--window", &closed]));
+    let found: Vec<&str> = said.lines().filter(|line| line.starts_with("preflight, ")).collect();
+    let of_release: Vec<_> = found.iter().filter(|line| line.contains("Files of the release")).collect();
+    assert_eq!(of_release.len(), 1, "{said}");
+    assert!(of_release[0].contains("i18n/en.json is not as it was released"), "{said}");
+    let mut once = found.clone();
+    once.sort_unstable();
+    once.dedup_by_key(|line| line.split(": ").nth(1).unwrap().to_owned());
+    assert_eq!(once.len(), found.len(), "twice: {said}");
+    let plan = upgrade.last("plan.json");
+    let check = plan["path"]["checks"].as_array().unwrap().iter().find(|check| check["id"] == "release-files").unwrap();
+    assert_eq!(check["status"], "warn", "{check}");
+    assert_eq!(site.pids(), pids, "the server was touched");
+    // The releases are there now: one look is enough.
+    let said = good(&upgrade.run("run", &["--to", "10.5.14", "--window", &closed]));
+    assert_eq!(said.matches("i18n/en.json is not as it was released").count(), 1, "{said}");
+}
+
+/// An hour of the day.
+fn hours_from_now(hours: u32) -> u32 {
+    let now = String::from_utf8(tool::shell("date +%H").output().unwrap().stdout).unwrap();
+    (now.trim().parse::<u32>().unwrap() + hours) % 24
+}
+
+#[test]
 fn no_hop_begins_outside_the_window() {
     let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
     let pids = upgrade.site.pids();
     // An hour that is over for today, whatever the time.
-    let now = String::from_utf8(tool::shell("date +%H").output().unwrap().stdout).unwrap();
-    let hour = (now.trim().parse::<u32>().unwrap() + 22) % 24;
+    let hour = hours_from_now(22);
     let window = format!("{hour:02}:00-{:02}:00", (hour + 1) % 24);
     let said = good(&upgrade.run("run", &["--to", "10.5.14", "--window", &window]));
     assert!(said.contains("not expected to end inside the window"), "{said}");
@@ -177,8 +255,7 @@ fn a_hop_that_took_longer_in_the_rehearsal_than_the_window_is_not_begun() {
     // Longer than a day: it fits into no window.
     let done = [hop("9.11.18", "10.5.14", 2), hop("10.5.14", "10.6.1", 100_000)];
     fs::write(&rehearsal, json!({"schema": "mm.upgrade/1", "rehearsal": {"done": done}}).to_string()).unwrap();
-    let now = String::from_utf8(tool::shell("date +%H").output().unwrap().stdout).unwrap();
-    let hour = now.trim().parse::<u32>().unwrap();
+    let hour = hours_from_now(0);
     let window = format!("{hour:02}:00-{:02}:00", (hour + 12) % 24);
     let arguments = ["--to", "10.6.1", "--window", &window, "--rehearsal", rehearsal.to_str().unwrap()];
     let said = good(&upgrade.run("run", &arguments));
@@ -199,6 +276,8 @@ fn wrong_usage_and_a_second_run_are_refused() {
         (&["--to", "10.5.14", "--window", "2-5"][..], 2),
         (&["--to", "10.5.14", "--on-failure", "pray"][..], 2),
         (&["--to", "10.5.14", "--edition", "entry"][..], 2),
+        (&["--to", "10.5.14", "--flag", "mm-swap=--start-timeoutt=5"][..], 2),
+        (&["--to", "10.5.14", "--flag", "mm-swop=--start-timeout=5"][..], 2),
         (&["--to", "9.5.14"][..], 5),
     ] {
         let output = upgrade.run("run", arguments);

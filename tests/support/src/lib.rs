@@ -16,6 +16,7 @@
 
 pub mod cluster;
 pub mod faults;
+pub mod host;
 pub mod pipeline;
 pub mod process;
 pub mod release;

@@ -78,7 +78,7 @@ impl Builder {
 
     /// Builds it. The first one of a kind takes some seconds; what it is made of is kept below the target directory.
     pub fn build(self) -> Site {
-        let template = self.template();
+        let template = self.files();
         let site = Site::empty(Cluster::restore(self.postgres, &template.join("data")), &self.order.version);
         site.take_tree(&template.join("mattermost"));
         let users = fs::read_to_string(template.join("users.json")).expect("the template has it");
@@ -89,7 +89,9 @@ impl Builder {
         site
     }
 
-    fn template(&self) -> PathBuf {
+    /// What a site of this kind is copied from: its install tree in `mattermost`, with a configuration of no use, and
+    /// the data directory of its cluster in `data`.
+    pub fn files(&self) -> PathBuf {
         let release = self.order.build();
         let base = tool::cache().join("sites");
         fs::create_dir_all(&base).expect("the target directory can be written");

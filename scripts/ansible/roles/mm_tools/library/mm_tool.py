@@ -101,7 +101,7 @@ def main():
     given = module.params
     program = module.get_bin_path(given["tool"], required=False, opt_dirs=["/usr/local/bin"])
     if program is None:
-        module.fail_json(msg="{0} is not installed on this host: install the package mm-tools".format(given["tool"]))
+        module.fail_json(msg="{0} is not installed on this host: set mm_tools_deb or mm_tools_tarball, or install the package mm-tools".format(given["tool"]))
     command = [program] + given["arguments"] + ["--install", given["install"], "--format", "json"]
     if module.check_mode:
         command.append("--dry-run")

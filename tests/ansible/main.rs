@@ -1,0 +1,97 @@
+//! The role and the playbooks of `scripts/ansible`, run by the real ansible-core over ssh, on hosts of their own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and its files need not outlive a power cut"
+)]
+
+mod cluster;
+mod fixture;
+mod install;
+
+use fixture::{Play, main_pid, packed, user_files};
+use mm_test_support::cluster::TELLTALE;
+use mm_test_support::site::quick;
+use serde_json::Value;
+
+#[test]
+fn a_host_without_the_tools_is_upgraded_once_and_a_second_run_changes_nothing() {
+    let mut play = Play::without_tools(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1")], &["one"]);
+    play.set("mm_tools_deb", packed()[0].to_str().unwrap());
+    play.set("mm_tools_to", "10.6.1");
+    let host = &play.hosts[0];
+    let (history, files, pid) = (play.history(), user_files(host), main_pid(host));
+    let nothing = "test ! -e /srv/backup && test ! -e /var/cache/mm-tools/* && test ! -e /var/lib/mm-tools/*";
+
+    let check = play.run("upgrade.yml", &["--check"]).good();
+    assert!(check.said.contains("changed: [one]") && check.said.contains("Install them first"), "{}", check.said);
+    assert!(!host.inside("command -v mm-path").status.success(), "a check has installed the tools");
+
+    let first = play.run("install.yml", &[]).good();
+    assert!(first.count("one", "changed") > 0, "{}", first.said);
+    let check = play.run("upgrade.yml", &["--check"]).good();
+    assert!(check.count("one", "changed") > 0 && check.said.contains("9.11.18 to 10.5.14"), "{}", check.said);
+    assert_eq!(main_pid(host), pid, "the server was touched");
+    host.run(nothing);
+
+    let first = play.run("upgrade.yml", &["-vvv"]).good();
+    assert!(first.count("one", "changed") > 0 && first.count("one", "failed") == 0);
+    assert!(!first.said.contains(TELLTALE), "the password of the database is in the log");
+    assert_eq!(play.running_versions(), ["10.6.1"], "public, on its own port");
+    assert_eq!((play.history(), user_files(host)), (history, files));
+    let record: Value = serde_json::from_str(&host.run("cat /var/lib/mm-tools/ansible.json")).unwrap();
+    let done = record["done"].as_array().unwrap();
+    assert_eq!(done.len(), 2, "{record}");
+    assert!(done[0]["swap"]["private_address"].is_string(), "users stay out in between: {}", done[0]["swap"]);
+    assert_eq!(record["site"]["service"]["unit"], "mattermost.service", "{record}");
+
+    let pid = main_pid(host);
+    play.run("upgrade.yml", &[]).unchanged(&["one"]);
+    assert_eq!(main_pid(host), pid);
+}
+
+#[test]
+fn a_hop_that_fails_is_told_with_the_tools_message_and_hint() {
+    let play = Play::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1").fault("crash-at-start")], &["one"]);
+    let failed = play.run("upgrade.yml", &["-e", "mm_tools_to=10.6.1"]);
+    assert_eq!(failed.code, Some(2), "{}", failed.said);
+    let told = failed.said.rsplit_once("The hop has failed").unwrap().1;
+    assert!(told.contains("10.5.14 to 10.6.1: mm-swap: ") && told.contains(". Next: "), "{told}");
+    assert_eq!(failed.count("one", "failed"), 1);
+    assert_eq!(play.running_versions(), ["10.5.14"], "the last good release, public");
+
+    let refused = play.run("upgrade.yml", &["-e", "mm_tools_to=9.5.14"]);
+    assert!(refused.code == Some(2) && refused.said.contains("mm-path: "), "{}", refused.said);
+    for (arguments, told) in [
+        (&[][..], "Set mm_tools_to"),
+        (&["-e", "{mm_tools_to: 10.10}"], "Write mm_tools_to in quotes"),
+        (&["-e", "mm_tools_to=10.6.1", "-e", "mm_tools_policy=fast"], "must be one of: esr, minor, direct"),
+    ] {
+        let wrong = play.run("upgrade.yml", arguments);
+        assert!(wrong.code == Some(2) && wrong.said.contains(told), "{}", wrong.said);
+        assert_eq!(wrong.count("one", "changed"), 0, "{}", wrong.said);
+    }
+}
+
+#[test]
+fn restore_points_are_made_now_and_every_night() {
+    let play = Play::of(&[quick("9.11.18")], &["one"]);
+    let host = &play.hosts[0];
+    let first = play.run("backup.yml", &["-e", "mm_tools_prove=true"]).good();
+    assert_eq!(first.count("one", "changed"), 2, "the table and a restore point: {}", first.said);
+    play.run("backup.yml", &["--tags", "schedule"]).unchanged(&["one"]);
+
+    let table = host.run("cat /etc/cron.d/mm-backup");
+    let lines: Vec<&str> = table.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).collect();
+    assert_eq!(lines.len(), 2, "{table}");
+    for line in lines {
+        let command = line.split_once(" root  ").unwrap().1;
+        let output = host.inside(command);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), output.stdout.len(), said.as_str()), (Some(0), 0, ""), "{command}");
+    }
+    let list: Value = serde_json::from_str(&host.run("mm-backup list --to /srv/backup --format json")).unwrap();
+    assert_eq!(list["points"].as_array().unwrap().len(), 1, "of one day the newest one is kept: {list}");
+}

@@ -13,6 +13,7 @@ mod install;
 
 use fixture::{Play, main_pid, packed, user_files};
 use mm_test_support::cluster::TELLTALE;
+use mm_test_support::host::Host;
 use mm_test_support::site::quick;
 use serde_json::Value;
 
@@ -77,7 +78,9 @@ fn a_hop_that_fails_is_told_with_the_tools_message_and_hint() {
 
 #[test]
 fn restore_points_are_made_now_and_every_night() {
-    let play = Play::of(&[quick("9.11.18")], &["one"]);
+    let mut play = Play::without_tools(&[quick("9.11.18")], &["one"]);
+    play.set("mm_tools_deb", packed()[0].to_str().unwrap());
+    play.run("install.yml", &[]).good();
     let host = &play.hosts[0];
     let first = play.run("backup.yml", &["-e", "mm_tools_prove=true"]).good();
     assert_eq!(first.count("one", "changed"), 2, "the table and a restore point: {}", first.said);
@@ -92,6 +95,31 @@ fn restore_points_are_made_now_and_every_night() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!((output.status.code(), output.stdout.len(), said.as_str()), (Some(0), 0, ""), "{command}");
     }
-    let list: Value = serde_json::from_str(&host.run("mm-backup list --to /srv/backup --format json")).unwrap();
-    assert_eq!(list["points"].as_array().unwrap().len(), 1, "of one day the newest one is kept: {list}");
+    assert_eq!(points(host, "/srv/backup"), 1, "of one day the newest one is kept");
+
+    // By timers instead, into a store that means something to systemd.
+    let store = "/srv/of $HOME 5%";
+    play.set("mm_tools_schedule", "systemd");
+    play.set("mm_tools_store", store);
+    play.set("mm_tools_timer_backup", "*-*-* 02:22:22");
+    let host = &play.hosts[0];
+    let timers = play.run("backup.yml", &["--tags", "schedule"]).good();
+    assert!(timers.count("one", "changed") > 0, "{}", timers.said);
+    play.run("backup.yml", &["--tags", "schedule"]).unchanged(&["one"]);
+    host.run("test ! -e /etc/cron.d/mm-backup");
+    assert_eq!(host.run("systemctl is-active mm-backup.timer mm-backup-verify.timer"), "active\nactive");
+    let calendar = host.run("systemctl show -P TimersCalendar mm-backup.timer");
+    assert!(calendar.contains("02:22:22") && !calendar.contains("03:00:00"), "{calendar}");
+    host.run("systemctl start mm-backup.service; systemctl start mm-backup-verify.service");
+    assert_eq!(points(host, store), 1);
+
+    play.run("backup.yml", &["--tags", "schedule", "-e", "mm_tools_schedule=cron"]).good();
+    host.run("test -e /etc/cron.d/mm-backup; ! systemctl is-enabled mm-backup.timer mm-backup-verify.timer");
+    assert_eq!(host.run("systemctl show -P DropInPaths mm-backup.service"), "");
+}
+
+fn points(host: &Host, store: &str) -> usize {
+    let list = host.run(&format!("mm-backup list --to '{store}' --format json"));
+    let list: Value = serde_json::from_str(&list).unwrap();
+    list["points"].as_array().unwrap().len()
 }

@@ -140,6 +140,14 @@ impl<'a> Flip<'a> {
         })
     }
 
+    /// Whether the server that would be started is the new one. It moves last.
+    pub(crate) fn server_is_new(&self) -> Result<bool> {
+        match self.operation.steps.last() {
+            Some(server) => Ok(self.place(server)? == Place::New),
+            None => Ok(false),
+        }
+    }
+
     /// Does what has not been done; when this returns, it is on disk.
     pub(crate) fn forward(&self, _lock: &LockGuard) -> Result<()> {
         for planned in &self.operation.steps {
@@ -151,9 +159,10 @@ impl<'a> Flip<'a> {
         self.sync()
     }
 
-    /// Undoes what has been done, in reverse order.
+    /// Undoes what has been done, in the same order: `bin` comes last, so that no server can be started in a tree of both
+    /// releases while the new one is held.
     pub(crate) fn back(&self, _lock: &LockGuard) -> Result<()> {
-        for planned in self.operation.steps.iter().rev() {
+        for planned in &self.operation.steps {
             if self.place(planned)? == Place::New {
                 let inverse = match planned.step.action {
                     Action::Exchange => Action::Exchange,

@@ -52,6 +52,9 @@ pub(crate) fn status(status: &Status) -> String {
     if let Some(interrupted) = &status.interrupted {
         let _ = writeln!(text, "interrupted  {interrupted} (`mm-swap recover` finishes or undoes it)");
     }
+    if status.held {
+        text.push_str("held         until then the server cannot be started: its executable may not be executed\n");
+    }
     for kept in &status.kept {
         let what = if kept.undone { "undone " } else { "retired" };
         let _ =

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mm_common::contract::error::Result;
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::service::STOP_LIMIT;
+use mm_common::machine::service::{STOP_LIMIT, hold};
 use mm_common::mattermost::site::{self, Installation};
 use mm_common::run::Session;
 use semver::Version;
@@ -68,7 +68,8 @@ pub(crate) fn finish(
             open.close(&site.state, &lock)?;
             Ok(Recovered { lock, message: "the interrupted run had done its work".into() })
         }
-        Verdict::Open if Flip::of(&open)?.progress()? == Progress::New => match go_on(&site, &open, limit, &lock) {
+        // A new server that is held was to be taken away.
+        Verdict::Open if Flip::of(&open)?.progress()? == Progress::New && !hold::is_held(&site.root)? => match go_on(&site, &open, limit, &lock) {
             Ok(()) => {
                 open.close_done(&site.state, &lock)?;
                 Ok(Recovered { lock, message: format!("the interrupted swap to {} is complete", open.to) })
@@ -83,16 +84,19 @@ pub(crate) fn finish(
 }
 
 /// Ends an attempt to go back that nobody can bring to its end: the database was migrated and there is no restore point.
-/// The tree is the old one; the release that migrated the database is asked for once more. Returns whether it did.
+/// The release that migrated the database, which is in place and held, is asked for once more: it is exchanged again, for
+/// the one that is given now. Returns whether it did.
 pub(crate) fn give_up(session: &mut Session, open: &mut Operation, to: &Version, lock: &LockGuard) -> Result<bool> {
     if open.verdict != Verdict::Undo || open.restore_point.is_some() || open.to != *to {
         return Ok(false);
     }
     let site = session.probe()?;
-    if Flip::of(open)?.progress()? != Progress::Old || !undo::moved(open, &site.database()?)? {
+    if !undo::moved(open, &site.database()?)? {
         return Ok(false);
     }
     ui::say(&format!("there is no way back to {}: going on to {to}", open.from));
+    site.service.stop(STOP_LIMIT, lock)?;
+    Flip::of(open)?.back(lock)?;
     open.verdict = Verdict::Undone;
     open.close(&site.state, lock)?;
     Ok(true)

@@ -10,6 +10,7 @@ use mm_common::contract::error::{Context as _, Error, Kind, Result};
 use mm_common::contract::sections::Backup;
 use mm_common::machine::command::Cmd;
 use mm_common::machine::files;
+use mm_common::postgres::server::Database;
 
 use crate::operation::{Operation, RestorePoint};
 
@@ -104,17 +105,29 @@ pub(crate) fn command(operation: &Operation, point: &RestorePoint, flags: &[Stri
         .limit(RESTORE_LIMIT))
 }
 
-/// Puts the database of the restore point back.
+/// Puts the database of the restore point back. Returns mm-backup's line about it, which names what it keeps.
 ///
 /// # Errors
 /// Half done (exit 3), with the command to run by hand.
-pub(crate) fn restore(command: &Cmd) -> Result<()> {
-    command.run().map(|_| ()).map_err(|error| {
+pub(crate) fn restore(command: &Cmd) -> Result<String> {
+    let output = command.run().map_err(|error| {
         error
             .within("cannot put the database back from the restore point")
             .of_kind(Kind::HalfDone)
             .with_hint(format!("mend what it complains about, then: {}", command.line()))
-    })
+    })?;
+    let document: serde_json::Value = serde_json::from_str(&output.text()).unwrap_or_default();
+    Ok(document["msg"].as_str().unwrap_or("mm-backup keeps the database that was there before until `mm-backup prune`").to_owned())
+}
+
+/// Posts created since the restore point: what a return to it takes from the users.
+pub(crate) fn posts_since(database: &Database, point: &RestorePoint) -> Result<u64> {
+    let attempt = || "cannot count the posts written since".to_owned();
+    let created: Timestamp = point.created.parse().map_err(|_| Error::failed(attempt()))?;
+    let count = database
+        .value(&format!("SELECT count(*) FROM posts WHERE createat > {}", created.as_millisecond()))
+        .context(attempt)?;
+    count.as_u64().ok_or_else(|| Error::failed(attempt()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use mm_common::contract::error::{Context as _, Error, Result};
+use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::Swap;
 use mm_common::machine::files;
 use mm_common::mattermost::site::{self, Installation};
@@ -12,7 +12,7 @@ use mm_common::run::Session;
 
 use crate::operation::{self, Operation, Verdict};
 use crate::undo::{self, Means};
-use crate::{recover, run};
+use crate::{recover, restore_point, run};
 
 /// Carries the verb out.
 pub(crate) fn rollback(session: &mut Session, with_database: bool, limit: Duration) -> Result<String> {
@@ -32,11 +32,11 @@ pub(crate) fn rollback(session: &mut Session, with_database: bool, limit: Durati
     let site = session.probe()?;
     let mut last = last(&site)?;
     let database = site.database()?;
-    if undo::moved(&last, &database)? && !with_database {
+    if undo::moved(&last, &database)? && (!with_database || last.restore_point.is_none()) {
         return Err(refusal(&last, &database));
     }
     // The state to come back to is that of now: whether it runs.
-    last.was_running = site.was_running;
+    (last.was_running, last.start) = (site.was_running, site.was_running);
     let flags = run::backup_flags(&session.common);
     let means = Means { site: &site, flags: &flags, start_limit: limit };
     session.changed = true;
@@ -81,7 +81,7 @@ fn refusal(last: &Operation, database: &Database) -> Error {
         .because(format!("the release {} does not work on it", last.from));
     match &last.restore_point {
         Some(point) => {
-            let loss = match since(database, &point.created) {
+            let loss = match restore_point::posts_since(database, point) {
                 Ok(posts) => format!("; the {posts} posts written since {} would be lost", point.created),
                 Err(_) => format!("; what was written since {} would be lost", point.created),
             };
@@ -94,13 +94,4 @@ fn refusal(last: &Operation, database: &Database) -> Error {
             "restore files and database together from a restore point of your own: `mm-backup list`, `mm-backup restore ID`",
         ),
     }
-}
-
-/// Posts created since a time.
-fn since(database: &Database, created: &str) -> Result<String> {
-    let created: jiff::Timestamp = created.parse().map_err(|_| Error::failed("not a time"))?;
-    let count = database
-        .value(&format!("SELECT count(*) FROM posts WHERE createat > {}", created.as_millisecond()))
-        .context(|| "cannot count the posts written since".to_owned())?;
-    Ok(count.to_string())
 }

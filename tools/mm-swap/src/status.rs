@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use mm_common::contract::error::Result;
+use mm_common::machine::service::hold;
 use mm_common::machine::tree;
 use mm_common::run::Session;
 use serde::Serialize;
@@ -19,6 +20,8 @@ pub(crate) struct Status {
     pub(crate) private_address: Option<String>,
     /// The swap that was cut off.
     pub(crate) interrupted: Option<String>,
+    /// Whether nobody can start the server before that is recovered.
+    pub(crate) held: bool,
     /// Swaps whose old (or, if undone, new) release is kept.
     pub(crate) kept: Vec<Kept>,
     /// Releases that were staged and not used, and remains of runs that were cut off.
@@ -70,6 +73,7 @@ pub(crate) fn status(session: &mut Session) -> Result<String> {
         installed: site.version.to_string(),
         running: site.service.is_running()?,
         private_address: private::noted(&site.state)?.map(|address| private::url(&address)),
+        held: open.is_some() && hold::is_held(&site.root)?,
         interrupted: open.map(|open| format!("from {} to {}", open.from, open.to)),
         kept,
         staged,

@@ -1,5 +1,9 @@
-//! Going back: tree, configuration and database as they were, the old server running again if it ran. Every part looks
+//! Going back: configuration, database and tree as they were, the old server running again if it ran. Every part looks
 //! first and does only what is still to be done, so it can be cut off and run again.
+//!
+//! From before the decision until the old server stands on its own database, the machine must not start any: it would do
+//! so by itself after a power cut, and what users wrote then would go with the database. So the new server is held, and
+//! the old one, which takes its place, comes last of all.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +11,7 @@ use mm_common::contract::error::{Context as _, Error, Kind, Result};
 use mm_common::contract::ui;
 use mm_common::machine::checkpoint;
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::service::STOP_LIMIT;
+use mm_common::machine::service::{STOP_LIMIT, hold};
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::server::Database;
 
@@ -58,28 +62,24 @@ pub(crate) fn undo(means: &Means<'_>, operation: &mut Operation, reason: &str, l
 
 fn attempt(means: &Means<'_>, operation: &mut Operation, reason: &str, lock: LockGuard) -> Result<LockGuard> {
     let Means { site, .. } = means;
-    let service = &site.service;
-    if operation.verdict == Verdict::Open || operation.verdict == Verdict::Done {
-        operation.verdict = Verdict::Undo;
-        operation.reason = Some(reason.to_owned());
-        operation.write(&site.state, &lock)?;
-    }
+    decide(site, operation, reason, &lock)?;
     checkpoint::pass("undo-decided");
     let lock = if is_back(site, operation)? {
         lock
     } else {
         ui::say(&format!("going back to {}", operation.from));
-        service.stop_or_kill(FAILED_STOP, &lock)?;
+        site.service.stop_or_kill(FAILED_STOP, &lock)?;
         checkpoint::pass("undo-stopped");
-        Flip::of(operation)?.back(&lock)?;
-        checkpoint::pass("undo-exchanged");
         if let Some(saved) = &operation.config {
             config::restore(saved, &lock)?;
         }
         checkpoint::pass("undo-config");
-        database(means, operation, lock)?
+        let lock = database(means, operation, lock)?;
+        checkpoint::pass("undo-database");
+        Flip::of(operation)?.back(&lock)?;
+        lock
     };
-    checkpoint::pass("undo-database");
+    checkpoint::pass("undo-exchanged");
     if operation.was_running {
         start(means, operation, &lock)?;
     } else {
@@ -89,6 +89,30 @@ fn attempt(means: &Means<'_>, operation: &mut Operation, reason: &str, lock: Loc
     operation.close(&site.state, &lock)?;
     checkpoint::pass("undone");
     Ok(lock)
+}
+
+/// Holds the new server and then decides, so that after the decision no power cut gives it to users.
+fn decide(site: &Installation, operation: &mut Operation, reason: &str, lock: &LockGuard) -> Result<()> {
+    if operation.verdict == Verdict::Done {
+        // A finished swap has no journal; a run that is cut off before it has decided leaves the new server as it is.
+        operation.verdict = Verdict::Open;
+        operation.write(&site.state, lock)?;
+    }
+    if Flip::of(operation)?.server_is_new()? {
+        match hold::hold(&site.root, lock) {
+            Ok(_) => checkpoint::pass("undo-held"),
+            Err(error) => ui::warn(&format!(
+                "should the power fail now, the machine may start the server before `mm-swap recover`: {}",
+                error.one_line()
+            )),
+        }
+    }
+    if operation.verdict == Verdict::Open {
+        operation.verdict = Verdict::Undo;
+        operation.reason = Some(reason.to_owned());
+        operation.write(&site.state, lock)?;
+    }
+    Ok(())
 }
 
 /// Whether nothing is to be done but to take note of it: the old release is in place, running if it is to run, and
@@ -134,13 +158,17 @@ fn database(means: &Means<'_>, operation: &Operation, lock: LockGuard) -> Result
         )));
     };
     ui::say(&format!("putting the database back from the restore point {}", point.id));
+    let written = restore_point::posts_since(&database, point);
     let command = restore_point::command(operation, point, means.flags)?;
     // Named before the lock is given away: mm-backup takes it.
     drop(lock);
     let restored = restore_point::restore(&command);
     let lock = site.state.lock(LOCK_WAIT)?;
-    restored?;
+    let said = restored?;
     checkpoint::pass("undo-restored");
+    if let Ok(posts @ 1..) = written {
+        ui::warn(&format!("{posts} posts written since {} are not in the restore point; {said}", point.created));
+    }
     if moved(operation, &site.database()?)? {
         return Err(Error::failed("the restored database is not as it was before the swap")
             .because(format!("its schema differs from the one that was noted, restore point {}", point.id))

@@ -2,6 +2,7 @@
 
 pub mod exec;
 mod find;
+pub mod hold;
 mod note;
 pub mod others;
 pub mod process;

@@ -3,7 +3,7 @@
 //! private directory to work in, a configuration file there that does not exist yet, and a network namespace without
 //! interfaces.
 
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,15 +25,22 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// # Errors
 /// Failed when it does not say.
 pub fn version_of(executable: &Path, owner: &User) -> Result<Version> {
+    run_copy(executable, owner).map(|found| found.version)
+}
+
+/// As [`run`], with a copy that the owner may execute.
+pub(super) fn run_copy(executable: &Path, owner: &User) -> Result<Found> {
     let attempt = || format!("cannot find out the version of `{}`", executable.display());
     let place = Place::make(owner).context(attempt)?;
     let copy = place.path.join("server");
     tree::copy(executable, &copy).context(attempt)?;
+    let mode = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(&copy, mode).map_err(|error| Error::io("change the mode of", &copy, error))?;
     if !owner.is_current() {
         chown(&copy, Some(owner.uid), Some(owner.gid))
             .map_err(|error| Error::io("change the owner of", &copy, error))?;
     }
-    run(&copy, owner).map(|found| found.version).context(attempt)
+    run(&copy, owner).context(attempt)
 }
 
 pub(super) fn run(executable: &Path, owner: &User) -> Result<Found> {

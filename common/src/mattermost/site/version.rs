@@ -95,6 +95,8 @@ pub(super) fn find(root: &Path, owner: &User, service: &Service, config: &Config
         Some(found) => found,
         None => match by_server(root, service, config) {
             Some(found) => found,
+            // One that is held may not be executed where it is.
+            None if data.mode() & 0o111 == 0 => isolated::run_copy(&root.join("bin").join(name), owner)?,
             None => isolated::run(&root.join("bin").join(name), owner)?,
         },
     };

@@ -1,6 +1,7 @@
 //! Whatever cuts a run off: nothing half-made is ever listed as good, the old ones stay good, and the next run works.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -210,10 +211,18 @@ fn restore_is_killed_at_every_checkpoint() {
     let flags = ["restore", "latest"];
     let names = checkpoints(&site, &flags);
     assert!(names.len() > 6, "{names:?}");
+    let server = site.install().join("bin/mattermost");
+    let mut held = 0;
     for name in &names {
+        let before = fs::metadata(&server).unwrap().ino();
         fs::write(site.install().join("NOTICE.txt"), "changed").unwrap();
         site.cluster.query("DELETE FROM posts");
         die_at(&site, &flags, name);
+        let there = fs::metadata(&server).unwrap();
+        if there.ino() != before && site.cluster.query("SELECT count(*) FROM posts").trim() == "0" {
+            assert_eq!(there.mode() & 0o111, 0, "killed at {name}: the machine would start it on another's database");
+            held += 1;
+        }
         if name == "restore-moved" {
             // The run that undoes it is cut off as well, when what was staged is gone.
             die_at(&site, &flags, "restore-undone");
@@ -230,6 +239,7 @@ fn restore_is_killed_at_every_checkpoint() {
         let kept = "SELECT count(*) FROM pg_database WHERE datname LIKE '%_mm_before_%'";
         assert_eq!(site.cluster.sql("postgres", kept).trim(), "0", "killed at {name}");
     }
+    assert!(held > 0, "none of {names:?} is between the files and the database");
 }
 
 #[test]

@@ -222,6 +222,16 @@ impl Placed {
         self.tops.iter().map(|(_, stage)| stage.clone()).collect()
     }
 
+    /// The staged copy of what goes to the install root, where the server is in it.
+    pub(crate) fn staged_server(&self, install: &Path) -> Option<PathBuf> {
+        let bin = install.join("bin");
+        self.tops.iter().find_map(|(place, stage)| match place {
+            place if *place == bin => Some(stage.clone()),
+            place if place == install => Some(stage.join(install.file_name()?)),
+            _ => None,
+        })
+    }
+
     /// What is to be exchanged for what. Looked at as late as possible: the server may have made new entries.
     pub(crate) fn intent(&self, point: &Point) -> Result<Intent> {
         let mut mounted = Vec::new();
@@ -238,7 +248,7 @@ impl Placed {
             moves: moves.all,
             stages: self.stages().into_iter().map(Into::into).collect(),
             entered: moves.entered,
-            database: None,
+            ..Intent::default()
         })
     }
 }

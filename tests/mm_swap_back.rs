@@ -14,6 +14,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use mm_common::mattermost::api::Server;
+use mm_test_support::pipeline::{plan, run};
 use mm_test_support::process::{end_all_below, wait_until};
 use mm_test_support::release::Order;
 use mm_test_support::site::{Site, quick};
@@ -26,17 +27,17 @@ const NEXT: &str = "10.6.1";
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server with a restore point, and a user who is logged in.
+/// A server with a restore point and the next release fetched, and a user who is logged in.
 struct Lab {
     site: Site,
-    /// What mm-backup wrote.
+    /// What mm-backup wrote: mm-swap is next.
     document: String,
     token: String,
     channel: String,
 }
 
 impl Lab {
-    fn new() -> Self {
+    fn new(release: &Order) -> Self {
         let site = Site::builder(FROM).running().build();
         let user = site.users[1].clone();
         let channel = site.cluster.query(&format!(
@@ -47,9 +48,13 @@ impl Lab {
         let login = json!({"login_id": user["username"], "password": user["password"]});
         let answer = Server::at(site.url()).post("/api/v4/users/login", None, &login).unwrap();
         let token = answer.header("token").unwrap().to_owned();
-        let output = site.tool("mm-backup").arg("--to").arg(site.store()).arg("--stop").output().unwrap();
-        assert!(output.status.success(), "{}", said(&output));
-        Self { document: String::from_utf8(output.stdout).unwrap(), token, channel, site }
+        let releases = site.releases(&[quick(FROM).build(), release.build()]);
+        let (flags, mirror) = (site.flags().join(" "), releases.site.url());
+        let fetch = format!("mm-fetch {flags} --mirror {mirror} --catalogue {}", releases.catalogue.display());
+        let fetch = format!("{fetch} --cache {}", site.cache().display());
+        let pipeline = format!("{fetch} | mm-backup {flags} --to {} --stop", site.store().display());
+        let document = run(&pipeline, &plan(&site, &releases, &["--to", NEXT])).good().to_string();
+        Self { site, document, token, channel }
     }
 
     /// mm-swap, killed at a checkpoint where one is named.
@@ -57,10 +62,6 @@ impl Lab {
         let mut command = self.site.tool("mm-swap");
         command.args(words).args(["--start-timeout", "60"]).env("MM_CHECKPOINT", checkpoint);
         command.write_stdin(self.document.as_str()).output().unwrap()
-    }
-
-    fn install(&self, release: &Order, checkpoint: &str) -> Output {
-        self.swap(&["run", "--archive", release.build().tarball.to_str().unwrap()], checkpoint)
     }
 
     /// The power fails and comes again: no process of the server is left, and the machine starts what is installed. The
@@ -99,17 +100,15 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn what_users_write_after_a_power_cut_on_the_way_back_is_kept() {
-    let lab = Lab::new();
-    let broken = quick(NEXT).fault("wrong-version=10.5.0");
+    let lab = Lab::new(&quick(NEXT).fault("wrong-version=10.5.0"));
     let mode = |lab: &Lab| std::fs::metadata(lab.site.install().join("bin/mattermost")).unwrap().permissions().mode();
     let before = mode(&lab);
     let mut written = 0;
     for checkpoint in ["undo-held", "undo-decided", "undo-config", "undo-restored", "undo-exchanged"] {
-        let output = lab.install(&broken, checkpoint);
+        let output = lab.swap(&["run"], checkpoint);
         assert_eq!(output.status.signal(), Some(9), "it was to die at `{checkpoint}`: {}", said(&output));
         let post = lab.reboot(checkpoint);
         let held = lab.status()["held"] == true;
-        assert_eq!(held, checkpoint != "undo-exchanged", "at `{checkpoint}`: {}", lab.status());
 
         let output = lab.swap(&["recover"], "");
         assert_eq!(output.status.code(), Some(0), "after `{checkpoint}`: {}", said(&output));
@@ -119,14 +118,15 @@ fn what_users_write_after_a_power_cut_on_the_way_back_is_kept() {
             written += 1;
             assert!(lab.has(&post), "a message that was taken after `{checkpoint}` is lost: {}", said(&output));
         }
+        assert_eq!(held, checkpoint != "undo-exchanged", "at `{checkpoint}`");
     }
     assert_eq!(written, 1, "the old server on its own database takes messages, and no other was to be started");
 }
 
 #[test]
 fn a_rollback_with_the_database_is_begun_or_not_whenever_the_power_fails() {
-    let lab = Lab::new();
-    let output = lab.install(&quick(NEXT), "");
+    let lab = Lab::new(&quick(NEXT));
+    let output = lab.swap(&["run"], "");
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 
     // Before it is decided the new server goes on, with what users write to it.
@@ -151,7 +151,7 @@ fn a_rollback_with_the_database_is_begun_or_not_whenever_the_power_fails() {
 
 #[test]
 fn a_rollback_with_a_database_that_nobody_has_saved_is_refused() {
-    let lab = Lab::new();
+    let lab = Lab::new(&quick(NEXT));
     let archive = quick(NEXT).build().tarball;
     let mut command = lab.site.tool("mm-swap");
     let output = command.args(["run", "--no-backup", "--archive"]).arg(archive).output().unwrap();

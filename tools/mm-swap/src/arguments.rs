@@ -189,6 +189,13 @@ Install roots:
   not what is in it, then has to belong to root. A root behind a symlink is served and the symlink stays. On an overlay,
   directories of a lower layer can be exchanged when it is mounted with redirect_dir=on; else it is refused beforehand.
 
+After a power cut:
+  A machine that boots starts the server that is in place, and what users write is kept. While mm-swap goes back it starts
+  none, whoever manages it (systemd, an init script, supervisord, cron): what users wrote would go with the database. Until
+  the old server stands on its own database, bin/mattermost may not be executed, and a start fails with `Permission denied`.
+  `mm-swap status` says that it is held, `mm-swap recover` ends it. Messages written to the new server before it was decided
+  to go back are not in the restore point; mm-backup keeps their database, and mm-swap says how many and its name.
+
 ",
     "Examples:
   mm-path --to 10.6.1 | mm-fetch | mm-backup --to /srv/backup --stop --leave-stopped | mm-swap | mm-verify

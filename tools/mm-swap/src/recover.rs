@@ -69,13 +69,15 @@ pub(crate) fn finish(
             Ok(Recovered { lock, message: "the interrupted run had done its work".into() })
         }
         // A new server that is held was to be taken away.
-        Verdict::Open if Flip::of(&open)?.progress()? == Progress::New && !hold::is_held(&site.root)? => match go_on(&site, &open, limit, &lock) {
-            Ok(()) => {
-                open.close_done(&site.state, &lock)?;
-                Ok(Recovered { lock, message: format!("the interrupted swap to {} is complete", open.to) })
+        Verdict::Open if Flip::of(&open)?.progress()? == Progress::New && !hold::is_held(&site.root)? => {
+            match go_on(&site, &open, limit, &lock) {
+                Ok(()) => {
+                    open.close_done(&site.state, &lock)?;
+                    Ok(Recovered { lock, message: format!("the interrupted swap to {} is complete", open.to) })
+                }
+                Err(error) => Err(run::go_back(&means, &mut open, error, lock)),
             }
-            Err(error) => Err(run::go_back(&means, &mut open, error, lock)),
-        },
+        }
         Verdict::Open | Verdict::Undo => {
             let lock = undo::undo(&means, &mut open, "the run was interrupted", lock)?;
             Ok(Recovered { lock, message: format!("the interrupted swap is undone: {} is in place", open.from) })

@@ -117,7 +117,10 @@ pub(crate) fn restore(command: &Cmd) -> Result<String> {
             .with_hint(format!("mend what it complains about, then: {}", command.line()))
     })?;
     let document: serde_json::Value = serde_json::from_str(&output.text()).unwrap_or_default();
-    Ok(document["msg"].as_str().unwrap_or("mm-backup keeps the database that was there before until `mm-backup prune`").to_owned())
+    Ok(document["msg"]
+        .as_str()
+        .unwrap_or("mm-backup keeps the database that was there before until `mm-backup prune`")
+        .to_owned())
 }
 
 /// Posts created since the restore point: what a return to it takes from the users.

@@ -9,12 +9,12 @@ use mm_common::contract::ui;
 use mm_common::machine::checkpoint;
 use mm_common::machine::journal::Journal;
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::service::hold::{self, Held};
 use mm_common::machine::state::State;
 use mm_common::machine::tree::{self, Attributes, Dir, Time};
 use mm_common::mattermost::site::Installation;
 use serde::{Deserialize, Serialize};
 
+use crate::held::HeldServer;
 use crate::kept::{self, Kept};
 use crate::replace::{self, Renaming};
 use crate::text::Name;
@@ -53,25 +53,6 @@ pub(crate) struct Intent {
     /// The restored server, which nobody can start before its database has its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldServer>,
-}
-
-/// A server that is held, and where it is installed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct HeldServer {
-    install: Name,
-    files: Vec<Held>,
-}
-
-impl HeldServer {
-    /// Holds the copy of the server that is staged at `staged` for the install root.
-    pub(crate) fn staged(staged: &Path, install: &Path, lock: &LockGuard) -> Result<Self> {
-        Ok(Self { install: install.to_owned().into(), files: hold::hold(staged, lock)? })
-    }
-
-    /// Lets it be started.
-    pub(crate) fn release(&self, lock: &LockGuard) -> Result<()> {
-        hold::release(self.install.as_path(), &self.files, lock)
-    }
 }
 
 /// A directory that stays and gets other entries.

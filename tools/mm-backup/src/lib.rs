@@ -8,6 +8,7 @@ mod entry;
 mod export;
 mod flip;
 mod glob;
+mod held;
 mod help;
 mod kept;
 mod list;

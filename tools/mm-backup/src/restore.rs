@@ -16,7 +16,8 @@ use mm_common::postgres::{dump, fingerprint};
 use mm_common::run::Session;
 
 use crate::arguments::RestoreArguments;
-use crate::flip::{self, HeldServer, Intent};
+use crate::flip::{self, Intent};
+use crate::held;
 use crate::kept;
 use crate::manifest::DatabasePart;
 use crate::replace::{self, Prepared};
@@ -251,7 +252,7 @@ fn replace_all(
             None => announced.clone(),
         };
         intent.database = prepared.as_ref().map(Prepared::renaming).transpose()?;
-        intent.held = placed.as_ref().filter(|_| wish.database).and_then(|placed| hold(point, placed, lock));
+        intent.held = placed.as_ref().filter(|_| wish.database).and_then(|placed| held::hold(point, placed, lock));
         flip::flip(state, &intent, lock)?;
         Ok(intent)
     })();
@@ -324,17 +325,6 @@ fn replace_all(
         done.push(format!("what was there before is kept until prune: {kept}"));
     }
     Ok(done.join(", "))
-}
-
-/// Should the power fail after the files and before the database, the machine must not start the restored server on the
-/// database that is still there.
-fn hold(point: &Point, placed: &Placed, lock: &LockGuard) -> Option<HeldServer> {
-    let staged = placed.staged_server(&point.head.install)?;
-    HeldServer::staged(&staged, &point.head.install, lock)
-        .inspect_err(|error| {
-            ui::warn(&format!("should the power fail now, run this again at once: {}", error.one_line()));
-        })
-        .ok()
 }
 
 /// How the database of the configuration is restored: into an empty one, which is compared with the manifest.

@@ -170,6 +170,14 @@ pub(crate) fn settle(state: &State, lock: &LockGuard) -> Result<()> {
     Journal::at(state.path(), JOURNAL).close(lock)
 }
 
+/// All of it is restored: the server may be started.
+pub(crate) fn conclude(state: &State, intent: &Intent, lock: &LockGuard) -> Result<()> {
+    if let Some(held) = &intent.held {
+        held.release(lock)?;
+    }
+    settle(state, lock)
+}
+
 /// Undoes the moves of an intent after a failure, which is what is reported; half done when that fails, too.
 pub(crate) fn take_back(state: &State, intent: &Intent, error: Error, lock: &LockGuard) -> Error {
     match undo(intent).and_then(|()| settle(state, lock)) {
@@ -201,10 +209,7 @@ pub(crate) fn recover(state: &State, installation: Option<&Installation>, lock: 
                 databases: renaming.kept.iter().cloned().collect(),
             };
             kept::write(state, &record, lock)?;
-            if let Some(held) = &intent.held {
-                held.release(lock)?;
-            }
-            journal.close(lock)?;
+            conclude(state, &intent, lock)?;
             ui::warn(&format!("a restore of {} had been cut off at its end; it is finished", intent.id));
             return Ok(true);
         }
@@ -334,8 +339,8 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "a test writes its fixture")]
         fn new() -> Self {
             let place = tempfile::tempdir().unwrap();
-            let (root, stage) = (place.path().join("root"), place.path().join("stage"));
-            for (directory, names) in [(&root, ["same", "gone"]), (&stage.join("root"), ["same", "new"])] {
+            let (root, copies) = (place.path().join("root"), place.path().join("stage"));
+            for (directory, names) in [(&root, ["same", "gone"]), (&copies.join("root"), ["same", "new"])] {
                 fs::create_dir_all(directory).unwrap();
                 for name in names {
                     fs::write(directory.join(name), directory.strip_prefix(place.path()).unwrap().to_str().unwrap())
@@ -345,13 +350,13 @@ mod tests {
             fs::set_permissions(&root, fs::Permissions::from_mode(0o701)).unwrap();
             let mounts = [root.clone()];
             let mut moves = Moves { mounts: &mounts, excluded: &[], all: Vec::new(), entered: Vec::new() };
-            moves.add(&root, &stage.join("root")).unwrap();
+            moves.add(&root, &copies.join("root")).unwrap();
             let intent = Intent {
                 id: "x".into(),
                 moves: moves.all,
-                stages: vec![stage.into()],
+                stages: vec![copies.into()],
                 entered: moves.entered,
-                database: None,
+                ..Intent::default()
             };
             assert_eq!((intent.moves.len(), intent.entered.len()), (3, 1));
             let state = State::of(&root, Some(&place.path().join("state")));

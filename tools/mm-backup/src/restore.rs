@@ -17,7 +17,6 @@ use mm_common::run::Session;
 
 use crate::arguments::RestoreArguments;
 use crate::flip::{self, Intent};
-use crate::held;
 use crate::kept;
 use crate::manifest::DatabasePart;
 use crate::replace::{self, Prepared};
@@ -248,11 +247,10 @@ fn replace_all(
             installation.service.stop(STOP_LIMIT, lock)?;
         }
         let mut intent = match &placed {
-            Some(placed) => placed.intent(point)?,
+            Some(placed) => placed.intent(point, wish.database, lock)?,
             None => announced.clone(),
         };
         intent.database = prepared.as_ref().map(Prepared::renaming).transpose()?;
-        intent.held = placed.as_ref().filter(|_| wish.database).and_then(|placed| held::hold(point, placed, lock));
         flip::flip(state, &intent, lock)?;
         Ok(intent)
     })();
@@ -310,9 +308,18 @@ fn replace_all(
         record.databases.extend(database.kept);
     }
     kept::write(state, &record, lock)
-        .and_then(|()| intent.held.as_ref().map_or(Ok(()), |held| held.release(lock)))
-        .and_then(|()| flip::settle(state, lock))
+        .and_then(|()| flip::conclude(state, &intent, lock))
         .map_err(|error| flip::unrecorded(state, error))?;
+    tell_of_configuration(point, wish);
+    let kept = record.in_words();
+    if !kept.is_empty() {
+        done.push(format!("what was there before is kept until prune: {kept}"));
+    }
+    Ok(done.join(", "))
+}
+
+/// A configuration in a database of its own is not restored into place.
+fn tell_of_configuration(point: &Point, wish: &Wish) {
     if let (Some(part), true) = (&point.head.config_database, wish.files.is_some()) {
         ui::warn(&format!(
             "the configuration in the database `{}` is as it was before; to restore it: {}",
@@ -320,11 +327,6 @@ fn replace_all(
             configuration_command(point)
         ));
     }
-    let kept = record.in_words();
-    if !kept.is_empty() {
-        done.push(format!("what was there before is kept until prune: {kept}"));
-    }
-    Ok(done.join(", "))
 }
 
 /// How the database of the configuration is restored: into an empty one, which is compared with the manifest.

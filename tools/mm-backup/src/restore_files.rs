@@ -5,10 +5,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
+use mm_common::machine::lock::LockGuard;
 use mm_common::machine::tree::Dir;
 use mm_common::machine::{disk, files, mounts};
 
 use crate::flip::{Intent, Moves};
+use crate::held;
 use crate::manifest::{Entry, Head, Kind, Reader, What};
 use crate::stage::{Owners, Stage};
 use crate::store::Point;
@@ -232,8 +234,8 @@ impl Placed {
         })
     }
 
-    /// What is to be exchanged for what. Looked at as late as possible: the server may have made new entries.
-    pub(crate) fn intent(&self, point: &Point) -> Result<Intent> {
+    /// What is to be exchanged for what; with the database to come after it, the server is held. Looked at as late as possible: the server may have made new entries.
+    pub(crate) fn intent(&self, point: &Point, with_database: bool, lock: &LockGuard) -> Result<Intent> {
         let mut mounted = Vec::new();
         for (top, _) in &self.tops {
             mounted.extend(mounts::below(top)?);
@@ -248,7 +250,8 @@ impl Placed {
             moves: moves.all,
             stages: self.stages().into_iter().map(Into::into).collect(),
             entered: moves.entered,
-            ..Intent::default()
+            database: None,
+            held: if with_database { held::hold(point, self, lock) } else { None },
         })
     }
 }

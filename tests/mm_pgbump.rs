@@ -119,22 +119,6 @@ fn with_keep_port_the_variable_that_the_server_reads_follows() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text(&url));
     assert_eq!(std::fs::read(rig.site.config_path()).unwrap(), before);
     rig.serves("13");
-
-    // A configuration in the database cannot follow, which is said before anything is touched.
-    let config = rig.site.config().to_string().replace('\'', "''");
-    rig.site.cluster.query(&format!(
-        "CREATE TABLE configurations (id varchar(26) PRIMARY KEY, value text NOT NULL, createat bigint NOT NULL, active boolean UNIQUE);
-         INSERT INTO configurations VALUES ('{}', '{config}', 1, true); ALTER TABLE configurations OWNER TO mmuser",
-        "a".repeat(26)
-    ));
-    run("pg_dropcluster", &["15", &rig.site.cluster.name]);
-    std::fs::write(&file, format!("MM_CONFIG={url}\n")).unwrap();
-    let kept = rig.site.directory().join("config.json");
-    std::fs::rename(rig.site.config_path(), &kept).unwrap();
-    let (_, said) = rig.upgrade(5, &["--keep-port"]);
-    assert!(said.contains("the configuration is in the database itself"), "{said}");
-    std::fs::rename(&kept, rig.site.config_path()).unwrap();
-    rig.is_as_before();
 }
 
 #[test]

@@ -15,7 +15,9 @@ fuzz_target!(|text: &[u8]| {
     {
         let _ = DataSource::parse(source);
     }
-    let Ok(changed) = config::replace(text, "SqlSettings", "DataSource", NEW) else { return };
+    let setting = ["SqlSettings", "DataSource"].map(str::to_owned);
+    let all = |old: &str| Ok(vec![config::Replacement { range: 0..old.len(), with: NEW.into() }]);
+    let Ok((changed, _)) = config::change(text, &setting, &all) else { return };
     let before = read.expect("only JSON is changed");
     let after = config::parse(changed.as_bytes()).expect("what was written reads");
     let differences = differences(&before, &after);

@@ -208,7 +208,7 @@ fn the_configuration_may_lie_in_a_database() {
         "the file is not touched"
     );
     assert_eq!(lab.sql("x", "SELECT count(*) FROM configurations WHERE active"), "1");
-    lab.sql("x", "UPDATE configurations SET value = replace(value, '\"SiteName\":\"Mattermost\"', '\"SiteName\":\"Ours\",\"NoSuchKey\":1')");
+    lab.sql("x", "UPDATE configurations SET value = replace(value, '\"SiteName\": \"Mattermost\"', '\"SiteName\": \"Ours\",\"NoSuchKey\":1')");
     let again = command(&site);
     site.spawn(again);
     site.wait();

@@ -1,6 +1,7 @@
 //! mm-pgbump carries the PostgreSQL cluster of a Mattermost server to a new major version, proves that nothing was
 //! lost, and goes back when something was.
 
+mod address;
 mod arguments;
 mod check;
 mod control;
@@ -9,6 +10,7 @@ mod evidence;
 mod finish;
 pub mod plan;
 mod preflight;
+mod reach;
 mod record;
 mod recover;
 mod rehearsal;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use mm_common::machine::files::{self, Access};
 use mm_common::machine::journal::Journal;
 use mm_common::machine::lock::LockGuard;
+use mm_common::mattermost::config::Change;
 use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::fingerprint;
 use mm_common::{Context as _, Result};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evidence::Facts;
 use crate::plan::{Method, Phase};
+use crate::repoint::End;
 
 /// Larger than the facts of any server's tables.
 const MOST_FACTS: u64 = 256 * 1024 * 1024;
@@ -47,12 +49,15 @@ pub(crate) struct Entry {
     /// Process group of `pg_upgradecluster`, once it runs.
     #[serde(default)]
     pub group: Option<i32>,
-    /// The data source of the configuration has been changed from the first port to the second.
+    /// Where the old cluster answered before.
     #[serde(default)]
-    pub repointed: Option<(u16, u16)>,
-    /// The file in which it was changed.
+    pub from_end: End,
+    /// Where the new one does, once anything was to follow it there.
     #[serde(default)]
-    pub repointed_in: Option<PathBuf>,
+    pub to_end: End,
+    /// What of the configuration of the server is changed for that, in order.
+    #[serde(default)]
+    pub changes: Vec<Change>,
     /// Whether the service ran when the run began.
     pub service_ran: bool,
 }

@@ -7,11 +7,11 @@ use mm_common::run::Session;
 use mm_common::{Kind, Result};
 
 use crate::record::{Entry, Records};
-use crate::{Options, run};
+use crate::{Options, reach, run};
 
 /// Finishes or takes back an upgrade that was cut off; the service is as before, unless it is to stay stopped.
 pub(crate) fn recover(session: &mut Session, options: &Options) -> Result<String> {
-    let mut installation = session.probe()?;
+    let mut installation = reach::probe(session)?;
     let records = Records::at(installation.state.path());
     if session.dry_run {
         return Ok(match records.journal.read::<Entry>()? {

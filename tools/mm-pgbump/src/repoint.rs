@@ -1,101 +1,183 @@
-//! Another port in a data source, everything else in it left as it was written.
+//! The data sources of the server follow its cluster to another port or socket directory, and back.
+//!
+//! The database that the configuration may be kept in comes first: where it moves, nothing else can be read before.
+//! What is to be changed is in the journal before it is changed.
 
-use mm_common::contract::secret::Secret;
+use std::path::{Path, PathBuf};
+
+use mm_common::machine::checkpoint;
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::Service;
+use mm_common::mattermost::config::{self, Replacement};
+use mm_common::mattermost::site::Installation;
+use mm_common::postgres::cluster::Cluster;
+use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
-use mm_common::{Error, Result};
+use mm_common::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 
-/// The data source with another port.
+use crate::address;
+use crate::record::{Entry, Records};
+
+/// Where a cluster answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct End {
+    /// Its port.
+    port: u16,
+    /// The directories of its sockets.
+    sockets: Vec<PathBuf>,
+    /// `listen_addresses`.
+    addresses: Vec<String>,
+    /// A host by which the server's own data source is known to lead to it.
+    host: Option<String>,
+}
+
+impl End {
+    /// Where a running cluster answers, as it says itself. `host` is what the data source of the server calls it.
+    pub(crate) fn of(cluster: &Cluster, host: Option<&str>) -> Result<Self> {
+        let row = Database::superuser(cluster, "template1")?.rows(
+            "SELECT current_setting('unix_socket_directories') AS sockets, current_setting('listen_addresses') AS addresses",
+        )?;
+        let list = |key: &str| {
+            let text = row.first().and_then(|row| row[key].as_str()).unwrap_or_default();
+            let words = text.split(',').map(|word| word.trim().trim_matches('"').to_owned());
+            words.filter(|word| !word.is_empty()).collect::<Vec<_>>()
+        };
+        Ok(Self {
+            port: cluster.port,
+            sockets: list("sockets").into_iter().map(PathBuf::from).collect(),
+            addresses: list("addresses"),
+            host: host.map(str::to_owned),
+        })
+    }
+
+    /// Whether a data source leads here.
+    fn is_meant_by(&self, source: &DataSource) -> bool {
+        let host = source.host.as_str();
+        source.port == self.port
+            && (is_loopback(host) || self.host.as_deref() == Some(host) || self.has_socket(Path::new(host)))
+    }
+
+    fn has_socket(&self, directory: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        self.sockets.iter().any(|socket| real(socket) == real(directory))
+    }
+
+    /// By what host a data source that names `host` elsewhere leads here: the same where that is possible.
+    fn host_for(&self, host: &str) -> String {
+        if host.starts_with('/') {
+            let other = self.sockets.first().filter(|_| !self.has_socket(Path::new(host)));
+            return other.map_or_else(|| host.to_owned(), |other| other.display().to_string());
+        }
+        let everywhere = |address: &String| matches!(address.as_str(), "*" | "0.0.0.0" | "::" | "localhost");
+        let is_here = self.addresses.iter().any(|address| everywhere(address) || is_loopback(address));
+        match self.addresses.first() {
+            // What another name leads to is for the connection to show.
+            Some(other) if is_loopback(host) && !is_here => other.clone(),
+            _ => host.to_owned(),
+        }
+    }
+
+    fn follow(from: &Self, to: &Self, text: &str) -> Result<Vec<Replacement>> {
+        match DataSource::parse(text) {
+            Ok(source) if from.is_meant_by(&source) => address::replacements(text, &to.host_for(&source.host), to.port),
+            // What is not understood, such as a data source with several hosts, is no way to a cluster of this machine.
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    matches!(host, "localhost" | "::1") || host.starts_with("127.")
+}
+
+/// Whether the data sources of the server can be made to name another port at all.
 ///
 /// # Errors
-/// Refused when the text cannot be changed in such a way that only the port differs.
-pub(crate) fn with_port(text: &Secret, port: u16) -> Result<Secret> {
-    let before = DataSource::parse(text.reveal())?;
-    let changed = match text.reveal().find("://") {
-        Some(at) => in_url(text.reveal(), at + 3, port),
-        None => in_words(text.reveal(), before.port, port),
-    };
-    let wanted = DataSource { port, ..before };
-    if DataSource::parse(&changed)? == wanted {
-        return Ok(Secret::new(changed));
-    }
-    Err(Error::refused("cannot change the port in the data source of the server")
-        .because("it is written in a way this tool does not know how to change")
-        .hint(format!("set the port to {port} by hand, or run this without --keep-port")))
+/// Refused when one of them stands where it cannot be changed.
+pub(crate) fn rehearse(installation: &Installation, from: &End) -> Result<()> {
+    let to = End { port: from.port ^ 1, ..from.clone() };
+    let mover = |text: &str| End::follow(from, &to, text);
+    let rehearsed = config::store_change(&installation.service, &mover)
+        .and_then(|_| installation.config.changes(&installation.service, &mover));
+    rehearsed.map(drop).map_err(|error| {
+        let first = error.next_step().map(|step| format!("{step}; or ")).unwrap_or_default();
+        error.within("the data source of the server cannot be changed, which --keep-port asks for").with_hint(format!(
+            "{first}leave out --keep-port: the new cluster takes over the port of the old one, and nothing has to be changed"
+        ))
+    })
 }
 
-fn in_url(text: &str, authority: usize, port: u16) -> String {
-    let (address, query) = text.split_once('?').map_or((text, None), |(address, query)| (address, Some(query)));
-    if let Some(query) = query.filter(|query| query.split('&').any(|pair| pair.starts_with("port="))) {
-        let pairs: Vec<String> = query
-            .split('&')
-            .map(|pair| if pair.starts_with("port=") { format!("port={port}") } else { pair.to_owned() })
-            .collect();
-        return format!("{address}?{}", pairs.join("&"));
+/// Makes every data source of the server that leads to the old cluster lead to the new one. May be repeated after any
+/// part of it.
+pub(crate) fn forward(
+    entry: &mut Entry,
+    installation: &mut Installation,
+    new: &Cluster,
+    records: &Records,
+    lock: &LockGuard,
+) -> Result<()> {
+    store(entry, &installation.service, new, records, lock)?;
+    installation.reload()?;
+    let (from, to) = (entry.from_end.clone(), entry.to_end.clone());
+    let mover = |text: &str| End::follow(&from, &to, text);
+    let changes = installation.config.changes(&installation.service, &mover)?;
+    if !changes.is_empty() {
+        intend(entry, changes.clone(), records, lock)?;
+        make(&changes, &installation.service, lock)?;
+        installation.reload()?;
     }
-    let end = text[authority..].find(['/', '?', '#']).map_or(text.len(), |at| authority + at);
-    let host = text[authority..end].rfind('@').map_or(authority, |at| authority + at + 1);
-    // The colons of an IPv6 address stand before its bracket.
-    let name = text[host..end].rfind(']').map_or(host, |at| host + at + 1);
-    let colon = text[name..end].rfind(':').map_or(end, |at| name + at);
-    format!("{}:{port}{}", &text[..colon], &text[end..])
+    checkpoint::pass("repointed");
+    Ok(())
 }
 
-fn in_words(text: &str, before: u16, port: u16) -> String {
-    let numbered = format!("port={before}");
-    let place = text.match_indices(&numbered).map(|(at, found)| (at, at + found.len())).find(|(start, end)| {
-        let free = |c: Option<char>| c.is_none_or(char::is_whitespace);
-        free(text[..*start].chars().next_back()) && free(text[*end..].chars().next())
+/// The part of it for which nothing of the configuration has to be read: what an earlier run has begun, and the
+/// database of the configuration.
+pub(crate) fn store(
+    entry: &mut Entry,
+    service: &Service,
+    new: &Cluster,
+    records: &Records,
+    lock: &LockGuard,
+) -> Result<()> {
+    make(&entry.changes, service, lock)?;
+    entry.to_end = End::of(new, entry.from_end.host.as_deref())?;
+    let (from, to) = (entry.from_end.clone(), entry.to_end.clone());
+    let change = config::store_change(service, &|text| End::follow(&from, &to, text))?;
+    if let Some(change) = change {
+        intend(entry, vec![change.clone()], records, lock)?;
+        make(&[change], service, lock)?;
+        checkpoint::pass("store-repointed");
+    }
+    Ok(())
+}
+
+/// What was changed: files, or the table of a configuration in the database.
+pub(crate) fn places(entry: &Entry) -> Vec<PathBuf> {
+    let mut places: Vec<_> = entry.changes.iter().map(config::Change::place).collect();
+    places.dedup();
+    places
+}
+
+fn intend(entry: &mut Entry, changes: Vec<config::Change>, records: &Records, lock: &LockGuard) -> Result<()> {
+    entry.changes.extend(changes);
+    records.journal.write(entry, lock)?;
+    checkpoint::pass("repoint-intent");
+    Ok(())
+}
+
+fn make(changes: &[config::Change], service: &Service, lock: &LockGuard) -> Result<()> {
+    changes.iter().try_for_each(|change| change.make(service, lock))
+}
+
+/// Makes them all lead to the old cluster again, with the bytes they had. May be repeated. The old cluster has to run
+/// where the configuration is kept in it.
+pub(crate) fn back(entry: &Entry, service: &Service, lock: &LockGuard) -> Result<()> {
+    let mover = |text: &str| End::follow(&entry.to_end, &entry.from_end, text);
+    let taken_back: Result<()> = entry.changes.iter().try_for_each(|change| {
+        change.take_back(service, &mover, lock)?;
+        checkpoint::pass("pointed-back");
+        Ok(())
     });
-    match place {
-        Some((start, end)) => format!("{}port={port}{}", &text[..start], &text[end..]),
-        None => format!("{} port={port}", text.trim_end()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn changed(text: &str) -> String {
-        with_port(&Secret::new(text), 5433).unwrap().reveal().to_owned()
-    }
-
-    #[test]
-    fn nothing_but_the_port_changes() {
-        for (before, after) in [
-            ("postgres://u:p%40:w@h:5432/d?sslmode=disable", "postgres://u:p%40:w@h:5433/d?sslmode=disable"),
-            ("postgres://u:p@h/d?a=1", "postgres://u:p@h:5433/d?a=1"),
-            ("postgres://u@[::1]/d", "postgres://u@[::1]:5433/d"),
-            ("postgres://u@[::1]:1/d", "postgres://u@[::1]:5433/d"),
-            ("postgres://u@h", "postgres://u@h:5433"),
-            ("postgres://u:p@/d?host=/run/postgresql&port=5432", "postgres://u:p@/d?host=/run/postgresql&port=5433"),
-            ("postgres://u:p@/d?host=/run/postgresql", "postgres://u:p@:5433/d?host=/run/postgresql"),
-            ("host=h  port=5432 user=u password='port=5432 '", "host=h  port=5433 user=u password='port=5432 '"),
-            ("user=u host=h", "user=u host=h port=5433"),
-        ] {
-            assert_eq!(changed(before), after);
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_changed_cleanly_is_refused() {
-        let error = with_port(&Secret::new("user=u port='5432' password=' port=5432 '"), 5433).unwrap_err();
-        assert_eq!(error.code(), 5);
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_the_password_holds(password in "[^\\p{Cc}]{1,30}", port in 1_u16..) {
-            let encoded = password.bytes().fold(String::new(), |mut all, byte| {
-                use std::fmt::Write as _;
-                write!(all, "%{byte:02X}").unwrap();
-                all
-            });
-            let url = format!("postgres://u:{encoded}@h:5432/d?sslmode=disable");
-            let changed = with_port(&Secret::new(&url), port).unwrap();
-            prop_assert_eq!(changed.reveal(), format!("postgres://u:{encoded}@h:{port}/d?sslmode=disable"));
-        }
-    }
+    taken_back.context(|| format!("cannot point the server at the cluster {} again", entry.from()))
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use mm_common::contract::ui;
 use mm_common::machine::checkpoint;
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::service::STOP_LIMIT;
-use mm_common::mattermost::site::Installation;
+use mm_common::machine::service::{STOP_LIMIT, Service};
+use mm_common::mattermost::config::Spot;
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::fingerprint;
 use mm_common::postgres::server::Database;
@@ -18,11 +18,11 @@ use mm_common::{Error, Kind, Result};
 use crate::evidence::Facts;
 use crate::plan::{Method, Phase};
 use crate::record::{Entry, Records};
-use crate::{control, undo};
+use crate::{control, reach, repoint, undo};
 
 /// Goes back to the cluster before the last upgrade.
 pub(crate) fn run(session: &mut Session) -> Result<String> {
-    let installation = session.probe()?;
+    let mut installation = reach::probe(session)?;
     let records = Records::at(installation.state.path());
     let (entry, cut_off) = match (records.journal.read::<Entry>()?, records.last.read::<Entry>()?) {
         (Some(entry), _) => (entry, true),
@@ -37,14 +37,16 @@ pub(crate) fn run(session: &mut Session) -> Result<String> {
     }
     let lock = installation.state.lock(Duration::from_secs(session.common.lock_wait))?;
     if cut_off && !matches!(entry.phase, Phase::RollingBack | Phase::Done) {
-        undo::back(&entry, &installation, &records, &lock)?;
+        undo::back(&entry, &installation.service, &records, &lock)?;
         session.changed = true;
+        installation.reload()?;
         installation.put_service_back(&lock)?;
         return Ok(format!("the upgrade that was cut off is taken back; {} serves as before", entry.from()));
     }
     let running = installation.service.is_running()?;
-    let lost = carry_out(&entry, &installation, &records, &lock)?;
+    let lost = carry_out(&entry, &installation.service, &records, &lock)?;
     session.changed = true;
+    installation.reload()?;
     if running || installation.was_running {
         installation.service.start(&[], &lock)?;
     }
@@ -61,52 +63,25 @@ pub(crate) fn run(session: &mut Session) -> Result<String> {
 ///
 /// # Errors
 /// Refused for an upgrade with `--method link`: both clusters are one set of files, and the new one has used them.
-pub(crate) fn carry_out(
-    entry: &Entry,
-    installation: &Installation,
-    records: &Records,
-    lock: &LockGuard,
-) -> Result<Vec<String>> {
+pub(crate) fn carry_out(entry: &Entry, service: &Service, records: &Records, lock: &LockGuard) -> Result<Vec<String>> {
     if entry.method == Method::Link {
         return Err(Error::refused(format!("there is no way back to {}", entry.from()))
             .because("it was upgraded with --method link, and the new cluster has used the files they share")
             .hint("restore the restore point that was made before the upgrade: mm-backup restore ID"));
     }
-    let new = cluster::find(entry.major, &entry.old.name)?
-        .ok_or_else(|| Error::failed(format!("the cluster {} is not there any more", entry.to())))?;
-    let old = cluster::find(entry.old.major, &entry.old.name)?.ok_or_else(|| {
-        Error::refused(format!("the cluster {} is not there any more", entry.from()))
-            .hint("it was dropped; restore the restore point that was made before the upgrade: mm-backup restore ID")
-    })?;
     let mut intent = entry.clone();
     intent.phase = Phase::RollingBack;
+    let (new, _) = both(entry)?;
     records.journal.write(&intent, lock)?;
     checkpoint::pass("rollback-intent");
     let steps = || -> Result<Vec<String>> {
-        installation.service.stop(STOP_LIMIT, lock)?;
+        service.stop(STOP_LIMIT, lock)?;
         let lost = written_since(entry, &new, &records.facts()?).unwrap_or_else(|error| {
             ui::warn(&format!("what was written since cannot be told: {}", error.one_line()));
             Vec::new()
         });
-        control::stop(&new)?;
-        checkpoint::pass("rollback-new-stopped");
-        control::set_manual(&new)?;
-        if !entry.keep_port && new.port == entry.old.port {
-            // The old cluster was parked on a free one; it serves as well for parking the new one.
-            let parking = if old.port == entry.old.port { new.port } else { old.port };
-            control::set_port(&new, parking)?;
-        }
-        checkpoint::pass("rollback-parked");
-        control::stop(&old)?;
-        if old.port != entry.old.port {
-            control::set_port(&old, entry.old.port)?;
-        }
-        control::release(&old, entry.old_start.as_deref())?;
-        control::start(&old)?;
-        checkpoint::pass("rollback-old-started");
-        if let Some((before, _)) = entry.repointed {
-            undo::point_at(installation, before, lock)?;
-        }
+        exchange(entry)?;
+        repoint::back(entry, service, lock)?;
         Ok(lost)
     };
     let lost = steps().map_err(|error| {
@@ -121,19 +96,64 @@ pub(crate) fn carry_out(
     Ok(lost)
 }
 
+/// The new and the old cluster.
+fn both(entry: &Entry) -> Result<(Cluster, Cluster)> {
+    let new = cluster::find(entry.major, &entry.old.name)?
+        .ok_or_else(|| Error::failed(format!("the cluster {} is not there any more", entry.to())))?;
+    let old = cluster::find(entry.old.major, &entry.old.name)?.ok_or_else(|| {
+        Error::refused(format!("the cluster {} is not there any more", entry.from()))
+            .hint("it was dropped; restore the restore point that was made before the upgrade: mm-backup restore ID")
+    })?;
+    Ok((new, old))
+}
+
+/// Lets the old cluster serve again where it did, and the new one no more. The server must not run. May be repeated.
+pub(crate) fn exchange(entry: &Entry) -> Result<()> {
+    let (new, old) = both(entry)?;
+    control::stop(&new)?;
+    checkpoint::pass("rollback-new-stopped");
+    control::set_manual(&new)?;
+    if !entry.keep_port && new.port == entry.old.port {
+        // The old cluster was parked on a free one; it serves as well for parking the new one.
+        let parking = if old.port == entry.old.port { new.port } else { old.port };
+        control::set_port(&new, parking)?;
+    }
+    checkpoint::pass("rollback-parked");
+    control::stop(&old)?;
+    if old.port != entry.old.port {
+        control::set_port(&old, entry.old.port)?;
+    }
+    control::release(&old, entry.old_start.as_deref())?;
+    control::start(&old)?;
+    checkpoint::pass("rollback-old-started");
+    Ok(())
+}
+
 /// The tables of the new cluster that are not as the upgrade left them.
 fn written_since(entry: &Entry, new: &Cluster, before: &Facts) -> Result<Vec<String>> {
     if !new.online {
         return Ok(Vec::new());
     }
-    let now: BTreeMap<_, _> = fingerprint::tables_by(&Database::superuser(new, &entry.database)?, entry.hashed)?;
+    let database = Database::superuser(new, &entry.database)?;
+    let now: BTreeMap<_, _> = fingerprint::tables_by(&database, entry.hashed)?;
+    let rows_of_ours = entry.changes.iter().filter_map(|change| match &change.spot {
+        Spot::Row { id } => Some(id),
+        _ => None,
+    });
+    // The one new row of the configuration is ours.
+    let is_ours = |table: &str, rows: u64, then: &str| {
+        let unchanged = |id: &String| {
+            let sql = format!("SELECT count(*) FROM {table} WHERE active AND id = '{id}'");
+            then.parse::<u64>().is_ok_and(|then| then + 1 == rows) && database.value(&sql).is_ok_and(|count| count == 1)
+        };
+        table == "public.configurations" && rows_of_ours.clone().any(unchanged)
+    };
     let changed = now.iter().filter_map(|(table, print)| {
         let text = format!("{} rows with hash {}", print.rows, print.hash);
         let then = before.get(&format!("{}: table {table}", entry.database));
-        (then != Some(&text)).then(|| {
-            let rows = then.and_then(|then| then.split(' ').next()).unwrap_or("0").to_owned();
-            format!("{table} ({rows} rows then, {} now)", print.rows)
-        })
+        let rows = then.and_then(|then| then.split(' ').next()).unwrap_or("0");
+        (then != Some(&text) && !is_ours(table, print.rows, rows))
+            .then(|| format!("{table} ({rows} rows then, {} now)", print.rows))
     });
     Ok(changed.collect())
 }

@@ -10,7 +10,6 @@ use mm_common::machine::service::STOP_LIMIT;
 use mm_common::machine::{checkpoint, signals};
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::{self, Cluster};
-use mm_common::postgres::source::DataSource;
 use mm_common::run::Session;
 use mm_common::{Context as _, Error, Kind, Result};
 use serde_json::{Value, json};
@@ -20,11 +19,12 @@ use crate::evidence::{self, Facts};
 use crate::plan::{self, Phase};
 use crate::preflight::{self, Target};
 use crate::record::{Entry, Records};
-use crate::{check, control, finish, repoint, restore_point, rollback, undo, upgrade, wish};
+use crate::repoint::End;
+use crate::{check, control, finish, reach, repoint, restore_point, rollback, undo, upgrade, wish};
 
 /// Upgrades the cluster when the hop or the flags ask for it.
 pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
-    let mut installation = session.probe()?;
+    let mut installation = reach::probe(session)?;
     if session.dry_run {
         return check::dry_run(session, options, &installation);
     }
@@ -77,8 +77,9 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     if let Some(refusal) = findings.refusal(&question) {
         return Err(refusal);
     }
+    let from_end = End::of(&wish.old, installation.source.as_ref().map(|source| source.host.as_str()))?;
     if options.keep_port {
-        undo::can_point_elsewhere(installation)?;
+        repoint::rehearse(installation, &from_end)?;
     }
     let backup: Option<Backup> = session.document.section("backup")?;
     let others = preflight::other_databases(&question)?;
@@ -102,8 +103,9 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         database: wish.database.clone(),
         hashed: evidence::method(&wish.old),
         group: None,
-        repointed: None,
-        repointed_in: None,
+        from_end,
+        to_end: End::default(),
+        changes: Vec::new(),
         service_ran: installation.was_running,
     };
     records.journal.write(&entry, lock)?;
@@ -220,16 +222,7 @@ fn open(entry: &mut Entry, installation: &mut Installation, records: &Records, l
     control::release(&new, entry.old_start.as_deref())?;
     control::start(&new)?;
     checkpoint::pass("new-open");
-    let source =
-        installation.source.clone().ok_or_else(|| Error::failed("the server has no PostgreSQL data source"))?;
-    if entry.keep_port && source.port == entry.old.port && new.port != entry.old.port {
-        entry.repointed = Some((entry.old.port, new.port));
-        records.journal.write(entry, lock)?;
-        entry.repointed_in = undo::point_at(installation, new.port, lock)?.or(entry.repointed_in.take());
-        checkpoint::pass("repointed");
-        let (text, _) = installation.config.data_source()?;
-        installation.source = Some(DataSource::parse(repoint::with_port(&text, new.port)?.reveal())?);
-    }
+    repoint::forward(entry, installation, &new, records, lock)?;
     let attempt = || format!("the server would not get into the cluster {}", new.label());
     let database = installation.database().context(attempt)?;
     let there = database.value("SELECT system_identifier::text FROM pg_control_system()")?;
@@ -250,9 +243,15 @@ fn close(entry: &mut Entry, records: &Records, lock: &LockGuard) -> Result<()> {
 }
 
 /// Goes back after a failure; the error then says that everything is as it was.
-fn taken_back(error: Error, entry: &Entry, installation: &Installation, records: &Records, lock: &LockGuard) -> Error {
+fn taken_back(
+    error: Error,
+    entry: &Entry,
+    installation: &mut Installation,
+    records: &Records,
+    lock: &LockGuard,
+) -> Error {
     ui::say(&format!("going back to {}: {}", entry.from(), error.one_line()));
-    match undo::back(entry, installation, records, lock) {
+    match undo::back(entry, &installation.service, records, lock).and_then(|()| installation.reload()) {
         Ok(()) => error
             .within(format!("the upgrade of {} failed and was rolled back", entry.from()))
             .of_kind(Kind::RolledBack)
@@ -272,7 +271,11 @@ pub(crate) fn recover(
     let Some(mut entry) = records.journal.read::<Entry>()? else { return Ok(None) };
     ui::say(&format!("an upgrade of {} begun at {} was cut off", entry.from(), entry.started));
     match entry.phase {
-        Phase::RollingBack => rollback::carry_out(&entry, installation, records, lock).map(|_| None),
+        Phase::RollingBack => {
+            rollback::carry_out(&entry, &installation.service, records, lock)?;
+            installation.reload()?;
+            Ok(None)
+        }
         Phase::Finishing => {
             // Proven already, and perhaps open: forward is the shorter way.
             upgrade::end(&entry)?;
@@ -288,7 +291,7 @@ pub(crate) fn recover(
             report(session, &entry, records, begun, &Carried::default()).map(Some)
         }
         Phase::Reading | Phase::Upgrading | Phase::Proving => {
-            undo::back(&entry, installation, records, lock)?;
+            undo::back(&entry, &installation.service, records, lock)?;
             ui::say(&format!("the cluster {} is as before, beginning anew", entry.from()));
             Ok(None)
         }
@@ -320,7 +323,7 @@ fn report(
         port: Some(new.port),
         checks: before.map(|before| before.checks).unwrap_or_default(),
         proof: Some(proof(databases, tables, rows, facts.len(), &digest::of_bytes(&text), carried)),
-        repointed: entry.repointed_in.iter().cloned().collect(),
+        repointed: repoint::places(entry),
         seconds: begun.elapsed().as_secs_f64(),
     };
     session.document.set("pgbump", &section)?;

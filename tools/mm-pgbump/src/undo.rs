@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 
-use mm_common::contract::secret::Secret;
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::Service;
 use mm_common::machine::{checkpoint, files, tree};
-use mm_common::mattermost::config::Origin;
-use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::{Error, Kind, Result};
 
@@ -20,8 +18,8 @@ use crate::{repoint, upgrade};
 ///
 /// # Errors
 /// Half done (exit 3) when it cannot be taken back.
-pub(crate) fn back(entry: &Entry, installation: &Installation, records: &Records, lock: &LockGuard) -> Result<()> {
-    let result = attempt(entry, installation, lock);
+pub(crate) fn back(entry: &Entry, service: &Service, records: &Records, lock: &LockGuard) -> Result<()> {
+    let result = clusters(entry).and_then(|()| repoint::back(entry, service, lock));
     match result {
         Ok(()) => records.journal.close(lock),
         Err(error) if error.kind() == Kind::HalfDone => Err(error),
@@ -38,7 +36,8 @@ pub(crate) fn back(entry: &Entry, installation: &Installation, records: &Records
     }
 }
 
-fn attempt(entry: &Entry, installation: &Installation, lock: &LockGuard) -> Result<()> {
+/// The clusters as they were: all of the way back but the configuration of the server. May be repeated.
+pub(crate) fn clusters(entry: &Entry) -> Result<()> {
     let steps = plan::undo(&left(entry)?)?;
     for step in steps {
         ui::detail(&format!("undoing: {step:?}"));
@@ -46,44 +45,13 @@ fn attempt(entry: &Entry, installation: &Installation, lock: &LockGuard) -> Resu
         checkpoint::pass("undo-step");
     }
     remove_tablespace_directories(entry)?;
-    control::forget_shut(&entry.old)?;
-    if let Some((before, _)) = entry.repointed {
-        point_at(installation, before, lock)?;
-    }
-    Ok(())
-}
-
-/// Makes the configuration of the server name this port, unless it does already.
-pub(crate) fn point_at(installation: &Installation, port: u16, lock: &LockGuard) -> Result<Option<PathBuf>> {
-    let (text, _) = installation.config.data_source()?;
-    let changed: Secret = repoint::with_port(&text, port)?;
-    if changed == text {
-        return Ok(None);
-    }
-    installation.config.repoint(&changed, lock).map(Some)
-}
-
-/// Whether the configuration of the server can be made to name another port at all.
-///
-/// # Errors
-/// Refused when its data source stands where no file can be changed.
-pub(crate) fn can_point_elsewhere(installation: &Installation) -> Result<()> {
-    let place = match installation.config.data_source()?.1 {
-        Origin::File(_) | Origin::Environment { file: Some(_), .. } => return Ok(()),
-        Origin::Environment { name, file: None } => format!("it is set by the variable {name}, and no file sets that"),
-        Origin::Database => "the configuration is in the database itself".to_owned(),
-    };
-    Err(Error::refused("the data source of the server cannot be changed, which --keep-port asks for")
-        .because(place)
-        .hint(
-            "leave out --keep-port: the new cluster takes over the port of the old one, and nothing has to be changed",
-        ))
+    control::forget_shut(&entry.old)
 }
 
 /// The new cluster, once it is one. `pg_upgradecluster` copies the old configuration before it changes the data
 /// directory in it: killed in between, it leaves a cluster that names the data of the old one, and dropping that one
 /// would delete them (observed).
-fn new_cluster(entry: &Entry) -> Result<Option<Cluster>> {
+pub(crate) fn new_cluster(entry: &Entry) -> Result<Option<Cluster>> {
     Ok(cluster::find(entry.major, &entry.old.name)?.filter(|new| new.data == entry.data))
 }
 

@@ -142,10 +142,19 @@ fn render(overrides: &[(String, String)]) -> String {
     let mut text = String::from("# Written by mm-tools for one start; removed by it, and by a reboot.\n[Service]\n");
     text.push_str("TimeoutStartSec=infinity\n");
     for (key, value) in overrides {
-        let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%");
-        let _ = writeln!(text, "Environment=\"{key}={value}\"");
+        let _ = writeln!(text, "{}", assignment(key, value));
     }
     text
+}
+
+/// A drop-in that gives the server this variable at every start.
+pub(crate) fn drop_in_text(name: &str, value: &str) -> String {
+    format!("# Written by mm-tools, instead of the unit of the package.\n[Service]\n{}\n", assignment(name, value))
+}
+
+fn assignment(name: &str, value: &str) -> String {
+    let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%");
+    format!("Environment=\"{name}={value}\"")
 }
 
 fn systemctl() -> Cmd {

@@ -1,8 +1,8 @@
 //! Variables the server starts with: of the systemd unit and its drop-ins, of environment files, of supervisord.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::token::{Token, Writing};
 use crate::contract::error::{Error, Result};
 use crate::machine::files;
 use crate::machine::service::{Manager, others, systemd};
@@ -25,12 +25,11 @@ pub struct Variable {
 }
 
 /// An assignment in an environment file.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) struct Assignment {
     pub(super) name: String,
-    pub(super) value: String,
-    /// Where the value stands in the file, quotes included.
-    pub(super) span: Range<usize>,
+    /// Its value, and where it stands in the file.
+    pub(super) token: Token,
 }
 
 /// The variable of this name that holds: the last one set.
@@ -130,7 +129,7 @@ fn of_file(path: &Path, may_be_missing: bool) -> Result<Vec<Variable>> {
         };
     }
     let text = files::read_text(path, MOST)?;
-    let variable = |found: Assignment| Variable { name: found.name, value: found.value, file: Some(path.into()) };
+    let variable = |found: Assignment| Variable { name: found.name, value: found.token.value, file: Some(path.into()) };
     Ok(assignments(&text).into_iter().map(variable).collect())
 }
 
@@ -188,9 +187,10 @@ pub(super) fn assignments(text: &str) -> Vec<Assignment> {
             name_end.map(|end| text[at..end].trim()).map(|name| name.strip_prefix("export ").unwrap_or(name).trim());
         match (name, name_end) {
             (Some(name), Some(end)) if is_name(name) => {
-                let (value, span) = value_at(text, end + 1);
-                at = span.end + text[span.end..].find('\n').map_or(text.len() - span.end, |offset| offset + 1);
-                found.push(Assignment { name: name.into(), value, span });
+                let token = value_at(text, end + 1);
+                let value_end = token.span.end;
+                at = value_end + text[value_end..].find('\n').map_or(text.len() - value_end, |offset| offset + 1);
+                found.push(Assignment { name: name.into(), token });
             }
             _ => at = line_end + 1,
         }
@@ -205,43 +205,46 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Reads a value from `start` to the end of its last line: quotes, escapes and continued lines resolved.
-fn value_at(text: &str, start: usize) -> (String, Range<usize>) {
+fn value_at(text: &str, start: usize) -> Token {
     let start = start + text[start..].find(|c| c != ' ' && c != '\t').unwrap_or(0);
-    let mut value = String::new();
+    let mut token = Token::new(start, Writing::Plain);
     // What precedes is kept even if it is white space: it was quoted or escaped.
     let mut keep = 0;
     let mut quote = None;
-    let mut characters = text[start..].char_indices().peekable();
+    let mut characters = text[start..].char_indices().map(|(offset, c)| (start + offset, c));
     let mut end = text.len();
-    while let Some((offset, c)) = characters.next() {
+    while let Some((at, c)) = characters.next() {
         match (quote, c) {
             (None, '\n') => {
-                end = start + offset;
+                end = at;
                 break;
             }
             (None, '\'' | '"') => quote = Some(c),
             (Some(open), _) if open == c => {
                 quote = None;
-                keep = value.len();
+                keep = token.value.len();
             }
-            (Some('\''), _) => value.push(c),
+            (Some('\''), _) => token.push(c, at..at + c.len_utf8()),
             (_, '\\') => match characters.next() {
                 Some((_, '\n')) | None => {}
-                Some((_, escaped)) => {
+                Some((place, escaped)) => {
+                    let end = place + escaped.len_utf8();
                     if quote == Some('"') && !matches!(escaped, '"' | '\\' | '`' | '$') {
-                        value.push('\\');
+                        token.push('\\', at..place);
+                        token.push(escaped, place..end);
+                    } else {
+                        token.push(escaped, at..end);
                     }
-                    value.push(escaped);
-                    keep = value.len();
+                    keep = token.value.len();
                 }
             },
-            _ => value.push(c),
+            _ => token.push(c, at..at + c.len_utf8()),
         }
     }
-    let trimmed = value.trim_end().len().max(keep);
-    value.truncate(trimmed);
-    let raw_end = start + text[start..end].trim_end().len();
-    (value, start..raw_end)
+    let trimmed = token.value.trim_end().len().max(keep);
+    token.truncate(trimmed);
+    token.span = start..start + text[start..end].trim_end().len();
+    token
 }
 
 /// Words of a unit's setting: separated by white space, quoted with `"` or `'`, backslash escapes.
@@ -271,7 +274,7 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String)> {
-        assignments(text).into_iter().map(|found| (found.name, found.value)).collect()
+        assignments(text).into_iter().map(|found| (found.name, found.token.value)).collect()
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {
@@ -295,9 +298,9 @@ mod tests {
     #[test]
     fn knows_where_a_value_stands() {
         let text = "A=1\nMM_CONFIG='postgres://u:p@h/d?a=b&c=d'  \nB=2\n";
-        let found = assignments(text).remove(1);
-        assert_eq!(&text[found.span.clone()], "'postgres://u:p@h/d?a=b&c=d'");
-        assert_eq!(found.value, "postgres://u:p@h/d?a=b&c=d");
+        let token = assignments(text).remove(1).token;
+        assert_eq!(&text[token.span.clone()], "'postgres://u:p@h/d?a=b&c=d'");
+        assert_eq!(token.value, "postgres://u:p@h/d?a=b&c=d");
     }
 
     #[test]

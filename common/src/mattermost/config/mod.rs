@@ -4,10 +4,15 @@
 mod edit;
 pub mod environment;
 mod repoint;
+mod stored;
+mod token;
+mod variable;
 
 use std::path::{Path, PathBuf};
 
-pub use edit::replace;
+pub use edit::change;
+pub use repoint::{Change, Spot, is_stored, store_change};
+pub use token::{Edits, Mover, Replacement};
 
 use serde_json::Value;
 
@@ -16,8 +21,6 @@ use crate::contract::secret::Secret;
 use crate::machine::service::Manager;
 use crate::machine::tree::{Dir, Meta};
 use crate::machine::user::User;
-use crate::postgres::server::Database;
-use crate::postgres::source::DataSource;
 use environment::Variable;
 
 /// A configuration with all that plugins keep in it stays far below this.
@@ -57,9 +60,7 @@ impl Config {
     /// Failed when it cannot be read or is not JSON; refused when it is a symlink to somebody else's file.
     pub fn load(root: &Path, owner: &User, manager: &Manager) -> Result<Self> {
         let overrides = environment::of_service(root, manager)?;
-        let place = environment::config_argument(manager)?
-            .or_else(|| environment::value(&overrides, "MM_CONFIG").map(str::to_owned))
-            .unwrap_or_else(|| "config.json".into());
+        let place = place_of(manager, &overrides)?.unwrap_or_else(|| "config.json".into());
         if is_database(&place) {
             let settings = in_database(&place, owner)?;
             return Ok(Self { path: None, settings, overrides });
@@ -149,6 +150,16 @@ fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     object.get(name).or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
+/// What names the configuration: `--config` outranks `MM_CONFIG` (cmd/mattermost, `getConfigDSN`).
+fn place(root: &Path, manager: &Manager) -> Result<Option<String>> {
+    place_of(manager, &environment::of_service(root, manager)?)
+}
+
+fn place_of(manager: &Manager, overrides: &[Variable]) -> Result<Option<String>> {
+    let argument = environment::config_argument(manager)?;
+    Ok(argument.or_else(|| environment::value(overrides, "MM_CONFIG").map(str::to_owned)))
+}
+
 fn is_database(place: &str) -> bool {
     ["postgres://", "postgresql://", "mysql://"].iter().any(|scheme| place.starts_with(scheme))
 }
@@ -199,14 +210,8 @@ pub fn parse(bytes: &[u8]) -> Result<Value> {
 
 fn in_database(place: &str, owner: &User) -> Result<Value> {
     let attempt = || "cannot read the configuration in the database (MM_CONFIG)".to_owned();
-    if place.starts_with("mysql://") {
-        return Err(Error::refused(attempt()).because("it is a MySQL database").hint(
-            "these tools work with PostgreSQL; move the configuration with `mattermost config migrate` or `mmctl config migrate`",
-        ));
-    }
-    let database = Database::connect(&DataSource::parse(place).context(attempt)?, Some(owner)).context(attempt)?;
-    let text = database.value("SELECT value FROM configurations WHERE active").context(attempt)?;
-    parse(text.as_str().unwrap_or_default().as_bytes()).context(attempt)
+    let row = stored::open(place, owner).and_then(|database| stored::active(&database)).context(attempt)?;
+    parse(row.value.as_bytes()).context(attempt)
 }
 
 #[cfg(test)]

@@ -1,123 +1,379 @@
-//! Pointing the server at another data source: the one string is changed where the server reads it from, every other
-//! byte stays as it is, mode and owner too.
+//! Pointing the server at another place of its database: host and port are exchanged where the server really reads its
+//! data sources from, every other byte stays as it is, mode and owner too.
+//!
+//! What is to be changed is worked out first, and may be written down: it holds no secret. Making a change, and taking
+//! it back, looks at what is there, so both may be repeated.
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, MOST, Origin, edit, environment, open_parent};
+use serde::{Deserialize, Serialize};
+
+use super::token::{Edits, Mover, Token, replaced};
+use super::{Config, MOST, edit, environment, is_database, open_parent, stored, variable, variable_name};
 use crate::contract::error::{Context as _, Error, Result};
-use crate::contract::secret::Secret;
-use crate::machine::files::Access;
+use crate::machine::files::{self, Access};
 use crate::machine::lock::LockGuard;
-use crate::machine::service::systemd;
+use crate::machine::service::{Manager, Service, systemd};
+use crate::mattermost::id;
+
+/// Lists of `SqlSettings` with the data sources of read replicas. Those that lead to the database that moves move too.
+const LISTS: [&str; 2] = ["DataSourceReplicas", "DataSourceSearchReplicas"];
+
+/// A list of `SqlSettings` whose elements have a data source each (6.0 and newer).
+const LAG: &str = "ReplicaLagSettings";
+
+/// What the drop-in is called that stands in for a line of a unit that a package owns.
+const DROP_IN: &str = "60-mm-tools-database.conf";
+
+/// Where a package's units are: an upgrade of the package would bring the old line back.
+const OF_PACKAGES: [&str; 2] = ["/lib/systemd/", "/usr/lib/systemd/"];
+
+/// Where data sources are written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spot {
+    /// The configuration file.
+    File(PathBuf),
+    /// A variable of an environment file, a unit or drop-in, a program of supervisord.
+    Variable {
+        /// Its name.
+        name: String,
+        /// The file that sets it.
+        file: PathBuf,
+    },
+    /// A variable of a unit that a package owns: a drop-in of ours sets it.
+    DropIn {
+        /// Its name.
+        name: String,
+        /// The drop-in.
+        file: PathBuf,
+    },
+    /// The configuration in the database: a new active row with this id.
+    Row {
+        /// The id.
+        id: String,
+    },
+}
+
+/// What changes in one string.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Part {
+    setting: Vec<String>,
+    edits: Edits,
+}
+
+/// A change of one file or row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Where.
+    pub spot: Spot,
+    parts: Vec<Part>,
+}
+
+/// The change of the variable `MM_CONFIG`, when that names the database the configuration is kept in and `mover` moves
+/// it. Nothing but the environment of the service is read: the database need not answer.
+///
+/// # Errors
+/// Refused when it stands where it cannot be changed.
+pub fn store_change(service: &Service, mover: Mover<'_>) -> Result<Option<Change>> {
+    let argument = environment::config_argument(&service.manager)?.filter(|place| is_database(place));
+    if let Some(place) = argument {
+        return if mover(&place)?.is_empty() {
+            Ok(None)
+        } else {
+            Err(Error::refused("cannot change the data source")
+                .because("the unit names the database of the configuration in its ExecStart, where every user of the machine can read the password")
+                .hint("put it into an environment file of the service as MM_CONFIG, take it out of ExecStart, then run this again"))
+        };
+    }
+    let overrides = environment::of_service(&service.install, &service.manager)?;
+    match environment::find(&overrides, "MM_CONFIG").filter(|variable| is_database(&variable.value)) {
+        Some(found) => variable_change(found, &service.manager, mover),
+        None => Ok(None),
+    }
+}
+
+/// Whether the server keeps its configuration in a database.
+pub fn is_stored(service: &Service) -> Result<bool> {
+    Ok(super::place(&service.install, &service.manager)?.is_some_and(|place| is_database(&place)))
+}
 
 impl Config {
-    /// Changes the data source to `new`, durably, in the file where it was found. Returns that file.
+    /// The changes of everything else that holds a data source the server reads and `mover` moves.
     ///
     /// # Errors
-    /// Refused when it stands where no file can be changed: in the configuration in the database, or in a variable of
-    /// unknown origin. Nothing is changed then.
-    pub fn repoint(&self, new: &Secret, _lock: &LockGuard) -> Result<PathBuf> {
-        let (old, origin) = self.data_source()?;
-        match origin {
-            Origin::File(path) => {
-                let change = |text: &str| edit::replace(text, "SqlSettings", "DataSource", new.reveal());
-                rewrite(&path, change)?;
-                Ok(path)
+    /// Refused when one stands where it cannot be changed.
+    pub fn changes(&self, service: &Service, mover: Mover<'_>) -> Result<Vec<Change>> {
+        let mut changes = Vec::new();
+        for key in ["DataSource"].into_iter().chain(LISTS) {
+            if let Some(found) = environment::find(&self.overrides, &variable_name("SqlSettings", key)) {
+                changes.extend(variable_change(found, &service.manager, mover)?);
             }
-            Origin::Environment { name, file: Some(path) } => {
-                let change = |text: &str| variable(text, &name, old.reveal(), new.reveal());
-                rewrite(&path, change)?;
-                if systemd::is_here() {
-                    systemd::reload()?;
+        }
+        let spot = match &self.path {
+            Some(path) => Spot::File(path.clone()),
+            None => Spot::Row { id: id::new()? },
+        };
+        let (mut text, mut parts) = (String::new(), Vec::new());
+        for setting in self.settings() {
+            let value = edit::find(&self.settings, &setting).and_then(|value| value.as_str()).unwrap_or_default();
+            if mover(value)?.is_empty() {
+                continue;
+            }
+            if text.is_empty() {
+                text = self.text_of(&spot, service)?;
+            }
+            let (_, edits) = edit::change(&text, &setting, mover)?;
+            parts.push(Part { setting, edits });
+        }
+        if !parts.is_empty() {
+            changes.push(Change { spot, parts });
+        }
+        Ok(changes)
+    }
+
+    /// The settings with data sources in them that no variable overrides.
+    fn settings(&self) -> Vec<Vec<String>> {
+        let path = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let overridden = |key: &str| environment::find(&self.overrides, &variable_name("SqlSettings", key)).is_some();
+        let all = ["DataSource"].into_iter().chain(LISTS).chain([LAG]).filter(|key| !overridden(key));
+        all.flat_map(|key| {
+            let list = edit::find(&self.settings, &path(&["SqlSettings", key])).and_then(|value| value.as_array());
+            match (key, list) {
+                ("DataSource", _) => vec![path(&["SqlSettings", key])],
+                (LAG, Some(list)) => {
+                    (0..list.len()).map(|at| path(&["SqlSettings", key, &at.to_string(), "DataSource"])).collect()
                 }
-                Ok(path)
+                (_, Some(list)) => (0..list.len()).map(|at| path(&["SqlSettings", key, &at.to_string()])).collect(),
+                (_, None) => Vec::new(),
             }
-            Origin::Environment { name, file: None } => Err(Error::refused("cannot change the data source")
-                .because(format!("it is set by the variable {name}, and no file that sets it was found"))
-                .hint(format!("put {name} into an environment file of the service, then run this again"))),
-            Origin::Database => Err(Error::refused("cannot change the data source")
-                .because("the configuration is in the database that it would have to be moved from")
-                .hint("set MM_SQLSETTINGS_DATASOURCE and MM_CONFIG in an environment file of the service, then run this again")),
+        })
+        .collect()
+    }
+
+    fn text_of(&self, spot: &Spot, service: &Service) -> Result<String> {
+        match spot {
+            Spot::File(path) => read(path),
+            _ => Ok(stored::active(&database(service)?)?.value),
         }
     }
+}
+
+/// The database of the configuration, as the environment of the service names it now.
+fn database(service: &Service) -> Result<crate::postgres::server::Database> {
+    let attempt = || "cannot reach the configuration in the database (MM_CONFIG)".to_owned();
+    let place = super::place(&service.install, &service.manager)?.unwrap_or_default();
+    stored::open(&place, &service.owner).context(attempt)
+}
+
+fn variable_change(found: &environment::Variable, manager: &Manager, mover: Mover<'_>) -> Result<Option<Change>> {
+    let name = found.name.clone();
+    // A list is divided by blanks (server/config/environment.go).
+    let is_list = LISTS.iter().any(|key| variable_name("SqlSettings", key) == name);
+    let moved = |text: &str| if is_list { of_each(text, mover) } else { mover(text) };
+    let replacements = moved(&found.value)?;
+    if replacements.is_empty() {
+        return Ok(None);
+    }
+    let Some(file) = found.file.clone() else {
+        return Err(Error::refused("cannot change the data source")
+            .because(format!("it is set by the variable {name}, and no file that sets it was found"))
+            .hint(format!("put {name} into an environment file of the service, then run this again")));
+    };
+    let package = OF_PACKAGES.iter().any(|place| file.starts_with(place));
+    let (spot, edits) = match manager {
+        Manager::Systemd { unit } if package => {
+            let file = Path::new("/etc/systemd/system").join(format!("{unit}.d")).join(DROP_IN);
+            let edits = Token::plain(&found.value).edits(&found.value, &replacements)?;
+            (Spot::DropIn { name: name.clone(), file }, edits)
+        }
+        _ => {
+            let attempt = || format!("cannot change the data source in `{}`", file.display());
+            let text = read(&file)?;
+            let token = variable::locate(&text, &name).context(attempt)?;
+            let edits = token.edits(&text, &replacements).context(attempt)?;
+            let spot = Spot::Variable { name: name.clone(), file: file.clone() };
+            // Rehearsed now, so that what cannot be done is said before anything is.
+            let raw = edits.made(&text[token.span.clone()]).unwrap_or_default();
+            let new = format!("{}{raw}{}", &text[..token.span.start], &text[token.span.end..]);
+            let wanted = replaced(&found.value, &replacements);
+            if token.value != found.value || variable::locate(&new, &name).context(attempt)?.value != wanted {
+                return Err(Error::refused(attempt())
+                    .because(format!("{name} is written there in a way this tool does not know how to change"))
+                    .hint(format!("put {name} into an environment file of the service, on a line of its own")));
+            }
+            (spot, edits)
+        }
+    };
+    Ok(Some(Change { spot, parts: vec![Part { setting: vec![name], edits }] }))
+}
+
+/// The replacements in each word of a list.
+fn of_each(text: &str, mover: Mover<'_>) -> Result<Vec<super::Replacement>> {
+    let mut all = Vec::new();
+    let mut begin = 0;
+    for word in text.split(' ') {
+        if !word.is_empty() {
+            all.extend(mover(word)?.into_iter().map(|mut one| {
+                one.range = one.range.start + begin..one.range.end + begin;
+                one
+            }));
+        }
+        begin += word.len() + 1;
+    }
+    Ok(all)
+}
+
+/// Which way a change is carried out.
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    Make,
+    /// What was changed by somebody else since is moved by this instead.
+    TakeBack(Mover<'a>),
+}
+
+impl Change {
+    /// What to call it: the file, or the table of a configuration in the database.
+    pub fn place(&self) -> PathBuf {
+        match &self.spot {
+            Spot::File(file) | Spot::Variable { file, .. } | Spot::DropIn { file, .. } => file.clone(),
+            Spot::Row { .. } => "configurations".into(),
+        }
+    }
+
+    /// Makes the change, durably, unless it is made.
+    ///
+    /// # Errors
+    /// When what is there is neither as it was nor as it is to be; nothing is changed then.
+    pub fn make(&self, service: &Service, _lock: &LockGuard) -> Result<()> {
+        self.carry_out(service, Way::Make)
+    }
+
+    /// Takes the change back, durably, unless that is done. A string that somebody else has changed since goes by
+    /// `mover` instead.
+    ///
+    /// # Errors
+    /// When something cannot be read or written.
+    pub fn take_back(&self, service: &Service, mover: Mover<'_>, _lock: &LockGuard) -> Result<()> {
+        self.carry_out(service, Way::TakeBack(mover))
+    }
+
+    fn carry_out(&self, service: &Service, way: Way<'_>) -> Result<()> {
+        match &self.spot {
+            Spot::File(path) => rewrite(path, |text| self.of_settings(text, way).map(|(text, _)| text)),
+            Spot::Variable { name, file } => {
+                rewrite(file, |text| {
+                    let token = variable::locate(text, name)?;
+                    let raw = self.parts.first().map(|part| part.of(&token, text, way)).transpose()?.flatten();
+                    Ok(raw.map_or_else(
+                        || text.to_owned(),
+                        |(raw, _)| format!("{}{raw}{}", &text[..token.span.start], &text[token.span.end..]),
+                    ))
+                })?;
+                reload()
+            }
+            Spot::DropIn { name, file } => self.drop_in(name, file, service, way),
+            Spot::Row { id } => self.row(id, service, way),
+        }
+    }
+
+    /// A JSON text with every part exchanged, and the edits that this takes with the places they count from.
+    fn of_settings(&self, text: &str, way: Way<'_>) -> Result<(String, Vec<(usize, Edits)>)> {
+        let mut found = Vec::new();
+        for part in &self.parts {
+            let token = edit::locate(text, &part.setting)?;
+            if let Some((raw, edits)) = part.of(&token, text, way)? {
+                found.push((token.span, raw, edits));
+            }
+        }
+        found.sort_unstable_by_key(|(span, ..)| span.start);
+        let (mut new, mut at, mut all) = (String::with_capacity(text.len()), 0, Vec::new());
+        for (span, raw, edits) in found {
+            new.push_str(&text[at..span.start]);
+            new.push_str(&raw);
+            at = span.end;
+            all.push((span.start, edits));
+        }
+        new.push_str(&text[at..]);
+        Ok((new, all))
+    }
+
+    /// A drop-in is written as a whole, and nobody but systemd has to read it.
+    fn drop_in(&self, name: &str, file: &Path, service: &Service, way: Way<'_>) -> Result<()> {
+        match way {
+            Way::TakeBack(_) => {
+                files::remove_file(file)?;
+                // Others may have drop-ins there.
+                let _ = std::fs::remove_dir(files::parent(file)?);
+            }
+            Way::Make if files::look(file)?.is_some() => {}
+            Way::Make => {
+                let overrides = environment::of_service(&service.install, &service.manager)?;
+                let value = environment::value(&overrides, name).unwrap_or_default();
+                let new = self.parts.first().and_then(|part| part.edits.made(value)).ok_or_else(|| {
+                    Error::failed(format!("cannot write `{}`", file.display()))
+                        .because(format!("{name} was changed by somebody else"))
+                })?;
+                files::create_directory(files::parent(file)?, 0o755)?;
+                files::write(file, systemd::drop_in_text(name, &new).as_bytes(), Access::PRIVATE)?;
+            }
+        }
+        reload()
+    }
+
+    fn row(&self, id: &str, service: &Service, way: Way<'_>) -> Result<()> {
+        let database = database(service)?;
+        let id = match way {
+            Way::Make if stored::has(&database, id)? => return Ok(()),
+            Way::Make => id.to_owned(),
+            Way::TakeBack(_) => id::new()?,
+        };
+        let row = stored::active(&database)?;
+        let (new, edits) = self.of_settings(&row.value, way)?;
+        if edits.is_empty() { Ok(()) } else { stored::replace(&database, &row, &id, &edits, &new) }
+    }
+}
+
+impl Part {
+    /// The string as it is to be written and the edits that make it so; `None` when it is so already.
+    fn of(&self, token: &Token, text: &str, way: Way<'_>) -> Result<Option<(String, Edits)>> {
+        let raw = &text[token.span.clone()];
+        let (made, taken_back) = (self.edits.made(raw), self.edits.taken_back(raw));
+        match (way, made, taken_back) {
+            (Way::Make, Some(raw), _) => Ok(Some((raw, self.edits.clone()))),
+            (Way::TakeBack(_), _, Some(raw)) => Ok(Some((raw, self.edits.reversed()))),
+            (Way::Make, None, Some(_)) | (Way::TakeBack(_), Some(_), None) => Ok(None),
+            (Way::Make, None, None) => Err(Error::failed(format!("cannot change `{}`", self.setting.join(".")))
+                .because("it was changed by somebody else in the meantime")),
+            (Way::TakeBack(mover), None, None) => {
+                let edits = token.edits(text, &mover(&token.value)?)?;
+                Ok(edits.made(raw).filter(|_| !edits.is_empty()).map(|raw| (raw, edits)))
+            }
+        }
+    }
+}
+
+fn reload() -> Result<()> {
+    if systemd::is_here() { systemd::reload() } else { Ok(()) }
+}
+
+fn read(path: &Path) -> Result<String> {
+    let (dir, name) = open_parent(path)?;
+    let bytes = dir.read(&name, MOST)?;
+    String::from_utf8(bytes)
+        .map_err(|_| Error::failed(format!("cannot read `{}`", path.display())).because("it is not UTF-8"))
 }
 
 fn rewrite(path: &Path, change: impl Fn(&str) -> Result<String>) -> Result<()> {
     let attempt = || format!("cannot change the data source in `{}`", path.display());
-    let (dir, name) = open_parent(path)?;
-    let bytes = dir.read(&name, MOST).context(attempt)?;
-    let text = String::from_utf8(bytes).map_err(|_| Error::failed(attempt()).because("it is not UTF-8"))?;
+    let text = read(path).context(attempt)?;
     let new = change(&text).context(attempt)?;
     if new == text {
         return Ok(());
     }
+    let (dir, name) = open_parent(path)?;
     let Some(entry) = dir.look(&name)? else {
         return Err(Error::failed(attempt()).because("it has vanished"));
     };
     dir.write(&name, new.as_bytes(), Access { mode: entry.mode, owner: Some((entry.uid, entry.gid)) })
-}
-
-/// An environment file has the variable at the beginning of a line; a unit or a program section has it within one.
-fn variable(text: &str, name: &str, old: &str, new: &str) -> Result<String> {
-    let last = environment::assignments(text).into_iter().rev().find(|found| found.name == name);
-    if let Some(found) = last.filter(|found| found.value == old) {
-        let raw = &text[found.span.clone()];
-        // Where nothing comes in that would mean something to a shell, the quotes stay as they are too.
-        let harmless = new.chars().all(|c| c.is_ascii_alphanumeric() || old.contains(c));
-        let new = if harmless && raw.matches(old).count() == 1 { raw.replacen(old, new, 1) } else { quoted(new) };
-        return Ok(format!("{}{new}{}", &text[..found.span.start], &text[found.span.end..]));
-    }
-    let percent = |value: &str| value.replace('%', "%%");
-    let (old, new) = (format!("{name}={}", percent(old)), format!("{name}={}", percent(new)));
-    let inside_quotes = format!("{name}=\"{}", &old[name.len() + 1..]);
-    match (text.matches(&old).count(), text.matches(&inside_quotes).count()) {
-        (1, 0) => Ok(text.replacen(&old, &new, 1)),
-        (0, 1) => Ok(text.replacen(&inside_quotes, &format!("{name}=\"{}", &new[name.len() + 1..]), 1)),
-        _ => Err(Error::failed(format!("cannot find the one place where {name} is set"))
-            .hint(format!("change {name} there by hand"))),
-    }
-}
-
-/// Quoted so that both systemd and a shell read it back.
-fn quoted(value: &str) -> String {
-    if !value.contains('\'') {
-        return format!("'{value}'");
-    }
-    let escaped = value.chars().fold(String::new(), |mut text, c| {
-        if matches!(c, '"' | '\\' | '`' | '$') {
-            text.push('\\');
-        }
-        text.push(c);
-        text
-    });
-    format!("\"{escaped}\"")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NAME: &str = "MM_SQLSETTINGS_DATASOURCE";
-
-    #[test]
-    fn an_environment_file_keeps_every_other_byte() {
-        let text = format!("# secret\n{NAME}=old\n{NAME}=\"old\"  \nOTHER=old\n");
-        let new = variable(&text, NAME, "old", "a&b'c").unwrap();
-        assert_eq!(new, format!("# secret\n{NAME}=old\n{NAME}=\"a&b'c\"  \nOTHER=old\n"));
-        assert_eq!(environment::assignments(&new)[1].value, "a&b'c");
-        for quote in ["", "'", "\""] {
-            let text = format!("export {NAME}={quote}u@h:5432/d{quote}  \n# why\n");
-            let wanted = text.replace("5432", "5433");
-            let found = environment::assignments(&text)[0].value.clone();
-            assert_eq!(variable(&text, NAME, &found, &found.replace("5432", "5433")).unwrap(), wanted);
-        }
-    }
-
-    #[test]
-    fn a_unit_keeps_its_quotes_and_escapes_percent_signs() {
-        let text = format!("[Service]\nEnvironment=\"{NAME}=postgres://u:p%%40@h/d\" X=1\n");
-        let new = variable(&text, NAME, "postgres://u:p%40@h/d", "postgres://u:p%40@i/d").unwrap();
-        assert_eq!(new, format!("[Service]\nEnvironment=\"{NAME}=postgres://u:p%%40@i/d\" X=1\n"));
-        assert!(variable("nothing", NAME, "a", "b").is_err());
-    }
 }

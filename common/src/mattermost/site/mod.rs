@@ -107,18 +107,13 @@ pub fn ground(wanted: &Wanted) -> Result<Ground> {
 pub fn probe(wanted: &Wanted) -> Result<Installation> {
     let Ground { root, owner, mut service, state } = ground(wanted)?;
     let config = Config::load(&root, &owner, &service.manager)?;
-    if service.manager == Manager::Exec {
-        service.variables = config.variables();
-    }
+    give_variables(&mut service, &config);
     let found = version::find(&root, &owner, &service, &config)?;
     let was_running = match &wanted.recorded {
         Some(site) => site.service.was_running,
         None => service.was_running()?,
     };
-    let source = match config.driver().as_str() {
-        "postgres" => Some(DataSource::parse(config.data_source()?.0.reveal())?),
-        _ => None,
-    };
+    let source = source(&config)?;
     let data = root.join(config.text("FileSettings", "Directory").unwrap_or_else(|| "./data/".into()));
     Ok(Installation {
         data: layout::tidy(&data),
@@ -133,6 +128,19 @@ pub fn probe(wanted: &Wanted) -> Result<Installation> {
         source,
         state,
     })
+}
+
+fn give_variables(service: &mut Service, config: &Config) {
+    if service.manager == Manager::Exec {
+        service.variables = config.variables();
+    }
+}
+
+fn source(config: &Config) -> Result<Option<DataSource>> {
+    match config.driver().as_str() {
+        "postgres" => DataSource::parse(config.data_source()?.0.reveal()).map(Some),
+        _ => Ok(None),
+    }
 }
 
 fn manager(root: &Path, wanted: &Wanted) -> Result<Manager> {
@@ -164,6 +172,17 @@ fn owner(root: &Path, manager: &Manager) -> Result<User> {
 }
 
 impl Installation {
+    /// Reads the configuration again, after it was changed: the next start of the server is one with it as it is now.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn reload(&mut self) -> Result<()> {
+        self.config = Config::load(&self.root, &self.owner, &self.service.manager)?;
+        give_variables(&mut self.service, &self.config);
+        self.source = source(&self.config)?;
+        Ok(())
+    }
+
     /// Connects to the database as the server does.
     ///
     /// # Errors

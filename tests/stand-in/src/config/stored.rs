@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::complete;
+use super::{complete, render};
 use crate::database::{Database, Insert, Source};
 use crate::emulated::Version;
 use crate::error::{Error, Result};
@@ -31,18 +31,28 @@ pub(super) fn load(source: &str, version: Version) -> Result<Value> {
     let active = database.row("SELECT value FROM configurations WHERE active", &[]).map_err(failed)?;
     let found = active.as_ref().map(|row| row.document("value"));
     let completed = found.as_ref().map_or_else(|| fresh(source, version), |found| complete(found, version));
-    if found.as_ref() != Some(&completed) {
-        let value = completed.to_string();
+    let value = render(&completed);
+    let sum = text::sha256_hex(value.as_bytes());
+    if found.as_ref() != Some(&completed) && !is_said_to_be_stored(&database, version, &sum).map_err(failed)? {
         let row = Insert::into("configurations")
             .text("id", &text::new_id())
             .text("value", &value)
             .int("createat", text::now_ms())
             .bool("active", true)
-            .when(version.at_least(6, 0), |row| row.text("sha", &text::sha256_hex(value.as_bytes())));
+            .when(version.at_least(6, 0), |row| row.text("sha", &sum));
         let script = format!("BEGIN; UPDATE configurations SET active = NULL WHERE active;\n{}COMMIT;", row.sql());
         database.script(&script).map_err(failed)?;
     }
     Ok(completed)
+}
+
+/// From 6.0 on nothing is stored whose sum the active row has already, whatever else its text is (server/config/database.go, `persist`).
+fn is_said_to_be_stored(database: &Database, version: Version, sum: &str) -> Result<bool> {
+    if !version.at_least(6, 0) {
+        return Ok(false);
+    }
+    let query = "SELECT count(*) FROM configurations WHERE active AND trim(sha) = $1";
+    Ok(database.number(query, &[&sum])? > 0)
 }
 
 /// The first one says where it lies itself.

@@ -1,0 +1,116 @@
+//! The configuration that the server keeps in a database (`MM_CONFIG=postgres://...`). The active row of table
+//! `configurations` is the one it reads; a change is a new row, and the one before stays with `active` NULL
+//! (server/config/database.go, 5.x to 10.x).
+//!
+//! A change of ours is a new row too. Editing the active one would leave its `sha` of the text before (6.0 and newer),
+//! by which the server decides whether there is anything to save: settings saved later that bring that very text back
+//! would be dropped. And the row before is what an administrator goes back to by hand.
+
+use super::token::Edits;
+use crate::contract::error::{Error, Result};
+use crate::machine::user::User;
+use crate::postgres::server::Database;
+use crate::postgres::source::DataSource;
+
+/// A row of `configurations`.
+pub(super) struct Row {
+    id: String,
+    pub(super) value: String,
+}
+
+/// Connects to the database that a configuration is kept in.
+///
+/// # Errors
+/// Refused when it is one of MySQL.
+pub(super) fn open(place: &str, owner: &User) -> Result<Database> {
+    if place.starts_with("mysql://") {
+        return Err(Error::refused("the configuration is in a MySQL database").hint(
+            "these tools work with PostgreSQL; move the configuration with `mattermost config migrate` or `mmctl config migrate`",
+        ));
+    }
+    Database::connect(&DataSource::parse(place)?, Some(owner))
+}
+
+/// The row that the server reads.
+pub(super) fn active(database: &Database) -> Result<Row> {
+    let rows = database.rows("SELECT id, value FROM configurations WHERE active")?;
+    let text = |key: &str| rows.first().and_then(|row| row[key].as_str()).map(str::to_owned);
+    match (text("id"), text("value")) {
+        (Some(id), Some(value)) => Ok(Row { id, value }),
+        _ => Err(Error::failed(format!("the database `{}` holds no active configuration", database.name))
+            .hint("start the server once: it makes one")),
+    }
+}
+
+/// Whether there is a row with this id.
+pub(super) fn has(database: &Database, id: &str) -> Result<bool> {
+    Ok(database.value(&format!("SELECT count(*) FROM configurations WHERE id = {}", quoted(id)))? != 0)
+}
+
+/// Makes a new active row of `row`, with `edits` made in the strings that begin at the given bytes. The text itself is
+/// put together by the database: it holds passwords, and a statement may be quoted in an error.
+pub(super) fn replace(database: &Database, row: &Row, id: &str, edits: &[(usize, Edits)], new: &str) -> Result<()> {
+    let old = quoted(&row.id);
+    let has_sum = database.value(
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = 'configurations'::regclass AND attname = 'sha' AND NOT attisdropped",
+    )? != 0;
+    let (sum, of_text) =
+        if has_sum { (", sha", ", encode(sha256(convert_to(text, 'UTF8')), 'hex')") } else { ("", "") };
+    database.execute(&format!(
+        "UPDATE configurations SET active = NULL WHERE active AND id = {old};
+         INSERT INTO configurations (id, value, createat, active{sum})
+         SELECT {}, text, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, true{of_text}
+         FROM (SELECT {} AS text FROM configurations WHERE id = {old}) AS changed",
+        quoted(id),
+        expression(&row.value, edits)
+    ))?;
+    let written = active(database)?;
+    if written.id == id && written.value == new {
+        return Ok(());
+    }
+    Err(Error::failed("the configuration in the database is not as it was written")
+        .because(format!("the active row of `configurations` is {}", written.id))
+        .hint("somebody else changed it at the same time; run this again"))
+}
+
+/// `value` with the edits made, as SQL. It counts characters where a text is counted in bytes here.
+fn expression(value: &str, edits: &[(usize, Edits)]) -> String {
+    let mut changes: Vec<(usize, usize, &str)> = edits
+        .iter()
+        .flat_map(|(begin, edits)| edits.each().map(move |(at, bytes, new)| (begin + at, bytes, new)))
+        .collect();
+    changes.sort_unstable();
+    let count = |from: usize, to: usize| value.get(from..to).map_or(0, |part| part.chars().count());
+    let (mut pieces, mut at, mut characters) = (Vec::new(), 0, 0);
+    for (place, bytes, new) in changes {
+        let kept = count(at, place);
+        pieces.push(format!("substr(value, {}, {kept})", characters + 1));
+        pieces.push(quoted(new));
+        characters += kept + count(place, place + bytes);
+        at = place + bytes;
+    }
+    pieces.push(format!("substr(value, {})", characters + 1));
+    pieces.join(" || ")
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::token::{Replacement, Token};
+    use super::*;
+
+    #[test]
+    fn the_statement_holds_nothing_but_the_change() {
+        let value = r#"{"a":"é","b":"postgres://u:hunter2@h:5432/d"}"#;
+        let begin = value.find("\"postgres").unwrap();
+        let token = Token::json(value, begin..value.len() - 1).unwrap();
+        let port = token.value.find("5432").unwrap();
+        let edits = token.edits(value, &[Replacement { range: port..port + 4, with: "5433".into() }]).unwrap();
+        let sql = expression(value, &[(begin, edits)]);
+        let before = value[..begin + 1 + port].chars().count();
+        assert_eq!(sql, format!("substr(value, 1, {before}) || '5433' || substr(value, {})", before + 5));
+    }
+}

@@ -38,17 +38,21 @@ pub(crate) fn probe(session: &mut Session) -> Result<Installation> {
         "bringing back the database of the configuration, which the upgrade of {} took away",
         entry.from()
     ));
-    bring_back(&mut entry, &ground.service, &records, &lock).map_err(|error| {
-        let first = error.next_step().unwrap_or("remove the cause").to_owned();
-        error
-            .within("cannot bring back the database that the configuration is kept in")
-            .of_kind(Kind::HalfDone)
-            .with_hint(format!(
-                "{first}; then run mm-pgbump again: it goes on from {}",
-                records.journal.path().display()
-            ))
-    })?;
-    drop(lock);
+    match bring_back(&mut entry, &ground.service, &records, &lock) {
+        Ok(()) => drop(lock),
+        Err(error) if error.kind() == Kind::RolledBack => {
+            session.probe()?.put_service_back(&lock)?;
+            return Err(error);
+        }
+        Err(error) => {
+            let first = error.next_step().unwrap_or("remove the cause").to_owned();
+            let journal = records.journal.path().display();
+            return Err(error
+                .within("cannot bring back the database that the configuration is kept in")
+                .of_kind(Kind::HalfDone)
+                .with_hint(format!("{first}; then run mm-pgbump again: it goes on from {journal}")));
+        }
+    }
     session.probe()
 }
 
@@ -62,11 +66,14 @@ fn bring_back(entry: &mut Entry, service: &Service, records: &Records, lock: &Lo
             repoint::back(entry, service, lock)
         }
         (Phase::Finishing | Phase::Done, Some(new)) => {
-            if control::mode(&new)? != Mode::Open {
-                control::stop(&new)?;
-                control::start(&new)?;
-            }
-            repoint::store(entry, service, &new, records, lock)
+            let forward = |entry: &mut Entry| {
+                if control::mode(&new)? != Mode::Open {
+                    control::stop(&new)?;
+                    control::start(&new)?;
+                }
+                repoint::store(entry, service, &new, records, lock)
+            };
+            forward(entry).or_else(|error| Err(undo::taken_back(error, entry, service, records, lock)))
         }
         (Phase::Reading | Phase::Upgrading | Phase::Proving, _) => undo::clusters(entry),
         // It was being taken back already.

@@ -147,8 +147,8 @@ pub(crate) fn store(
     if let Some(change) = change {
         intend(entry, vec![change.clone()], records, lock)?;
         make(&[change], service, lock)?;
-        checkpoint::pass("store-repointed");
     }
+    checkpoint::pass("store-repointed");
     Ok(())
 }
 

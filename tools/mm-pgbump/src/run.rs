@@ -242,7 +242,7 @@ fn close(entry: &mut Entry, records: &Records, lock: &LockGuard) -> Result<()> {
     records.journal.close(lock)
 }
 
-/// Goes back after a failure; the error then says that everything is as it was.
+/// Goes back after a failure; the next start of the server is then one with the configuration as it was.
 fn taken_back(
     error: Error,
     entry: &Entry,
@@ -250,13 +250,10 @@ fn taken_back(
     records: &Records,
     lock: &LockGuard,
 ) -> Error {
-    ui::say(&format!("going back to {}: {}", entry.from(), error.one_line()));
-    match undo::back(entry, &installation.service, records, lock).and_then(|()| installation.reload()) {
-        Ok(()) => error
-            .within(format!("the upgrade of {} failed and was rolled back", entry.from()))
-            .of_kind(Kind::RolledBack)
-            .hint("the old cluster serves as before; remove the cause, then run this again"),
-        Err(undoing) => undoing.because(format!("this was to be done because {}", error.one_line())),
+    let error = undo::taken_back(error, entry, &installation.service, records, lock);
+    match installation.reload() {
+        Err(unread) if error.kind() == Kind::RolledBack => error.because(unread.one_line()),
+        _ => error,
     }
 }
 

@@ -36,6 +36,18 @@ pub(crate) fn back(entry: &Entry, service: &Service, records: &Records, lock: &L
     }
 }
 
+/// Goes back after a failure; the error then says that everything is as it was.
+pub(crate) fn taken_back(error: Error, entry: &Entry, service: &Service, records: &Records, lock: &LockGuard) -> Error {
+    ui::say(&format!("going back to {}: {}", entry.from(), error.one_line()));
+    match back(entry, service, records, lock) {
+        Ok(()) => error
+            .within(format!("the upgrade of {} failed and was rolled back", entry.from()))
+            .of_kind(Kind::RolledBack)
+            .hint("the old cluster serves as before; remove the cause, then run this again"),
+        Err(undoing) => undoing.because(format!("this was to be done because {}", error.one_line())),
+    }
+}
+
 /// The clusters as they were: all of the way back but the configuration of the server. May be repeated.
 pub(crate) fn clusters(entry: &Entry) -> Result<()> {
     let steps = plan::undo(&left(entry)?)?;

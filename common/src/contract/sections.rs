@@ -356,7 +356,7 @@ pub struct Pgbump {
     /// The proof: what was compared and found equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Value>,
-    /// Files in which the data source was changed.
+    /// Where a data source was changed: files, and `configurations` for that table of a configuration in a database.
     #[serde(default)]
     pub repointed: Vec<PathBuf>,
     /// Duration in seconds.

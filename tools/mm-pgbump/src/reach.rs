@@ -73,7 +73,7 @@ fn bring_back(entry: &mut Entry, service: &Service, records: &Records, lock: &Lo
                 }
                 repoint::store(entry, service, &new, records, lock)
             };
-            forward(entry).or_else(|error| Err(undo::taken_back(error, entry, service, records, lock)))
+            forward(entry).map_err(|error| undo::taken_back(error, entry, service, records, lock))
         }
         (Phase::Reading | Phase::Upgrading | Phase::Proving, _) => undo::clusters(entry),
         // It was being taken back already.

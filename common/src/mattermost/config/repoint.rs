@@ -121,7 +121,7 @@ impl Config {
                 continue;
             }
             if text.is_empty() {
-                text = self.text_of(&spot, service)?;
+                text = text_of(&spot, service)?;
             }
             let (_, edits) = edit::change(&text, &setting, mover)?;
             parts.push(Part { setting, edits });
@@ -150,12 +150,13 @@ impl Config {
         })
         .collect()
     }
+}
 
-    fn text_of(&self, spot: &Spot, service: &Service) -> Result<String> {
-        match spot {
-            Spot::File(path) => read(path),
-            _ => Ok(stored::active(&database(service)?)?.value),
-        }
+/// The text of the configuration.
+fn text_of(spot: &Spot, service: &Service) -> Result<String> {
+    match spot {
+        Spot::File(path) => read(path),
+        _ => Ok(stored::active(&database(service)?)?.value),
     }
 }
 
@@ -170,8 +171,7 @@ fn variable_change(found: &environment::Variable, manager: &Manager, mover: Move
     let name = found.name.clone();
     // A list is divided by blanks (server/config/environment.go).
     let is_list = LISTS.iter().any(|key| variable_name("SqlSettings", key) == name);
-    let moved = |text: &str| if is_list { of_each(text, mover) } else { mover(text) };
-    let replacements = moved(&found.value)?;
+    let replacements = if is_list { of_each(&found.value, mover)? } else { mover(&found.value)? };
     if replacements.is_empty() {
         return Ok(None);
     }

@@ -117,11 +117,11 @@ impl Token {
     pub(super) fn edits(&self, text: &str, replacements: &[Replacement]) -> Result<Edits> {
         let mut list: Vec<Edit> = Vec::new();
         for Replacement { range, with } in replacements {
-            let first = self.places.get(range.start).filter(|_| !range.is_empty());
-            let last = range.end.checked_sub(1).map(|last| self.places.get(last));
-            let (start, end) = match (first, last) {
-                (Some(first), Some(Some(last))) => (first.start, last.end),
-                (None, Some(Some(last))) => (last.end, last.end),
+            let opening = self.places.get(range.start).filter(|_| !range.is_empty());
+            let closing = range.end.checked_sub(1).map(|end| self.places.get(end));
+            let (start, end) = match (opening, closing) {
+                (Some(opening), Some(Some(closing))) => (opening.start, closing.end),
+                (None, Some(Some(before))) => (before.end, before.end),
                 (None, None) => (self.first(), self.first()),
                 _ => return Err(Error::failed("cannot change a part of a string that is not in it")),
             };
@@ -235,7 +235,7 @@ mod tests {
         let edits = token.edits(text, &[at(0..1, "H"), at(8..9, "<"), at(10..10, "!")]).unwrap();
         let raw = &text[token.span.clone()];
         let new = edits.made(raw).unwrap();
-        assert_eq!(new, r#""H\u00f6\ud83d\ude00&\u003cx!""#.replace("&\\u003c", "&\\u003c"));
+        assert_eq!(new, r#""H\u00f6\ud83d\ude00&\u003cx!""#);
         assert_eq!(edits.taken_back(&new).as_deref(), Some(raw));
         assert_eq!((edits.made(&new), edits.taken_back(raw)), (None, None));
     }

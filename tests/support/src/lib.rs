@@ -15,6 +15,7 @@
 //! --bins` puts them there).
 
 pub mod cluster;
+pub mod container;
 pub mod faults;
 pub mod host;
 pub mod pipeline;

@@ -19,7 +19,7 @@ use crate::restore_point;
 /// The new cluster takes over the port of the old one, so that every client finds it; with --keep-port each keeps its
 /// own, and the configuration of the server is repointed: host and port are exchanged in every data source that leads to
 /// the old cluster, where the server reads it from (config.json, environment file, unit or drop-in, the row and the
-/// MM_CONFIG of a configuration in a database), and nothing else. Read replicas at the same place are repointed too;
+/// `MM_CONFIG` of a configuration in a database), and nothing else. Read replicas at the same place are repointed too;
 /// other hosts and ports, such as a pooler's, are not. The same is done where a socket directory has changed. rollback
 /// brings the bytes back.
 #[derive(Debug, Parser)]

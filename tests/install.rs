@@ -46,6 +46,17 @@ fn an_installed_tree_works_from_its_prefix_and_goes_away_again() {
     let unit = run("cat $T/opt/lib/systemd/system/mm-backup.service");
     assert!(unit.contains(&format!("ExecStart={}/opt/bin/mm-backup", temporary.path().display())), "{unit}");
 
+    // Links that `systemctl enable` makes, one of them to a unit that is none of ours.
+    let wants = "$T/stage/etc/systemd/system/timers.target.wants";
+    let links = format!(
+        "ln -s /opt/lib/systemd/system/mm-backup.timer {wants}/; ln -s /etc/systemd/system/mm-backup-verify.timer {wants}/"
+    );
+    run(&format!(
+        "mkdir -p {wants}; {links}; DESTDIR=$T/stage $SCRIPTS/install --prefix /opt --binaries $B; \
+         DESTDIR=$T/stage $SCRIPTS/install --prefix /opt --uninstall"
+    ));
+    assert_eq!(run(&format!("ls {wants}")), "mm-backup-verify.timer\n");
+
     run("$SCRIPTS/install --prefix $T/opt --uninstall");
     assert_eq!(run("cd $T/opt; find . -type f"), "./bin/mine\n", "only what was installed goes away");
 }
@@ -85,4 +96,20 @@ fn the_package_and_the_tarball_hold_what_install_installs() {
     assert!(run("cat $T/deb/usr/lib/systemd/system/mm-backup.service").contains("ExecStart=/usr/bin/mm-backup"));
     assert!(run("dpkg-deb -f $T/one/*.deb Depends").contains("libc6 (>= 2."));
     assert!(run("dpkg-deb -c $T/one/*.deb").lines().all(|line| line.contains(" root/root ")));
+
+    // By the real dpkg, into a root of its own: an enabled timer goes with its unit, the administrator's own stays.
+    let wants = "$T/root/etc/systemd/system/timers.target.wants";
+    let dpkg = "dpkg --root=$T/root --force-script-chrootless --force-depends --log=/dev/null";
+    run(&format!(
+        "mkdir -p $T/root/var/lib/dpkg/updates {wants}; touch $T/root/var/lib/dpkg/status; {dpkg} --install $T/one/*.deb >$T/said 2>&1 || {{ cat $T/said; exit 1; }}"
+    ));
+    assert_eq!(run(&format!("ls {wants}")), "", "nothing is enabled unasked");
+    run(&format!(
+        "ln -s /usr/lib/systemd/system/mm-backup.timer {wants}/; ln -s /etc/systemd/system/mm-backup-verify.timer {wants}/"
+    ));
+    run(&format!("{dpkg} --install $T/two/*.deb >$T/said 2>&1 || {{ cat $T/said; exit 1; }}"));
+    assert_eq!(run(&format!("ls {wants}")), "mm-backup-verify.timer\nmm-backup.timer\n", "an upgrade keeps them");
+    run(&format!("{dpkg} --remove mm-tools >$T/said 2>&1 || {{ cat $T/said; exit 1; }}"));
+    assert_eq!(run(&format!("ls {wants}")), "mm-backup-verify.timer\n");
+    assert_eq!(run("find $T/root/usr $T/root/lib -name 'mm-*' 2>/dev/null || true"), "");
 }

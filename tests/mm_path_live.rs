@@ -41,6 +41,17 @@ fn a_live_installation_is_planned_from_what_it_is() {
     assert!(plan["path"]["hops"][9]["needs"]["postgres_bytes"].as_u64().unwrap() > 1_000_000);
     assert!(plan["path"]["next"]["needs"]["bytes"].as_u64().unwrap() > 1_000_000);
     assert!(plan["path"]["hops"][2]["estimate"]["seconds"].is_number(), "{}", plan["path"]["hops"][2]["estimate"]);
+    // Whoever shares the cluster is named, where PostgreSQL is upgraded.
+    let shared = |plan: &Value| plan["path"]["notes"].to_string().contains("other databases too: wiki of librarian");
+    assert!(!shared(&plan), "{}", plan["path"]["notes"]);
+    let kept = "mattermost_mm_before_20261126T022004Z";
+    let neighbours = format!("CREATE ROLE librarian; CREATE DATABASE wiki OWNER librarian; CREATE DATABASE \"{kept}\"");
+    site.cluster.sql("postgres", &neighbours);
+    let again = document(&site.tool("mm-path").args(["--to", "10.6.1", "--postgres", "15"]).assert().success());
+    assert!(shared(&again) && !again["path"]["notes"].to_string().contains(kept), "{}", again["path"]["notes"]);
+    let alone = document(&site.tool("mm-path").args(["--to", "10.5"]).assert().success());
+    assert!(!shared(&alone), "{}", alone["path"]["notes"]);
+
     let password = site.config()["SqlSettings"]["DataSource"].as_str().unwrap().to_owned();
     let password =
         password.split_once("://").unwrap().1.split_once('@').unwrap().0.split_once(':').unwrap().1.to_owned();

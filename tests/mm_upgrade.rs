@@ -277,6 +277,7 @@ fn wrong_usage_and_a_second_run_are_refused() {
         (&["--to", "10.5.14", "--on-failure", "pray"][..], 2),
         (&["--to", "10.5.14", "--edition", "entry"][..], 2),
         (&["--to", "10.5.14", "--flag", "mm-swap=--start-timeoutt=5"][..], 2),
+        (&["--to", "10.5.14", "--flag", "mm-swap=--start-timeout=soon"][..], 2),
         (&["--to", "10.5.14", "--flag", "mm-swop=--start-timeout=5"][..], 2),
         (&["--to", "9.5.14"][..], 5),
     ] {

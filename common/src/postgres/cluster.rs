@@ -15,6 +15,12 @@ use crate::machine::user::User;
 /// is the administrator's own, so the tools hand it on.
 const CONF_ROOT: &str = "PG_CLUSTER_CONF_ROOT";
 
+/// As a condition on `pg_database`: what is the server's own besides its database, those that mm-backup keeps beside it
+/// when it restores. A long name is cut to the 63 bytes that PostgreSQL keeps, at the end of a character.
+pub const KEPT: &str = "(datname ~ '_mm_before_[0-9]{8}T[0-9]{6}Z$'
+     AND (split_part(datname, '_mm_before_', 1) = current_database()
+          OR octet_length(datname) >= 60 AND position(split_part(datname, '_mm_before_', 1) IN current_database()) = 1))";
+
 /// A cluster of this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {

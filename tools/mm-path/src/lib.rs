@@ -119,6 +119,16 @@ fn for_the_installation(
             source: "this host".into(),
         });
     }
+    // A database elsewhere is not upgraded by mm-pgbump.
+    if let Ok(database) = &database
+        && section.database.cluster.is_some()
+        && plan.path.hops.iter().any(|hop| hop.needs.postgres.is_some())
+    {
+        match observe::neighbours(database) {
+            Ok(others) => plan.path.notes.extend((!others.is_empty()).then(|| remark::shared_cluster(&others))),
+            Err(error) => ui::warn(&format!("who shares the cluster is not known: {}", error.one_line())),
+        }
+    }
     if arguments.check {
         let store = fold::store(&session.document, arguments.store.as_deref());
         let way = Way {

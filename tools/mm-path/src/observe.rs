@@ -12,6 +12,7 @@ use mm_common::machine::files;
 use mm_common::mattermost::catalogue::{Arch, Catalogue, Dotted, Driver};
 use mm_common::mattermost::manifest::OWNED;
 use mm_common::mattermost::site::Installation;
+use mm_common::postgres::cluster::KEPT;
 use mm_common::postgres::server::Database;
 use serde_json::Value;
 
@@ -105,6 +106,18 @@ pub(crate) fn installable() -> Vec<u32> {
     let Ok(output) = listed else { return Vec::new() };
     let names = output.text();
     names.lines().filter_map(|line| line.split(' ').next()?.strip_prefix("postgresql-")?.parse().ok()).collect()
+}
+
+/// The databases that other applications have in the server's cluster, as `NAME of OWNER`.
+///
+/// # Errors
+/// Fails when the database cannot be asked.
+pub(crate) fn neighbours(database: &Database) -> Result<Vec<String>> {
+    let rows = database.rows(&format!(
+        "SELECT datname || ' of ' || pg_get_userbyid(datdba) AS name FROM pg_database \
+         WHERE NOT datistemplate AND datname NOT IN ('postgres', current_database()) AND NOT {KEPT} ORDER BY 1"
+    ))?;
+    Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
 }
 
 /// Row numbers of the tables that take time, as PostgreSQL's own statistics have them: an estimate needs no count.

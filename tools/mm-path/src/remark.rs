@@ -98,6 +98,14 @@ pub(crate) fn of_bump(bump: &Bump, to: &Version) -> Note {
     note("postgres-upgrade", "action", title, "mm-pgbump does it in this hop.", "the requirements of the catalogue")
 }
 
+/// Other applications' databases in the cluster that is upgraded: `NAME of OWNER`.
+pub(crate) fn shared_cluster(others: &[String]) -> Note {
+    let title = format!("The PostgreSQL upgrade stops and upgrades other databases too: {}", others.join(", "));
+    let action = "Agree it with their owners and stop their programs; then give --shared-cluster to mm-upgrade, or to \
+                  mm-pgbump and --whole-cluster to mm-backup.";
+    note("shared-cluster", "action", title, action, "this host: pg_database")
+}
+
 /// The installed release is newer than everything that `latest` or `latest-esr` can mean.
 pub(crate) fn ahead(installed: &Version, newest: &Version) -> Note {
     let title = format!("{installed} is newer than {newest}, the newest that was asked for");

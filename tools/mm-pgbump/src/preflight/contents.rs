@@ -5,6 +5,7 @@ use std::path::Path;
 
 use mm_common::Result;
 use mm_common::machine::command::Cmd;
+use mm_common::postgres::cluster::KEPT;
 use mm_common::postgres::server::Database;
 
 use super::{List, Question, Seen};
@@ -101,12 +102,6 @@ fn primary(entrance: &Database) -> Result<Seen> {
         Seen::fail("it is a standby of another server", "upgrade the primary, and build this one anew from it")
     })
 }
-
-/// What is the server's own besides its database: those that mm-backup keeps beside it when it restores. A long name
-/// is cut to the 63 bytes that PostgreSQL keeps, at the end of a character.
-const KEPT: &str = "(datname ~ '_mm_before_[0-9]{8}T[0-9]{6}Z$'
-     AND (split_part(datname, '_mm_before_', 1) = current_database()
-          OR octet_length(datname) >= 60 AND position(split_part(datname, '_mm_before_', 1) IN current_database()) = 1))";
 
 /// The databases of the cluster that are none of the server's and not there from the beginning.
 pub(crate) fn other_databases(question: &Question<'_>) -> Result<Vec<String>> {

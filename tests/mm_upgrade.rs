@@ -64,6 +64,8 @@ fn one_command_arrives_and_leaves_a_report() {
     assert!(markdown.contains(" pass |") && !markdown.contains("0 fail"), "{markdown}");
     let point = done[0]["backup"]["id"].as_str().unwrap();
     assert!(markdown.contains(&format!("mm-backup restore {point} ")), "{markdown}");
+    // Private between the hops: for users it is one piece.
+    assert!(markdown.contains("| Users kept out | about "), "{markdown}");
     let html = report("html", &record);
     assert!(html.contains("<svg") && html.contains(point) && html.trim_end().ends_with("</html>"), "{html}");
 }
@@ -202,6 +204,19 @@ fn another_applications_database_is_upgraded_only_with_leave_and_outlives_the_wa
 }
 
 #[test]
+fn the_way_back_leads_to_a_cluster_that_serves_where_the_old_configuration_looks() {
+    let upgrade = Upgrade::of(&[quick("10.5.14"), quick("10.6.1")]);
+    let site = &upgrade.site;
+    let (history, files, config) = (site.history(), site.user_files(), site.config());
+    good(&upgrade.run("run", &["--to", "10.6.1", "--postgres", "15", "--flag", "mm-pgbump=--keep-port"]));
+    assert_ne!(site.config(), config, "repointed");
+    good(&upgrade.run("rollback", &[]));
+    process::wait_until("the first server to answer", std::time::Duration::from_secs(60), || site.answers());
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"));
+    assert_eq!((site.history(), site.user_files(), site.config()), (history, files, config));
+}
+
+#[test]
 fn what_only_the_release_can_tell_is_told_once_and_before_anything_stops() {
     let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
     let site = &upgrade.site;
@@ -290,6 +305,20 @@ fn wrong_usage_and_a_second_run_are_refused() {
     let output = upgrade.run("run", &["--to", "10.5.14"]);
     assert_eq!(output.status.code(), Some(75), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(upgrade.site.running_version().as_deref(), Some("9.11.18"));
+}
+
+#[test]
+fn what_a_server_has_logged_is_no_markup_in_a_report() {
+    let error = json!({"tool": "mm-swap", "code": 6, "kind": "rolled-back", "message": "no <b>good</b>",
+        "causes": ["<script>alert(1)</script> | a & b"], "hint": "see <log>"});
+    let hop = json!({"from": "10.5.14", "to": "10.6.1", "edition": "team", "url": "", "sha256": []});
+    let document =
+        json!({"schema": "mm.upgrade/1", "path": {"current": "10.5.14", "next": hop, "hops": [hop]}, "error": error});
+    for format in ["markdown", "html"] {
+        let text = report(format, &document);
+        assert!(text.contains("&lt;script>") || text.contains("&lt;script&gt;"), "{text}");
+        assert!(!["<script>", "<b>", "<log>"].iter().any(|markup| text.contains(markup)), "{text}");
+    }
 }
 
 #[test]

@@ -24,8 +24,9 @@ const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// In the order in which they are run, by the tests below.
 const UPGRADE: [&str; 8] =
     ["look", "restore-point", "rehearse", "upgrade", "resume", "report", "clean-up", "alone-pgbump"];
-const HOPS: [&str; 8] = ["hop", "back", "alone-verify", "alone-backup", "cron", "ansible", "alone-swap", "loop"];
-const OTHERS: [&str; 3] = ["install", "alone-path", "alone-fetch"];
+const HOPS: [&str; 10] =
+    ["bundle", "hop", "back", "alone-verify", "alone-backup", "cron", "ansible", "alone-swap", "loop", "postgres"];
+const OTHERS: [&str; 4] = ["install", "alone-path", "alone-fetch", "announce"];
 
 /// The examples by their names.
 fn examples() -> BTreeMap<String, String> {
@@ -97,7 +98,10 @@ impl Reader {
                     "case \" $* \" in *' --from'*) exec {} \"$@\" ;; esac; set -- \"$@\" {catalogue}",
                     tool::executable(name).display()
                 ),
-                "mm-fetch" => format!("set -- \"$@\" {catalogue} --mirror '{}'; {cache}", self.releases.site.url()),
+                "mm-fetch" => format!(
+                    "set -- \"$@\" {catalogue}; case \" $* \" in *' --from-bundle'*) ;; *) set -- \"$@\" --mirror '{}' ;; esac; {cache}",
+                    self.releases.site.url()
+                ),
                 "mm-verify" => "set -- \"$@\" --browser no".to_owned(),
                 _ => String::new(),
             };
@@ -130,6 +134,7 @@ impl Reader {
             .replace("/var/lib/mm-tools/runs", &place("runs"))
             .replace("/var/lib/node_exporter", &place("node_exporter"))
             .replace("/tmp/backup.json", &place("backup.json"))
+            .replace("/srv/www", &place("www"))
             .replace("02:00-05:00", "00:00-00:00")
     }
 
@@ -214,6 +219,15 @@ fn single_hops_and_single_tools() {
                 assert!(file("verify.xml").contains("<testsuite"));
             }
             "alone-backup" => assert!(reader.run(name).contains("restore point 20")),
+            "bundle" => {
+                reader.run(name);
+                assert!(file("fetched.json").contains("10.6.1-linux"), "{}", file("fetched.json"));
+            }
+            "postgres" => {
+                reader.run(name);
+                assert!(reader.site.cluster.query("SHOW server_version").starts_with("15"));
+                assert_eq!(reader.version().as_deref(), Some("10.6.1"));
+            }
             _ => {
                 reader.run(name);
             }
@@ -261,6 +275,14 @@ fn what_needs_no_server() {
                 let output = reader.output(&text);
                 assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
                 assert!(root.join("bin/mm-upgrade").is_file() && root.join("share/man/man7/mm-upgrade.7").is_file());
+            }
+            "announce" => {
+                let page = reader.site.directory().join("www/maintenance");
+                fs::create_dir(page.parent().unwrap()).unwrap();
+                for (event, there) in [("begin", true), ("hop 10.5.14 10.6.1", true), ("done 10.6.1", false)] {
+                    let output = reader.output(&format!("set -- {event}\n{}", reader.text(name)));
+                    assert_eq!((output.status.code(), page.exists()), (Some(0), there), "{event}");
+                }
             }
             "alone-path" => {
                 let printed = reader.run(name);

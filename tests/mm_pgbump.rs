@@ -52,6 +52,7 @@ fn carries_everything(method: &str) {
     assert_eq!(document["pgbump"]["proof"]["databases"], 6);
     rig.is_upgraded();
     assert_eq!(rig.riches(), riches);
+    rig.lets_in();
     let environment = std::fs::read_to_string(rig.configuration(15).join("environment")).unwrap();
     assert!(environment.contains("LAB = 'here'"), "{environment}");
     let statistics = rig.site.cluster.sql("other", "SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'pairs'");

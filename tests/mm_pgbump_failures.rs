@@ -4,7 +4,7 @@
 
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,16 +13,7 @@ use mm_test_support::process::{run, wait_until};
 #[path = "mm_pgbump/rig.rs"]
 mod rig;
 
-use rig::{Rig, check_of};
-
-/// Runs something when it goes out of scope, whatever happened.
-struct Afterwards<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for Afterwards<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
+use rig::{Afterwards, Rig, check_of};
 
 fn owner_gets_in(rig: &Rig) -> bool {
     let port = rig.site.cluster.port.to_string();
@@ -192,20 +183,6 @@ fn a_damaged_page_is_found_and_not_carried_over() {
     rig.is_as_before();
 }
 
-/// Moves the cluster's data below `directory`, as an administrator does who has a disk for it.
-fn move_data(rig: &Rig, directory: &Path) -> PathBuf {
-    let name = &rig.site.cluster.name;
-    let place = directory.join("13");
-    std::fs::create_dir_all(&place).unwrap();
-    run("chmod", &["-R", "755", directory.to_str().unwrap()]);
-    run("pg_ctlcluster", &["13", name, "stop"]);
-    let data = place.join(name);
-    run("mv", &[rig.data(13).to_str().unwrap(), data.to_str().unwrap()]);
-    run("pg_conftool", &["13", name, "set", "data_directory", data.to_str().unwrap()]);
-    run("pg_ctlcluster", &["13", name, "start"]);
-    data
-}
-
 #[test]
 fn a_cluster_that_lost_its_data_does_not_hide_the_others() {
     let rig = Rig::new();
@@ -235,7 +212,7 @@ fn a_full_disk_is_seen_before_and_survived_after() {
     let _unmount = Afterwards(move || {
         let _ = Command::new("umount").arg("-l").arg(&unmount).status();
     });
-    move_data(&rig, &disk);
+    rig.move_data(&disk);
     rig.site.cluster.query("CREATE TABLE large AS SELECT n, repeat('x', 1000) AS t FROM generate_series(1, 60000) n");
     let (_, said) = rig.upgrade(5, &[]);
     assert!(said.contains("[disk]") && said.contains("free"), "{said}");
@@ -253,7 +230,7 @@ fn a_full_disk_is_seen_before_and_survived_after() {
 fn the_data_stays_on_its_own_disk() {
     let rig = Rig::new();
     let disk = rig.site.directory().join("disk");
-    move_data(&rig, &disk);
+    rig.move_data(&disk);
     rig.upgrade(0, &[]);
     rig.is_upgraded();
     assert!(disk.join("15").join(&rig.site.cluster.name).join("PG_VERSION").exists());

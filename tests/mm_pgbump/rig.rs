@@ -17,6 +17,15 @@ use serde_json::Value;
 /// The version of the sites here: it works with 13 and with 15.
 pub const VERSION: &str = "10.5.14";
 
+/// Runs something when it goes out of scope, whatever happened.
+pub struct Afterwards<F: FnMut()>(pub F);
+
+impl<F: FnMut()> Drop for Afterwards<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 pub struct Rig {
     pub site: Site,
     tablespace: PathBuf,
@@ -49,6 +58,7 @@ impl Rig {
             "postgres",
             "SET password_encryption = 'md5'; CREATE ROLE reader LOGIN PASSWORD 'old' VALID UNTIL '2040-01-01'; \
              CREATE ROLE team NOLOGIN; GRANT team TO reader WITH ADMIN OPTION; GRANT pg_monitor TO reader; \
+             SET password_encryption = 'scram-sha-256'; CREATE ROLE writer LOGIN PASSWORD 'new'; \
              ALTER ROLE reader SET work_mem = '8MB'; ALTER DATABASE mattermost SET statement_timeout = '1h'; \
              GRANT CONNECT ON DATABASE mattermost TO reader",
         );
@@ -84,7 +94,10 @@ impl Rig {
         std::fs::write(configuration.join("environment"), "# ours\nLAB = 'here'\n").unwrap();
         let hba = configuration.join("pg_hba.conf");
         let text = std::fs::read_to_string(&hba).unwrap();
-        std::fs::write(&hba, format!("{text}\nhost all reader 127.0.0.1/32 md5\n")).unwrap();
+        let own = "local mattermost mmuser md5\nhost all reader 127.0.0.1/32 md5\nhost all writer 127.0.0.1/32 scram-sha-256\n";
+        std::fs::write(&hba, format!("{own}{text}")).unwrap();
+        // In the file that is carried over, and gone in the new major.
+        run("pg_conftool", &["13", &self.site.cluster.name, "set", "vacuum_cleanup_index_scale_factor", "0.2"]);
         run("pg_ctlcluster", &["13", &self.site.cluster.name, "restart"]);
         self
     }
@@ -95,6 +108,28 @@ impl Rig {
 
     pub fn data(&self, major: u32) -> PathBuf {
         Path::new("/var/lib/postgresql").join(major.to_string()).join(&self.site.cluster.name)
+    }
+
+    /// Moves the cluster's data below `directory`, as an administrator does who has a disk for it.
+    pub fn move_data(&self, directory: &Path) -> PathBuf {
+        let name = &self.site.cluster.name;
+        let place = directory.join("13");
+        std::fs::create_dir_all(&place).unwrap();
+        run("chmod", &["-R", "755", directory.to_str().unwrap()]);
+        run("pg_ctlcluster", &["13", name, "stop"]);
+        let data = place.join(name);
+        run("mv", &[self.data(13).to_str().unwrap(), data.to_str().unwrap()]);
+        run("pg_conftool", &["13", name, "set", "data_directory", data.to_str().unwrap()]);
+        run("pg_ctlcluster", &["13", name, "start"]);
+        data
+    }
+
+    /// Drops the clusters, for what holds their files to be unmounted.
+    pub fn drop_clusters(&self) {
+        for (major, ..) in self.clusters() {
+            let _ =
+                Command::new("pg_dropcluster").args(["--stop", &major.to_string(), &self.site.cluster.name]).status();
+        }
     }
 
     /// Runs the tool and wants this exit code. The answer is the document, and what was said.
@@ -179,6 +214,34 @@ impl Rig {
         self.serves("15");
     }
 
+    /// The roles with passwords of both kinds get in, each as the lines of `pg_hba.conf` say.
+    pub fn lets_in(&self) {
+        for (role, password) in [("reader", "old"), ("writer", "new")] {
+            let port = self.site.cluster.port.to_string();
+            let mut psql = Command::new("psql");
+            psql.args([
+                "-XqAtw",
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &port,
+                "-U",
+                role,
+                "-d",
+                "other",
+                "-c",
+                "SELECT current_user",
+            ]);
+            let output = psql.env("PGPASSWORD", password).output().unwrap();
+            assert_eq!(
+                String::from_utf8_lossy(&output.stdout),
+                format!("{role}\n"),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+
     /// What the rich cluster holds, seen with eyes other than the tool's.
     pub fn riches(&self) -> Vec<String> {
         let ask = |database: &str, sql: &str| self.site.cluster.sql(database, sql);
@@ -191,7 +254,7 @@ impl Rig {
             ("other", "SELECT relispopulated FROM pg_class WHERE relname = 'never_filled'"),
             ("other", "SELECT spcname FROM pg_tablespace s JOIN pg_class c ON c.reltablespace = s.oid WHERE relname = 'pairs'"),
             ("other", "SELECT add_one(1), count(*) FROM pg_trigger WHERE tgname = 'touched'"),
-            ("postgres", "SELECT rolpassword, rolvaliduntil FROM pg_authid WHERE rolname = 'reader'"),
+            ("postgres", "SELECT rolpassword, rolvaliduntil FROM pg_authid WHERE rolname IN ('reader', 'writer') ORDER BY rolname"),
             ("postgres", "SELECT rolpassword FROM pg_authid WHERE rolname = 'mmuser'"),
             ("postgres", "SELECT pg_has_role('reader', 'team', 'MEMBER WITH ADMIN OPTION')"),
             ("postgres", "SELECT setconfig FROM pg_db_role_setting ORDER BY 1"),

@@ -14,7 +14,7 @@ pub(crate) type Facts = BTreeMap<String, String>;
 /// Facts whose difference is worth a word but is no loss: a new major has other settings.
 const NOTED: &str = "configuration ";
 
-/// Of the cluster: roles, memberships, tablespaces, databases and settings. Password hashes are hashed again.
+/// Of the cluster: roles, memberships, tablespaces, databases, prepared transactions and settings. Password hashes are hashed again.
 const CLUSTER: &str = r"
 SELECT 'role ' || rolname AS k, concat_ws(' ', rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,
        rolbypassrls, rolconnlimit, coalesce(rolvaliduntil::text, '-'), coalesce(md5(rolpassword), '-')) AS v
@@ -28,6 +28,8 @@ UNION ALL
 SELECT 'database ' || datname, concat_ws(' ', 'owner', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate,
        datctype, 'template', datistemplate, 'connect', datallowconn, datconnlimit)
   FROM pg_database
+UNION ALL
+SELECT 'prepared transaction ' || gid, owner::text || ' in ' || database FROM pg_prepared_xacts
 UNION ALL
 SELECT concat_ws(' ', 'setting of', coalesce('database ' || datname, 'every database'),
        coalesce('role ' || rolname, 'every role'), split_part(one, '=', 1)), split_part(one, '=', 2)

@@ -15,7 +15,7 @@ use mm_common::postgres::server::Database;
 use mm_common::{Error, Result};
 
 use crate::plan::Method;
-use crate::rehearsal::{Scratch, Verdict};
+use crate::rehearsal::{self, Scratch, Verdict};
 
 pub(crate) use contents::other_databases;
 pub(crate) use host::{Target, target};
@@ -31,6 +31,8 @@ pub(crate) struct Question<'a> {
     pub major: u32,
     /// Where the data of the new cluster goes.
     pub data: &'a Path,
+    /// The unit of the server, when systemd runs it.
+    pub unit: Option<&'a str>,
     /// The method asked for.
     pub method: Option<Method>,
     /// Other databases of the cluster may be upgraded too.
@@ -161,8 +163,12 @@ pub(crate) fn look(question: &Question<'_>) -> Findings {
 }
 
 fn rehearse(question: &Question<'_>, scratch: &Scratch, clone_works: &mut bool) -> Result<Seen> {
+    let elsewhere = match question.method {
+        None | Some(Method::Clone) => rehearsal::unclonable_tablespaces(question.old)?,
+        Some(_) => Vec::new(),
+    };
     if question.method.is_none() {
-        *clone_works = scratch.check(question.old, Method::Clone)? == Verdict::Compatible;
+        *clone_works = elsewhere.is_empty() && scratch.check(question.old, Method::Clone)? == Verdict::Compatible;
         if *clone_works {
             return Ok(Seen::pass("with clones of the files"));
         }
@@ -170,6 +176,9 @@ fn rehearse(question: &Question<'_>, scratch: &Scratch, clone_works: &mut bool) 
     let method = question.method.unwrap_or(Method::Upgrade);
     if method == Method::Dump {
         return Ok(Seen::pass("not needed for --method dump"));
+    }
+    if method == Method::Clone && !elsewhere.is_empty() {
+        return Ok(Seen::fail(shortened(&elsewhere), "leave out --method: the files are copied then"));
     }
     Ok(match scratch.check(question.old, method)? {
         Verdict::Compatible => Seen::pass(format!("with --method {}", method.name())),

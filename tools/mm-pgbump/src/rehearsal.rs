@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mm_common::machine::command::{self, Cmd};
-use mm_common::machine::files;
+use mm_common::machine::files::{self, Access};
 use mm_common::machine::tree;
 use mm_common::machine::user::User;
 use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::server::{self, Database};
 use mm_common::{Error, Result};
 
+use crate::control;
 use crate::plan::Method;
 
 /// The check takes seconds (observed: 1.6 s); a large catalogue on a slow disk takes longer.
@@ -150,6 +151,29 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = tree::remove(&self.directory);
     }
+}
+
+/// The tablespaces of a cluster that cannot be cloned: `pg_upgrade --check` asks that of the file system of the data
+/// directory alone. Each is tried with a file of four bytes, which goes away again.
+pub(crate) fn unclonable_tablespaces(old: &Cluster) -> Result<Vec<String>> {
+    let owner = User::named(&old.owner)?;
+    let mut found = Vec::new();
+    for directory in control::tablespace_directories(old, old.major)? {
+        let place = directory.parent().unwrap_or(&directory);
+        if let Err(error) = clone_within(place, &format!(".mm-pgbump.{}.{}", old.name, std::process::id()), &owner) {
+            found.push(format!("no file can be cloned in the tablespace `{}`: {}", place.display(), error.one_line()));
+        }
+    }
+    Ok(found)
+}
+
+fn clone_within(directory: &Path, name: &str, owner: &User) -> Result<()> {
+    let (file, copy) = (directory.join(name), directory.join(format!("{name}.clone")));
+    let cloned = files::write(&file, b"try\n", Access { mode: 0o600, owner: Some((owner.uid, owner.gid)) })
+        .and_then(|()| Cmd::new("cp").args(["--reflink=always", "--"]).arg(&file).arg(&copy).user(owner).run());
+    files::remove_file(&copy)?;
+    files::remove_file(&file)?;
+    cloned.map(drop)
 }
 
 /// A port nobody listens on at this moment; only written into the scratch cluster, which is never started.

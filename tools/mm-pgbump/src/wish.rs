@@ -23,6 +23,8 @@ pub(crate) struct Wish {
     pub database: String,
     /// Where the data of the new cluster goes.
     pub data: PathBuf,
+    /// The unit of the server, when systemd runs it.
+    pub unit: Option<String>,
 }
 
 impl Wish {
@@ -33,6 +35,7 @@ impl Wish {
             database: &self.database,
             major: self.major,
             data: &self.data,
+            unit: self.unit.as_deref(),
             method: options.method,
             shared: options.shared_cluster,
         }
@@ -59,7 +62,8 @@ pub(crate) fn find(session: &Session, options: &Options, installation: &Installa
             .hint("leave out --cluster"));
     }
     let data = plan::new_data(&old.data, old.major, to);
-    Ok(Some(Wish { old, major: to, database: database.name.clone(), data }))
+    let unit = installation.service.manager.unit().map(str::to_owned);
+    Ok(Some(Wish { old, major: to, database: database.name.clone(), data, unit }))
 }
 
 /// A database that is not in a Debian cluster of this machine is upgraded by whoever runs it; here is how.

@@ -13,19 +13,34 @@ use crate::plan::{Method, Mode};
 /// What a fresh cluster, its logs and the schema take besides the data (observed: 46 MB).
 const FIXED: u64 = 100 * 1024 * 1024;
 
-/// Units that systemd stops with the unit of the old cluster, and starts it for: after the upgrade they would go on to do
-/// so, with the wrong one.
+/// Units that systemd stops with the unit of the old cluster, or starts it for: after the upgrade they would go on to do
+/// so, with the wrong one. That of the server itself would start the old cluster again as soon as it is started.
 pub(super) fn bound(question: &Question<'_>) -> Result<Seen> {
     if !control::is_run_by_systemd() {
         return Ok(Seen::pass("systemd does not run the clusters here"));
     }
     let unit = |major: u32| format!("postgresql@{major}-{}.service", question.old.name);
     let shown = Cmd::new("systemctl")
-        .args(["show", "--property=BoundBy,RequiredBy,RequisiteOf,ConsistsOf", &unit(question.old.major)])
+        .args(["show", "--property=BoundBy,RequiredBy,RequisiteOf,ConsistsOf,WantedBy", &unit(question.old.major)])
         .run()?;
-    let hint =
-        format!("let them name postgresql.service, or {} after the upgrade (systemctl edit)", unit(question.major));
-    Ok(Seen::list(&bound_units(&shown.text()), "none is", Seen::warn, &hint))
+    Ok(bound_by(&bound_units(&shown.text()), question.unit, &unit(question.major)))
+}
+
+fn bound_by(units: &[String], own: Option<&str>, new: &str) -> Seen {
+    match own.filter(|own| units.iter().any(|unit| unit == own)) {
+        Some(own) => Seen::fail(
+            shortened(units),
+            format!(
+                "its start would start the old cluster again: let {own} name postgresql.service instead (systemctl edit --full {own})"
+            ),
+        ),
+        None => Seen::list(
+            units,
+            "none is",
+            Seen::warn,
+            &format!("let them name postgresql.service, or {new} after the upgrade (systemctl edit --full)"),
+        ),
+    }
 }
 
 /// The units in what `systemctl show` prints: a line for each property, `NAME=UNIT UNIT`.
@@ -209,6 +224,8 @@ pub(super) fn settings(question: &Question<'_>, scratch: &crate::rehearsal::Scra
 
 #[cfg(test)]
 mod tests {
+    use mm_common::contract::sections::Status;
+
     use super::*;
 
     #[test]
@@ -216,5 +233,15 @@ mod tests {
         let shown = "RequiredBy=\nRequisiteOf=wiki.service\nConsistsOf=\nBoundBy=mattermost.service wiki.service postgresql.service\n";
         assert_eq!(bound_units(shown), ["mattermost.service", "wiki.service"]);
         assert!(bound_units("BoundBy=\n").is_empty());
+    }
+
+    #[test]
+    fn a_server_that_would_start_the_old_cluster_stands_in_the_way_and_others_do_not() {
+        let units = ["mattermost.service".to_owned(), "wiki.service".to_owned()];
+        let seen = |units: &[String], own| bound_by(units, own, "postgresql@15-main.service").status;
+        assert_eq!(seen(&units, Some("mattermost.service")), Status::Fail);
+        assert_eq!(seen(&units, Some("chat.service")), Status::Warn);
+        assert_eq!(seen(&units, None), Status::Warn);
+        assert_eq!(seen(&[], Some("mattermost.service")), Status::Pass);
     }
 }

@@ -126,6 +126,14 @@ impl Arguments for PgbumpArguments {
 }
 
 const AFTER: &str = "\
+CHECKS
+  They are made by check and before each run, while the server runs, and change nothing. Each has an id, for --accept.
+  indexes          every B-tree index is asked of amcheck where that extension is installed, and else read from end to
+                   end and compared with the order of its collation: what a new C library has put out of order makes
+                   lookups miss rows. Those that cannot be read so are named.
+  bound-services   a unit that names the unit of the old cluster stops with it, and would start it again; that of the
+                   server itself has to name postgresql.service instead.
+
 PROOF
   Facts are compared, one by one: rows and content of every table, the state of every sequence, columns, constraints,
   valid indexes, triggers, functions, types, views, grants, extensions, large objects, roles with their passwords and

@@ -210,6 +210,11 @@ fn the_way_back_leads_to_a_cluster_that_serves_where_the_old_configuration_looks
     let (history, files, config) = (site.history(), site.user_files(), site.config());
     good(&upgrade.run("run", &["--to", "10.6.1", "--postgres", "15", "--flag", "mm-pgbump=--keep-port"]));
     assert_ne!(site.config(), config, "repointed");
+    // Tools that have been replaced since and have lost a flag of that run: it goes on no more, and back all the same.
+    let recorded = upgrade.runs().join("last/arguments");
+    let arguments = [fs::read(&recorded).unwrap(), b"--flag\0mm-backup=--of-old\0".to_vec()].concat();
+    fs::write(&recorded, arguments).unwrap();
+    assert_eq!(upgrade.run("resume", &[]).status.code(), Some(2));
     good(&upgrade.run("rollback", &[]));
     process::wait_until("the first server to answer", std::time::Duration::from_secs(60), || site.answers());
     assert_eq!(site.running_version().as_deref(), Some("10.5.14"));

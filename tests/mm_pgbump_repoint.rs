@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use mm_test_support::cluster::{PASSWORD, encoded};
+use mm_test_support::cluster::{Cluster, PASSWORD, encoded};
 use mm_test_support::process::{run, wait_until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[path = "mm_pgbump/rig.rs"]
 mod rig;
@@ -74,6 +74,22 @@ fn open_socket(rig: &Rig) {
     run("pg_ctlcluster", &["13", &rig.site.cluster.name, "reload"]);
 }
 
+/// Keeps a configuration in a database, as the server does. Returns the text of the active row.
+fn store(cluster: &Cluster, database: &str, mut config: Value) -> String {
+    config["TeamSettings"]["SiteName"] = "Größe: \"5433\"".into();
+    // As Go writes it: four blanks, `&` escaped.
+    let value = serde_json::to_string_pretty(&config).unwrap().replace("  ", "    ").replace('&', r"\u0026");
+    cluster.sql(database, &format!(
+        "CREATE TABLE configurations (id varchar(26) PRIMARY KEY, value text NOT NULL, createat bigint NOT NULL, active boolean NULL UNIQUE, sha char(64) DEFAULT '');
+         INSERT INTO configurations VALUES ('{}', '{{}}', 1, NULL), ('{}', $json${value}$json$, 2, true);
+         UPDATE configurations SET sha = encode(sha256(convert_to(value, 'UTF8')), 'hex');
+         ALTER TABLE configurations OWNER TO mmuser",
+        "a".repeat(26),
+        "b".repeat(26),
+    ));
+    value
+}
+
 /// A server whose configuration is in a database, its own or another one of the cluster.
 struct Stored {
     rig: Rig,
@@ -91,18 +107,7 @@ impl Stored {
         if database != "mattermost" {
             cluster.sql("postgres", &format!("CREATE DATABASE {database} OWNER mmuser"));
         }
-        // As Go writes it: four blanks, `&` escaped.
-        let mut config = rig.site.config();
-        config["TeamSettings"]["SiteName"] = "Größe: \"5433\"".into();
-        let value = serde_json::to_string_pretty(&config).unwrap().replace("  ", "    ").replace('&', r"\u0026");
-        cluster.sql(database, &format!(
-            "CREATE TABLE configurations (id varchar(26) PRIMARY KEY, value text NOT NULL, createat bigint NOT NULL, active boolean NULL UNIQUE, sha char(64) DEFAULT '');
-             INSERT INTO configurations VALUES ('{}', '{{}}', 1, NULL), ('{}', $json${value}$json$, 2, true);
-             UPDATE configurations SET sha = encode(sha256(convert_to(value, 'UTF8')), 'hex');
-             ALTER TABLE configurations OWNER TO mmuser",
-            "a".repeat(26),
-            "b".repeat(26),
-        ));
+        let value = store(cluster, database, rig.site.config());
         let url = cluster.url().replace("/mattermost?", &format!("/{database}?"));
         let environment = format!("# ours\nMM_CONFIG='{url}'  \nTZ=UTC\n");
         write(&environment_file(&rig), &environment);
@@ -133,29 +138,29 @@ impl Stored {
     }
 
     fn has_followed(&self) {
-        assert_eq!(fs::read_to_string(environment_file(&self.rig)).unwrap(), self.moved(&self.environment));
+        assert!(fs::read_to_string(environment_file(&self.rig)).unwrap() == self.moved(&self.environment));
         // The row before is kept as the server keeps it; the new one is that text with another port, and its sum.
         assert_eq!(
             self.rows(15, "active, length(id), sha = encode(sha256(convert_to(value, 'UTF8')), 'hex')"),
             "|26|t\n|26|t\nt|26|t"
         );
         let active = sql(&self.rig, 15, &self.database, "SELECT value FROM configurations WHERE active");
-        assert_eq!(active, self.moved(&self.value));
+        assert!(active == self.moved(&self.value));
         let before = sql(
             &self.rig,
             15,
             &self.database,
             &format!("SELECT value FROM configurations WHERE id = '{}'", "b".repeat(26)),
         );
-        assert_eq!(before, self.value);
+        assert!(before == self.value);
         assert!(!self.rig.site.state().join("pgbump.journal").exists());
         self.serves(15);
     }
 
     fn is_as_before(&self) {
-        assert_eq!(fs::read_to_string(environment_file(&self.rig)).unwrap(), self.environment);
+        assert!(fs::read_to_string(environment_file(&self.rig)).unwrap() == self.environment);
         assert_eq!(self.rows(13, "left(id, 1), active"), "a|\nb|t");
-        assert_eq!(sql(&self.rig, 13, &self.database, "SELECT value FROM configurations WHERE active"), self.value);
+        assert!(sql(&self.rig, 13, &self.database, "SELECT value FROM configurations WHERE active") == self.value);
         assert!(!self.rig.site.state().join("pgbump.journal").exists());
         self.serves(13);
     }
@@ -179,7 +184,31 @@ fn a_configuration_in_the_database_follows_and_comes_back() {
     assert!(!said.contains(&encoded(PASSWORD)), "{said}");
 }
 
-/// Without --keep-port nothing has to follow, and a run that was cut off while the cluster was down is still ended.
+/// The database of the configuration stays where it is: the row is taken back there, with what was changed since.
+#[test]
+fn a_configuration_on_another_server_follows_and_comes_back() {
+    let (rig, elsewhere) = (Rig::new(), Cluster::create(13));
+    let value = store(&elsewhere, "mattermost", rig.site.config());
+    let environment = format!("MM_CONFIG={}\n", elsewhere.url());
+    write(&environment_file(&rig), &environment);
+    fs::remove_file(rig.site.config_path()).unwrap();
+    let active = || elsewhere.query("SELECT value FROM configurations WHERE active");
+
+    let (document, _) = rig.upgrade(0, &["--keep-port"]);
+    assert_eq!(document["pgbump"]["repointed"], json!(["configurations"]));
+    let (old, new) = (port_of(&rig, 13), port_of(&rig, 15));
+    assert!(active() == value.replace(&format!("127.0.0.1:{old}/"), &format!("127.0.0.1:{new}/")));
+    let further = |text: &str| text.replace("connect_timeout=10", "connect_timeout=5");
+    elsewhere.query(
+        "UPDATE configurations SET value = replace(value, 'connect_timeout=10', 'connect_timeout=5') WHERE active",
+    );
+    rig.pgbump(0, &["rollback"]);
+    assert!(active() == further(&value));
+    assert_eq!(elsewhere.query("SELECT count(*), count(active) FROM configurations"), "4|1");
+    assert!(fs::read_to_string(environment_file(&rig)).unwrap() == environment);
+}
+
+/// A run that was cut off while the database of the configuration was shut, down or elsewhere is ended all the same.
 #[test]
 fn killed_at_every_step_a_configuration_in_the_database_follows_all_the_same() {
     let stored = Stored::new("settings");
@@ -234,12 +263,12 @@ fn variables_follow_and_the_server_is_started_with_them() {
     let new = port_of(&rig, 15);
     let moved = text.replace(&format!("127.0.0.1:{port}/"), &format!("127.0.0.1:{new}/"));
     let moved = moved.replace(&format!("localhost:{port}/"), &format!("localhost:{new}/"));
-    assert_eq!(fs::read_to_string(environment_file(&rig)).unwrap(), moved);
-    assert_eq!(fs::read(rig.site.config_path()).unwrap(), file);
+    assert!(fs::read_to_string(environment_file(&rig)).unwrap() == moved);
+    assert!(fs::read(rig.site.config_path()).unwrap() == file);
     wait_until("the server to answer on the new cluster", PATIENCE, || rig.site.answers());
     rig.pgbump(0, &["rollback"]);
-    assert_eq!(fs::read_to_string(environment_file(&rig)).unwrap(), text);
-    assert_eq!(fs::read(rig.site.config_path()).unwrap(), file);
+    assert!(fs::read_to_string(environment_file(&rig)).unwrap() == text);
+    assert!(fs::read(rig.site.config_path()).unwrap() == file);
     wait_until("the server to answer on the old cluster", PATIENCE, || rig.site.answers());
 }
 
@@ -273,10 +302,10 @@ fn sockets_words_and_replicas_follow_and_other_servers_stay() {
     for place in ["port=", "[::1]:", "localhost:"] {
         moved = moved.replace(&format!("{place}{port}"), &format!("{place}{new}"));
     }
-    assert_eq!(fs::read_to_string(rig.site.config_path()).unwrap(), moved);
+    assert!(fs::read_to_string(rig.site.config_path()).unwrap() == moved);
     assert!(moved.contains(&other) && moved.contains(pooled) && moved.contains(&new.to_string()));
     rig.pgbump(0, &["rollback"]);
-    assert_eq!(fs::read_to_string(rig.site.config_path()).unwrap(), text);
+    assert!(fs::read_to_string(rig.site.config_path()).unwrap() == text);
 }
 
 #[test]
@@ -300,10 +329,10 @@ fn a_socket_that_moves_is_followed_without_keep_port() {
     let shown = directory.display().to_string().replace(' ', r"\\ ");
     let moved = text.replace("host=/var/run/postgresql", &format!("host={shown}"));
     assert_ne!(moved, text);
-    assert_eq!(fs::read_to_string(rig.site.config_path()).unwrap(), moved);
+    assert!(fs::read_to_string(rig.site.config_path()).unwrap() == moved);
     assert_eq!(sql(&rig, 15, "mattermost", "SELECT count(*) FROM posts"), "100");
     rig.pgbump(0, &["rollback"]);
-    assert_eq!(fs::read_to_string(rig.site.config_path()).unwrap(), text);
+    assert!(fs::read_to_string(rig.site.config_path()).unwrap() == text);
     assert_eq!(rig.clusters()[0], (13, true, "online".to_owned()));
 }
 

@@ -9,6 +9,7 @@ use mm_common::{Error, Kind, Result};
 
 use crate::preflight::{self, Findings};
 use crate::record::{Entry, Records};
+use crate::repoint::{self, End};
 use crate::{Options, plan, wish};
 
 /// Looks at everything and changes nothing.
@@ -81,6 +82,10 @@ pub(crate) fn dry_run(session: &mut Session, options: &Options, installation: &I
     set(session, &findings)?;
     if let Some(refusal) = findings.refusal(&question) {
         return Err(refusal);
+    }
+    if options.keep_port {
+        let host = installation.source.as_ref().map(|source| source.host.as_str());
+        repoint::rehearse(installation, &End::of(&wish.old, host)?)?;
     }
     let method = plan::method(options.method, findings.clone_works);
     let steps = [

@@ -94,12 +94,17 @@ fn compare(
         match now.get(name) {
             None => lost.push(name.clone()),
             // mm-pgbump changed it on purpose.
-            Some(_) if repointed && name.starts_with("sqlsettings.datasource") => {}
+            Some(_) if repointed && holds_data_source(name) => {}
             Some(other) if other != value => changed.push(name.clone()),
             Some(_) => {}
         }
     }
     (lost, changed)
+}
+
+/// Whether mm-pgbump may have changed it: the data sources of the server and of its replicas.
+fn holds_data_source(name: &str) -> bool {
+    name.starts_with("sqlsettings.datasource") || name == "sqlsettings.replicalagsettings"
 }
 
 /// The settings by their names, `section.key` in lower case: up to 6.3 some were only respelled (`Url` to `URL`).

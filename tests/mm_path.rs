@@ -211,6 +211,11 @@ fn an_overlay_adds_releases_and_a_broken_one_is_refused() {
 #[test]
 fn a_release_beyond_the_catalogue_is_planned_when_told_what_it_is_like() {
     paper(&["--from", "11.7.10", "--to", "12.3.0"]).code(5);
+    // Also where it is not needed: whoever says it expects something of it.
+    for to in ["12.3.0", "latest"] {
+        let refused = paper(&["--from", "11.7.10", "--to", to, "--assume-like", "99.9"]).code(5);
+        assert!(document(&refused)["error"]["hint"].as_str().unwrap().contains("--assume-like 11.7"));
+    }
     let plan =
         paper(&["--from", "11.7.10", "--from-postgres", "14", "--to", "12.3.0", "--assume-like", "12.0"]).success();
     let hop = document(&plan)["path"]["next"].clone();

@@ -123,8 +123,16 @@ fn usage_is_checked() {
         (vec!["prune"], 2),
         (vec!["--stop", "verify"], 2),
         (vec!["restore"], 2),
+        (vec!["--exclude", "logs/[ab].gz"], 2),
     ] {
         let output = site.tool("mm-backup").args(&flags).args(to).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{flags:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let file = site.config_path();
+    for verb in ["create", "list"] {
+        let output = site.tool("mm-backup").args([verb, "--to"]).arg(&file).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "{said}");
+        assert!(said.contains("is not a directory") && said.contains("--to"), "{said}");
     }
 }

@@ -54,7 +54,7 @@ pub(crate) struct CreateArguments {
     #[arg(long, conflicts_with = "no_database")]
     pub(crate) whole_cluster: bool,
     /// Leave out what matches: `*` within a name, `**` across directories; below the install root, or absolute
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_parser = crate::glob::checked)]
     pub(crate) exclude: Vec<String>,
     /// Read every file again, even where size, times and inode say that it has not changed
     #[arg(long)]

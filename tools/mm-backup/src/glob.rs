@@ -1,6 +1,18 @@
 //! Patterns for `--exclude`: `*` and `?` stay within one name, `**` crosses directories. Matched against the whole
 //! path below a root, or against the absolute path when the pattern begins with `/`.
 
+/// The text of a flag. Brackets mean something to other programs and nothing here, so a pattern with them would leave
+/// out nothing without a word.
+pub(crate) fn checked(text: &str) -> Result<String, String> {
+    match text.chars().find(|found| "[]{}".contains(*found)) {
+        Some(found) => {
+            Err(format!("`{found}` means nothing in a pattern: there are `*`, `**` and `?`, which stands for it too"))
+        }
+        None if text.is_empty() => Err("an empty pattern matches nothing".into()),
+        None => Ok(text.into()),
+    }
+}
+
 /// A pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Glob {
@@ -66,6 +78,14 @@ fn matches(mut pattern: &[u8], mut path: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_that_would_match_nothing_is_no_pattern() {
+        for wrong in ["[", "logs/[a-c].gz", "*.{gz,xz}", ""] {
+            assert!(checked(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(checked("logs/**/?.gz").unwrap(), "logs/**/?.gz");
+    }
 
     #[test]
     fn stars_stay_within_a_name_and_double_stars_do_not() {

@@ -42,12 +42,23 @@ pub(crate) struct Damaged {
     pub why: String,
 }
 
+/// Somebody has named a file, perhaps meaning the archive of a backup.
+fn refuse_file(path: &Path) -> Result<()> {
+    if std::fs::metadata(path).is_ok_and(|data| !data.is_dir()) {
+        return Err(Error::refused(format!("the store `{}` is not a directory", path.display()))
+            .because("restore points are directories, and the store is the one they stand in")
+            .hint("name a directory with --to; it is made when it is not there"));
+    }
+    Ok(())
+}
+
 impl Store {
     /// The store at `path`; the directory is created when it is not there.
     ///
     /// # Errors
     /// Refused when others may write there: they could exchange what root restores later.
     pub(crate) fn create(path: &Path) -> Result<Self> {
+        refuse_file(path)?;
         files::create_directory(path, 0o700)?;
         let store = Self::open(path)?;
         let data = std::fs::metadata(&store.path).map_err(|error| Error::io("look at", &store.path, error))?;
@@ -61,6 +72,7 @@ impl Store {
 
     /// The store at `path`, which must be there.
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        refuse_file(path)?;
         match std::fs::canonicalize(path) {
             Ok(path) => Ok(Self { path }),
             Err(error) => Err(Error::refused(format!("there is no store at `{}`", path.display()))

@@ -66,10 +66,13 @@ fn act(session: &mut Session, arguments: &PathArguments) -> Result<String> {
 /// A release that the catalogue does not know is planned like one of a line that it knows, when that is asked for.
 fn assume(catalogue: &mut Catalogue, asked: &Asked) -> Result<()> {
     use wish::{Spot, Target};
-    match (&asked.wish.to, asked.assume_like) {
-        (Target::Spot(Spot::Version(version)), Some(like)) if catalogue.release(version).is_none() => {
-            catalogue.assume(version, like)
-        }
+    let Some(like) = asked.assume_like else { return Ok(()) };
+    if catalogue.releases_of(like).next().is_none() {
+        return Err(Error::refused(format!("the catalogue knows no release of the line {like}"))
+            .hint("name a line that the catalogue knows, for example --assume-like 11.7"));
+    }
+    match &asked.wish.to {
+        Target::Spot(Spot::Version(version)) if catalogue.release(version).is_none() => catalogue.assume(version, like),
         _ => Ok(()),
     }
 }

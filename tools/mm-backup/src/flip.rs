@@ -329,7 +329,7 @@ mod tests {
 
     /// A directory that stays, as a mount point does, and gets another file; what stood there is exchanged.
     struct Ground {
-        place: tempfile::TempDir,
+        home: tempfile::TempDir,
         state: State,
         lock: LockGuard,
         intent: Intent,
@@ -338,12 +338,12 @@ mod tests {
     impl Ground {
         #[expect(clippy::disallowed_methods, reason = "a test writes its fixture")]
         fn new() -> Self {
-            let place = tempfile::tempdir().unwrap();
-            let (root, copies) = (place.path().join("root"), place.path().join("stage"));
+            let home = tempfile::tempdir().unwrap();
+            let (root, copies) = (home.path().join("root"), home.path().join("stage"));
             for (directory, names) in [(&root, ["same", "gone"]), (&copies.join("root"), ["same", "new"])] {
                 fs::create_dir_all(directory).unwrap();
                 for name in names {
-                    fs::write(directory.join(name), directory.strip_prefix(place.path()).unwrap().to_str().unwrap())
+                    fs::write(directory.join(name), directory.strip_prefix(home.path()).unwrap().to_str().unwrap())
                         .unwrap();
                 }
             }
@@ -359,13 +359,13 @@ mod tests {
                 ..Intent::default()
             };
             assert_eq!((intent.moves.len(), intent.entered.len()), (3, 1));
-            let state = State::of(&root, Some(&place.path().join("state")));
+            let state = State::of(&root, Some(&home.path().join("state")));
             let lock = state.lock(Duration::ZERO).unwrap();
-            Self { place, state, lock, intent }
+            Self { home, state, lock, intent }
         }
 
         fn root(&self, name: &str) -> PathBuf {
-            self.place.path().join("root").join(name)
+            self.home.path().join("root").join(name)
         }
 
         fn is_as_before(&self) {
@@ -399,7 +399,7 @@ mod tests {
         ground.is_as_before();
         assert!(recover(&ground.state, None, &ground.lock).unwrap());
         ground.is_as_before();
-        assert!(!ground.place.path().join("stage").exists());
+        assert!(!ground.home.path().join("stage").exists());
         assert!(!recover(&ground.state, None, &ground.lock).unwrap());
     }
 
@@ -413,7 +413,7 @@ mod tests {
             fs::rename(ground.root("other"), ground.root(name)).unwrap();
             let error = recover(&ground.state, None, &ground.lock).unwrap_err();
             assert_eq!(error.code(), 3, "{error:?}");
-            let kept = ground.place.path().join("stage/root").join(name);
+            let kept = ground.home.path().join("stage/root").join(name);
             assert_eq!(fs::read_to_string(&kept).unwrap(), "root", "{name}");
             assert_eq!(fs::read_to_string(ground.root(name)).unwrap(), "by hand");
             // Once it is out of the way, the rest is undone.

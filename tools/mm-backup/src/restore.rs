@@ -19,7 +19,7 @@ use crate::arguments::RestoreArguments;
 use crate::flip::{self, Intent};
 use crate::kept;
 use crate::manifest::DatabasePart;
-use crate::replace::{self, Prepared};
+use crate::replace::{self, Exchanged, Prepared};
 use crate::restore_files::{self, Placed, Selection};
 use crate::store::Point;
 use crate::verify::differences;
@@ -277,15 +277,8 @@ fn replace_all(
             .map(Some),
         (None, false) => Ok(None),
     };
-    let exchanged = prepared.and_then(|prepared| {
-        let Some(prepared) = prepared else { return Ok(None) };
-        let announced = prepared.renaming().and_then(|renaming| {
-            intent.database = Some(renaming);
-            flip::announce(state, &intent, lock)
-        });
-        announced.inspect_err(|_| prepared.give_up())?;
-        prepared.exchange().map(Some)
-    });
+    let exchanged =
+        prepared.and_then(|prepared| prepared.map(|prepared| exchange(prepared, &mut intent, state, lock)).transpose());
     let database = match exchanged {
         Ok(database) => database,
         Err(error) => {
@@ -327,6 +320,16 @@ fn tell_of_configuration(point: &Point, wish: &Wish) {
             configuration_command(point)
         ));
     }
+}
+
+/// Gives the restored database its name, as the journal says beforehand.
+fn exchange(prepared: Prepared, intent: &mut Intent, state: &State, lock: &LockGuard) -> Result<Exchanged> {
+    let announced = prepared.renaming().and_then(|renaming| {
+        intent.database = Some(renaming);
+        flip::announce(state, intent, lock)
+    });
+    announced.inspect_err(|_| prepared.give_up())?;
+    prepared.exchange()
 }
 
 /// How the database of the configuration is restored: into an empty one, which is compared with the manifest.

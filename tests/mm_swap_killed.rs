@@ -135,6 +135,12 @@ fn a_new_server_that_a_reboot_has_made_public_stays_so() {
     command.args(["--private", "--no-backup", "--archive"]).arg(&quick(TO).build().tarball);
     let output = command.env("MM_CHECKPOINT", "start-commanded").output().unwrap();
     assert_eq!(output.status.signal(), Some(9), "{}", String::from_utf8_lossy(&output.stderr));
+    // What may be needed to finish or undo it is not pruned, and a dry run does not finish it.
+    site.tool("mm-swap").args(["prune", "--keep", "0"]).assert().code(5);
+    for words in [&["recover", "--dry-run"][..], &["run", "--no-backup", "--dry-run"]] {
+        let output = site.tool("mm-swap").args(words).output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stdout).contains("recover the interrupted swap"), "{output:?}");
+    }
     // The unit starts what is installed, and the drop-in in /run is gone.
     site.stop();
     site.start();
@@ -159,12 +165,17 @@ fn on_the_way_back_the_next_recovery_arrives() {
     names.retain(|name| name.starts_with("undo") || name == "step-bin/mattermost");
     let (history, files, config) = (site.history(), site.user_files(), std::fs::read(site.config_path()).unwrap());
 
-    for name in &names {
+    for (name, number) in names.iter().zip(0..) {
         let output = swap(&site, &release, ("MM_CHECKPOINT", name));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.signal(), Some(9), "it was to die at `{name}`: {said}");
 
-        let output = site.tool("mm-swap").args(["recover", "--start-timeout", "20"]).output().unwrap();
+        // Whatever is run next does it first; a run then tries the broken release once more.
+        let output = match number % 3 {
+            0 => site.tool("mm-swap").args(["recover", "--start-timeout", "20"]).output().unwrap(),
+            1 => site.tool("mm-swap").args(["publish", "--start-timeout", "20"]).output().unwrap(),
+            _ => swap(&site, &release, ("UNUSED", "")),
+        };
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         // Wholly new and then not healthy: rolled back (6); otherwise undone or nothing to do (0).
         assert!(matches!(output.status.code(), Some(0 | 6)), "recovered after `{name}`: {said}");

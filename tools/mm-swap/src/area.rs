@@ -62,3 +62,29 @@ pub(crate) fn check(path: &Path) -> Result<()> {
         .because(format!("it belongs to user {} and has mode {:o}", data.uid(), data.mode() & 0o7777))
         .hint("move it away, then run this again"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_work_area_that_others_could_have_prepared_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let set = |mode| std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        for mode in [0o701, 0o750, 0o777] {
+            set(mode);
+            assert_eq!(check(place.path()).unwrap_err().code(), 5, "{mode:o}");
+        }
+        set(0o700);
+        check(place.path()).unwrap();
+        if user::is_root() {
+            std::os::unix::fs::chown(place.path(), Some(1), None).unwrap();
+            assert_eq!(check(place.path()).unwrap_err().code(), 5, "somebody else's");
+        }
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        assert!(check(&link).is_err(), "a link in its place is not followed");
+    }
+}

@@ -240,6 +240,7 @@ mod tests {
     use std::time::Duration;
 
     use mm_common::contract::version::Edition;
+    use mm_common::mattermost::schema::Level;
     use semver::Version;
 
     use super::*;
@@ -267,8 +268,8 @@ mod tests {
             start: false,
             private: None,
             config: None,
-            level: None,
-            shape: None,
+            level: Level { systems_version: None, migrations: None },
+            shape: String::new(),
             excused: Vec::new(),
             restore_point: None,
         }
@@ -335,6 +336,26 @@ mod tests {
         assert_eq!(flip.progress().unwrap(), Progress::Old);
         assert_eq!(fs::read_to_string(root.join("client/old.js")).unwrap(), "old");
         assert_eq!(fs::read_to_string(root.join("bin/mattermost")).unwrap(), "old");
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test writes its fixture")]
+    fn what_is_of_neither_release_is_left_to_a_person() {
+        let (place, root, aside) = fixture();
+        let lock = LockGuard::take(&place.path().join("lock"), Duration::ZERO).unwrap();
+        let operation = operation(&root, &aside);
+        let flip = Flip::of(&operation).unwrap();
+        flip.forward(&lock).unwrap();
+        // The new release by hand, while the old one is in the work area under another number.
+        for (name, taken) in [(&aside, "old"), (&root, "new")] {
+            fs::rename(name.join("bin"), place.path().join(taken)).unwrap();
+            fs::create_dir(name.join("bin")).unwrap();
+        }
+        for error in [flip.progress().unwrap_err(), flip.back(&lock).unwrap_err(), flip.forward(&lock).unwrap_err()] {
+            assert_eq!(error.code(), 3, "{error:?}");
+            assert!(error.next_step().unwrap().contains("put `bin` and its counterpart"), "{error:?}");
+        }
+        assert!(root.join("client/new.js").exists(), "nothing before it was undone");
     }
 
     #[test]

@@ -93,12 +93,10 @@ pub(crate) struct Operation {
     /// The configuration file and the copy made before the new server could rewrite it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) config: Option<SavedConfig>,
-    /// Where the schema stood before; absent when the database could not be asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) level: Option<Level>,
+    /// Where the schema stood before.
+    pub(crate) level: Level,
     /// Digest over all columns of the schema: legacy migrations change tables before they say so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) shape: Option<String>,
+    pub(crate) shape: String,
     /// Application migrations that were not recorded before either: they are not waited for.
     #[serde(default)]
     pub(crate) excused: Vec<String>,
@@ -231,7 +229,8 @@ mod tests {
         #[test]
         fn an_operation_comes_back_from_its_journal_as_it_was(
             steps in proptest::collection::vec(planned(), 0..5),
-            (reason, private, shape) in (proptest::option::of(".*"), proptest::option::of(".*"), proptest::option::of(".*")),
+            (reason, private, systems_version) in (proptest::option::of(".*"), proptest::option::of(".*"), proptest::option::of(".*")),
+            shape in ".*",
             migrations in proptest::option::of(proptest::collection::vec((any::<u64>(), ".{0,9}"), 0..4)),
             excused in proptest::collection::vec(".*", 0..3),
             (undo, was_running, start) in any::<(bool, bool, bool)>(),
@@ -252,7 +251,7 @@ mod tests {
                 start,
                 private,
                 config: Some(SavedConfig { path: "/a".into(), copy: "/b".into(), mode, uid, gid }),
-                level: Some(Level { systems_version: shape.clone(), migrations }),
+                level: Level { systems_version, migrations },
                 shape,
                 excused,
                 restore_point: Some(RestorePoint { id: "a".into(), store: "/s".into(), created: "c".into() }),

@@ -64,12 +64,10 @@ pub(crate) fn finish(
     let flags = run::backup_flags(&session.common);
     let means = Means { site: &site, flags: &flags, start_limit: limit };
     match open.verdict {
-        Verdict::Done | Verdict::Undone => {
-            open.close(&site.state, &lock)?;
-            Ok(Recovered { lock, message: "the interrupted run had done its work".into() })
-        }
         // A new server that is held was to be taken away.
-        Verdict::Open if Flip::of(&open)?.progress()? == Progress::New && !hold::is_held(&site.root)? => {
+        Verdict::Open | Verdict::Done
+            if Flip::of(&open)?.progress()? == Progress::New && !hold::is_held(&site.root)? =>
+        {
             match go_on(&site, &open, limit, &lock) {
                 Ok(()) => {
                     open.close_done(&site.state, &lock)?;
@@ -78,7 +76,7 @@ pub(crate) fn finish(
                 Err(error) => Err(run::go_back(&means, &mut open, error, lock)),
             }
         }
-        Verdict::Open | Verdict::Undo => {
+        _ => {
             let lock = undo::undo(&means, &mut open, "the run was interrupted", lock)?;
             Ok(Recovered { lock, message: format!("the interrupted swap is undone: {} is in place", open.from) })
         }

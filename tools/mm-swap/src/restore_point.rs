@@ -179,6 +179,7 @@ mod tests {
         assert_eq!(check(Some(&good), Wanted::NotOlderThan("30m".parse().unwrap()), now).unwrap_err().code(), 5);
         assert_eq!(check(None, Wanted::OfThisHop, now).unwrap_err().code(), 5);
         assert!(check(None, Wanted::None, now).unwrap().is_none());
+        assert!(check(Some(&backup(place.path().join("none"), b"")), Wanted::None, now).unwrap().is_some());
         assert!(check(Some(&backup(manifest, b"other")), Wanted::OfThisHop, now).is_err());
         let without = Backup { database: false, ..good };
         assert!(check(Some(&without), Wanted::OfThisHop, now).is_err());

@@ -20,7 +20,7 @@ pub(crate) fn rollback(session: &mut Session, with_database: bool, limit: Durati
     if session.dry_run {
         let site = session.probe()?;
         let last = last(&site)?;
-        let moved = undo::moved(&last, &site.database()?)?;
+        let moved = allowed(&last, &site.database()?, with_database)?;
         let database = if moved { ", with the database of the restore point" } else { "" };
         return Ok(format!("would go back from {} to {}{database}", last.to, last.from));
     }
@@ -31,10 +31,7 @@ pub(crate) fn rollback(session: &mut Session, with_database: bool, limit: Durati
     }
     let site = session.probe()?;
     let mut last = last(&site)?;
-    let database = site.database()?;
-    if undo::moved(&last, &database)? && (!with_database || last.restore_point.is_none()) {
-        return Err(refusal(&last, &database));
-    }
+    allowed(&last, &site.database()?, with_database)?;
     // The state to come back to is that of now: whether it runs.
     (last.was_running, last.start) = (site.was_running, site.was_running);
     let flags = run::backup_flags(&session.common);
@@ -76,22 +73,33 @@ fn last(site: &Installation) -> Result<Operation> {
     Ok(last)
 }
 
-fn refusal(last: &Operation, database: &Database) -> Error {
+/// Whether the database has to go back as well.
+///
+/// # Errors
+/// Refused, before the server is stopped, when it has to and may not or cannot.
+fn allowed(last: &Operation, database: &Database, with_database: bool) -> Result<bool> {
+    if !undo::moved(last, database)? {
+        return Ok(false);
+    }
     let error = Error::refused(format!("the server {} has migrated the database", last.to))
         .because(format!("the release {} does not work on it", last.from));
-    match &last.restore_point {
-        Some(point) => {
-            let loss = match restore_point::posts_since(database, point) {
-                Ok(posts) => format!("; the {posts} posts written since {} would be lost", point.created),
-                Err(_) => format!("; what was written since {} would be lost", point.created),
-            };
-            error.because(format!("the restore point {} has the database as it was{loss}", point.id)).hint(format!(
-                "mm-swap rollback --database --install {}",
-                last.root.display()
-            ))
-        }
-        None => error.because("no restore point was made for the swap").hint(
-            "restore files and database together from a restore point of your own: `mm-backup list`, `mm-backup restore ID`",
-        ),
+    let elsewhere = "restore files and database together from a restore point of your own: `mm-backup list`, `mm-backup restore ID`";
+    let Some(point) = &last.restore_point else {
+        return Err(error.because("no restore point was made for the swap").hint(elsewhere));
+    };
+    if files::look(&point.store.join(&point.id))?.is_none() {
+        return Err(error
+            .because(format!("there is no restore point {} in `{}` any more", point.id, point.store.display()))
+            .hint(format!("mount what it is on; or {elsewhere}")));
     }
+    if with_database {
+        return Ok(true);
+    }
+    let loss = match restore_point::posts_since(database, point) {
+        Ok(posts) => format!("; the {posts} posts written since {} would be lost", point.created),
+        Err(_) => format!("; what was written since {} would be lost", point.created),
+    };
+    Err(error
+        .because(format!("the restore point {} has the database as it was{loss}", point.id))
+        .hint(format!("mm-swap rollback --database --install {}", last.root.display())))
 }

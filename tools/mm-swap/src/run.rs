@@ -55,7 +55,7 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
         return Ok(message);
     }
     let mut prepared = prepare(session, arguments, &site, &target)?;
-    if let Some(Operation { level: Some(level), shape: Some(columns), .. }) = abandoned {
+    if let Some(Operation { level, shape: columns, .. }) = abandoned {
         // What the old server can work on is still what it was before the first attempt.
         prepared.shape = shape::Shape { level, columns };
     }
@@ -335,8 +335,8 @@ fn operation(
         start: !arguments.no_start,
         private: if arguments.private && !arguments.no_start { Some(private::free_address()?) } else { None },
         config,
-        level: Some(prepared.shape.level.clone()),
-        shape: Some(prepared.shape.columns.clone()),
+        level: prepared.shape.level.clone(),
+        shape: prepared.shape.columns.clone(),
         excused: prepared.excused.clone(),
         restore_point: prepared.restore_point.clone(),
         id,

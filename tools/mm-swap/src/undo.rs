@@ -137,9 +137,6 @@ fn is_back(site: &Installation, operation: &Operation) -> Result<bool> {
 /// Restores the database when its schema has moved. It is looked at, never guessed: old binaries mostly start on a newer
 /// schema, answer ping, and refuse every login (observed).
 fn database(means: &Means<'_>, operation: &Operation, lock: LockGuard) -> Result<LockGuard> {
-    if operation.level.is_none() {
-        return Ok(lock);
-    }
     let site = means.site;
     let database = site.database()?;
     end_orphans(&database)?;
@@ -184,7 +181,7 @@ fn database(means: &Means<'_>, operation: &Operation, lock: LockGuard) -> Result
 /// Whether the schema is another one than before the exchange.
 pub(crate) fn moved(operation: &Operation, database: &Database) -> Result<bool> {
     let now = shape::of(database)?;
-    Ok(operation.level.as_ref() != Some(&now.level) || operation.shape.as_ref() != Some(&now.columns))
+    Ok(operation.level != now.level || operation.shape != now.columns)
 }
 
 /// A session of the stopped server may live on and finish, and thereby commit, what it was at. Sessions of people have

@@ -32,6 +32,7 @@ fn tree(paths: &[&str]) -> Tree {
             Some('/') => (path.trim_end_matches('/').to_owned(), Seen::Directory),
             Some('@') => (path.trim_end_matches('@').to_owned(), Seen::Symlink),
             Some('%') => (path.trim_end_matches('%').to_owned(), Seen::Mount),
+            Some('=') => (path.trim_end_matches('=').to_owned(), Seen::Special),
             _ => ((*path).to_owned(), Seen::File),
         })
         .collect()
@@ -96,6 +97,10 @@ fn a_symlink_or_mount_point_in_place_of_release_files_is_a_conflict() {
     assert!(plan.steps.is_empty());
     assert_eq!(plan.conflicts.len(), 1);
     assert_eq!(plan.conflicts[0].path, "client");
+    for (there, reason) in [("client@", "symlink"), ("client%", "mount point"), ("client=", "device")] {
+        let plan = planned(&[], &["client/", "client/root.html"], &[there]);
+        assert!(plan.conflicts[0].reason.contains(reason), "{there}: {:?}", plan.conflicts);
+    }
 }
 
 #[test]

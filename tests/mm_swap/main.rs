@@ -7,6 +7,8 @@
     reason = "a test fails by panicking, and its files need not outlive a power cut"
 )]
 
+mod verbs;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
@@ -249,6 +251,9 @@ fn what_stands_in_the_way_is_refused_with_nothing_done() {
     let release = quick(TO).build();
     let no_backup = site.tool("mm-swap").arg("--archive").arg(&release.tarball).output().unwrap();
     assert_eq!(Said::from(no_backup).with(5).document["error"]["kind"], "refused");
+
+    let demanding = swap(&site, &quick("11.0.7").build(), &[]).with(5);
+    assert!(demanding.stderr.contains("does not start on PostgreSQL 13"), "{}", demanding.stderr);
 
     let older = swap(&site, &quick("10.5.11").build(), &[]).with(5);
     assert!(older.stderr.contains("older"), "{}", older.stderr);

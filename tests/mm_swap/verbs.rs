@@ -1,0 +1,100 @@
+//! What the verbs say when there is nothing to do, when they are only asked, and when they may not.
+
+use std::path::PathBuf;
+
+use mm_test_support::site::{Site, quick};
+
+use super::{FROM, Said, TO, fetched, swap, verb};
+
+/// A release whose server migrates the database.
+const NEXT: &str = "10.6.1";
+
+/// The record of the swap that brought this release.
+fn record(site: &Site, version: &str) -> PathBuf {
+    let state = std::fs::read_dir(site.state()).unwrap().flatten().next().unwrap().path();
+    let records = std::fs::read_dir(state.join("swaps")).unwrap().flatten().map(|entry| entry.path());
+    records.into_iter().find(|path| path.display().to_string().ends_with(&format!("-to-{version}.json"))).unwrap()
+}
+
+/// It did nothing, and says this.
+fn says(said: Said, words: &str) {
+    let said = said.with(0);
+    assert!(said.document["msg"].as_str().unwrap().contains(words), "{words}: {}", said.document["msg"]);
+    assert_eq!(said.document["changed"], false, "{words}");
+}
+
+/// Refused with this reason and nothing done.
+fn refuses(said: Said, reason: &str) {
+    let said = said.with(5);
+    assert!(said.document["error"].to_string().contains(reason), "{reason}: {}", said.document["error"]);
+    assert!(said.document["error"]["hint"].is_string(), "{}", said.document["error"]);
+}
+
+#[test]
+fn a_database_that_cannot_be_put_back_is_no_reason_to_stop_the_server() {
+    let site = Site::builder(FROM).running().build();
+    swap(&site, &quick(NEXT).build(), &[]).with(0);
+    let pids = site.pids();
+    for words in [&["rollback"][..], &["rollback", "--database"], &["rollback", "--database", "--dry-run"]] {
+        refuses(verb(&site, words), "no restore point was made for the swap");
+    }
+    // One was made, and is gone by now.
+    let record = record(&site, NEXT);
+    let text = std::fs::read_to_string(&record).unwrap();
+    let mut operation: serde_json::Value = serde_json::from_str(&text).unwrap();
+    operation["restore_point"] =
+        serde_json::json!({"id": "20261122T030000Z", "store": site.store(), "created": "2026-11-22T03:00:00Z"});
+    std::fs::write(&record, operation.to_string()).unwrap();
+    for words in [&["rollback"][..], &["rollback", "--database"]] {
+        refuses(verb(&site, words), "there is no restore point 20261122T030000Z in");
+    }
+    std::fs::create_dir_all(site.store().join("20261122T030000Z")).unwrap();
+    refuses(verb(&site, &["rollback"]), "posts written since 2026-11-22T03:00:00Z would be lost");
+    says(verb(&site, &["rollback", "--database", "--dry-run"]), "with the database of the restore point");
+    assert_eq!(site.pids(), pids, "the server was stopped");
+    assert_eq!(site.running_version().as_deref(), Some(NEXT));
+}
+
+#[test]
+fn asked_what_they_would_do_they_say_it_and_do_nothing() {
+    let site = Site::builder(FROM).running().build();
+    let release = fetched(&site, &quick(TO).build());
+    says(verb(&site, &["recover", "--dry-run"]), "nothing was interrupted");
+    says(verb(&site, &["recover"]), "nothing was interrupted");
+    says(verb(&site, &["publish", "--dry-run"]), "the server is public");
+    says(verb(&site, &["prune", "--keep", "0", "--dry-run"]), "would remove 0 releases");
+    says(verb(&site, &["prune", "--keep", "0"]), "removed 0 releases");
+    refuses(verb(&site, &["rollback", "--dry-run"]), "no swap of this installation is on record");
+
+    swap(&site, &release, &["--private"]).with(0);
+    says(verb(&site, &["publish", "--dry-run"]), "would start the server on its public address");
+    verb(&site, &["publish"]).with(0);
+    says(swap(&site, &release, &["--dry-run"]), "is installed already; nothing would be done");
+    says(verb(&site, &["rollback", "--dry-run"]), "would go back from 10.5.14 to 10.5.12");
+
+    // The retired release goes, and with it the way back.
+    let area = site.directory().join("opt/.mattermost.mm");
+    says(verb(&site, &["prune", "--keep", "0", "--dry-run"]), "would remove 1 releases");
+    let retired = std::fs::read_dir(&area).unwrap().flatten().next().unwrap().path();
+    std::fs::rename(&retired, site.directory().join("elsewhere")).unwrap();
+    refuses(verb(&site, &["rollback"]), "the old release is no longer in");
+    assert_eq!(site.running_version().as_deref(), Some(TO));
+}
+
+#[test]
+fn a_server_that_was_not_to_be_started_is_started_by_the_next_run() {
+    let site = Site::builder(FROM).running().build();
+    let release = quick(TO).build();
+    swap(&site, &release, &["--no-start"]).with(0);
+    assert!(site.pids().is_empty());
+    says(swap(&site, &release, &["--no-start"]), "is installed already");
+    assert!(site.pids().is_empty());
+    let said = swap(&site, &release, &[]).with(0);
+    assert_eq!((&said.document["swap"]["from"], &said.document["changed"]), (&FROM.into(), &true.into()));
+    assert_eq!(site.running_version().as_deref(), Some(TO));
+    // Without a record it is not told where it came from.
+    std::fs::remove_file(record(&site, TO)).unwrap();
+    let said = swap(&site, &release, &[]).with(0);
+    assert_eq!(said.document["swap"]["from"], TO);
+    refuses(verb(&site, &["rollback"]), "no swap of this installation is on record");
+}

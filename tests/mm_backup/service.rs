@@ -8,7 +8,7 @@ use mm_test_support::process;
 use mm_test_support::site::Site;
 use serde_json::Value;
 
-use crate::{listed, make};
+use crate::{listed, make, verify};
 
 #[test]
 fn the_service_is_stopped_and_started_as_asked() {
@@ -31,6 +31,24 @@ fn the_service_is_stopped_and_started_as_asked() {
     fs::write(&file, "").unwrap();
     let failed = site.tool("mm-backup").arg("--to").arg(&file).write_stdin(document.to_string()).output().unwrap();
     assert_eq!(failed.status.code(), Some(1), "{}", String::from_utf8_lossy(&failed.stderr));
+    process::wait_until("the server to answer again", Duration::from_secs(60), || site.answers());
+}
+
+#[test]
+fn a_retention_that_fails_is_told_and_leaves_no_server_stopped() {
+    let site = Site::builder("5.29.0").running().build();
+    let first = make(&site, &[]);
+    let manifest = first["manifest"].as_str().unwrap();
+    let damaged = fs::read_to_string(manifest).unwrap().replace(first["created"].as_str().unwrap(), "some day");
+    fs::write(manifest, damaged).unwrap();
+    let flags = ["--stop", "--leave-stopped", "--keep-last", "1", "--to"];
+    let failed = site.tool("mm-backup").args(flags).arg(site.store()).output().unwrap();
+    assert_eq!(failed.status.code(), Some(1), "{}", String::from_utf8_lossy(&failed.stderr));
+    let document: Value = serde_json::from_slice(&failed.stdout).unwrap();
+    assert_eq!(document["backup"]["left_stopped"], false);
+    assert_eq!(verify(&site, &[document["backup"]["id"].as_str().unwrap()]).0, 0);
+    assert_eq!(listed(&site).0.len(), 2, "the damaged one is not removed");
+    // The next tool does nothing after a failure.
     process::wait_until("the server to answer again", Duration::from_secs(60), || site.answers());
 }
 

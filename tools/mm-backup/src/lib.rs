@@ -37,6 +37,8 @@ use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::Backup;
 use mm_common::contract::ui;
 use mm_common::machine::files;
+use mm_common::machine::lock::LockGuard;
+use mm_common::mattermost::site::Installation;
 use mm_common::run::{self, Output, Session};
 
 pub use arguments::BackupArguments;
@@ -161,21 +163,26 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
     })();
     let backup: Backup = match made {
         Ok(backup) => backup,
-        // An earlier tool may have left the service stopped for this one.
-        Err(error) => {
-            return Err(match installation.put_service_back(&lock) {
-                Ok(()) => error,
-                Err(other) => error.because(format!("and the service is not as it was: {}", other.one_line())),
-            });
-        }
+        Err(error) => return Err(with_service_back(error, &installation, &lock)),
     };
     session.changed = true;
     session.document.set("backup", &backup)?;
-    if flags.keep.is_given() {
+    if flags.keep.is_given()
+        && let Err(error) = Store::open(&arguments.store)
+            .and_then(|store| prune::after_create(&store, &installation.root, &installation.state, flags.keep, &lock))
+    {
         // The restore point is there; that old ones could not be removed does not make it less good.
-        let store = Store::open(&arguments.store)?;
-        prune::after_create(&store, &installation.root, &installation.state, flags.keep, &lock)?;
+        session.document.set("backup", &Backup { left_stopped: false, ..backup })?;
+        return Err(with_service_back(error, &installation, &lock));
     }
     session.human = Some(list::made_table(&backup));
     Ok(format!("restore point {} made in {:.1} s: {}", backup.id, backup.seconds, backup.path.display()))
+}
+
+/// After a failure no later tool starts a service that an earlier one, or this one, has left stopped for it.
+fn with_service_back(error: Error, installation: &Installation, lock: &LockGuard) -> Error {
+    match installation.put_service_back(lock) {
+        Ok(()) => error,
+        Err(other) => error.because(format!("and the service is not as it was: {}", other.one_line())),
+    }
 }

@@ -60,6 +60,33 @@ fn the_machine_starts_no_cluster_that_is_not_proven() {
     rig.is_as_before();
 }
 
+/// After a power cut the machine may have let users into the new cluster before anybody runs the tool again.
+#[test]
+fn what_was_written_into_the_new_cluster_since_is_not_dropped() {
+    let rig = Rig::new();
+    dies_at(&rig, "new-open", &[]);
+    rig.site.cluster.sql("mattermost", "CREATE TABLE since AS SELECT 'a message' AS text");
+    // What cannot be removed stops it.
+    let in_the_way = rig.configuration(15).join("mm-pgbump.hba");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let (document, said) = rig.upgrade(3, &[]);
+    assert!(document["error"]["hint"].as_str().unwrap().contains("mm-pgbump rollback"), "{said}");
+    std::fs::remove_dir(&in_the_way).unwrap();
+
+    rig.pgbump(0, &["rollback"]);
+    rig.serves("13");
+    let states: Vec<_> = rig.clusters().into_iter().map(|(major, here, state)| (major, here, state)).collect();
+    assert_eq!(states, [(13, true, "online".to_owned()), (15, false, "down".to_owned())]);
+    let name = &rig.site.cluster.name;
+    mm_test_support::process::run("pg_ctlcluster", &["15", name, "start"]);
+    let port = mm_test_support::process::run("pg_conftool", &["-s", "15", name, "show", "port"]);
+    let ask = format!("psql -XqAt -p {} -d mattermost -c 'SELECT text FROM since'", port.trim());
+    assert_eq!(
+        mm_test_support::process::run("runuser", &["-u", "postgres", "--", "sh", "-c", &ask]).trim(),
+        "a message"
+    );
+}
+
 #[test]
 fn killed_while_it_undoes_it_undoes_the_rest() {
     let rig = Rig::new();

@@ -218,6 +218,11 @@ pub(crate) fn hold(cluster: &Cluster) -> Result<()> {
     set_start_conf(cluster, HELD)
 }
 
+/// Whether the machine has been kept from starting this cluster all the while.
+pub(crate) fn is_held(cluster: &Cluster) -> Result<bool> {
+    Ok(start_conf(cluster)?.is_some_and(|text| text == HELD))
+}
+
 /// The machine starts this cluster as it started the old one before, which had this `start.conf`.
 pub(crate) fn release(cluster: &Cluster, before: Option<&str>) -> Result<()> {
     match (start_conf(cluster)?, before) {

@@ -36,7 +36,7 @@ pub(crate) fn run(session: &mut Session) -> Result<String> {
         return Ok(format!("would stop {} and let {} serve on port {}", entry.to(), entry.from(), entry.old.port));
     }
     let lock = installation.state.lock(Duration::from_secs(session.common.lock_wait))?;
-    if cut_off && !matches!(entry.phase, Phase::RollingBack | Phase::Done) {
+    if cut_off && !matches!(entry.phase, Phase::RollingBack | Phase::Done) && !undo::was_open(&entry)? {
         undo::back(&entry, &installation.service, &records, &lock)?;
         session.changed = true;
         installation.reload()?;

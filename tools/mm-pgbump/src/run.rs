@@ -257,6 +257,19 @@ fn taken_back(
     }
 }
 
+/// What is to be said when an upgrade cannot be finished and users may have been in the new cluster.
+fn unfinished(error: Error, entry: &Entry) -> Error {
+    let first = error.next_step().unwrap_or("remove the cause").to_owned();
+    error
+        .within(format!("cannot finish the upgrade of {} to {}", entry.from(), entry.to()))
+        .because(format!("{} has been open already: what was written there since would go on the way back", entry.to()))
+        .of_kind(Kind::HalfDone)
+        .with_hint(format!(
+            "{first}; then run mm-pgbump again; or mm-pgbump rollback, which keeps {} with what was written there",
+            entry.to()
+        ))
+}
+
 /// Ends what an earlier run began. `Some` when that was everything there was to do.
 pub(crate) fn recover(
     session: &mut Session,
@@ -276,8 +289,13 @@ pub(crate) fn recover(
         Phase::Finishing => {
             // Proven already, and perhaps open: forward is the shorter way.
             upgrade::end(&entry)?;
+            let was_open = undo::was_open(&entry)?;
             if let Err(error) = open(&mut entry, installation, records, lock) {
-                return Err(taken_back(error, &entry, installation, records, lock));
+                return Err(if was_open {
+                    unfinished(error, &entry)
+                } else {
+                    taken_back(error, &entry, installation, records, lock)
+                });
             }
             session.changed = true;
             close(&mut entry, records, lock)?;

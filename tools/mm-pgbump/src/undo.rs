@@ -67,6 +67,15 @@ pub(crate) fn new_cluster(entry: &Entry) -> Result<Option<Cluster>> {
     Ok(cluster::find(entry.major, &entry.old.name)?.filter(|new| new.data == entry.data))
 }
 
+/// Whether the new cluster, proven by then, has been open to everybody: a machine that was started since may have let
+/// users in, and what they wrote is nowhere else.
+pub(crate) fn was_open(entry: &Entry) -> Result<bool> {
+    match new_cluster(entry)?.filter(|_| entry.phase == plan::Phase::Finishing) {
+        Some(new) => Ok(!control::is_held(&new)?),
+        None => Ok(false),
+    }
+}
+
 fn configuration(entry: &Entry) -> PathBuf {
     cluster::configuration_directory(entry.major, &entry.old.name)
 }

@@ -58,8 +58,6 @@ pub(crate) struct Entry {
     /// What of the configuration of the server is changed for that, in order.
     #[serde(default)]
     pub changes: Vec<Change>,
-    /// Whether the service ran when the run began.
-    pub service_ran: bool,
 }
 
 impl Entry {

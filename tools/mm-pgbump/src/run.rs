@@ -106,7 +106,6 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         from_end,
         to_end: End::default(),
         changes: Vec::new(),
-        service_ran: installation.was_running,
     };
     records.journal.write(&entry, lock)?;
     checkpoint::pass("intent");

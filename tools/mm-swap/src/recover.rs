@@ -61,6 +61,9 @@ pub(crate) fn finish(
         config::heal(saved, &lock)?;
     }
     let site = session.probe()?;
+    if open.was_running {
+        remember_that_it_ran(session)?;
+    }
     let flags = run::backup_flags(&session.common);
     let means = Means { site: &site, flags: &flags, start_limit: limit };
     match open.verdict {
@@ -81,6 +84,14 @@ pub(crate) fn finish(
             Ok(Recovered { lock, message: format!("the interrupted swap is undone: {} is in place", open.from) })
         }
     }
+}
+
+/// The server ran when the run that was cut off began, whatever was found of it since: a failure from now on has to leave
+/// it running.
+fn remember_that_it_ran(session: &mut Session) -> Result<()> {
+    let Some(mut site) = session.document.get("site").cloned() else { return Ok(()) };
+    site["service"]["was_running"] = true.into();
+    session.document.set("site", &site)
 }
 
 /// Ends an attempt to go back that nobody can bring to its end: the database was migrated and there is no restore point.

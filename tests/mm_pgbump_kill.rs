@@ -75,8 +75,7 @@ fn what_was_written_into_the_new_cluster_since_is_not_dropped() {
 
     rig.pgbump(0, &["rollback"]);
     rig.serves("13");
-    let states: Vec<_> = rig.clusters().into_iter().map(|(major, here, state)| (major, here, state)).collect();
-    assert_eq!(states, [(13, true, "online".to_owned()), (15, false, "down".to_owned())]);
+    assert_eq!(rig.clusters(), [(13, true, "online".to_owned()), (15, false, "down".to_owned())]);
     let name = &rig.site.cluster.name;
     mm_test_support::process::run("pg_ctlcluster", &["15", name, "start"]);
     let port = mm_test_support::process::run("pg_conftool", &["-s", "15", name, "show", "port"]);

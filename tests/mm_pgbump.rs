@@ -200,6 +200,23 @@ fn the_old_cluster_is_dropped_only_when_that_is_safe() {
     // Never by the run that made the upgrade.
     assert_eq!(with(&verified), Some(5));
     verified["run"]["id"] = "another".into();
+    let name = &rig.site.cluster.name;
+    let run = mm_test_support::process::run;
+    run("pg_ctlcluster", &["13", name, "start"]);
+    assert!(rig.pgbump(5, &["drop-old", "--force"]).1.contains("something uses it again"));
+    run("pg_ctlcluster", &["13", name, "stop"]);
+    assert!(rig.pgbump(0, &["drop-old", "--force", "--dry-run"]).0["msg"].as_str().unwrap().starts_with("would drop"));
+    // Another one has its name by now.
+    let (kept, data) = (rig.site.directory().join("kept"), rig.data(13));
+    run("mv", &[data.to_str().unwrap(), kept.to_str().unwrap()]);
+    let initdb =
+        ["-u", "postgres", "--", "/usr/lib/postgresql/13/bin/initdb", "--no-sync", "-D", data.to_str().unwrap()];
+    run("runuser", &initdb);
+    for words in [&["drop-old", "--force"][..], &["rollback"]] {
+        assert!(rig.pgbump(5, words).1.contains("is another one now"), "{words:?}");
+    }
+    run("rm", &["-r", data.to_str().unwrap()]);
+    run("mv", &[kept.to_str().unwrap(), data.to_str().unwrap()]);
     assert_eq!(with(&verified), Some(0));
     assert_eq!(rig.clusters(), [(15, true, "online".to_owned())]);
     rig.serves("15");

@@ -19,6 +19,8 @@ use crate::record::{Entry, Records};
 pub(crate) fn run(session: &mut Session, force: bool) -> Result<String> {
     let installation = session.probe()?;
     let records = Records::at(installation.state.path());
+    let wait = Duration::from_secs(session.common.lock_wait);
+    let guard = if session.dry_run { None } else { Some(installation.state.lock(wait)?) };
     if let Some(entry) = records.journal.read::<Entry>()? {
         return Err(Error::refused(format!("an upgrade of {} was cut off", entry.from()))
             .hint("run mm-pgbump again: it ends what was begun"));
@@ -43,7 +45,7 @@ pub(crate) fn run(session: &mut Session, force: bool) -> Result<String> {
             .because("the document holds no mm-verify without failures after the upgrade")
             .hint("mm-verify | mm-pgbump drop-old, or --force"));
     }
-    let Some(old) = cluster::find(entry.old.major, &entry.old.name)? else {
+    let Some(old) = entry.old_now()? else {
         return Ok(format!("the cluster {} is gone already", entry.from()));
     };
     if old.online {
@@ -51,10 +53,9 @@ pub(crate) fn run(session: &mut Session, force: bool) -> Result<String> {
             .because("something uses it again")
             .hint(format!("find out what; then pg_ctlcluster {} {} stop", old.major, old.name)));
     }
-    if session.dry_run {
+    let Some(lock) = guard else {
         return Ok(format!("would drop the cluster {} with `{}`", old.label(), old.data.display()));
-    }
-    let lock = installation.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    };
     control::drop_cluster(&old)?;
     session.changed = true;
     records.last.close(&lock)?;

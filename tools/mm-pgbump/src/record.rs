@@ -6,9 +6,9 @@ use mm_common::machine::files::{self, Access};
 use mm_common::machine::journal::Journal;
 use mm_common::machine::lock::LockGuard;
 use mm_common::mattermost::config::Change;
-use mm_common::postgres::cluster::Cluster;
+use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::fingerprint;
-use mm_common::{Context as _, Result};
+use mm_common::{Context as _, Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::Facts;
@@ -29,6 +29,9 @@ pub(crate) struct Entry {
     pub phase: Phase,
     /// The cluster before, as it was.
     pub old: Cluster,
+    /// The number that initdb gave it.
+    #[serde(default)]
+    pub identifier: Option<String>,
     /// The text of its `start.conf`.
     pub old_start: Option<String>,
     /// The major to reach.
@@ -64,6 +67,24 @@ impl Entry {
     /// `13/main`.
     pub(crate) fn from(&self) -> String {
         self.old.label()
+    }
+
+    /// The cluster before, as it is now; `None` when it is gone.
+    ///
+    /// # Errors
+    /// Refused when another one has its name.
+    pub(crate) fn old_now(&self) -> Result<Option<Cluster>> {
+        let Some(now) = cluster::find(self.old.major, &self.old.name)? else { return Ok(None) };
+        // `pg_upgrade --link` takes the file away that has the number; another cluster has one.
+        if files::look(&now.data.join("global/pg_control"))?.is_some()
+            && let Some(wanted) = &self.identifier
+            && now.system_identifier()? != *wanted
+        {
+            return Err(Error::refused(format!("the cluster {} is another one now", now.label()))
+                .because(format!("the one that was upgraded had the system identifier {wanted}"))
+                .hint("somebody has dropped it and made one of its name: leave that one alone"));
+        }
+        Ok(Some(now))
     }
 
     /// `15/main`.

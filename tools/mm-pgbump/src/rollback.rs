@@ -100,7 +100,7 @@ pub(crate) fn carry_out(entry: &Entry, service: &Service, records: &Records, loc
 fn both(entry: &Entry) -> Result<(Cluster, Cluster)> {
     let new = cluster::find(entry.major, &entry.old.name)?
         .ok_or_else(|| Error::failed(format!("the cluster {} is not there any more", entry.to())))?;
-    let old = cluster::find(entry.old.major, &entry.old.name)?.ok_or_else(|| {
+    let old = entry.old_now()?.ok_or_else(|| {
         Error::refused(format!("the cluster {} is not there any more", entry.from()))
             .hint("it was dropped; restore the restore point that was made before the upgrade: mm-backup restore ID")
     })?;

@@ -93,6 +93,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         run,
         started: time::now(),
         phase: Phase::Reading,
+        identifier: Some(wish.old.system_identifier()?),
         old_start: control::start_conf(&wish.old)?,
         major: wish.major,
         data: plan::new_data(&wish.old.data, wish.old.major, wish.major),

@@ -123,6 +123,49 @@ fn killed_while_it_goes_back_it_gets_there() {
     assert_eq!(rig.clusters().iter().map(|(_, _, status)| status.as_str()).collect::<Vec<_>>(), ["online", "down"]);
 }
 
+/// From 15 on the server remembers the version of the collation. Where it is another, the text indexes are built anew
+/// before anybody uses them, and it is told so.
+#[test]
+fn indexes_of_another_collation_version_are_built_anew() {
+    let rig = Rig::new();
+    // That of `C.UTF-8` has no version.
+    rig.site.cluster.sql(
+        "postgres",
+        "UPDATE pg_database SET datcollate = 'en_US.UTF-8', datctype = 'en_US.UTF-8' WHERE datname = 'mattermost'",
+    );
+    rig.site.cluster.query("REINDEX DATABASE mattermost");
+    rig.site.cluster.query("CREATE TABLE words AS SELECT 'a' AS word; CREATE INDEX words_word ON words (word)");
+    dies_at(&rig, "finishing", &[]);
+    // Proven, and running for nobody but its owner.
+    let (port, file) = (rig.port_of(15).to_string(), "SELECT pg_relation_filenode('words_word')");
+    let ask = |sql: &str| {
+        let arguments = [
+            "-u",
+            "postgres",
+            "--",
+            "psql",
+            "-XqAtw",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-p",
+            &port,
+            "-d",
+            "mattermost",
+            "-c",
+            sql,
+        ];
+        mm_test_support::process::run("runuser", &arguments).trim().to_owned()
+    };
+    let before = ask(file);
+    ask("UPDATE pg_database SET datcollversion = '0' WHERE datname = 'mattermost'");
+    rig.upgrade(0, &[]);
+    rig.is_upgraded();
+    assert_ne!(rig.site.cluster.query(file), before);
+    let differs = "SELECT datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid) FROM pg_database \
+                   WHERE datname = 'mattermost'";
+    assert_eq!(rig.site.cluster.query(differs), "f");
+}
+
 /// `pg_upgradecluster` copies the old configuration first and changes the data directory in it then. What it leaves in
 /// between looks like a cluster of the new major, with the data of the old one.
 #[test]

@@ -169,6 +169,12 @@ impl Rig {
             .collect()
     }
 
+    /// The port of this major's cluster.
+    pub fn port_of(&self, major: u32) -> u16 {
+        let all = self.site.cluster.all_of_this_name();
+        all.into_iter().find(|(of, ..)| *of == major).unwrap_or_else(|| panic!("there is no {major}")).1
+    }
+
     /// The old cluster serves everybody on its port as before, and nothing of a new one is there.
     pub fn is_as_before(&self) {
         assert_eq!(self.clusters(), [(13, true, "online".to_owned())]);

@@ -38,15 +38,16 @@ const SSHD_CONFIGURATION: &str = "HostKey /etc/ssh/mm-host-key\nAuthorizedKeysFi
                                   PermitRootLogin prohibit-password\nPasswordAuthentication no\nUsePAM no\n\
                                   PidFile none\nSubsystem sftp internal-sftp\n";
 
-/// Moves the shell into a control group of its own (`$1`), in the two hierarchies in which systemd keeps its units:
-/// two hosts in one group would end each other's services.
+/// Moves the shell into a control group of its own (`$1`), in the two hierarchies in which systemd keeps its units: two
+/// hosts in one group would count each other's processes among their own. It is also what a host is ended by.
 const GROUP: &str = r#"
+groups=$(cat /proc/self/cgroup)
 while IFS=: read -r _ kind own; do
     case $kind in name=systemd) h=/sys/fs/cgroup/systemd ;; '') h=/sys/fs/cgroup ;; *) continue ;; esac
     [ ! -d $h/unified ] || h=$h/unified
     [ -d "$h$own" ] || continue
     mkdir -p "$h${own%/}/$1" && echo $$ >"$h${own%/}/$1/cgroup.procs" || exit 1
-done </proc/self/cgroup
+done <<<"$groups"
 "#;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -251,7 +252,8 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // Whatever the host runs ends with its first process, and that one with this.
+        // All that the host runs ends with its first process.
+        let _ = Command::new("kill").args(["-s", "KILL", &self.leader]).status();
         let _ = self.nspawn.kill();
         let _ = self.nspawn.wait();
     }
@@ -309,12 +311,6 @@ mod tests {
             let _listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
             assert!(!one.inside(&format!("exec 3<>/dev/tcp/127.0.0.1/{port}")).status.success());
             one.run(&format!("exec 3<>/dev/tcp/{}/22", two.address));
-            // One that stops a unit stops its own.
-            for host in [&one, &two] {
-                host.run("systemd-run --quiet --unit=twin sleep 1000");
-            }
-            one.run("systemctl stop twin");
-            assert_eq!(two.run("systemctl is-active twin"), "active");
             fs::write(mark, format!("{}\n{}\n{}", text(lan.directory()), lan.group, two.leader)).unwrap();
             nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
         }
@@ -331,8 +327,9 @@ mod tests {
         let left = fs::read_to_string(&mark).unwrap_or_else(|_| panic!("it did not get to its end: {said}"));
         let left: Vec<&str> = left.lines().collect();
         process::wait_until("the watchdog to end the hosts", PATIENCE, || {
-            let groups = process::run("find", &["/sys/fs/cgroup", "-type", "d", "-name", left[1]]);
-            groups.is_empty() && !Path::new(left[0]).exists() && !Path::new("/proc").join(left[2]).exists()
+            // Not process::run: find complains of what other tests take away at the same time.
+            let find = Command::new("find").args(["/sys/fs/cgroup", "-type", "d", "-name", left[1]]).output().unwrap();
+            find.stdout.is_empty() && !Path::new(left[0]).exists() && !Path::new("/proc").join(left[2]).exists()
         });
     }
 }

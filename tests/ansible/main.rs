@@ -98,7 +98,7 @@ fn restore_points_are_made_now_and_every_night() {
     assert_eq!(points(host, "/srv/backup"), 1, "of one day the newest one is kept");
 
     // By timers instead, into a store that means something to systemd.
-    let store = "/srv/of $HOME 5%";
+    let store = "/srv/of ${HOME} 5%";
     play.set("mm_tools_schedule", "systemd");
     play.set("mm_tools_store", store);
     play.set("mm_tools_timer_backup", "*-*-* 02:22:22");

@@ -21,7 +21,8 @@ use crate::restore_point;
 /// the old cluster, where the server reads it from (config.json, environment file, unit or drop-in, the row and the
 /// `MM_CONFIG` of a configuration in a database), and nothing else. Read replicas at the same place are repointed too;
 /// other hosts and ports, such as a pooler's, are not. The same is done where a socket directory has changed. rollback
-/// brings the bytes back.
+/// brings the bytes back. A data source in the command line of a unit or in the configuration of supervisord is not
+/// changed: with --keep-port that is refused before anything is done.
 #[derive(Debug, Parser)]
 #[command(name = "mm-pgbump", version, after_long_help = AFTER)]
 pub struct PgbumpArguments {

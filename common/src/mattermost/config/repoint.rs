@@ -180,6 +180,11 @@ fn variable_change(found: &environment::Variable, manager: &Manager, mover: Move
             .because(format!("it is set by the variable {name}, and no file that sets it was found"))
             .hint(format!("put {name} into an environment file of the service, then run this again")));
     };
+    if matches!(manager, Manager::Supervisor { .. }) {
+        return Err(Error::refused("cannot change the data source").because(format!(
+            "supervisord gives the server {name}, and what it is told to read anew it starts at once"
+        )));
+    }
     let package = OF_PACKAGES.iter().any(|place| file.starts_with(place));
     let (spot, edits) = match manager {
         Manager::Systemd { unit } if package => {
@@ -376,4 +381,18 @@ fn rewrite(path: &Path, change: impl Fn(&str) -> Result<String>) -> Result<()> {
         return Err(Error::failed(attempt()).because("it has vanished"));
     };
     dir.write(&name, new.as_bytes(), Access { mode: entry.mode, owner: Some((entry.uid, entry.gid)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_supervisord_gives_the_server_is_not_changed() {
+        let found = environment::Variable { name: "MM_CONFIG".into(), value: "x".into(), file: Some("/x".into()) };
+        let manager = Manager::Supervisor { name: "mattermost".into() };
+        let all = |old: &str| Ok(vec![super::super::Replacement { range: 0..old.len(), with: "y".into() }]);
+        assert_eq!(variable_change(&found, &manager, &all).unwrap_err().code(), 5);
+        assert_eq!(variable_change(&found, &manager, &|_| Ok(Vec::new())).unwrap(), None);
+    }
 }

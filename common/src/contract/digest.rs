@@ -1,7 +1,6 @@
 //! SHA-256 digests of bytes and streams (of files: `machine::files::sha256`).
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, Read, Write};
 
 use sha2::{Digest as _, Sha256};
@@ -64,23 +63,6 @@ impl Write for Hasher {
 /// Whether `text` is a SHA-256 in lower-case hexadecimal.
 pub fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// A copy of `file`'s contents goes to `sink` while it is hashed.
-pub fn tee(file: &mut File, sink: &mut impl Write) -> io::Result<String> {
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finish()),
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                sink.write_all(&buffer[..count])?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 #[cfg(test)]

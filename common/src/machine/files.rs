@@ -3,9 +3,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
-};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
@@ -68,12 +66,6 @@ pub fn write(path: &Path, contents: &[u8], access: Access) -> Result<()> {
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     #[expect(clippy::disallowed_methods, reason = "this is the place the others are sent to")]
     std::fs::rename(from, to).context(|| format!("cannot rename `{}` to `{}`", from.display(), to.display()))
-}
-
-/// Exchanges two names of one file system in one step; both exist at every moment. Doing it twice undoes it.
-pub fn exchange(one: &Path, other: &Path) -> Result<()> {
-    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)
-        .context(|| format!("cannot exchange `{}` and `{}`", one.display(), other.display()))
 }
 
 /// Renames, and fails if `to` is there already.
@@ -185,11 +177,6 @@ pub fn parent(path: &Path) -> Result<&Path> {
     }
 }
 
-/// Whether an entry is a file, directory or symlink, and not a device, fifo or socket.
-pub fn is_plain(kind: std::fs::FileType) -> bool {
-    !(kind.is_block_device() || kind.is_char_device() || kind.is_fifo() || kind.is_socket())
-}
-
 /// A free name beside `path` that says what it is: `.NAME.PID.N.tmp`.
 pub fn temporary_beside(path: &Path) -> Result<PathBuf> {
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -216,19 +203,6 @@ mod tests {
         assert_eq!(read(&path, 10).unwrap(), b"two");
         assert_eq!(Access::of(&path).unwrap().mode, 0o640);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn an_exchange_swaps_and_a_second_one_undoes_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let (a, b) = (directory.path().join("a"), directory.path().join("b"));
-        write(&a, b"a", Access::PRIVATE).unwrap();
-        write(&b, b"b", Access::PRIVATE).unwrap();
-        exchange(&a, &b).unwrap();
-        assert_eq!(read(&a, 1).unwrap(), b"b");
-        exchange(&a, &b).unwrap();
-        assert_eq!(read(&a, 1).unwrap(), b"a");
-        assert!(rename_new(&a, &b).is_err());
     }
 
     #[test]

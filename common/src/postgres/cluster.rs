@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::server::{self, Database};
 use crate::contract::error::{Error, Result};
 use crate::machine::command::{self, Cmd};
-use crate::machine::files;
 use crate::machine::user::User;
 
 /// postgresql-common looks for clusters below this directory instead of `/etc/postgresql` when the variable is set. It
@@ -194,11 +193,6 @@ fn of_json(value: &Value) -> Option<Cluster> {
         socket: text("socketdir").unwrap_or("/var/run/postgresql").into(),
         log: text("logfile").unwrap_or_default().into(),
     })
-}
-
-/// Whether a directory holds a cluster's data.
-pub fn is_data_directory(path: &Path) -> Result<bool> {
-    Ok(files::look(&path.join("PG_VERSION"))?.is_some())
 }
 
 #[cfg(test)]

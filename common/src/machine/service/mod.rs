@@ -124,11 +124,6 @@ impl Service {
         Ok(self.is_running()? || note::stands(&self.state)?)
     }
 
-    /// Since when the server is stopped because one of these tools stopped it.
-    pub fn stopped_by_us_since(&self) -> Option<String> {
-        note::since(&self.state)
-    }
-
     /// Stops the server and waits until its process is gone. A note that we did it is on disk before.
     ///
     /// # Errors
@@ -225,14 +220,6 @@ impl Service {
         match &self.manager {
             Manager::Systemd { unit } => systemd::settle(unit),
             _ => Ok(()),
-        }
-    }
-
-    /// Whether the overrides of a private start would apply to the next start by the manager too.
-    pub fn has_lasting_overrides(&self) -> Result<bool> {
-        match &self.manager {
-            Manager::Systemd { unit } => systemd::has_overrides(unit),
-            _ => Ok(false),
         }
     }
 }

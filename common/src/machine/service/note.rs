@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::contract::error::{Context as _, Result};
 use crate::contract::time;
@@ -11,10 +11,8 @@ use crate::machine::files::{self, Access};
 use crate::machine::lock::LockGuard;
 use crate::machine::state::State;
 
-/// Far larger than a note.
-const MOST: u64 = 64 * 1024;
-
-#[derive(Debug, Serialize, Deserialize)]
+/// For whoever looks at the file.
+#[derive(Debug, Serialize)]
 struct Note {
     stopped: String,
 }
@@ -22,12 +20,6 @@ struct Note {
 /// Whether one of these tools stopped a running service and none has started it since.
 pub(super) fn stands(state: &State) -> Result<bool> {
     Ok(files::look(&path(state))?.is_some())
-}
-
-/// When that was, for people.
-pub(super) fn since(state: &State) -> Option<String> {
-    let text = files::read(&path(state), MOST).ok()?;
-    serde_json::from_slice::<Note>(&text).ok().map(|note| note.stopped)
 }
 
 /// Puts the note on disk.

@@ -112,12 +112,6 @@ pub(super) fn settle(unit: &str) -> Result<()> {
     }
 }
 
-/// Whether a start with overrides is in force.
-pub(super) fn has_overrides(unit: &str) -> Result<bool> {
-    let drop_in = drop_in(unit);
-    Ok(files::look(&drop_in)?.is_some() && files::read_text(&drop_in, 1024 * 1024)?.contains("Environment="))
-}
-
 /// Makes systemd read changed unit files.
 pub(crate) fn reload() -> Result<()> {
     systemctl().arg("daemon-reload").run().map(|_| ())

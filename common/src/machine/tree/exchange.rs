@@ -87,11 +87,6 @@ impl Dir {
     pub fn sync(&self) -> Result<()> {
         self.file().sync_all().map_err(|error| Error::io("sync the directory", self.path(), error))
     }
-
-    /// Makes everything on its file system durable.
-    pub fn sync_file_system(&self) -> Result<()> {
-        nix::unistd::syncfs(self).context(|| format!("cannot sync the file system of `{}`", self.path().display()))
-    }
 }
 
 /// One name, not a path: what stands between two slashes could be a link.

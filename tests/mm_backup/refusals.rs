@@ -110,6 +110,16 @@ fn links_of_the_service_user_lead_nowhere() {
 }
 
 #[test]
+fn a_run_that_finds_no_database_leaves_no_store() {
+    let site = Site::builder("5.29.0").build();
+    site.cluster.stop();
+    let place = site.directory().join("backups");
+    let output = site.tool("mm-backup").arg("--to").arg(place.join("of/this")).output().unwrap();
+    assert_ne!(output.status.code(), Some(0));
+    assert!(!place.exists(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn usage_is_checked() {
     let site = Site::builder("5.29.0").build();
     make(&site, &["--no-database"]);

@@ -144,6 +144,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
         return Ok(format!("would make a restore point in {}", store.path.display()));
     }
     let lock = installation.state.lock(wait)?;
+    let absent = store::absent(&arguments.store)?;
     let made = (|| {
         flip::recover(&installation.state, Some(&installation), &lock)?;
         restore::refuse_foreign_journals(&installation.state)?;
@@ -163,7 +164,10 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
     })();
     let backup: Backup = match made {
         Ok(backup) => backup,
-        Err(error) => return Err(with_service_back(error, &installation, &lock)),
+        Err(error) => {
+            store::take_away(&absent);
+            return Err(with_service_back(error, &installation, &lock));
+        }
     };
     session.changed = true;
     session.document.set("backup", &backup)?;

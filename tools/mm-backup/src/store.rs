@@ -42,6 +42,28 @@ pub(crate) struct Damaged {
     pub why: String,
 }
 
+/// The directories that a store at `path` needs and that are not there, the store first.
+pub(crate) fn absent(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut absent = Vec::new();
+    for directory in path.ancestors().filter(|directory| !directory.as_os_str().is_empty()) {
+        if files::look(directory)?.is_some() {
+            break;
+        }
+        absent.push(directory.to_owned());
+    }
+    Ok(absent)
+}
+
+/// Takes away the directories that were made for a store into which nothing has come.
+pub(crate) fn take_away(made: &[PathBuf]) {
+    for directory in made {
+        // One that is not empty, or was not made, stays as it is.
+        if std::fs::remove_dir(directory).is_err() {
+            return;
+        }
+    }
+}
+
 /// Somebody has named a file, perhaps meaning the archive of a backup.
 fn refuse_file(path: &Path) -> Result<()> {
     if std::fs::metadata(path).is_ok_and(|data| !data.is_dir()) {

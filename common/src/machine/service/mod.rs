@@ -131,6 +131,7 @@ impl Service {
     pub fn stop(&self, limit: Duration, lock: &LockGuard) -> Result<()> {
         let begun = Instant::now();
         let running = self.process()?;
+        let known = self.processes(running);
         if running.is_some() {
             note::leave(&self.state, lock)?;
         }
@@ -147,12 +148,9 @@ impl Service {
             _ if running.is_none() => return Ok(()),
             Manager::Sysv { name } => others::control(&self.state, &["service", name, "stop"], &[], limit)?,
             Manager::Command { stop, .. } => others::shell(&self.state, stop, &[], limit)?,
-            Manager::Exec => process::servers(&self.install)
-                .into_iter()
-                .chain(exec::recorded(&self.state))
-                .try_for_each(exec::terminate)?,
+            Manager::Exec => known.iter().copied().try_for_each(exec::terminate)?,
         }
-        self.wait_until_gone(begun, limit)
+        self.wait_until_gone(&known, begun, limit)
     }
 
     /// As [`Service::stop`], for a server that failed: one that has not ended after `limit` is killed, and that is said.
@@ -164,12 +162,26 @@ impl Service {
             return Err(error);
         }
         ui::warn(&format!("{}; it is killed", error.one_line()));
-        left.into_iter().try_for_each(exec::kill)?;
-        self.wait_until_gone(Instant::now(), KILL_LIMIT)
+        left.iter().copied().try_for_each(exec::kill)?;
+        self.wait_until_gone(&left, Instant::now(), KILL_LIMIT)
     }
 
-    fn wait_until_gone(&self, begun: Instant, limit: Duration) -> Result<()> {
-        while let Some(process) = self.process()? {
+    /// All processes of the server, each once: a second SIGTERM would not be as gentle as the first.
+    fn processes(&self, running: Option<Process>) -> Vec<Process> {
+        let mut all = process::servers(&self.install);
+        let recorded = matches!(self.manager, Manager::Exec).then(|| exec::recorded(&self.state)).flatten();
+        for process in running.into_iter().chain(recorded) {
+            if !all.contains(&process) {
+                all.push(process);
+            }
+        }
+        all
+    }
+
+    /// Also until those that were seen before are gone: what they execute cannot be told any more when the first of their
+    /// threads has ended, and their port is taken until the last one has.
+    fn wait_until_gone(&self, known: &[Process], begun: Instant, limit: Duration) -> Result<()> {
+        while let Some(process) = self.process()?.or_else(|| known.iter().copied().find(|process| process.is_alive())) {
             if begun.elapsed() >= limit {
                 return Err(Error::failed("cannot stop the server")
                     .because(format!("process {} is still there after {} seconds", process.pid, limit.as_secs()))

@@ -18,11 +18,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process with this id, if it lives. One that has ended and waits to be reaped does not.
+    /// The process with this id, if it lives. One that has ended and waits to be reaped does not; but while another of its
+    /// threads is still there, its sockets are, too.
     pub fn of(pid: i32) -> Option<Self> {
         let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (state, started) = state_and_start(&text)?;
-        (!matches!(state, 'Z' | 'X')).then_some(Self { pid, started })
+        let lives = match state {
+            'X' => false,
+            'Z' => std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() > 1),
+            _ => true,
+        };
+        lives.then_some(Self { pid, started })
     }
 
     /// Whether it still lives.
@@ -178,6 +184,32 @@ mod tests {
         let own = Process::of(i32::try_from(std::process::id()).unwrap()).unwrap();
         assert!(own.is_alive());
         assert!(!Process { started: own.started + 1, ..own }.is_alive());
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it is about a process, and not about what it says")]
+    fn a_process_whose_first_thread_has_ended_lives_on_with_the_others() {
+        // 60 is exit(2), which ends the calling thread alone (x86-64; 93 elsewhere).
+        let number = if cfg!(target_arch = "x86_64") { 60 } else { 93 };
+        let script = format!(
+            "import ctypes, threading\nthreading.Thread(target=input).start()\nctypes.CDLL(None).syscall({number}, 0)"
+        );
+        let mut child = std::process::Command::new("python3")
+            .args(["-c", &script])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let state = || state_and_start(&std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap()).unwrap().0;
+        while state() != 'Z' {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let process = Process::of(pid).expect("the process lives");
+        child.kill().unwrap();
+        while process.is_alive() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        child.wait().unwrap();
     }
 
     #[test]

@@ -22,7 +22,7 @@ fn the_service_is_stopped_and_started_as_asked() {
     assert_eq!((backup["cold"].as_bool(), backup["left_stopped"].as_bool()), (Some(true), Some(true)));
     assert!(site.pids().is_empty());
 
-    // The next tool's failure brings it back: here the next tool is mm-backup again, which cannot write its store.
+    // The next tool's failure brings it back: here the next tool is mm-backup again, whose store is a file.
     let document = site.tool("mm-backup").args(["--dry-run", "--to"]).arg(site.store()).assert().success();
     let mut document: Value = serde_json::from_slice(&document.get_output().stdout).unwrap();
     document["run"]["dry_run"] = false.into();
@@ -30,7 +30,7 @@ fn the_service_is_stopped_and_started_as_asked() {
     let file = site.directory().join("a file");
     fs::write(&file, "").unwrap();
     let failed = site.tool("mm-backup").arg("--to").arg(&file).write_stdin(document.to_string()).output().unwrap();
-    assert_eq!(failed.status.code(), Some(1), "{}", String::from_utf8_lossy(&failed.stderr));
+    assert_eq!(failed.status.code(), Some(5), "{}", String::from_utf8_lossy(&failed.stderr));
     process::wait_until("the server to answer again", Duration::from_secs(60), || site.answers());
 }
 

@@ -193,6 +193,11 @@ fn a_server_that_crashes_soon_after_its_start_is_rolled_back() {
 }
 
 #[test]
+fn a_server_that_crashes_soon_after_a_slow_start_is_rolled_back() {
+    fails(&["hang-before-listening=3", "crash-after-listening=2"], &[]);
+}
+
+#[test]
 fn a_server_that_never_listens_is_rolled_back() {
     let said = fails(&["hang-before-listening"], &[]);
     assert!(said.stderr.contains("did not get healthy in time"), "{}", said.stderr);

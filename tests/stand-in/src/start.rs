@@ -176,10 +176,8 @@ fn rewritten(path: &Path) -> std::io::Result<()> {
 }
 
 fn listen(server: &'static Server) -> Result<(), Failure> {
-    if server.faults.has("hang-before-listening") {
-        loop {
-            thread::sleep(Duration::from_secs(3600));
-        }
+    if let Some(wait) = server.faults.seconds("hang-before-listening", 1e9) {
+        thread::sleep(wait);
     }
     log::info("Starting Server...", json!({}));
     let said = server.config.text("ServiceSettings", "ListenAddress");

@@ -19,6 +19,10 @@ use crate::log::Mark;
 /// within two seconds, once the database answers.
 const STABLE: Duration = Duration::from_secs(4);
 
+/// A server that answers this long without a break stays: what it does last before it listens, and what it begins then, may
+/// end it as well, however long the migrations have taken before.
+const ANSWERS: Duration = Duration::from_secs(3);
+
 /// How long a manager may take to have the process running. systemd waits `RestartSec`, 10 s in the documented unit.
 const APPEARS: Duration = Duration::from_secs(30);
 
@@ -56,7 +60,7 @@ pub(crate) struct Expected<'a> {
 /// not healthy in time; also when a signal asked to stop.
 pub(crate) fn wait(expected: &Expected<'_>) -> Result<Duration> {
     let started = Instant::now();
-    let mut watch = Watch { expected, started, process: None, well_since: None };
+    let mut watch = Watch { expected, started, process: None, answers_since: None, well_since: None };
     loop {
         signals::check()?;
         match watch.look() {
@@ -87,6 +91,7 @@ struct Watch<'a> {
     expected: &'a Expected<'a>,
     started: Instant,
     process: Option<(Process, Instant)>,
+    answers_since: Option<Instant>,
     well_since: Option<Instant>,
 }
 
@@ -99,13 +104,15 @@ impl Watch<'_> {
             return Err(failure(self.expected, "gives up").because(line));
         }
         if let Some(waiting) = self.answers()? {
+            self.answers_since = None;
             return Ok(waiting);
         }
+        let answers_since = *self.answers_since.get_or_insert_with(Instant::now);
         if let Some(waiting) = self.migrations()? {
             return Ok(waiting);
         }
         match self.process {
-            Some((_, since)) if since.elapsed() >= STABLE => Ok(Look::Healthy),
+            Some((_, since)) if since.elapsed() >= STABLE && answers_since.elapsed() >= ANSWERS => Ok(Look::Healthy),
             _ => Ok(Look::NotYet("it answers; waiting to see whether it stays".into())),
         }
     }

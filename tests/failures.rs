@@ -77,7 +77,7 @@ fn fails(from: &str, to: &str, faults: &[&str]) {
     let releases = before.offer(to, faults);
     let document = plan(&before.site, &releases, &["--to", to]);
     let pipeline = hop_with(&before.site, &releases, |tool| match tool {
-        "mm-swap" => "--start-timeout 8".to_owned(),
+        "mm-swap" => "--start-timeout 12".to_owned(),
         _ => String::new(),
     });
     let outcome = run(&pipeline, &document);
@@ -136,7 +136,7 @@ fn to_10_6_with_a_new_postgres_a_server_that_never_listens() {
     let releases = before.offer("10.6.1", &["hang-before-listening"]);
     let document = plan(&before.site, &releases, &["--to", "10.6.1", "--postgres", "15"]);
     let pipeline = hop_with(&before.site, &releases, |tool| match tool {
-        "mm-swap" => "--start-timeout 8".to_owned(),
+        "mm-swap" => "--start-timeout 12".to_owned(),
         _ => String::new(),
     });
     let outcome = run(&pipeline, &document);

@@ -172,7 +172,7 @@ fn fails(faults: &[&str], more: &[&str]) -> Said {
     let site = Site::builder(FROM).running().build();
     let (history, files, config, old) = (site.history(), site.user_files(), site.config(), release_files(&site));
     let release = fetched(&site, &faults.iter().fold(quick(TO), |order, fault| order.fault(fault)).build());
-    let said = swap(&site, &release, &[&["--start-timeout", "6"], more].concat()).with(6);
+    let said = swap(&site, &release, &[&["--start-timeout", "10"], more].concat()).with(6);
     assert_eq!(said.document["error"]["kind"], "rolled-back");
     assert_eq!(said.document["failed"], true);
     assert_eq!(site.running_version().as_deref(), Some(FROM));

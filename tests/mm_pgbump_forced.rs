@@ -112,3 +112,29 @@ fn a_tablespace_that_runs_full_is_noticed() {
     assert_eq!(std::fs::read_dir(&shelf).unwrap().count(), 1, "the part of the new cluster is left over");
     rig.drop_clusters();
 }
+
+/// Hard links do not lead to another file system; files are copied there. A configuration directory that somebody has
+/// prepared for the new cluster is in nobody's way.
+#[test]
+fn a_link_to_another_file_system_is_found_and_taken_back() {
+    let rig = Rig::new();
+    let disk = rig.site.directory().join("disk");
+    let old = disk.join("13");
+    std::fs::create_dir_all(&old).unwrap();
+    run("mount", &["-t", "tmpfs", "-o", "size=400m,mode=755", "tmpfs", old.to_str().unwrap()]);
+    let _unmount = Afterwards(move || {
+        let _ = Command::new("umount").arg("-l").arg(&old).status();
+    });
+    rig.move_data(&disk);
+    let word = "cross-device link";
+    let (_, said) = rig.upgrade(5, &["--method", "link"]);
+    assert!(said.contains(word), "{said}");
+    leads_back(&rig, "link", &["rehearsal"], &[word, "pg_upgrade run failed"]);
+
+    let prepared = std::path::Path::new("/etc/postgresql/15").join(&rig.site.cluster.name);
+    std::fs::create_dir_all(&prepared).unwrap();
+    run("chown", &["postgres:", prepared.to_str().unwrap()]);
+    rig.upgrade(0, &["--method", "upgrade"]);
+    rig.is_upgraded();
+    rig.drop_clusters();
+}

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use mm_test_support::process::{TEST_USER, run};
+use mm_test_support::process::{TEST_USER, end_all_below, run};
 use mm_test_support::release::Release;
 use mm_test_support::site::{Site, quick};
 use mm_test_support::watchdog::Cleanup;
@@ -23,7 +23,9 @@ fn text(path: &Path) -> String {
 impl Mounted {
     fn at(place: &Path, arguments: &[&str]) -> Self {
         run("mount", &[arguments, &[&text(place)]].concat());
-        Self { _unmount: Cleanup::with(format!("umount -l '{}'", place.display())) }
+        // A server in there would outlive it, out of everybody's sight.
+        let end = end_all_below(place);
+        Self { _unmount: Cleanup::with(format!("{end}; umount -l '{}'", place.display())) }
     }
 
     /// A tmpfs with what the directory held.

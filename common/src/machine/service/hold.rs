@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::process::EXECUTABLES;
 use crate::contract::error::{Error, Result};
 use crate::machine::lock::LockGuard;
-use crate::machine::tree::{Dir, Meta};
+use crate::machine::tree::{Dir, Kind, Meta};
 
 /// Permission to execute, for owner, group and others.
 const EXECUTE: u32 = 0o111;
@@ -46,6 +46,9 @@ pub fn hold(root: &Path, _lock: &LockGuard) -> Result<Vec<Held>> {
 }
 
 /// Lets what was held be started again, now that it is installed at `root`. What has taken its place since is let alone.
+///
+/// # Errors
+/// When the mode of its executable cannot be changed.
 pub fn release(root: &Path, held: &[Held], _lock: &LockGuard) -> Result<()> {
     for (name, file, meta) in executables(root)? {
         if let Some(held) = held.iter().find(|held| held.name == name && held.inode == meta.ino) {
@@ -55,15 +58,38 @@ pub fn release(root: &Path, held: &[Held], _lock: &LockGuard) -> Result<()> {
     Ok(())
 }
 
-/// Whether the server that is installed at `root` is there and held.
+/// Whether the server that is installed at `root` is there and held. A link is not looked through.
+///
+/// # Errors
+/// When `bin` cannot be looked into.
 pub fn is_held(root: &Path) -> Result<bool> {
-    Ok(executables(root)?.first().is_some_and(|(_, _, meta)| meta.mode & EXECUTE == 0))
+    let Some(bin) = Dir::open(root)?.child(OsStr::new("bin"))? else { return Ok(false) };
+    for name in EXECUTABLES {
+        if let Some(meta) = bin.look(OsStr::new(name))?.filter(|meta| meta.kind == Kind::File) {
+            return Ok(meta.mode & EXECUTE == 0);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the name is a link to the server's own executable beside it, as administrators make one for a unit that still
+/// names `platform`: what it leads to is held.
+fn is_alias(bin: &Dir, name: &str) -> Result<bool> {
+    let [server, ..] = EXECUTABLES;
+    let name = OsStr::new(name);
+    if name == server || bin.look(name)?.is_none_or(|meta| meta.kind != Kind::Symlink) {
+        return Ok(false);
+    }
+    Ok(Path::new(&bin.link_target(name)?).file_name() == Some(OsStr::new(server)))
 }
 
 fn executables(root: &Path) -> Result<Vec<(&'static str, File, Meta)>> {
     let mut found = Vec::new();
     if let Some(bin) = Dir::open(root)?.child(OsStr::new("bin"))? {
         for name in EXECUTABLES {
+            if is_alias(&bin, name)? {
+                continue;
+            }
             if let Some(file) = bin.open_file(OsStr::new(name))? {
                 let meta = Meta::of(&file, &root.join("bin").join(name))?;
                 found.push((name, file, meta));
@@ -113,6 +139,26 @@ mod tests {
         files::write(&server, b"another", Access { mode: 0o600, owner: None }).unwrap();
         release(&root, &held, &lock).unwrap();
         assert_eq!(mode(&server), 0o600, "another file has got its mode");
+    }
+
+    #[test]
+    fn a_link_of_the_administrators_to_the_server_is_in_nobodys_way() {
+        let place = tempfile::tempdir().unwrap();
+        let lock = LockGuard::take(&place.path().join("lock"), Duration::ZERO).unwrap();
+        let root = place.path().join("root");
+        let (server, link) = (root.join("bin/mattermost"), root.join("bin/platform"));
+        files::create_directory(&root.join("bin"), 0o755).unwrap();
+        files::write(&server, b"", Access { mode: 0o755, owner: None }).unwrap();
+        for target in ["mattermost", "./mattermost", server.to_str().unwrap()] {
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            let held = hold(&root, &lock).unwrap();
+            assert_eq!((held.len(), is_held(&root).unwrap()), (1, true), "{target}");
+            release(&root, &held, &lock).unwrap();
+            assert!(!is_held(&root).unwrap());
+            std::fs::remove_file(&link).unwrap();
+        }
+        std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+        assert!(hold(&root, &lock).is_err() && !is_held(&root).unwrap());
     }
 
     #[test]

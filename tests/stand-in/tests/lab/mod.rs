@@ -233,8 +233,16 @@ impl Site {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.root.join("bin/mattermost"));
-        command.args(arguments).current_dir(&self.root).env_clear().env("STAND_IN_FAULTS", QUICK).stdin(Stdio::null());
+        // Under nohup SIGHUP would be ignored by all that is started.
+        let mut command = Command::new("/usr/bin/env");
+        command
+            .arg("--default-signal=HUP")
+            .arg(self.root.join("bin/mattermost"))
+            .args(arguments)
+            .current_dir(&self.root)
+            .env_clear()
+            .env("STAND_IN_FAULTS", QUICK)
+            .stdin(Stdio::null());
         command
     }
 

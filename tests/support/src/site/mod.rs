@@ -1,5 +1,11 @@
 //! A server of some version with a database and content, as an administrator would have it.
 
+mod answer;
+mod builder;
+
+pub use answer::Answer;
+pub use builder::{Builder, QUICK, quick};
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -7,10 +13,9 @@ use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -18,120 +23,16 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cluster::{self, Cluster};
 use crate::process::{self, TEST_USER};
-use crate::release::{self, Order, Release, hex};
+use crate::release::{self, Release, hex};
 use crate::serve::ReleaseSite;
 use crate::tool;
 use crate::watchdog::Cleanup;
-
-/// Waits of the real server that tells a test nothing: its random slowness in stopping soon after a start, and the minute
-/// before its background jobs run. All releases of the fixtures have them short.
-pub const QUICK: [&str; 3] = ["watcher=0", "job-delay=1", "recycle=0"];
 
 /// Where a kept site is described, below its directory.
 const RECORD: &str = "site.json";
 
 /// How long a server may take to answer after its start, and to end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A sound release with the waits of [`QUICK`].
-pub fn quick(version: &str) -> Order {
-    QUICK.iter().fold(Order::of(version), |order, word| order.fault(word))
-}
-
-/// What a site is to be like.
-#[derive(Debug, Clone)]
-pub struct Builder {
-    order: Order,
-    postgres: u32,
-    posts: u32,
-    running: bool,
-}
-
-impl Builder {
-    /// PostgreSQL major of its cluster; 13 unless said otherwise.
-    #[must_use]
-    pub fn postgres(mut self, major: u32) -> Self {
-        self.postgres = major;
-        self
-    }
-
-    /// Posts in its two teams of five users; 100 unless said otherwise.
-    #[must_use]
-    pub fn posts(mut self, posts: u32) -> Self {
-        self.posts = posts;
-        self
-    }
-
-    /// The release it is installed from, when it is to be an unusual one.
-    #[must_use]
-    pub fn order(mut self, order: Order) -> Self {
-        self.order = order;
-        self
-    }
-
-    /// With the server running; otherwise it is stopped.
-    #[must_use]
-    pub fn running(mut self) -> Self {
-        self.running = true;
-        self
-    }
-
-    /// Builds it. The first one of a kind takes some seconds; what it is made of is kept below the target directory.
-    pub fn build(self) -> Site {
-        let template = self.files();
-        let site = Site::empty(Cluster::restore(self.postgres, &template.join("data")), &self.order.version);
-        site.take_tree(&template.join("mattermost"));
-        let users = fs::read_to_string(template.join("users.json")).expect("the template has it");
-        let site = Site { users: serde_json::from_str(&users).expect("it is our own"), ..site };
-        if self.running {
-            site.start();
-        }
-        site
-    }
-
-    /// What a site of this kind is copied from: its install tree in `mattermost`, with a configuration of no use, and
-    /// the data directory of its cluster in `data`.
-    pub fn files(&self) -> PathBuf {
-        let release = self.order.build();
-        let base = tool::cache().join("sites");
-        fs::create_dir_all(&base).expect("the target directory can be written");
-        let key = format!("{}-pg{}-{}-{}", release.version, self.postgres, self.posts, &release.sha256[..12]);
-        let lock = File::create(base.join(format!("{key}.lock"))).expect("the target directory can be written");
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).expect("flock works");
-        let template = base.join(key);
-        if !template.is_dir() {
-            let working = template.with_extension("new");
-            let _ = fs::remove_dir_all(&working);
-            fs::create_dir_all(&working).expect("the target directory can be written");
-            self.fill(&release, &working);
-            fs::rename(&working, &template).expect("the cache is ours");
-        }
-        template
-    }
-
-    fn fill(&self, release: &Release, template: &Path) {
-        let site = Site::empty(Cluster::create(self.postgres), &release.version);
-        site.unpack(release);
-        site.configure();
-        site.start();
-        let seeded = Command::new(tool::executable("stand-in"))
-            .args(["seed", "--posts", &self.posts.to_string(), "--database", &site.cluster.url(), "--install"])
-            .arg(site.install())
-            .output()
-            .expect("the stand-in runs");
-        let seeded: Value =
-            serde_json::from_str(&process::succeeded("stand-in seed", seeded)).expect("it says so in JSON");
-        fs::write(template.join("users.json"), seeded["users"].to_string()).expect("the cache is ours");
-        // A server that has been in use for years is done with what a new one does in its first minute.
-        process::wait_until("the background jobs of a new server", PATIENCE, || site.jobs_are_done());
-        site.stop();
-        site.add_custom_directory();
-        process::run("chown", &["-R", &format!("{TEST_USER}:{TEST_USER}"), site.install().to_str().expect("ours")]);
-        let tree = template.join("mattermost");
-        process::run("cp", &["-a", site.install().to_str().expect("ours"), tree.to_str().expect("ours")]);
-        site.cluster.save(&template.join("data"));
-    }
-}
 
 /// A server with its database. Everything of it goes when it is dropped: processes, clusters, files.
 #[derive(Debug)]
@@ -152,7 +53,7 @@ pub struct Site {
 impl Site {
     /// A site with a server of this version.
     pub fn builder(version: &str) -> Builder {
-        Builder { order: quick(version), postgres: 13, posts: 100, running: false }
+        Builder::of(version)
     }
 
     fn empty(cluster: Cluster, version: &str) -> Self {
@@ -469,38 +370,4 @@ pub struct Releases {
     pub catalogue: PathBuf,
     /// The directory that is served.
     pub directory: PathBuf,
-}
-
-/// An answer of a server.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// The status.
-    pub status: u16,
-    /// The header lines.
-    pub head: String,
-    /// The body.
-    pub body: String,
-}
-
-impl Answer {
-    fn parse(text: &str) -> Option<Self> {
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let status = head.split_whitespace().nth(1)?.parse().ok()?;
-        let chunked = head.lines().any(|line| line.to_ascii_lowercase().starts_with("transfer-encoding: chunked"));
-        let body = if chunked { unchunked(body)? } else { body.to_owned() };
-        Some(Self { status, head: head.to_owned(), body })
-    }
-}
-
-fn unchunked(mut body: &str) -> Option<String> {
-    let mut whole = String::new();
-    loop {
-        let (size, rest) = body.split_once("\r\n")?;
-        let size = usize::from_str_radix(size.trim(), 16).ok()?;
-        if size == 0 {
-            return Some(whole);
-        }
-        whole.push_str(rest.get(..size)?);
-        body = rest.get(size + 2..)?;
-    }
 }

@@ -1,0 +1,164 @@
+//! What the tools that change something write.
+
+use std::path::PathBuf;
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::verify::Check;
+use crate::contract::version::Edition;
+
+/// `fetch`: the releases at hand.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Fetch {
+    /// Every release that was asked for, the running one included.
+    pub releases: Vec<Fetched>,
+    /// Releases that could not be had and are not needed to go on: the running one, whose manifest then does not tell
+    /// what the installation owns.
+    #[serde(default)]
+    pub missing: Vec<Missing>,
+}
+
+/// A release that could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Missing {
+    /// The release.
+    pub version: Version,
+    /// Why.
+    pub reason: String,
+}
+
+/// One release in the cache.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Fetched {
+    /// The release.
+    pub version: Version,
+    /// Its edition.
+    pub edition: Edition,
+    /// The tarball in the cache.
+    pub archive: PathBuf,
+    /// Its digest, the one that matched.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+    /// The release manifest beside it (`mm.release/1`): every file the release owns, with its digest.
+    pub manifest: PathBuf,
+    /// Where it came from.
+    pub url: String,
+    /// Bytes that came over the network in this run; 0 when the cache had it.
+    #[serde(default)]
+    pub transferred: u64,
+    /// Who vouches for the digest: `catalogue`, `document`, `given` (`--sha256`) or `signature`.
+    #[serde(default)]
+    pub proof: String,
+    /// Fingerprint of the key whose signature is good, when signatures were verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
+}
+
+/// `backup`: the restore point of this hop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Backup {
+    /// Identifier: the name of its directory in the store.
+    pub id: String,
+    /// The store.
+    pub store: PathBuf,
+    /// The restore point itself.
+    pub path: PathBuf,
+    /// Its manifest (`mm.backup/1`).
+    pub manifest: PathBuf,
+    /// SHA-256 of the manifest, which holds the digests of all else.
+    pub manifest_sha256: String,
+    /// When its snapshot of the database was taken.
+    pub created: String,
+    /// True when the server was stopped, so nothing was written after the snapshot.
+    pub cold: bool,
+    /// Size of all it holds.
+    pub bytes: u64,
+    /// Files in it.
+    pub files: u64,
+    /// Whether it holds the database.
+    pub database: bool,
+    /// The databases of the server's cluster that it holds: its own, and with `--whole-cluster` all others.
+    #[serde(default)]
+    pub databases: Vec<String>,
+    /// True when the service was left stopped for the next tool.
+    #[serde(default)]
+    pub left_stopped: bool,
+    /// Duration in seconds.
+    #[serde(default)]
+    pub seconds: f64,
+}
+
+/// `pgbump`: the database cluster's own upgrade.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Pgbump {
+    /// Whether the hop needed it; everything below is absent when not.
+    pub needed: bool,
+    /// Cluster before, such as `13/main`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Cluster after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Method of `pg_upgradecluster`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Port the database answers on now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// What was looked at before, and what somebody should know of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
+    /// The proof: what was compared and found equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Value>,
+    /// Where a data source was changed: files, and `configurations` for that table of a configuration in a database.
+    #[serde(default)]
+    pub repointed: Vec<PathBuf>,
+    /// Duration in seconds.
+    #[serde(default)]
+    pub seconds: f64,
+}
+
+/// `swap`: the flip.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Swap {
+    /// The release before.
+    pub from: Version,
+    /// The release that runs now.
+    pub to: Version,
+    /// Entries exchanged, relative to the install root.
+    pub exchanged: Vec<String>,
+    /// Where the old release is kept.
+    pub retired: Option<PathBuf>,
+    /// Release files that had been changed locally: path and the digest they had.
+    #[serde(default)]
+    pub modified: Vec<ModifiedFile>,
+    /// Seconds between the service being down and the start being commanded.
+    #[serde(default)]
+    pub window_seconds: f64,
+    /// Seconds until the new server was healthy.
+    #[serde(default)]
+    pub healthy_after_seconds: f64,
+    /// The address the server listens on for this hop, when not the public one.
+    #[serde(default)]
+    pub private_address: Option<String>,
+}
+
+/// A file of a release that somebody had changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ModifiedFile {
+    /// Path relative to the install root.
+    pub path: String,
+    /// The digest it had.
+    pub sha256: String,
+}

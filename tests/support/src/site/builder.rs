@@ -86,9 +86,9 @@ impl Builder {
         let key = format!("{}-pg{}-{}-{}", release.version, self.postgres, self.posts, &release.sha256[..12]);
         let lock = File::create(base.join(format!("{key}.lock"))).expect("the target directory can be written");
         let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).expect("flock works");
-        let template = base.join(key);
+        let template = base.join(&key);
         if !template.is_dir() {
-            let working = template.with_extension("new");
+            let working = base.join(format!("{key}.new"));
             let _ = fs::remove_dir_all(&working);
             fs::create_dir_all(&working).expect("the target directory can be written");
             self.fill(&release, &working);

@@ -9,8 +9,8 @@
 
 #[path = "mm_verify/lab.rs"]
 mod lab;
-
-use std::path::Path;
+#[path = "mm_verify/proxy.rs"]
+mod proxy;
 
 use lab::{check_of, complaints, traces, verify, with_status};
 use mm_test_support::process;
@@ -47,35 +47,6 @@ fn a_token_that_was_given_is_looked_with_and_left_alone() {
     assert!(code == 1 && document["error"].to_string().contains("token"), "{code} {}", document["error"]);
 }
 
-/// A proxy before the site, as an administrator would set it up, with these lines in its location.
-fn proxy(site: &Site, port: u16, lines: &str) -> std::process::Child {
-    let directory = site.directory().join("proxy");
-    std::fs::create_dir_all(&directory).unwrap();
-    let place = directory.to_str().unwrap();
-    std::fs::write(
-        directory.join("nginx.conf"),
-        format!(
-            "daemon off; master_process off; pid {place}/pid; error_log {place}/error.log;
-             events {{ worker_connections 64; }}
-             http {{ access_log off; client_body_temp_path {place}/body; proxy_temp_path {place}/proxied;
-               fastcgi_temp_path {place}/fastcgi; uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;
-               server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {}; {lines} }} }} }}",
-            site.url()
-        ),
-    )
-    .unwrap();
-    process::run("chown", &["-R", "mm-test:", place]);
-    let child = process::as_user("mm-test", Path::new("/usr/sbin/nginx"))
-        .args(["-e", &format!("{place}/error.log"), "-c", &format!("{place}/nginx.conf"), "-p", place])
-        .current_dir(&directory)
-        .spawn()
-        .expect("scripts/prepare installs nginx");
-    process::wait_until("the proxy to listen", std::time::Duration::from_secs(30), || {
-        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-    });
-    child
-}
-
 #[test]
 fn a_proxy_that_does_not_pass_the_websocket_on_is_found_at_the_address_users_type() {
     let site = Site::builder("10.6.1").build();
@@ -84,15 +55,13 @@ fn a_proxy_that_does_not_pass_the_websocket_on_is_found_at_the_address_users_typ
     site.set("ServiceSettings", "SiteURL", public.clone().into());
     site.start();
     let look = |lines: &str| {
-        let mut proxy = proxy(&site, port, lines);
+        let mut proxy = proxy::start(&site, port, lines);
         let (code, document) = verify(&site, &["--only", "server.websocket"]);
         proxy.kill().unwrap();
         proxy.wait().unwrap();
         (code, check_of(&document, "server.websocket"))
     };
-    let passes = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
-                  proxy_set_header Host $http_host;";
-    let (code, check) = look(passes);
+    let (code, check) = look(proxy::PASSES);
     assert!(code == 0 && check["evidence"].to_string().contains(&public), "{check}");
 
     let (code, check) = look("proxy_set_header Host $http_host;");

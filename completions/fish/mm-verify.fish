@@ -24,7 +24,7 @@ function __fish_mm_verify_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c mm-verify -n "__fish_mm_verify_needs_command" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address]' -r
+complete -c mm-verify -n "__fish_mm_verify_needs_command" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address; the site URL where the server itself speaks TLS]' -r
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l sample -d 'How many real users to look as; those with unread channels, guests and several teams come first' -r
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all' -r -f -a "sample\t'So many that a loss of all shows'
 all\t'Each'"
@@ -58,7 +58,7 @@ complete -c mm-verify -n "__fish_mm_verify_needs_command" -f -a "baseline" -d 'M
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -f -a "watch" -d 'Keep looking for a while after the upgrade; ends with 4 as soon as the server gets worse'
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -f -a "repair" -d 'Apply the documented fix for the known aftermath of a jump'
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address]' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address; the site URL where the server itself speaks TLS]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l sample -d 'How many real users to look as; those with unread channels, guests and several teams come first' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all' -r -f -a "sample\t'So many that a loss of all shows'
 all\t'Each'"
@@ -86,7 +86,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l dry-run -d '
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address]' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address; the site URL where the server itself speaks TLS]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l sample -d 'How many real users to look as; those with unread channels, guests and several teams come first' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all' -r -f -a "sample\t'So many that a loss of all shows'
 all\t'Each'"
@@ -116,7 +116,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -s q -l qu
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l for -d 'How long to look, such as 30m' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l every -d 'How often to look, such as 30s' -r
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address]' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address; the site URL where the server itself speaks TLS]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l sample -d 'How many real users to look as; those with unread channels, guests and several teams come first' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all' -r -f -a "sample\t'So many that a loss of all shows'
 all\t'Each'"
@@ -145,7 +145,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -s v -l verbo
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l fix -d 'Apply this repair, or `all` that are needed; can be given more than once' -r
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address]' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address; the site URL where the server itself speaks TLS]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l sample -d 'How many real users to look as; those with unread channels, guests and several teams come first' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all' -r -f -a "sample\t'So many that a loss of all shows'
 all\t'Each'"

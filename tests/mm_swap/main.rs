@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and its files need not outlive a power cut"
 )]
 
+mod sites;
 mod verbs;
 
 use std::collections::BTreeMap;

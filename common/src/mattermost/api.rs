@@ -2,8 +2,9 @@
 //! or one that does not answer in time, is an error.
 
 use std::io::Read as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use semver::Version;
 use serde_json::Value;
 use ureq::http::{Request, Response};
 use ureq::tls::{RootCerts, TlsConfig};
@@ -15,6 +16,9 @@ use crate::contract::error::{Error, Result};
 /// How long a call may take. `POST /database/recycle`, the slowest call observed, takes 12 s on every version.
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a server that answers 429 is left alone when it does not say how long.
+const BREATH: Duration = Duration::from_millis(200);
+
 /// An answer larger than this is not one of the API (the largest recorded is under 300 kB).
 const MOST: u64 = 32 * 1024 * 1024;
 
@@ -24,6 +28,7 @@ pub struct Server {
     /// Base address without a slash at its end, such as `http://127.0.0.1:8065`.
     pub url: String,
     agent: Agent,
+    limit: Duration,
 }
 
 /// An answer.
@@ -83,7 +88,7 @@ impl Server {
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             .build();
         let url: String = url.into();
-        Self { url: url.trim_end_matches('/').to_owned(), agent: Agent::new_with_config(config) }
+        Self { url: url.trim_end_matches('/').to_owned(), agent: Agent::new_with_config(config), limit }
     }
 
     /// GET, with a session token if given.
@@ -128,12 +133,12 @@ impl Server {
         body.extend_from_slice(file.contents);
         body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         let content_type = format!("multipart/form-data; boundary={boundary}");
-        keep(&self.url, path, self.send("POST", path, token, &[("content-type", &content_type)], body)?)
+        keep(&self.url, path, self.send("POST", path, token, &[("content-type", &content_type)], Some(&body))?)
     }
 
     /// GET of something that may be large: it is read to its end and measured, not kept.
     pub fn measure(&self, path: &str, token: Option<&str>) -> Result<Measured> {
-        let mut response = self.send("GET", path, token, &[], ())?;
+        let mut response = self.send("GET", path, token, &[], None)?;
         let (status, headers) = (response.status().as_u16(), headers(&response));
         let mut reader = response.body_mut().with_config().limit(u64::MAX).reader();
         let mut hasher = Hasher::default();
@@ -151,22 +156,40 @@ impl Server {
 
     /// A call with a JSON body or none, with any method.
     pub fn call(&self, method: &str, path: &str, token: Option<&str>, body: Option<&Value>) -> Result<Answer> {
-        let response = match body {
-            Some(body) => {
-                self.send(method, path, token, &[("content-type", "application/json")], body.to_string().into_bytes())?
-            }
-            None => self.send(method, path, token, &[], ())?,
-        };
-        keep(&self.url, path, response)
+        let text = body.map(Value::to_string);
+        let kind: &[(&str, &str)] = if text.is_some() { &[("content-type", "application/json")] } else { &[] };
+        keep(&self.url, path, self.send(method, path, token, kind, text.as_deref().map(str::as_bytes))?)
     }
 
+    /// A server that limits the rate of requests (`RateLimitSettings`: 10 a second after the first 100) is asked again
+    /// when it wants to be, as long as that is within the limit of a call. Its 429 says nothing of what was asked.
     fn send(
         &self,
         method: &str,
         path: &str,
         token: Option<&str>,
         extra: &[(&str, &str)],
-        body: impl ureq::AsSendBody,
+        body: Option<&[u8]>,
+    ) -> Result<Response<Body>> {
+        let begun = Instant::now();
+        loop {
+            let response = self.send_once(method, path, token, extra, body)?;
+            let seconds = || response.headers().get("retry-after")?.to_str().ok()?.parse().ok();
+            let pause = seconds().map_or(BREATH, Duration::from_secs).max(BREATH);
+            if response.status() != 429 || begun.elapsed() + pause > self.limit {
+                return Ok(response);
+            }
+            std::thread::sleep(pause);
+        }
+    }
+
+    fn send_once(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        extra: &[(&str, &str)],
+        body: Option<&[u8]>,
     ) -> Result<Response<Body>> {
         let attempt = || Error::failed(format!("cannot call {method} {}{path}", self.url));
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
@@ -176,8 +199,12 @@ impl Server {
         for (name, value) in extra {
             request = request.header(*name, *value);
         }
-        let request = request.body(body).map_err(|error| attempt().because(error))?;
-        self.agent.run(request).map_err(|error| {
+        let unfit = |error| attempt().because(error);
+        let answer = match body {
+            Some(body) => self.agent.run(request.body(body).map_err(unfit)?),
+            None => self.agent.run(request.body(()).map_err(unfit)?),
+        };
+        answer.map_err(|error| {
             attempt().because(error).hint(
                 "see whether the server runs and listens there; its log is logs/mattermost.log in the install root",
             )
@@ -189,6 +216,15 @@ impl Answer {
     /// A header by its name, whatever its case.
     pub fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
+    }
+
+    /// Whether the server that answers is of this release, by its `X-Version-Id`: version, build number, hash, licence,
+    /// with dots between and inside. Releases of some lines name the line's first release there and the patch as build
+    /// number after it.
+    pub fn is_of(&self, version: &Version) -> bool {
+        let id = self.header("x-version-id").unwrap_or_default();
+        id.starts_with(&format!("{version}."))
+            || id.starts_with(&format!("{}.{}.0.{version}.", version.major, version.minor))
     }
 
     /// Whether the status is 2xx.
@@ -293,6 +329,42 @@ mod tests {
         assert_eq!(answer.header("x-version-id"), Some("9.10.0.9"));
         assert_eq!(answer.verdict(), "500 app.x.app_error (NULL)");
         assert!(asked.join().unwrap().to_lowercase().contains("authorization: bearer token"));
+    }
+
+    #[test]
+    fn a_server_that_limits_the_rate_is_asked_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Server::at(format!("http://{}", listener.local_addr().unwrap()));
+        let thread = std::thread::spawn(move || {
+            ["429 Too Many Requests\r\nRetry-After: 0", "200 OK"].map(|status| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"{\"a\":1}") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    asked.extend(byte);
+                }
+                write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").unwrap();
+                asked
+            })
+        });
+        assert_eq!(server.post("/api/v4/posts", None, &serde_json::json!({"a": 1})).unwrap().status, 200);
+        let [first, second] = thread.join().unwrap();
+        assert_eq!(first, second, "the same is asked again");
+    }
+
+    #[test]
+    fn the_release_of_a_server_is_read_from_its_header() {
+        let is_of = |id: &str, version: &str| {
+            let headers = vec![("x-version-id".to_owned(), id.to_owned())];
+            let answer = Answer { status: 200, headers, body: Value::Null, bytes: Vec::new() };
+            answer.is_of(&Version::parse(version).unwrap())
+        };
+        assert!(is_of("9.10.2.9.10.2.c0d8bf68.false", "9.10.2"));
+        assert!(is_of("9.10.0.9.10.2.c0d8bf68.false", "9.10.2"));
+        assert!(!is_of("9.10.0.9.10.1.c0d8bf68.false", "9.10.2"));
+        assert!(!is_of("9.10.20.9.10.20.c0.false", "9.10.2"));
+        assert!(!is_of("", "9.10.2"));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! hand because the crates for it bring hashing, random and HTTP crates of their own for these few lines.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::time::Duration;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use url::Url;
@@ -13,6 +13,9 @@ use crate::contract::error::{Error, Result};
 
 /// A message larger than this is not an event of Mattermost.
 const MOST: u64 = 4 * 1024 * 1024;
+
+/// How long a server that answers 429 is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
 
 const TEXT: u8 = 0x1;
 const CLOSE: u8 = 0x8;
@@ -36,44 +39,41 @@ impl std::fmt::Debug for Socket {
 }
 
 impl Socket {
-    /// Connects to the server at `base` (`http` or `https`), as a browser on a page of that address would. `limit` is
-    /// for connecting and for each later wait.
+    /// Connects to the server at `base` (`http` or `https`), as a browser on a page of `page` would. `limit` is for
+    /// connecting and for each later wait.
     ///
     /// # Errors
     /// Failed when the server cannot be reached or does not upgrade; the answer is quoted.
-    pub fn open(base: &str, limit: Duration) -> Result<Self> {
+    pub fn open(base: &str, page: &str, limit: Duration) -> Result<Self> {
         let place = format!("{}/api/v4/websocket", base.trim_end_matches('/'));
         let failed = || Error::failed(format!("cannot open a WebSocket to {place}"));
         let url = Url::parse(&place).map_err(|error| failed().because(error))?;
         let host = url.host_str().ok_or_else(|| failed().because("the address names no host"))?;
         let port = url.port_or_known_default().ok_or_else(|| failed().because("the address names no port"))?;
         let name = host.trim_start_matches('[').trim_end_matches(']');
-        let addresses = (name, port).to_socket_addrs().map_err(|error| failed().because(error))?;
-        let mut stream = Err(failed().because("the host has no address"));
-        for address in addresses {
-            stream = TcpStream::connect_timeout(&address, limit).map_err(|error| failed().because(error));
-            if stream.is_ok() {
-                break;
+        let addresses: Vec<_> = (name, port).to_socket_addrs().map_err(|error| failed().because(error))?.collect();
+        let begun = Instant::now();
+        loop {
+            let stream = connect(addresses.as_slice(), limit).map_err(|error| failed().because(error))?;
+            let stream: Box<dyn Stream> = if url.scheme() == "https" {
+                Box::new(super::tls::connect(name, stream).map_err(|error| error.within(failed().message()))?)
+            } else {
+                Box::new(stream)
+            };
+            let mut socket = Self { reader: BufReader::new(stream), url: place.clone() };
+            if socket.upgrade(&url, page, begun.elapsed() < limit)? {
+                return Ok(socket);
             }
+            std::thread::sleep(PAUSE);
         }
-        let stream = stream?;
-        stream.set_read_timeout(Some(limit)).map_err(|error| failed().because(error))?;
-        stream.set_write_timeout(Some(limit)).map_err(|error| failed().because(error))?;
-        let stream: Box<dyn Stream> = if url.scheme() == "https" {
-            Box::new(super::tls::connect(name, stream).map_err(|error| error.within(failed().message()))?)
-        } else {
-            Box::new(stream)
-        };
-        let mut socket = Self { reader: BufReader::new(stream), url: place };
-        socket.upgrade(&url)?;
-        Ok(socket)
     }
 
-    fn upgrade(&mut self, url: &Url) -> Result<()> {
+    /// Asks for the upgrade; false when the server limits the rate of requests, and it `may_wait`.
+    fn upgrade(&mut self, url: &Url, page: &str, may_wait: bool) -> Result<bool> {
         let key = base64(&id::random::<16>()?);
         let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
         // A foreign Origin is refused with 403 (observed); a browser sends that of the page.
-        let origin = url.origin().ascii_serialization();
+        let origin = Url::parse(page).as_ref().unwrap_or(url).origin().ascii_serialization();
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nOrigin: {origin}\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n",
@@ -95,8 +95,8 @@ impl Socket {
         let status = lines.first().cloned().unwrap_or_else(|| "nothing".into());
         let is_upgrade = status.split(' ').nth(1) == Some("101")
             && lines.iter().any(|line| line.to_lowercase().replace(' ', "") == "upgrade:websocket");
-        if is_upgrade {
-            return Ok(());
+        if is_upgrade || (may_wait && status.split(' ').nth(1) == Some("429")) {
+            return Ok(is_upgrade);
         }
         Err(self
             .failed("upgrade to", format!("the server answers `{status}`"))
@@ -185,6 +185,21 @@ impl Socket {
     }
 }
 
+/// Connects to the first of these that answers.
+fn connect(addresses: &[SocketAddr], limit: Duration) -> std::io::Result<TcpStream> {
+    let mut stream = Err(std::io::Error::other("the host has no address"));
+    for address in addresses {
+        stream = TcpStream::connect_timeout(address, limit);
+        if stream.is_ok() {
+            break;
+        }
+    }
+    let stream = stream?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
+    Ok(stream)
+}
+
 /// Base64 (RFC 4648), for the one header that wants it.
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -245,12 +260,12 @@ mod tests {
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\
               \x89\x02hi\x01\x09{\"event\":\x80\x08\"hello\"}",
         );
-        let mut socket = Socket::open(&url, Duration::from_secs(5)).unwrap();
+        let mut socket = Socket::open(&url, "https://chat.example.org/x", Duration::from_secs(5)).unwrap();
         assert_eq!(socket.receive().unwrap(), json!({"event": "hello"}));
         drop(socket);
         let asked = server.join().unwrap();
         let text = String::from_utf8_lossy(&asked);
-        assert!(text.contains(&format!("Origin: {url}\r\n")), "{text}");
+        assert!(text.contains("Origin: https://chat.example.org\r\n"), "{text}");
         // A pong with the two bytes of the ping, masked.
         let pong = &asked[asked.len() - 8..];
         assert_eq!((pong[0], pong[1]), (0x8A, 0x82));
@@ -260,7 +275,7 @@ mod tests {
     #[test]
     fn a_refused_upgrade_says_what_the_server_answered() {
         let (url, _server) = answering(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
-        let error = Socket::open(&url, Duration::from_secs(5)).unwrap_err();
+        let error = Socket::open(&url, &url, Duration::from_secs(5)).unwrap_err();
         assert!(error.causes()[0].contains("403 Forbidden"), "{error:?}");
     }
 }

@@ -19,6 +19,7 @@ mod faults;
 mod http;
 mod log;
 mod plugins;
+mod rate;
 pub mod release;
 pub mod seed;
 mod server;

@@ -8,6 +8,7 @@ use crate::emulated::{Edition, Identity, Version};
 use crate::error::{During as _, Result};
 use crate::faults::Faults;
 use crate::http::{Answer, Request, Response};
+use crate::rate::Rate;
 use crate::websocket::{self, Hub};
 use crate::{api, text, web};
 
@@ -20,6 +21,7 @@ pub(crate) struct Server {
     pub(crate) root: PathBuf,
     pub(crate) faults: Faults,
     pub(crate) hub: Hub,
+    pub(crate) rate: Rate,
 }
 
 impl Server {
@@ -90,7 +92,31 @@ impl Server {
         self.store("testfile", b"testingwrite").is_ok() && std::fs::remove_file(self.data().join("testfile")).is_ok()
     }
 
+    /// The path of the site URL, below which everything is; nothing when it has none.
+    pub(crate) fn subpath(&self) -> String {
+        let site_url = self.config.text("ServiceSettings", "SiteURL");
+        let path = site_url.split_once("://").and_then(|(_, rest)| Some(rest.split_once('/')?.1));
+        path.map(|path| format!("/{path}").trim_end_matches('/').to_owned()).unwrap_or_default()
+    }
+
+    /// Below the path of the site URL; whoever asks elsewhere is sent there [src].
     pub(crate) fn answer(&'static self, request: &Request) -> Answer {
+        if let Some(refusal) = self.rate.refusal(&self.config).filter(|_| !request.local) {
+            return Answer::Send(refusal);
+        }
+        let subpath = self.subpath();
+        if subpath.is_empty() || request.local {
+            return self.answer_below(request);
+        }
+        let Some(path) = request.path.strip_prefix(&subpath) else {
+            let location = format!("{subpath}{}", request.path);
+            return Answer::Send(Response::bare(302).with("Location", location));
+        };
+        let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
+        self.answer_below(&Request { path, ..request.clone() })
+    }
+
+    fn answer_below(&'static self, request: &Request) -> Answer {
         if request.path == "/api/v4/websocket" && request.method == "GET" {
             return websocket::upgrade(self, request);
         }

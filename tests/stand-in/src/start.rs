@@ -16,6 +16,7 @@ use crate::database::{Jobs, Source, application_migrations};
 use crate::error::{Error, Result};
 use crate::http::{Connection, serve};
 use crate::log;
+use crate::rate::Rate;
 use crate::server::Server;
 use crate::site::{Failure, Site};
 use crate::websocket::Hub;
@@ -60,8 +61,15 @@ pub(crate) fn run(site: Site) -> Result<(), Failure> {
     let source = config_source
         .map_or_else(|| format!("file://{}", config_path.display()), |source| Source::parse(&source).masked());
     log::info("Loaded config", json!({"source": source}));
-    let server: &'static Server =
-        Box::leak(Box::new(Server { identity, config, database, root, faults, hub: Hub::default() }));
+    let server: &'static Server = Box::leak(Box::new(Server {
+        identity,
+        config,
+        database,
+        root,
+        faults,
+        hub: Hub::default(),
+        rate: Rate::default(),
+    }));
     touch(server);
     let stop = Arc::new(AtomicBool::new(false));
     // 5.29 listens before the application migrations ran; from 5.30 on listening comes last.
@@ -155,14 +163,14 @@ fn workers(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// root.html, manifest.json and every CSS file are rewritten (with the sub-path, which is `/` here).
+/// root.html, manifest.json and every CSS file are rewritten, with the sub-path, if there is one, in what they name.
 fn touch(server: &Server) {
     let client = server.root.join("client");
     let mut files = vec![client.join("root.html"), client.join("manifest.json")];
     let css = std::fs::read_dir(&client).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     files.extend(css.filter(|path| path.extension().is_some_and(|extension| extension == "css")));
     for path in files {
-        if let Err(problem) = rewritten(&path) {
+        if let Err(problem) = rewritten(&path, &server.subpath()) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let error = format!("failed to update {name} with subpath /: {problem}");
             log::error("Failed to update assets subpath from config", json!({"error": error}));
@@ -170,9 +178,13 @@ fn touch(server: &Server) {
     }
 }
 
-fn rewritten(path: &Path) -> std::io::Result<()> {
-    let text = std::fs::read(path)?;
-    std::fs::OpenOptions::new().write(true).truncate(true).open(path)?.write_all(&text)
+fn rewritten(path: &Path, subpath: &str) -> std::io::Result<()> {
+    let mut text = std::fs::read_to_string(path)?;
+    let named = format!("{subpath}/static/");
+    if !text.contains(&named) {
+        text = text.replace("/static/", &named);
+    }
+    std::fs::OpenOptions::new().write(true).truncate(true).open(path)?.write_all(text.as_bytes())
 }
 
 fn listen(server: &'static Server) -> Result<(), Failure> {

@@ -48,10 +48,8 @@ pub(crate) fn upgrade(server: &'static Server, request: &Request) -> Answer {
     let key = request.header("sec-websocket-key").map(str::to_owned);
     let Some(key) = key.filter(|_| wants) else { return Answer::Send(refusal(server, 400, "")) };
     let host = request.header("host").unwrap_or_default();
-    let site = server.config.text("ServiceSettings", "SiteURL");
     let origin = request.header("origin").unwrap_or_default();
-    let bare = origin.split_once("://").map_or(origin, |(_, rest)| rest);
-    if !origin.is_empty() && bare != host && origin != site.trim_end_matches('/') {
+    if !origin.is_empty() && !is_welcome(server, origin, host) {
         return Answer::Send(refusal(server, 403, origin));
     }
     let session = api::session_of(server, request);
@@ -60,6 +58,18 @@ pub(crate) fn upgrade(server: &'static Server, request: &Request) -> Answer {
         .with("Connection", "Upgrade")
         .with("Sec-WebSocket-Accept", derive_accept_key(key.as_bytes()));
     Answer::Upgrade(response, Box::new(move |connection| talk(server, connection, session)))
+}
+
+/// Whether a page may come from there: that of the address asked at, or, with `AllowCorsFrom`, those named there and that
+/// of the site URL and no other [src].
+fn is_welcome(server: &Server, origin: &str, host: &str) -> bool {
+    let allowed = server.config.text("ServiceSettings", "AllowCorsFrom");
+    if allowed.is_empty() {
+        return origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host));
+    }
+    let site_url = server.config.text("ServiceSettings", "SiteURL");
+    let site = site_url.strip_suffix(&server.subpath()).unwrap_or(&site_url);
+    allowed == "*" || allowed.split(' ').chain([site]).any(|one| one == origin)
 }
 
 /// The HTTP status says 400 or 403, the JSON in the body says something else (observed).

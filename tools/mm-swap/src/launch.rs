@@ -65,7 +65,7 @@ impl Launch<'_> {
     /// Where it will answer. A server that speaks TLS itself has a certificate for its public name only.
     pub(crate) fn url(&self) -> String {
         match self.private {
-            Some(address) => private::url(address),
+            Some(address) => private::url(address) + &self.site.subpath(),
             None => self.site.answering_url(),
         }
     }

@@ -58,7 +58,7 @@ pub(crate) struct Repair {
 /// Flags of the checks.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// Base address of the server [default: the private address of this hop, else the listen address]
+    /// Base address of the server [default: the private address of this hop, else the listen address; the site URL where the server itself speaks TLS]
     #[arg(long, value_name = "URL", global = true)]
     pub(crate) url: Option<String>,
     /// How many real users to look as; those with unread channels, guests and several teams come first

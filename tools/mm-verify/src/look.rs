@@ -60,10 +60,10 @@ impl Look {
         let swap: Option<Swap> = session.document.section("swap")?;
         let private = swap.as_ref().and_then(|swap| swap.private_address.clone());
         let is_private = private.is_some();
-        let url = options.url.clone().or(private.map(|address| with_scheme(&address)));
+        let url = options.url.clone().or(private.map(|address| with_scheme(&address) + &installation.subpath()));
         let state = installation.state.path().join("verify");
         Ok(Self {
-            server: Server::at(url.unwrap_or_else(|| installation.local_url())),
+            server: Server::at(url.unwrap_or_else(|| installation.answering_url())),
             database: installation.database(),
             is_private,
             expected: swap.map(|swap| swap.to),

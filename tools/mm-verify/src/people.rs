@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use crate::look::Look;
 use crate::plan::{self, Candidate};
 
-/// Sessions end by themselves after this long, should nothing else end them. A run takes seconds; a browser may take a
-/// minute.
+/// Sessions end by themselves after this long, should nothing else end them: unless `ExtendSessionLengthWithActivity` is
+/// on, when the server lengthens every session at its first call to that of a user's. The next run removes those of one
+/// that was killed. A run takes seconds; a browser may take a minute.
 pub(crate) const LIFE: Duration = Duration::from_secs(15 * 60);
 
 /// Somebody to look as.

@@ -1,15 +1,26 @@
 //! Where the server listens, and how this machine reaches it.
 
+use url::Url;
+
 use crate::mattermost::config::Config;
 
 /// The default of `ServiceSettings.ListenAddress`.
 const DEFAULT: &str = ":8065";
 
+/// One that is empty is not the default: the server then takes the port of its protocol.
 pub(super) fn listen(config: &Config) -> String {
-    config
-        .text("ServiceSettings", "ListenAddress")
-        .filter(|address| !address.is_empty())
-        .unwrap_or_else(|| DEFAULT.into())
+    match config.text("ServiceSettings", "ListenAddress") {
+        None => DEFAULT.into(),
+        Some(address) if address.is_empty() => if speaks_tls(config) { ":https" } else { ":http" }.into(),
+        Some(address) => address,
+    }
+}
+
+/// The path of the site URL, such as `/chat`; nothing when it has none. The server answers below it only, on every
+/// address, and sends whoever asks elsewhere there.
+pub(super) fn subpath(config: &Config) -> String {
+    let site_url = config.text("ServiceSettings", "SiteURL").unwrap_or_default();
+    Url::parse(&site_url).map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default()
 }
 
 pub(super) fn speaks_tls(config: &Config) -> bool {
@@ -19,12 +30,11 @@ pub(super) fn speaks_tls(config: &Config) -> bool {
 /// The address of a client on this machine: a server that listens everywhere is reached over loopback.
 pub(super) fn local(listen: &str, tls: bool) -> String {
     let scheme = if tls { "https" } else { "http" };
-    let (host, port) = split(listen);
-    let host = match host {
+    let host = match split(listen).0 {
         "" | "0.0.0.0" | "[::]" | "*" => "127.0.0.1",
         host => host,
     };
-    match port {
+    match port(listen, tls) {
         Some(port) => format!("{scheme}://{host}:{port}"),
         None => format!("{scheme}://{host}"),
     }
@@ -48,6 +58,8 @@ fn split(listen: &str) -> (&str, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
@@ -59,5 +71,28 @@ mod tests {
         assert_eq!(local("10.1.2.3:8065", false), "http://10.1.2.3:8065");
         assert_eq!(local("[::1]:443", true), "https://[::1]:443");
         assert_eq!(port(":https", true), Some(443));
+        assert_eq!(local(":http", false), "http://127.0.0.1:80");
+    }
+
+    fn config(service: &Value) -> Config {
+        Config { path: None, settings: json!({ "ServiceSettings": service }), overrides: Vec::new() }
+    }
+
+    #[test]
+    fn an_empty_listen_address_is_the_port_of_the_protocol() {
+        assert_eq!(listen(&config(&json!({}))), ":8065");
+        assert_eq!(listen(&config(&json!({ "ListenAddress": "" }))), ":http");
+        assert_eq!(listen(&config(&json!({ "ListenAddress": "", "ConnectionSecurity": "TLS" }))), ":https");
+    }
+
+    #[test]
+    fn the_path_of_the_site_url_is_that_of_the_server() {
+        let of = |url: &str| subpath(&config(&json!({ "SiteURL": url })));
+        assert_eq!(of("https://example.org/chat"), "/chat");
+        assert_eq!(of("https://example.org/company/chat/"), "/company/chat");
+        for none in ["https://example.org", "https://example.org/", ""] {
+            assert_eq!(of(none), "", "{none}");
+        }
+        assert_eq!(subpath(&config(&json!({}))), "");
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use semver::Version;
 
-use super::version::{Found, Source};
+use super::version::{Found, Source, precise};
 use crate::contract::error::{Context as _, Error, Result};
 use crate::contract::version::{self, Edition};
 use crate::machine::command::{Cmd, Output};
@@ -94,16 +94,6 @@ fn parse(text: &str) -> Option<Found> {
     let version = precise(version::parse(line("Version: ")?).ok()?, line("Build Number: "));
     let edition = if line("Build Enterprise Ready: ") == Some("true") { Edition::Enterprise } else { Edition::Team };
     Some(Found { version, edition, source: Source::IsolatedRun })
-}
-
-/// Releases of some lines name the line's first release as their version and the patch as build number; released
-/// builds may carry any other number there.
-pub(super) fn precise(version: Version, build: Option<&str>) -> Version {
-    let line = (version.major, version.minor);
-    build
-        .and_then(|build| version::parse(build).ok())
-        .filter(|build| (build.major, build.minor) == line)
-        .unwrap_or(version)
 }
 
 /// An empty directory that the owner may work in, removed when dropped.

@@ -23,7 +23,7 @@ use crate::postgres::server::Database;
 use crate::postgres::source::DataSource;
 
 pub use isolated::version_of;
-pub use version::{MANIFESTS, Source};
+pub use version::{MANIFESTS, Source, precise};
 
 /// Where the server is installed when nobody says otherwise.
 const DEFAULT_ROOT: &str = "/opt/mattermost";
@@ -196,9 +196,15 @@ impl Installation {
         Database::connect(source, Some(&self.owner))
     }
 
-    /// The address a client of this machine reaches the server at: `http://127.0.0.1:8065`.
+    /// The address a client of this machine reaches the server at: `http://127.0.0.1:8065`, with the path of the site
+    /// URL.
     pub fn local_url(&self) -> String {
-        address::local(&self.listen(), self.speaks_tls())
+        format!("{}{}", address::local(&self.listen(), self.speaks_tls()), self.subpath())
+    }
+
+    /// The path of the site URL, below which the server answers on every address: `/chat`, or nothing.
+    pub fn subpath(&self) -> String {
+        address::subpath(&self.config)
     }
 
     /// The address at which the server answers with a valid certificate: over loopback, or, when it speaks TLS itself,

@@ -136,14 +136,25 @@ fn by_server(root: &Path, service: &Service, config: &Config) -> Option<Found> {
     if !process.executes_what_is_installed(root) || !process.listens_on(address::port(&listen, tls)?) {
         return None;
     }
-    let answer = Server::with_limit(address::local(&listen, tls), PATIENCE)
+    let url = format!("{}{}", address::local(&listen, tls), address::subpath(config));
+    let answer = Server::with_limit(url, PATIENCE)
         .get("/api/v4/config/client?format=old", None)
         .ok()
         .filter(|answer| answer.status == 200)?;
     let text = |key: &str| answer.body.get(key).and_then(|value| value.as_str());
     let edition = if text("BuildEnterpriseReady")? == "true" { Edition::Enterprise } else { Edition::Team };
-    let version = isolated::precise(version::parse(text("Version")?).ok()?, text("BuildNumber"));
+    let version = precise(version::parse(text("Version")?).ok()?, text("BuildNumber"));
     Some(Found { version, edition, source: Source::Server })
+}
+
+/// Releases of some lines name the line's first release as their version and the patch as build number; released
+/// builds may carry any other number there.
+pub fn precise(version: Version, build: Option<&str>) -> Version {
+    let line = (version.major, version.minor);
+    build
+        .and_then(|build| version::parse(build).ok())
+        .filter(|build| (build.major, build.minor) == line)
+        .unwrap_or(version)
 }
 
 fn cached(state: &Path) -> Option<Cached> {

@@ -1,6 +1,8 @@
 //! The running server, asked as anybody may ask it.
 
 use mm_common::Result;
+use mm_common::contract::version;
+use mm_common::mattermost::site::precise;
 use serde_json::Value;
 
 use crate::check::Finding;
@@ -47,12 +49,12 @@ pub(crate) fn status(look: &mut Look) -> Result<Finding> {
 pub(crate) fn version(look: &mut Look) -> Result<Finding> {
     let client = look.server.get("/api/v4/config/client?format=old", None)?;
     let header = client.header("x-version-id").unwrap_or_default().to_owned();
-    let named = client.body.get("Version").and_then(Value::as_str).unwrap_or_default();
-    let release = look.release().to_string();
-    // Version and build number both contain dots, so only the beginning can be compared.
-    let header_fits = header.starts_with(&format!("{release}."));
+    let text = |key: &str| client.body.get(key).and_then(Value::as_str);
+    let named = text("Version").unwrap_or_default();
+    let release = look.release();
+    let is_named = version::parse(named).is_ok_and(|named| precise(named, text("BuildNumber")) == *release);
     let evidence = format!("X-Version-Id {header}, client configuration {named}");
-    Ok(if header_fits && named == release {
+    Ok(if client.is_of(release) && is_named {
         Finding::pass(evidence)
     } else if named.is_empty() && header.is_empty() {
         Finding::fail(format!("{} names no version (status {})", look.server.url, client.status))

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use mm_common::mattermost::api::Server;
 use mm_common::{Error, Result};
+use url::Url;
 
 use crate::check::{Finding, some};
 use crate::look::Look;
@@ -45,7 +46,7 @@ pub(crate) fn bundles(look: &mut Look) -> Result<Finding> {
     let mut bad = Vec::new();
     let mut bytes = 0;
     for name in &names {
-        let measured = look.server.measure(name, None)?;
+        let measured = look.server.measure(below(&look.server.url, name), None)?;
         bytes += measured.bytes;
         if measured.status != 200 {
             bad.push(format!("{name}: {}", measured.status));
@@ -80,6 +81,12 @@ fn on_disk(look: &Look, name: &str) -> Result<Option<u64>> {
     }
     let data = mm_common::machine::files::look(&path).map_err(|error: Error| error)?;
     Ok(data.filter(std::fs::Metadata::is_file).map(|data| data.len()))
+}
+
+/// What the page names, as it is asked for below the server's address: where that has a path, the name begins with it too.
+fn below<'a>(base: &str, name: &'a str) -> &'a str {
+    let path = Url::parse(base).map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
+    name.strip_prefix(&path).filter(|rest| rest.starts_with('/')).unwrap_or(name)
 }
 
 /// The path without query.
@@ -117,5 +124,7 @@ mod tests {
         let found: Vec<String> = references(html).into_iter().collect();
         assert_eq!(found, ["/chat/static/main.1.css", "/static/main.2.js", "/static/remote_entry.js?bt=1"]);
         assert_eq!(strip("/static/remote_entry.js?bt=1"), "/static/remote_entry.js");
+        assert_eq!(below("http://127.0.0.1:8065/chat", "/chat/static/main.1.css"), "/static/main.1.css");
+        assert_eq!(below("http://127.0.0.1:8065", "/static/main.1.css"), "/static/main.1.css");
     }
 }

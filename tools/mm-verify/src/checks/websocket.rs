@@ -17,7 +17,8 @@ pub(crate) fn event(look: &mut Look) -> Result<Finding> {
     let (token, channel, word) = (scratch.token.clone(), scratch.channel.clone(), scratch.word.clone());
     let mut seen = Vec::new();
     for base in addresses(look) {
-        let mut socket = match Socket::open(&base, LIMIT) {
+        let page = page(look, &base);
+        let mut socket = match Socket::open(&base, &page, LIMIT) {
             Ok(socket) => socket,
             Err(error) => return Ok(refused(&base, &error.one_line(), error.next_step())),
         };
@@ -49,6 +50,13 @@ fn addresses(look: &Look) -> Vec<String> {
         addresses.push(site);
     }
     addresses
+}
+
+/// The page that the request says it comes from. A server with `AllowCorsFrom` takes no other than those named there and
+/// that of the site URL; any other server wants that of the address it is asked at.
+fn page(look: &Look, base: &str) -> String {
+    let setting = |key: &str| look.installation.config.text("ServiceSettings", key).filter(|text| !text.is_empty());
+    setting("AllowCorsFrom").and_then(|_| setting("SiteURL")).unwrap_or_else(|| base.to_owned())
 }
 
 fn refused(base: &str, why: &str, hint: Option<&str>) -> Finding {

@@ -259,7 +259,9 @@ fn each_repair_mends_what_it_is_for_and_its_way_back_is_exact() {
         site.cluster.query(sabotage);
         let broken = digest(&site);
         assert_ne!(good, broken, "{id}");
-        assert_eq!((needed(&repair(&["--list"])["repair"]), status()), (vec![id.to_owned()], "fail".to_owned()));
+        // What hurts in one release only is no failure in this one.
+        let said = if id == "scheme-guest" { "warn" } else { "fail" };
+        assert_eq!((needed(&repair(&["--list"])["repair"]), status()), (vec![id.to_owned()], said.to_owned()));
         repair(&["--fix", id, "--dry-run"]);
         assert_eq!(digest(&site), broken, "{id}: a dry run changes nothing");
         let done = repair(&["--fix", id]);

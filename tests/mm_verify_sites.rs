@@ -110,3 +110,59 @@ fn a_release_that_names_its_patch_as_build_number_only_is_known() {
     assert_eq!((code, status.as_str()), (0, "pass"), "{check}");
     assert!(check["evidence"].to_string().contains("9.11.0.9.11.18."), "{check}");
 }
+
+/// The column came with 5.12, and older memberships have no value in it.
+#[test]
+fn a_membership_without_the_flag_of_guests_is_harmless_but_in_9_4() {
+    let empty = "UPDATE channelmembers SET schemeguest = NULL WHERE NOT schemeguest";
+    for (version, expected) in [("9.11.18", (0, "warn")), ("9.4.0", (4, "fail"))] {
+        let site = Site::builder(version).build();
+        site.cluster.query(empty);
+        let (code, status, check) = status(&site, "database.nulls");
+        assert_eq!((code, status.as_str()), expected, "{version}: {check}");
+        assert!(check["hint"].to_string().contains("--fix scheme-guest"), "{check}");
+    }
+}
+
+#[test]
+fn playbooks_that_wants_a_licence_is_no_reason_to_go_back() {
+    let site = Site::builder("11.1.0").postgres(15).build();
+    let plugin = site.install().join("plugins/playbooks");
+    std::fs::create_dir_all(&plugin).unwrap();
+    let manifest = json!({"id": "playbooks", "name": "Playbooks", "version": "2.4.0", "min_server_version": "10.0.0"});
+    std::fs::write(plugin.join("plugin.json"), manifest.to_string()).unwrap();
+    let mut enabled = site.config()["PluginSettings"]["PluginStates"].clone();
+    enabled["playbooks"] = json!({"Enable": true});
+    site.set("PluginSettings", "PluginStates", enabled);
+    std::fs::write(site.install().join("bin/.stand-in-faults"), "plugin-inactive=playbooks").unwrap();
+    site.start();
+    let (code, said, check) = status(&site, "server.plugins");
+    assert_eq!((code, said.as_str()), (0, "warn"), "{check}");
+    assert!(check["evidence"].to_string().contains("without a licence: playbooks"), "{check}");
+}
+
+#[test]
+fn members_who_may_not_upload_are_told_and_a_server_without_uploads_is_left_alone() {
+    let site = Site::builder("10.6.1").running().build();
+    site.cluster.query(
+        "UPDATE roles SET permissions = replace(permissions, 'upload_file', '')
+         WHERE name IN ('channel_user', 'channel_admin')",
+    );
+    let (code, said, check) = status(&site, "users.file");
+    assert_eq!((code, said.as_str()), (0, "warn"), "{check}");
+    site.stop();
+    site.set("FileSettings", "EnableFileAttachments", false.into());
+    site.start();
+    let (code, said, check) = status(&site, "users.file");
+    assert_eq!((code, said.as_str()), (0, "skip"), "{check}");
+}
+
+#[test]
+fn a_retention_policy_may_leave_replies_without_their_root() {
+    let site = Site::builder("10.6.1").build();
+    site.cluster.query("DELETE FROM posts WHERE id = (SELECT min(postid) FROM threads)");
+    assert_eq!(status(&site, "history.threads").1, "fail");
+    site.set("DataRetentionSettings", "EnableMessageDeletion", true.into());
+    let (code, said, check) = status(&site, "history.threads");
+    assert_eq!((code, said.as_str()), (0, "warn"), "{check}");
+}

@@ -76,6 +76,10 @@ pub(crate) fn kind(extension: &str) -> &'static str {
 }
 
 fn upload(call: &Call<'_>) -> Reply {
+    if !call.server.config.on("FileSettings", "EnableFileAttachments") {
+        let message = "File attachments have been disabled on this server.";
+        return Err(ApiError::new(403, "api.file.attachments.disabled.app_error", message));
+    }
     let parts = call.request.parts();
     let simple = (call.request.param("channel_id"), call.request.param("filename"));
     let field = parts

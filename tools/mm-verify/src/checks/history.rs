@@ -137,7 +137,11 @@ pub(crate) fn threads(look: &mut Look) -> Result<Finding> {
     let number = |key: &str| rows.first().and_then(|row| row[key].as_u64()).unwrap_or_default();
     let (replies, orphans, homeless) = (number("replies"), number("orphans"), number("homeless"));
     let words = format!("{replies} replies, {orphans} without root post; {homeless} posts without channel");
-    Ok(if orphans + homeless > 0 {
+    let config = &look.installation.config;
+    let retention = config.flag("DataRetentionSettings", "EnableMessageDeletion") == Some(true);
+    Ok(if orphans > 0 && homeless == 0 && retention {
+        Finding::warn(words).hint("the retention policy removes a root post while younger replies to it stay")
+    } else if orphans + homeless > 0 {
         Finding::fail(words).hint("rows of `posts` or `channels` are missing: compare with the restore point")
     } else {
         Finding::pass(words)

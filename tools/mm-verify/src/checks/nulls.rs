@@ -1,13 +1,15 @@
 //! The aftermath of a jump over 5.35 to 6.3: columns that the server reads into numbers and booleans, empty in old rows.
 //!
 //! Servers 5.30 to 6.3 add eight columns with defaults; the migrations used from 6.4 on add the same columns without
-//! defaults and fill only some rows (observed for jumps from 5.29.0 to 6.7.0 and later). `lastrootpostat` and
-//! `schemeguest` were left empty by later migrations on some servers (reported for 6.x and 9.4).
+//! defaults and fill only some rows (observed for jumps from 5.29.0 to 6.7.0 and later). `lastrootpostat` was left empty
+//! by a later migration on some servers (reported for 6.x). `schemeguest` is empty in every membership from before 5.12,
+//! which brought the column; that hurts in 9.4 alone (reported), as every other release takes NULL for false.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use mm_common::Result;
+use semver::Version;
 
 use crate::check::{Finding, some};
 use crate::look::Look;
@@ -32,6 +34,7 @@ const MEMBERS: &str =
     "GET /users/me/teams/TEAM/channels/members (no team opens, no text box) and GET /users/me/teams/unread";
 const CATEGORIES: &str = "GET /users/me/teams/TEAM/channels/categories";
 const CHANNELS: &str = "GET /users/me/teams/TEAM/channels";
+const GUESTS: &str = "reading memberships in 9.4, and nothing in other releases";
 const COUNTS: &str = "null-counts";
 
 /// All of them.
@@ -45,8 +48,8 @@ pub(crate) const COLUMNS: &[Column] = &[
     column("uploadsessions", "remoteid", true, None, "resuming an upload", COUNTS),
     column("uploadsessions", "reqfileid", true, None, "resuming an upload", COUNTS),
     column("channels", "lastrootpostat", false, None, CHANNELS, "last-root-post"),
-    column("channelmembers", "schemeguest", false, Some("userid"), MEMBERS, "scheme-guest"),
-    column("teammembers", "schemeguest", false, Some("userid"), "GET /users/me/teams/members", "scheme-guest"),
+    column("channelmembers", "schemeguest", false, Some("userid"), GUESTS, "scheme-guest"),
+    column("teammembers", "schemeguest", false, Some("userid"), GUESTS, "scheme-guest"),
 ];
 
 const fn column(
@@ -114,6 +117,11 @@ fn who_suffers(look: &Look, column: &Column) -> Result<(Vec<String>, u64)> {
 }
 
 impl Empty {
+    /// Whether `release` cannot read it.
+    fn hurts(&self, release: &Version) -> bool {
+        self.column.name != "schemeguest" || (release.major, release.minor) == (9, 4)
+    }
+
     fn words(&self) -> String {
         let mut words = format!("{}.{} is NULL in {} rows", self.column.table, self.column.name, self.rows);
         if !self.users.is_empty() {
@@ -141,7 +149,10 @@ pub(crate) fn nulls(look: &mut Look) -> Result<Finding> {
     };
     let fixes: BTreeSet<&str> = empty.iter().map(|empty| empty.column.repair).collect();
     let fixes: Vec<String> = fixes.iter().map(|id| format!("--fix {id}")).collect();
-    Ok(Finding::fail(format!("{}{why}", words.join("; "))).hint(format!("mm-verify repair {}", fixes.join(" "))))
+    let evidence = format!("{}{why}", words.join("; "));
+    let hurts = empty.iter().any(|empty| empty.hurts(look.release()));
+    let finding = if hurts { Finding::fail(evidence) } else { Finding::warn(evidence) };
+    Ok(finding.hint(format!("mm-verify repair {}", fixes.join(" "))))
 }
 
 /// Whether the database skipped the releases that would have filled the columns: the defaults they set are missing.

@@ -25,9 +25,12 @@ pub(crate) fn plugins(look: &mut Look) -> Result<Finding> {
     let list = |key: &str| answer.body[key].as_array().cloned().unwrap_or_default();
     let (active, inactive) = (list("active"), list("inactive"));
     let id = |plugin: &Value| plugin["id"].as_str().unwrap_or_default().to_owned();
+    let is_licensed = look.server.get("/api/v4/license/client?format=old", None)?.body["IsLicensed"] == "true";
     let states = &look.installation.config.settings["PluginSettings"]["PluginStates"];
     let is_on = |plugin: &Value| states[id(plugin)]["Enable"].as_bool().unwrap_or(false);
-    let stopped: Vec<String> = inactive.iter().filter(|plugin| is_on(plugin)).map(describe).collect();
+    let (unlicensed, stopped): (Vec<&Value>, Vec<&Value>) =
+        inactive.iter().filter(|plugin| is_on(plugin)).partition(|plugin| needs_licence(&id(plugin)) && !is_licensed);
+    let [unlicensed, stopped] = [unlicensed, stopped].map(|list| list.into_iter().map(describe).collect::<Vec<_>>());
     let unfit: Vec<String> = active
         .iter()
         .chain(&inactive)
@@ -44,9 +47,12 @@ pub(crate) fn plugins(look: &mut Look) -> Result<Finding> {
         .map(|(name, _)| name.clone())
         .collect();
     let mut words = Vec::new();
-    for (word, list) in
-        [("enabled but not running", &stopped), ("enabled but not installed", &gone), ("too new", &unfit)]
-    {
+    for (word, list) in [
+        ("enabled but not running", &stopped),
+        ("not running without a licence", &unlicensed),
+        ("enabled but not installed", &gone),
+        ("too new", &unfit),
+    ] {
         if !list.is_empty() {
             words.push(format!("{word}: {}", some(list, 5)));
         }
@@ -54,7 +60,7 @@ pub(crate) fn plugins(look: &mut Look) -> Result<Finding> {
     Ok(if !stopped.is_empty() || !unfit.is_empty() {
         Finding::fail(words.join("; "))
             .hint("the server's log says why a plugin did not start; install a version of it that fits this release")
-    } else if !gone.is_empty() {
+    } else if !words.is_empty() {
         Finding::warn(words.join("; "))
     } else {
         Finding::pass(format!("{} active, {} switched off", active.len(), inactive.len()))
@@ -68,6 +74,11 @@ fn describe(plugin: &Value) -> String {
 fn fits(plugin: &Value, release: &semver::Version) -> bool {
     let wanted = plugin["min_server_version"].as_str().unwrap_or_default();
     version::parse(wanted).map_or(true, |wanted| wanted <= *release)
+}
+
+/// Playbooks, which is switched on by default, starts on a licensed server only: from 10.5.6 and 11.0 on.
+fn needs_licence(name: &str) -> bool {
+    name == "playbooks"
 }
 
 /// Plugins that are switched on by default and shipped with the release; they are installed when they are first used.

@@ -103,6 +103,14 @@ pub(crate) fn file(look: &mut Look) -> Result<Finding> {
     let contents = format!("An upload of mm-verify: {}\n", scratch.word).repeat(100);
     let upload = Upload { field: "files", name: "mm-verify.txt", contents: contents.as_bytes() };
     let answer = look.server.upload("/api/v4/files", Some(token.reveal()), &[("channel_id", &channel)], &upload)?;
+    if answer.error_id() == Some("api.file.attachments.disabled.app_error") {
+        return Ok(Finding::skip("uploads are switched off (FileSettings.EnableFileAttachments)"));
+    }
+    if answer.status == 403 {
+        return Ok(Finding::warn("members may not upload files").hint(
+            "if that is not on purpose: mm-verify repair --fix permissions gives upload_file back to channel_user",
+        ));
+    }
     let Some(id) = answer.body["file_infos"][0]["id"].as_str().filter(|_| answer.status == 201) else {
         return Ok(Finding::fail(format!("POST /files answers {}", answer.verdict()))
             .hint("see server.status and the owner of the data directory (files.owner); upload_file may be missing from channel_user"));

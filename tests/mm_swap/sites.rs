@@ -16,3 +16,30 @@ fn a_server_below_the_path_of_its_site_url_is_looked_for_there() {
     verb(&site, &["publish"]).with(0);
     assert!(version().unwrap().contains("\"Version\":\"10.6.1\""), "{:?}", version());
 }
+
+/// A row of a job that this server does not know, so that it stays as it is.
+fn job(site: &Site, status: &str) {
+    site.cluster.query(&format!(
+        "INSERT INTO jobs (id, type, status, priority, createat, startat, lastactivityat, progress, data) VALUES
+           (md5('{status}')::char(26), 'delete_dms_preferences_migration', '{status}', 0, 1, 1, 1, 0, '{{}}')"
+    ));
+}
+
+#[test]
+fn a_job_that_a_killed_server_has_left_begun_is_not_waited_for_and_a_pending_one_is() {
+    let site = Site::builder(FROM).running().build();
+    job(&site, "in_progress");
+    swap(&site, &quick(TO).build(), &["--start-timeout", "20"]).with(0);
+    verb(&site, &["rollback"]).with(0);
+    job(&site, "pending");
+    let said = swap(&site, &quick(TO).build(), &["--start-timeout", "10"]).with(6);
+    assert!(
+        said.document["error"].to_string().contains("delete_dms_preferences_migration (pending)"),
+        "{}",
+        said.stderr
+    );
+
+    // Another node of the cluster is there for it.
+    site.set("JobSettings", "RunJobs", false.into());
+    swap(&site, &quick(TO).build(), &["--start-timeout", "20"]).with(0);
+}

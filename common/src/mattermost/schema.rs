@@ -80,6 +80,16 @@ pub fn unfinished_jobs(database: &Database) -> Result<Vec<String>> {
     Ok(rows.iter().map(|row| format!("{} ({})", text(row, "type"), text(row, "status"))).collect())
 }
 
+/// Those of [`unfinished_jobs`] that are in progress: once the server has ended, nobody works on them any more. A server
+/// that was killed leaves such rows, and the next one takes up pending jobs only.
+pub fn jobs_begun(database: &Database) -> Result<Vec<String>> {
+    let jobs = unfinished_jobs(database)?;
+    Ok(jobs.into_iter().filter(|job| job.ends_with(BEGUN)).collect())
+}
+
+/// How [`unfinished_jobs`] names the state of a job that somebody has taken up.
+const BEGUN: &str = " (in_progress)";
+
 /// Names of the application migrations that a start of `release` records in `systems` and that are not there.
 pub fn missing_flags(database: &Database, release: &Version) -> Result<Vec<String>> {
     let rows =

@@ -24,7 +24,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) private: Option<&'a str>,
     /// Asked for the state of migrations, when they matter.
     pub(crate) database: Option<&'a Database>,
-    /// Application migrations that need not be recorded.
+    /// Application migrations that need not be recorded, and jobs that need not be finished.
     pub(crate) excused: &'a [String],
     pub(crate) limit: Duration,
 }
@@ -102,6 +102,7 @@ impl Commanded<'_> {
             version,
             url: &url,
             database: *database,
+            runs_jobs: site.config.flag("JobSettings", "RunJobs") != Some(false),
             excused,
             log: &self.log,
             limit: *limit,

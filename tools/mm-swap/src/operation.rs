@@ -97,7 +97,8 @@ pub(crate) struct Operation {
     pub(crate) level: Level,
     /// Digest over all columns of the schema: legacy migrations change tables before they say so.
     pub(crate) shape: String,
-    /// Application migrations that were not recorded before either: they are not waited for.
+    /// Application migrations that were not recorded before either, and jobs that a server before it has begun and not
+    /// ended: they are not waited for.
     #[serde(default)]
     pub(crate) excused: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

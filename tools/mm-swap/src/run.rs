@@ -155,12 +155,14 @@ fn already(session: &mut Session, site: &Installation, arguments: &RunArguments,
     } else if !arguments.no_start {
         let address = arguments.private.then(private::free_address).transpose()?;
         let database = site.database()?;
+        let mut excused = schema::missing_flags(&database, &site.version)?;
+        excused.extend(schema::jobs_begun(&database)?);
         let launch = Launch {
             site,
             version: &site.version,
             private: address.as_deref(),
             database: Some(&database),
-            excused: &schema::missing_flags(&database, &site.version)?,
+            excused: &excused,
             limit: arguments.limit(),
         };
         session.changed = true;
@@ -202,7 +204,8 @@ fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, tar
     let database = site.database()?;
     refuse_old_database(&database, new)?;
     let shape = shape::of(&database)?;
-    let excused = schema::missing_flags(&database, &site.version)?;
+    let mut excused = schema::missing_flags(&database, &site.version)?;
+    excused.extend(schema::jobs_begun(&database)?);
     let old = target::installed(session, site)?;
     if old.is_none() {
         ui::warn(&format!(

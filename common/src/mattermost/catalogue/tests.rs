@@ -171,6 +171,34 @@ fn a_note_about_a_key_that_is_not_set_reaches_who_has_not_set_it() {
 }
 
 #[test]
+fn a_note_reaches_whom_it_is_about_and_nobody_else() {
+    let catalogue = embedded();
+    let (from, to) = (version("4.10.0"), version("7.8.0"));
+    let told = |id: &str, config: serde_json::Value| {
+        let facts = Facts { edition: Some(Edition::Enterprise), config: Some(&config), ..Facts::default() };
+        let note = catalogue.notes_between(&from, &to).find(|note| note.id == id).unwrap();
+        note.when.holds(&facts)
+    };
+    // What makes these matter is a switch that is off.
+    let cluster =
+        |gossip: serde_json::Value| json!({"ClusterSettings": {"Enable": true, "UseExperimentalGossip": gossip}});
+    assert_eq!(told("5.36-245", cluster(json!(false))), Verdict::Yes);
+    assert_eq!(told("5.36-245", json!({"ClusterSettings": {"Enable": true}})), Verdict::Yes);
+    assert_eq!(told("5.36-245", cluster(json!(true))), Verdict::No);
+    assert_eq!(told("5.36-245", json!({"ClusterSettings": {"Enable": false}})), Verdict::No, "it is alone");
+    let materialized = |on: bool| json!({"SqlSettings": {"EnablePublicChannelsMaterialization": on}});
+    assert_eq!(told("5.6-304", materialized(false)), Verdict::Yes);
+    assert_eq!(told("5.6-304", materialized(true)), Verdict::No);
+    let jobs = |run: bool| json!({"JobSettings": {"RunJobs": run}});
+    assert_eq!(told("5.0-318", jobs(false)), Verdict::Yes);
+    assert_eq!(told("5.0-318", jobs(true)), Verdict::No);
+    // These come with a key that no older server has in its configuration.
+    for id in ["5.28-262", "5.29-259", "7.7-190", "7.8-187"] {
+        assert_eq!(told(id, json!({})), Verdict::Yes, "{id}");
+    }
+}
+
+#[test]
 fn conditions_know_what_they_do_not_know() {
     let condition: Condition = serde_json::from_value(json!({
         "edition": "team", "config": {"GitLabSettings.Enable": true}

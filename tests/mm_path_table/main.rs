@@ -217,6 +217,20 @@ fn configuration_that_stops_the_server_blocks_when_it_is_known_and_warns_when_no
 }
 
 #[test]
+fn a_release_that_loses_the_settings_of_a_plugin_blocks_where_it_has_some() {
+    let mut site = start("9.11.18", Edition::Team);
+    let warned = |plan: &Plan| hop(plan, "10.5.1").notes.iter().any(|note| note.id == "avoid-10.5.0");
+    for (plugins, expected) in
+        [(json!({"jira": {}}), [""; 0].as_slice()), (json!({"jira": {"secret": "x"}}), &["jira-10.5.0"])]
+    {
+        site.config = Some(json!({"PluginSettings": {"Plugins": plugins}}));
+        let asked_for = planned(&site, &wish("10.5.1", Esr));
+        assert_eq!((blockers(&asked_for), warned(&asked_for)), (expected.to_vec(), true));
+        assert_eq!(blockers(&planned(&site, &wish("10.5", Esr))), [""; 0], "later ones are sound");
+    }
+}
+
+#[test]
 fn estimates_follow_the_rows_and_a_rehearsal_beats_them() {
     let mut site = start("5.37.10", Edition::Team);
     assert!(hop(&planned(&site, &wish("6.3", Esr)), "6.3.10").estimate.is_empty(), "nothing known, nothing guessed");

@@ -123,12 +123,15 @@ pub(crate) fn postgres_alone(from: u32, wished: u32) -> Note {
 /// A note whose circumstances are not known is kept, and one that would block then asks a person to look.
 pub(crate) fn of_hop(catalogue: &Catalogue, start: &Start, from: &Version, to: &Version) -> (Vec<Note>, Vec<Note>) {
     let facts = start.facts();
-    let (mut notes, blockers) = judged(catalogue.notes_between(from, to), &facts);
+    let (mut notes, mut blockers) = judged(catalogue.notes_between(from, to), &facts);
     for rule in catalogue.rules().iter().filter(|rule| rule.kind == RuleKind::Avoid && rule.objects(from, to, &facts)) {
-        notes.push((
-            Severity::Warn,
-            note(&rule.id, "warn", rule.title.clone(), rule.action.clone(), rule.source.clone()),
-        ));
+        match rule.level {
+            Level::Block => blockers.push(of_rule(rule)),
+            Level::Warn => notes.push((
+                Severity::Warn,
+                note(&rule.id, "warn", rule.title.clone(), rule.action.clone(), rule.source.clone()),
+            )),
+        }
     }
     say_once(&mut notes);
     notes.sort_by_key(|(severity, _)| *severity);

@@ -78,7 +78,8 @@ fn every_rule_can_matter_to_some_pair_of_releases() {
     let catalogue = embedded();
     let mysql = Facts { driver: Some(Driver::Mysql), ..Facts::default() };
     let old = "2.28".parse().unwrap();
-    let facts = Facts { glibc: Some(&old), ..mysql };
+    let config = json!({"PluginSettings": {"Plugins": {"jira": {"secret": "x"}}}});
+    let facts = Facts { glibc: Some(&old), config: Some(&config), ..mysql };
     let versions: Vec<&Version> = catalogue.releases().map(|release| &release.version).collect();
     for rule in catalogue.rules() {
         let matters = versions.iter().any(|from| versions.iter().any(|to| rule.objects(from, to, &facts)));

@@ -193,6 +193,7 @@ fn mysql_5_7_ends_with_9_5() {
     let unseen = planned(&old, &wish("9.5", Esr));
     let note = unseen.path.notes.iter().find(|note| note.id == "mysql").unwrap();
     assert!(note.title.contains("9.5.14 needs 8.0.0") && note.action.contains("--no-database"), "{note:?}");
+    assert!(note.title.contains("mm-swap does not work on it"), "{note:?}");
     assert_eq!(blockers(&planned(&old, &wish("9.4", Esr))), [""; 0]);
 }
 

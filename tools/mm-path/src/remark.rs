@@ -266,8 +266,11 @@ pub(crate) fn about_the_path(catalogue: &Catalogue, start: &Start, wish: &Wish, 
         notes.push(note(
             "mysql",
             "action",
-            format!("The database is MySQL: nothing has looked into it, and no restore point can hold it.{}", version.unwrap_or_default()),
-            "Dump it with its own tools before each hop and give mm-backup --no-database; better, move it to PostgreSQL while on 10.11 or older (Mattermost's migration-assist with pgloader).",
+            format!(
+                "The database is MySQL: nothing has looked into it, no restore point can hold it, and mm-swap does not work on it.{}",
+                version.unwrap_or_default()
+            ),
+            "Move it to PostgreSQL first, while on 10.11 or older (Mattermost's migration-assist with pgloader). Else go these hops by hand: mm-fetch proves the releases, mm-backup --no-database keeps the files, and a dump with MySQL's own tools is needed before each hop.",
             "mattermost/docs: important-upgrade-notes v11.0",
         ));
     }

@@ -205,6 +205,27 @@ fn the_preflight_looks_at_the_host_too() {
 }
 
 #[test]
+fn what_only_the_environment_says_counts() {
+    let site = Site::builder("9.11.18").build();
+    let environment = site.install().join("config/mattermost.environment");
+    let ids = |lines: &str| -> Vec<String> {
+        fs::write(&environment, lines).unwrap();
+        let plan = site.tool("mm-path").args(["--to", "12.0.0", "--edition", "enterprise"]).assert().code(5);
+        let plan = document(&plan);
+        let blockers = plan["path"]["blockers"].as_array().unwrap();
+        blockers.iter().map(|blocker| blocker["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let with = |lines: &str, id: &str| ids(lines).iter().any(|blocker| blocker == id);
+    // {"features":{"compliance":true}}
+    let old_licence = "MM_LICENSE=eyJmZWF0dXJlcyI6eyJjb21wbGlhbmNlIjp0cnVlfX0=";
+    for (line, id) in [(old_licence, "10.8-111"), ("MM_FEATUREFLAGS_APPSENABLED=true", "12.0-004")] {
+        assert!(with(line, id), "{line} is not seen");
+        // Something else blocks, so that the same question can be asked.
+        assert!(!with("MM_FEATUREFLAGS_MOVETHREADSENABLED=1", id), "{id} without {line}");
+    }
+}
+
+#[test]
 fn somebody_who_may_not_read_is_told_so() {
     let site = Site::builder("5.29.0").postgres(13).posts(100).build();
     let mut command = assert_cmd::Command::new("setpriv");

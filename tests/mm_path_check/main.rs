@@ -64,7 +64,16 @@ fn hops(from: &Version, to: &str, edition: Edition, postgres: Option<(u32, u32)>
 
 fn way<'a>(from: &'a Version, hops: &'a [Hop], edition: Edition) -> Way<'a> {
     static NOTHING: LazyLock<Value> = LazyLock::new(|| json!({}));
-    Way { catalogue: &CATALOGUE, from, hops, edition, before: None, config: Some(&NOTHING), licence: Some("") }
+    Way {
+        catalogue: &CATALOGUE,
+        from,
+        hops,
+        edition,
+        before: None,
+        config: Some(&NOTHING),
+        licence: Some(""),
+        licence_given: None,
+    }
 }
 
 fn find<'a>(findings: &'a [Preflight], id: &str) -> &'a Preflight {
@@ -151,6 +160,25 @@ fn duplicates_block_where_postgresql_is_upgraded() {
     let findings = database::findings(&database, way(&from, &hops, Edition::Team)).unwrap();
     let duplicates = find(&findings, "duplicates");
     assert_eq!((duplicates.severity.as_str(), duplicates.hop.as_ref()), ("block", Some(&Version::new(6, 3, 10))));
+}
+
+#[test]
+fn a_licence_in_the_environment_outranks_the_one_in_the_database() {
+    let lab = Lab::new(15);
+    let from = Version::new(10, 5, 14);
+    let database = lab.database("licensed", &from);
+    let hops = hops(&from, "10.11", Edition::Enterprise, None);
+    let look = |licence_given| {
+        let way = Way { licence_given, ..way(&from, &hops, Edition::Enterprise) };
+        find(&database::findings(&database, way).unwrap(), "licence").clone()
+    };
+    assert_eq!(look(None).status, Status::Pass, "the one in the database is good");
+    // {"features":{"compliance":true}}
+    let old = look(Some("eyJmZWF0dXJlcyI6eyJjb21wbGlhbmNlIjp0cnVlfX0="));
+    assert!(old.severity == "action" && old.evidence.contains("it is an E20, which 10.8"), "{old:?}");
+    let broken = look(Some("no licence!"));
+    assert!(broken.status == Status::Error && broken.evidence.contains("MM_LICENSE"), "{broken:?}");
+    assert!(!broken.evidence.contains("no licence!"), "{broken:?}");
 }
 
 #[test]

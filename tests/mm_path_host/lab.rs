@@ -139,6 +139,7 @@ impl Lab {
             before: None,
             config: None,
             licence: Some(""),
+            licence_given: None,
         };
         let view = HostView {
             installation: &installation,

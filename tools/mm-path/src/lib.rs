@@ -24,6 +24,7 @@ use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::{Note, Path};
 use mm_common::contract::{time, ui};
 use mm_common::mattermost::catalogue::{Catalogue, Driver};
+use mm_common::mattermost::config::environment;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::server::Database;
 use mm_common::run::{self, Output, Session};
@@ -142,6 +143,7 @@ fn for_the_installation(
             before: plan.path.current_edition,
             config: start.config.as_ref(),
             licence: start.licence.as_deref(),
+            licence_given: environment::value(&installation.config.overrides, check::LICENCE),
         };
         // The one waits for the database, the other for the disk.
         let (inside, on_host) = std::thread::scope(|scope| {

@@ -10,13 +10,15 @@ use mm_common::contract::version::Edition;
 use mm_common::machine::command::Cmd;
 use mm_common::machine::files;
 use mm_common::mattermost::catalogue::{Arch, Catalogue, Dotted, Driver};
+use mm_common::mattermost::config::environment;
 use mm_common::mattermost::manifest::OWNED;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::KEPT;
 use mm_common::postgres::server::Database;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::arguments::PathArguments;
+use crate::check;
 use crate::plan::Start;
 use crate::postgres::Server;
 
@@ -67,7 +69,8 @@ pub(crate) fn installation(
         major.map(|major| Server { major, available: section.database.cluster.as_ref().map(|_| installed(major)) });
     if let Some(database) = database {
         if [Some(start.edition), wished].contains(&Some(Edition::Enterprise)) {
-            start.licence = crate::check::licence(database).map_err(|error| ui::warn(&error.one_line())).ok();
+            let given = environment::value(&installation.config.overrides, check::LICENCE);
+            start.licence = check::licence(database, given).map_err(|error| ui::warn(&error.one_line())).ok();
         }
         start.rows.extend(estimated_rows(database, catalogue));
     }
@@ -146,19 +149,31 @@ fn estimated_rows(database: &Database, catalogue: &Catalogue) -> BTreeMap<String
 
 /// The configuration with the `MM_*` variables applied, as the server sees it.
 ///
-/// A variable without a matching key is left out: it names no setting of this release.
+/// A variable without a matching key is left out: it names no setting of this release. Feature flags are set by
+/// variables alone, so those have no key to match.
 pub(crate) fn effective_config(settings: &Value, overrides: &[(String, String)]) -> Value {
     let mut config = settings.clone();
     let Some(sections) = config.as_object_mut() else { return config };
     for (name, value) in overrides {
         let Some(rest) = name.strip_prefix("MM_") else { continue };
+        if let Some(flag) = rest.strip_prefix("FEATUREFLAGS_") {
+            let flags = sections.entry("FeatureFlags").or_insert_with(|| json!({}));
+            let Some(flags) = flags.as_object_mut() else { continue };
+            flags.retain(|known, _| !known.eq_ignore_ascii_case(flag));
+            flags.insert(flag.to_owned(), switch(value).map_or_else(|| value.as_str().into(), Value::from));
+            continue;
+        }
         for (section, keys) in sections.iter_mut() {
             let Some(key) = rest.strip_prefix(&format!("{}_", section.to_uppercase())) else { continue };
             let Some(keys) = keys.as_object_mut() else { continue };
             let known = keys.keys().find(|known| known.to_uppercase() == key).cloned();
             if let Some(known) = known {
                 // A variable is text; where the setting is a number or a switch, the server reads it as one.
-                let typed = if keys[&known].is_string() { None } else { serde_json::from_str(value).ok() };
+                let typed = match &keys[&known] {
+                    Value::String(_) => None,
+                    Value::Bool(_) => switch(value).map(Value::from),
+                    _ => serde_json::from_str(value).ok(),
+                };
                 keys.insert(known, typed.unwrap_or_else(|| Value::from(value.as_str())));
             }
         }
@@ -166,11 +181,31 @@ pub(crate) fn effective_config(settings: &Value, overrides: &[(String, String)])
     config
 }
 
+/// A switch as the server reads it from a variable (Go's `ParseBool`).
+fn switch(value: &str) -> Option<bool> {
+    match value {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+
+    #[test]
+    fn switches_in_variables_are_read_as_the_server_reads_them() {
+        let settings =
+            json!({"GitLabSettings": {"Enable": false}, "FeatureFlags": {"AppsEnabled": "false", "Kept": "on"}});
+        let overrides = [("MM_GITLABSETTINGS_ENABLE", "1"), ("MM_FEATUREFLAGS_APPSENABLED", "TRUE")];
+        let overrides = overrides.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = effective_config(&settings, &overrides);
+        let expected = json!({"GitLabSettings": {"Enable": true}, "FeatureFlags": {"APPSENABLED": true, "Kept": "on"}});
+        assert_eq!(config, expected);
+        // They stand in no configuration file.
+        assert_eq!(effective_config(&json!({}), &overrides[1..]), json!({"FeatureFlags": {"APPSENABLED": true}}));
+    }
 
     #[test]
     fn variables_override_settings_by_their_type() {

@@ -80,8 +80,8 @@ fn current_licence(view: &DatabaseView<'_>) -> Result<Outcome> {
     if way.edition == Edition::Team {
         return Ok(Outcome::Beside("Team Edition needs none".into()));
     }
-    let Some(licence) = licence::read(view.database)? else {
-        return Ok(Outcome::Beside("there is none in the database".into()));
+    let Some(licence) = licence::read(view.database, way.licence_given)? else {
+        return Ok(Outcome::Beside("there is none".into()));
     };
     let hop = way.crossing(&WITHOUT_OLD).filter(|_| matches!(licence.name.as_str(), "E10" | "E20"));
     let mut evidence = Vec::new();

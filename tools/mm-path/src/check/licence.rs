@@ -15,10 +15,20 @@ pub(crate) struct Licence {
     pub(crate) seats: Option<u64>,
 }
 
-/// The licence in the database; none when there is none.
+/// The variable that holds a licence. The server then looks at no other one, also when it cannot read this one.
+pub(crate) const VARIABLE: &str = "MM_LICENSE";
+
+/// The licence given by the variable, else the one in the database; none when there is none.
 ///
 /// The text is base64 of a JSON object with a signature behind it. The signature is the server's business.
-pub(crate) fn read(database: &Database) -> Result<Option<Licence>> {
+pub(crate) fn read(database: &Database, given: Option<&str>) -> Result<Option<Licence>> {
+    if let Some(text) = given.filter(|text| !text.is_empty()) {
+        let unreadable = || {
+            Error::failed(format!("cannot read the licence in {VARIABLE}"))
+                .hint("a server that cannot read it runs without a licence: see its log, and set the whole text of the licence")
+        };
+        return parse(text).ok_or_else(unreadable).map(Some);
+    }
     let rows = database.rows(
         "SELECT l.bytes AS bytes FROM licenses l JOIN systems s ON s.name = 'ActiveLicenseId' AND s.value = l.id",
     )?;
@@ -31,8 +41,8 @@ pub(crate) fn read(database: &Database) -> Result<Option<Licence>> {
 }
 
 /// Its short name, empty when there is none.
-pub(crate) fn sku(database: &Database) -> Result<String> {
-    Ok(read(database)?.map(|licence| licence.name).unwrap_or_default())
+pub(crate) fn sku(database: &Database, given: Option<&str>) -> Result<String> {
+    Ok(read(database, given)?.map(|licence| licence.name).unwrap_or_default())
 }
 
 fn parse(text: &str) -> Option<Licence> {

@@ -33,7 +33,7 @@ use semver::Version;
 use serde_json::Value;
 
 pub use disk::Used;
-pub(crate) use licence::sku as licence;
+pub(crate) use licence::{VARIABLE as LICENCE, sku as licence};
 
 /// The way that is checked, and who goes it.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,8 @@ pub struct Way<'a> {
     pub config: Option<&'a Value>,
     /// Short name of the licence, empty without one; none when it is not known.
     pub licence: Option<&'a str>,
+    /// The licence that the server's environment gives, whole; it outranks the one in the database.
+    pub licence_given: Option<&'a str>,
 }
 
 impl Way<'_> {

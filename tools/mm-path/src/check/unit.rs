@@ -165,6 +165,7 @@ mod tests {
             before: None,
             config: None,
             licence: None,
+            licence_given: None,
         };
         judge(&parse(shown), &way).unwrap()
     }
@@ -187,7 +188,16 @@ mod tests {
     fn way_of_nothing(catalogue: &Catalogue) -> Way<'_> {
         const HERE: Version = Version::new(10, 6, 1);
         static FROM: Version = HERE;
-        Way { catalogue, from: &FROM, hops: &[], edition: Edition::Team, before: None, config: None, licence: None }
+        Way {
+            catalogue,
+            from: &FROM,
+            hops: &[],
+            edition: Edition::Team,
+            before: None,
+            config: None,
+            licence: None,
+            licence_given: None,
+        }
     }
 
     #[test]

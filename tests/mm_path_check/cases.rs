@@ -58,6 +58,12 @@ pub(crate) const CASES: &[Case] = &[
     case("primary-keys", OLD, "ALTER TABLE teams DROP CONSTRAINT teams_pkey", ("warn", "teams has none")),
     case("missing-tables", OLD, "DROP TABLE sidebarcategories", ("block", "sidebarcategories is missing")),
     case(
+        "missing-tables",
+        ("8.1.13", "9.11"),
+        "DROP TABLE retentionidsfordeletion",
+        ("block", "retentionidsfordeletion is missing, though the migration"),
+    ),
+    case(
         "schema-behind",
         MIDDLE,
         "DELETE FROM db_migrations WHERE version = 109",

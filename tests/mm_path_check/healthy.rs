@@ -59,13 +59,13 @@ pub(crate) fn healthy(release: &Version) -> String {
         let permissions = permissions.into_iter().collect::<Vec<_>>().join(" ");
         writeln!(sql, "INSERT INTO roles VALUES ('{role}', '{role}', '{permissions}', 0);").unwrap();
     }
-    if *release >= Version::new(9, 5, 0) {
-        sql.push_str("CREATE TABLE retentionidsfordeletion (id varchar(26) PRIMARY KEY);\n");
-    }
     if *release >= Version::new(6, 4, 0) {
         sql.push_str("CREATE TABLE db_lock (id varchar(64) PRIMARY KEY, expireat bigint);\n");
         sql.push_str("CREATE TABLE db_migrations (version bigint PRIMARY KEY, name varchar NOT NULL);\n");
         let highest = CATALOGUE.migrations().of(release).unwrap().highest.unwrap();
+        if highest >= 113 {
+            sql.push_str("CREATE TABLE retentionidsfordeletion (id varchar(26) PRIMARY KEY);\n");
+        }
         for known in CATALOGUE.migrations().names.iter().filter(|known| known.number <= highest) {
             writeln!(sql, "INSERT INTO db_migrations VALUES ({}, '{}');", known.number, known.name).unwrap();
         }

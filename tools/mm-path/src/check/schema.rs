@@ -163,7 +163,7 @@ fn primary_keys(view: &DatabaseView<'_>) -> Result<Outcome> {
 }
 
 /// Tables that every server from some release on has.
-const TABLES: [(&str, Version); 14] = [
+const TABLES: [(&str, Version); 13] = [
     ("systems", Version::new(3, 0, 0)),
     ("teams", Version::new(3, 0, 0)),
     ("teammembers", Version::new(3, 0, 0)),
@@ -177,20 +177,34 @@ const TABLES: [(&str, Version); 14] = [
     ("threads", Version::new(5, 29, 0)),
     ("threadmemberships", Version::new(5, 29, 0)),
     ("sidebarcategories", Version::new(5, 29, 0)),
-    // Seen missing after a jump from 8.1.
-    ("retentionidsfordeletion", Version::new(9, 5, 0)),
 ];
+
+/// A table that came to dot releases of 7.8 and 8.1 before it came to 9.1: it has to be there where its migration is
+/// recorded. Seen missing on the way from 8.1 to 9.11; what is recorded is never made again.
+const RETENTION: (&str, &str) = ("create_retentionidsfordeletion_table", "retentionidsfordeletion");
+const MAKE_RETENTION: &str = "as the server's user: CREATE TABLE retentionidsfordeletion (id varchar(26) PRIMARY KEY, \
+    tablename varchar(64), ids varchar(26)[]); CREATE INDEX idx_retentionidsfordeletion_tablename ON \
+    retentionidsfordeletion (tablename)";
 
 fn missing_tables(view: &DatabaseView<'_>) -> Outcome {
     let expected = TABLES.into_iter().filter(|(_, since)| since <= view.way.from);
-    let evidence =
+    let mut evidence: Vec<String> =
         expected.filter(|(name, _)| !view.has_table(name)).map(|(name, _)| format!("{name} is missing")).collect();
+    let mut fix =
+        "see whether the data source names the right database and its user the right schema; restore what is lost";
+    let (migration, table) = RETENTION;
+    let applied = view.level.as_ref().ok().and_then(|level| level.migrations.as_ref());
+    if applied.is_some_and(|applied| applied.iter().any(|(_, name)| name == migration)) && !view.has_table(table) {
+        if evidence.is_empty() {
+            fix = MAKE_RETENTION;
+        }
+        evidence.push(format!("{table} is missing, though the migration that makes it is recorded"));
+    }
     Outcome::of(evidence, "all are there", |evidence| Bad {
         severity: Severity::Block,
         evidence,
         hop: None,
-        fix: "see whether the data source names the right database and its user the right schema; restore what is lost"
-            .into(),
+        fix: fix.into(),
     })
 }
 

@@ -194,7 +194,9 @@ fn a_failed_document_passes_unchanged_with_its_code() {
 #[test]
 fn an_overlay_adds_releases_and_a_broken_one_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    let overlay = json!({"releases": [{"version": "11.10.2", "team": {"sha256": ["ab".repeat(32)]}}]});
+    let record = |version: &str| json!({"version": version, "team": {"sha256": ["ab".repeat(32)]}});
+    // A release candidate is not what `latest` means, though it is newer and can be proven.
+    let overlay = json!({"releases": [record("11.10.2"), record("11.11.0-rc1")]});
     let overlay = file(directory.path(), "overlay.json", &overlay.to_string());
     let plan = document(&paper(&["--from", "11.10.1", "--to", "latest", "--catalogue", &overlay]).success());
     assert_eq!(stops(&plan), ["11.10.2"]);

@@ -135,6 +135,19 @@ mod tests {
     }
 
     #[test]
+    fn a_root_is_the_same_however_it_is_written() {
+        let place = tempfile::tempdir().unwrap();
+        let real = place.path().canonicalize().unwrap().join("mattermost");
+        std::fs::create_dir_all(real.join("bin")).unwrap();
+        std::fs::File::create(real.join("bin/mattermost")).unwrap();
+        std::os::unix::fs::symlink(&real, place.path().join("current")).unwrap();
+        for written in ["mattermost", "mattermost/", "mattermost//.", "mattermost/../mattermost", "current", "current/"]
+        {
+            assert_eq!(root(&place.path().join(written)).unwrap(), real, "{written}");
+        }
+    }
+
+    #[test]
     fn a_symlink_in_place_of_the_executable_is_no_server() {
         let place = tempfile::tempdir().unwrap();
         std::fs::create_dir(place.path().join("bin")).unwrap();

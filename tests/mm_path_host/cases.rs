@@ -125,6 +125,17 @@ pub(crate) const CASES: &[Case] = &[
         },
         ("warn", "belongs to user 0"),
     ),
+    // What a command that was run as root leaves.
+    case(
+        "ownership",
+        |lab| {
+            let plugin = lab.root().join("plugins/com.example.roots");
+            fs::create_dir_all(&plugin).unwrap();
+            chown(&plugin, Some(0), Some(0)).unwrap();
+            Cleanup::none()
+        },
+        ("warn", "1 entries in"),
+    ),
     case(
         "variables",
         |lab| lab.variable("MM_EMAILSETTINGS_SMTPPASSWORD=secret"),

@@ -48,6 +48,7 @@ impl Bench {
         std::fs::create_dir_all(&plugin).unwrap();
         let manifest = json!({"id": PLUGIN, "name": PLUGIN, "version": "1.0.0", "min_server_version": "9.0.0"});
         std::fs::write(plugin.join("plugin.json"), manifest.to_string()).unwrap();
+        process::run("chown", &["-R", "mm-test:", site.install().join("plugins").to_str().unwrap()]);
         let mut enabled = site.config()["PluginSettings"]["PluginStates"].clone();
         enabled[PLUGIN] = json!({"Enable": true});
         site.set("PluginSettings", "PluginStates", enabled);

@@ -8,7 +8,7 @@ mod dir;
 mod exchange;
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use attributes::{Attributes, Time};
 pub use copy::{Copied, contents, copy};
@@ -107,6 +107,18 @@ fn walk_into(dir: &Dir, below: &Path, depth: usize, visit: &mut dyn FnMut(&Met<'
         }
     }
     Ok(())
+}
+
+/// Entries below `root`, itself not among them, that belong to somebody else than `uid`.
+pub fn of_others(root: &Path, uid: u32) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    walk(root, &mut |met| {
+        if met.directory.is_some() && met.meta.uid != uid {
+            found.push(root.join(met.path));
+        }
+        Ok(Go::In)
+    })?;
+    Ok(found)
 }
 
 /// How large a tree is.

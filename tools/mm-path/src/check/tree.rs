@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use mm_common::contract::digest;
 use mm_common::contract::error::{Context as _, Error, Result};
 use mm_common::machine::state::MANIFEST;
-use mm_common::machine::{files, mounts};
+use mm_common::machine::{files, mounts, tree};
 use mm_common::mattermost::catalogue::{Arch, Severity};
 use mm_common::mattermost::manifest::{Manifest, OWNED};
 use mm_common::mattermost::site::MANIFESTS;
@@ -108,11 +108,30 @@ fn ownership(view: &HostView<'_>) -> Result<Outcome> {
             evidence.push(format!("{} belongs to user {} and not to {}", path.display(), data.uid(), owner.name));
         }
     }
+    // The server exchanges what is in these when it updates a plugin.
+    for path in ["plugins", "client/plugins"].map(|name| root.join(name)) {
+        if !files::look(&path)?.is_some_and(|data| data.is_dir()) {
+            continue;
+        }
+        let others = tree::of_others(&path, owner.uid)?;
+        if let Some(first) = others.first() {
+            let number = others.len();
+            evidence.push(format!(
+                "{number} entries in {} do not belong to {}: {}",
+                path.display(),
+                owner.name,
+                first.display()
+            ));
+        }
+    }
     Ok(Outcome::of(evidence, &format!("all of it belongs to {}", owner.name), |evidence| Bad {
         severity: Severity::Warn,
         evidence,
         hop: None,
-        fix: format!("chown to {}: a server of 7.8 or newer stops when it may not write its configuration", owner.name),
+        fix: format!(
+            "chown -h to {}: a server of 7.8 or newer stops when it may not write its configuration",
+            owner.name
+        ),
     }))
 }
 

@@ -191,6 +191,7 @@ fn each_check_of_the_running_server_bites_on_just_what_it_is_for() {
         ("search-broken", vec!["users.search"]),
         ("delete-broken", vec!["users.delete"]),
         ("websocket-broken", vec!["server.websocket"]),
+        ("direct-messages-hidden", vec!["users.channels"]),
         ("wrong-version=9.5.0", vec!["server.version"]),
         ("missing-bundle", vec!["web.bundles"]),
         ("login-broken", vec!["users.me", "users.teams", "users.unread"]),

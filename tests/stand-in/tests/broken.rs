@@ -61,6 +61,22 @@ fn each_word_breaks_its_thing_and_nothing_else() {
     assert_eq!(statuses, [200, 404], "{scripts:?}");
     drop(site);
 
+    let channels = |site: &Site| {
+        let team = lab.sql("x", "SELECT id FROM teams WHERE name = 'alpha'");
+        let listed = site.get(&format!("/api/v4/users/me/teams/{team}/channels"), &site.token("alice")).json();
+        let direct = listed.as_array().unwrap().iter().filter(|channel| channel["type"] == "D").count();
+        (listed.as_array().unwrap().len() - direct, direct)
+    };
+    let mut site = with(&lab, "x", "direct-messages-hidden");
+    site.wait();
+    let (of_team, direct) = channels(&site);
+    assert!(of_team > 0 && direct == 0);
+    drop(site);
+    let mut site = with(&lab, "x", "");
+    site.wait();
+    assert!(channels(&site).0 == of_team && channels(&site).1 > 0);
+    drop(site);
+
     let channel = lab.sql(
         "x",
         "SELECT c.id FROM channels c JOIN teams t ON t.id = c.teamid WHERE c.name = 'dev' AND t.name = 'alpha'",

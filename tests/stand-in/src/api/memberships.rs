@@ -65,9 +65,12 @@ fn channels(call: &Call<'_>, user: &str, team: &str) -> Reply {
         let error = ApiError::new(500, "app.channel.get_channels.get.app_error", "Unable to get the channels.");
         error.because("GetChannelsForTeamForUser", &detail.to_string())
     };
-    let query = "SELECT c.* FROM channels c JOIN channelmembers m ON c.id = m.channelid
-        WHERE m.userid = $1 AND c.deleteat = 0 AND (c.teamid = $2 OR c.teamid = '' OR c.teamid IS NULL) ORDER BY c.displayname, c.id";
-    let rows = call.database().rows(query, &[&user, &team]).map_err(|error| failed(&error))?;
+    let direct = if call.server.faults.has("direct-messages-hidden") { "false" } else { "coalesce(c.teamid, '') = ''" };
+    let query = format!(
+        "SELECT c.* FROM channels c JOIN channelmembers m ON c.id = m.channelid
+         WHERE m.userid = $1 AND c.deleteat = 0 AND (c.teamid = $2 OR {direct}) ORDER BY c.displayname, c.id"
+    );
+    let rows = call.database().rows(&query, &[&user, &team]).map_err(|error| failed(&error))?;
     if rows.is_empty() {
         return Err(ApiError::new(404, "app.channel.get_channels.not_found.app_error", "No channels were found."));
     }

@@ -1,6 +1,8 @@
 //! The calls the web client makes before anybody sees a team, made as several real users. A fault of the data shows
 //! only for those whose rows it is in, and most of these calls work on a server that is useless to its users.
 
+use std::collections::BTreeMap;
+
 use mm_common::Result;
 use mm_common::mattermost::api::Answer;
 use serde_json::Value;
@@ -83,24 +85,67 @@ pub(crate) fn teams(look: &mut Look) -> Result<Finding> {
     Ok(tally.finding(people.len(), "compare `teammembers` with the restore point; see the server's log"))
 }
 
-/// One call for each person and each of the person's teams; `TEAM` and `USER` in the path are replaced.
-fn per_team(look: &mut Look, path: &str, must_be_list: bool) -> Result<Finding> {
+/// One call for each person and each of the person's teams; `TEAM` and `USER` in the path are replaced. With `all` it
+/// has to list every channel that the database has the person in.
+fn per_team(look: &mut Look, path: &str, all: bool) -> Result<Finding> {
     let people = look.people()?;
-    let mut tally = Tally::default();
+    let known = if all { channels_of(look, &people) } else { None };
+    let (mut tally, mut fewer) = (Tally::default(), false);
     for person in &people {
         for team in teams_of(look, person)?.1 {
             let path = path.replace("TEAM", &team).replace("USER", &person.id);
             let answer = look.server.get(&format!("/api/v4{path}"), Some(person.token.reveal()))?;
             tally.add(person, &format!("GET {path}"), &answer);
-            if must_be_list && answer.is_success() && answer.body.as_array().is_none_or(Vec::is_empty) {
+            if !all || !answer.is_success() {
+                continue;
+            }
+            let listed = answer.body.as_array().map_or(0, Vec::len);
+            if listed == 0 {
                 tally.wrong(person, &format!("GET {path} lists nothing"));
+            } else if let Some(before) = known.as_ref().map(|known| known.of(person, &team)).filter(|n| listed < *n)
+                // Somebody may have left a channel since.
+                && let Some(now) = channels_of(look, &people).map(|known| known.of(person, &team))
+                && listed < now
+            {
+                fewer = true;
+                tally.wrong(
+                    person,
+                    &format!("GET {path} lists {listed} channels, the database has {}", now.min(before)),
+                );
             }
         }
     }
     if tally.calls == 0 {
         return Err(Look::without("the server lists no team for anybody looked as"));
     }
-    Ok(tally.finding(people.len(), NULLS))
+    Ok(tally.finding(people.len(), if fewer { FEWER } else { NULLS }))
+}
+
+const FEWER: &str = "the server leaves out channels or direct messages that are in the database: see its log and the \
+                     known issues of this release, or go back with `mm-swap rollback --database`";
+
+/// In how many channels that are not archived the database has people, by user and team; direct messages have no team.
+struct Known(BTreeMap<(String, String), usize>);
+
+impl Known {
+    /// What the server lists of a team: its channels, and the direct messages.
+    fn of(&self, person: &Person, team: &str) -> usize {
+        let number = |team: &str| self.0.get(&(person.id.clone(), team.to_owned())).copied().unwrap_or_default();
+        number(team) + number("")
+    }
+}
+
+/// None when the database cannot be asked: then what the server says has to do.
+fn channels_of(look: &Look, people: &[Person]) -> Option<Known> {
+    let ids = people.iter().map(|person| format!("'{}'", person.id.replace('\'', "''"))).collect::<Vec<_>>().join(", ");
+    let sql = format!(
+        "SELECT m.userid, coalesce(c.teamid, '') AS team, count(*) AS n FROM channelmembers m
+         JOIN channels c ON c.id = m.channelid WHERE c.deleteat = 0 AND m.userid IN ({ids}) GROUP BY 1, 2"
+    );
+    let rows = look.database().ok()?.rows(&sql).ok()?;
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    let number = |row: &Value| row["n"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or_default();
+    Some(Known(rows.iter().map(|row| ((text(row, "userid"), text(row, "team")), number(row))).collect()))
 }
 
 pub(crate) fn members(look: &mut Look) -> Result<Finding> {

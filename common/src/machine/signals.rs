@@ -1,19 +1,26 @@
-//! SIGINT and SIGTERM ask a tool to stop. It does so where that is safe: [`check`] between steps, never inside one.
+//! SIGINT, SIGTERM and SIGHUP (a terminal that is gone) ask a tool to stop. It does so where that is safe: [`check`]
+//! between steps, never inside one.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::contract::error::{Error, Result};
 
+const NAMES: [(i32, &str); 3] = [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM"), (SIGHUP, "SIGHUP")];
+
 static CAUGHT: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// From now on SIGINT and SIGTERM are noted instead of ending the process.
+/// From now on these signals are noted instead of ending the process; SIGHUP only where nobody has had it ignored, as
+/// `nohup` does.
 pub fn watch() -> Result<()> {
     let caught = CAUGHT.get_or_init(Arc::default);
-    for signal in [SIGINT, SIGTERM] {
+    for (signal, _) in NAMES {
+        if signal == SIGHUP && ignores(signal) {
+            continue;
+        }
         let number = usize::try_from(signal).unwrap_or_default();
         signal_hook::flag::register_usize(signal, Arc::clone(caught), number)
             .map_err(|error| Error::failed("cannot watch for signals").because(error))?;
@@ -21,13 +28,20 @@ pub fn watch() -> Result<()> {
     Ok(())
 }
 
+/// Whether whoever started this process has had the signal ignored.
+fn ignores(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
 /// The signal that came, if one did.
 pub fn caught() -> Option<&'static str> {
-    match CAUGHT.get().map(|caught| caught.load(Ordering::Relaxed)) {
-        Some(number) if number == usize::try_from(SIGINT).unwrap_or_default() => Some("SIGINT"),
-        Some(number) if number == usize::try_from(SIGTERM).unwrap_or_default() => Some("SIGTERM"),
-        _ => None,
-    }
+    let number = CAUGHT.get()?.load(Ordering::Relaxed);
+    NAMES
+        .iter()
+        .find(|(signal, _)| usize::try_from(*signal).is_ok_and(|signal| signal == number))
+        .map(|(_, name)| *name)
 }
 
 /// Fails when a signal asked to stop. To be called where stopping is safe; the caller undoes what it did.

@@ -94,7 +94,35 @@ fn a_document_file_that_is_not_there_is_refused_with_65() {
         let missing = nowhere.directory.path().join("missing.json");
         let assert = nowhere.tool(name).arg("--document").arg(&missing).assert().code(65);
         let said = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
-        assert!(said.contains("missing.json"), "{name}: {said}");
+        assert!(said.contains("missing.json") && said.contains("hint:"), "{name}: {said}");
+        // One that is there and broken is told from standard input.
+        std::fs::write(&missing, "{").unwrap();
+        let assert = nowhere.tool(name).arg("--document").arg(&missing).assert().code(65);
+        let said = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        assert!(said.contains("missing.json") && said.contains("hint:"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_section_of_another_shape_is_refused_with_what_to_do() {
+    let text = r#"{"schema":"mm.upgrade/1","run":7}"#;
+    for name in TOOLS {
+        let assert = tool(name).args(["--document", "-"]).write_stdin(text).assert().code(65);
+        let said = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        assert!(said.contains("section `run`") && said.contains("hint:"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_path_that_could_not_stand_in_the_document_is_refused_before_anything_is_done() {
+    let path = std::os::unix::ffi::OsStrExt::from_bytes(b"/tmp/\xff");
+    let path: &std::ffi::OsStr = path;
+    let flags = TOOLS.map(|name| (name, "--state-dir"));
+    let own = [("mm-path", "--catalogue"), ("mm-fetch", "--cache"), ("mm-backup", "--to")];
+    for (name, flag) in flags.into_iter().chain(own) {
+        let assert = tool(name).arg(flag).arg(path).assert().code(2);
+        let said = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        assert!(said.contains(flag) && said.contains("not UTF-8"), "{name}: {said}");
     }
 }
 

@@ -26,29 +26,29 @@ impl Default for Document {
 }
 
 impl Document {
-    /// Parses a document.
+    /// Parses a document that stands at `place`: `on standard input`, or in a file.
     ///
     /// # Errors
     /// Kind `bad-document` (exit 65) when the text is empty, truncated, not a JSON object, or of another schema.
-    pub fn parse(text: &[u8]) -> Result<Self> {
-        let broken = |message: &str| {
+    pub fn parse(text: &[u8], place: &str) -> Result<Self> {
+        let broken = |message: String| {
             Error::new(Kind::BadDocument, message)
                 .hint("the tool before this one failed or was killed; run the pipeline again")
         };
         if text.iter().all(u8::is_ascii_whitespace) {
-            return Err(broken("there is no document on standard input"));
+            return Err(broken(format!("there is no document {place}")));
         }
         let value: Value = serde_json::from_slice(text)
-            .map_err(|error| broken("the document on standard input is broken").because(error))?;
+            .map_err(|error| broken(format!("the document {place} is broken")).because(error))?;
         let Value::Object(map) = value else {
-            return Err(broken("the document on standard input is not a JSON object"));
+            return Err(broken(format!("the document {place} is not a JSON object")));
         };
         match map.get("schema").and_then(Value::as_str) {
             Some(SCHEMA) => Ok(Self { map }),
             Some(other) => Err(Error::new(Kind::BadDocument, format!("the document has schema `{other}`"))
                 .because(format!("this tool reads `{SCHEMA}`"))
                 .hint("use tools of one version in a pipeline")),
-            None => Err(broken("the JSON on standard input is not a document of mm-tools: it names no schema")),
+            None => Err(broken(format!("the JSON {place} is not a document of mm-tools: it names no schema"))),
         }
     }
 
@@ -69,6 +69,7 @@ impl Document {
             Some(value) => T::deserialize(value).map(Some).map_err(|error| {
                 Error::new(Kind::BadDocument, format!("the section `{key}` of the document is not as it should be"))
                     .because(error)
+                    .hint("begin again with mm-path: what is done already is recognised on the machine")
             }),
         }
     }
@@ -144,7 +145,7 @@ mod tests {
     #[test]
     fn unknown_keys_survive_in_order() {
         let text = r#"{"zebra":1,"schema":"mm.upgrade/1","apple":{"b":2,"a":1},"run":{"id":"x","started":"now"}}"#;
-        let mut document = Document::parse(text.as_bytes()).unwrap();
+        let mut document = Document::parse(text.as_bytes(), "here").unwrap();
         document.set("fetch", &super::super::sections::Fetch::default()).unwrap();
         let written: Value = serde_json::from_str(&document.to_json()).unwrap();
         let keys: Vec<_> = written.as_object().unwrap().keys().map(String::as_str).collect();
@@ -155,7 +156,7 @@ mod tests {
     #[test]
     fn empty_truncated_and_foreign_documents_are_refused_with_65() {
         for text in ["", " \n", "{", "[]", "{}", r#"{"schema":"mm.upgrade/2"}"#, r#"{"schema":"mm.upgrade/1"} x"#] {
-            let error = Document::parse(text.as_bytes()).unwrap_err();
+            let error = Document::parse(text.as_bytes(), "here").unwrap_err();
             assert_eq!(error.code(), 65, "{text:?}");
             assert!(error.next_step().is_some(), "{text:?}");
         }
@@ -188,7 +189,7 @@ mod tests {
             map.insert("schema".into(), SCHEMA.into());
             let text = Value::Object(map.clone()).to_string();
 
-            let mut document = Document::parse(text.as_bytes()).unwrap();
+            let mut document = Document::parse(text.as_bytes(), "here").unwrap();
             document.set("fetch", &super::super::sections::Fetch::default()).unwrap();
             document.set("verify", &1).unwrap();
             document.remove("verify");

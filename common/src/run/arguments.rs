@@ -2,7 +2,16 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+
+/// The parser of a path that stands in the document or in a record: it has to be text, and that is known before anything
+/// is done.
+pub fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        if path.to_str().is_some() { Ok(path) } else { Err("it is not UTF-8, and could not stand in the document") }
+    })
+}
 
 /// Flags of every tool. Long names are part of the contract.
 #[derive(Debug, Clone, Default, Args)]
@@ -15,7 +24,7 @@ pub struct Common {
     #[arg(long, value_name = "FILE", global = true)]
     pub document: Option<PathBuf>,
     /// Directory for journal, lock and baselines [default: /var/lib/mm-tools]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", value_parser = path(), global = true)]
     pub state_dir: Option<PathBuf>,
     /// Say what would be done, change nothing
     #[arg(long, global = true)]

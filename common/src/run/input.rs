@@ -14,13 +14,19 @@ use crate::machine::files;
 /// A document larger than this is not one of ours.
 const MOST: u64 = 64 * 1024 * 1024;
 
+const STANDARD_INPUT: &str = "on standard input";
+
 /// The document this run works on; `None` when the flags alone say what to do.
 pub(super) fn document<A: Arguments>(arguments: &A) -> Result<Option<Document>> {
     match arguments.common().document.as_deref() {
-        Some(path) if path == Path::new("-") => Document::parse(&standard_input()?).map(Some),
+        Some(path) if path == Path::new("-") => Document::parse(&standard_input()?, STANDARD_INPUT).map(Some),
         Some(path) => {
-            let text = files::read(path, MOST).map_err(|error| error.of_kind(Kind::BadDocument))?;
-            Document::parse(&text).map(Some)
+            let text = files::read(path, MOST).map_err(|error| {
+                error
+                    .of_kind(Kind::BadDocument)
+                    .hint("name a regular file, and no link to one; or `-` for standard input")
+            })?;
+            Document::parse(&text, &format!("in `{}`", path.display())).map(Some)
         }
         None if !arguments.reads_document() || !may_hold_a_document() => Ok(None),
         None => {
@@ -28,7 +34,7 @@ pub(super) fn document<A: Arguments>(arguments: &A) -> Result<Option<Document>> 
             if text.iter().all(u8::is_ascii_whitespace) && arguments.complete_without_document() {
                 return Ok(None);
             }
-            Document::parse(&text).map(Some)
+            Document::parse(&text, STANDARD_INPUT).map(Some)
         }
     }
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-pub use arguments::{Common, Format, FormatArgument, Output};
+pub use arguments::{Common, Format, FormatArgument, Output, path};
 
 use crate::contract::document::Document;
 use crate::contract::error::{Error, Kind, Result};

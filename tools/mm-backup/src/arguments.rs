@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use mm_common::machine::state::STORE;
-use mm_common::run::{Arguments, Common, Format, FormatArgument};
+use mm_common::run::{self, Arguments, Common, Format, FormatArgument};
 
 use crate::plan::Wish;
 use crate::retention::Keep;
@@ -22,7 +22,7 @@ pub struct BackupArguments {
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
     /// Directory of the restore points
-    #[arg(long = "to", value_name = "DIR", default_value = STORE, global = true)]
+    #[arg(long = "to", value_name = "DIR", default_value = STORE, value_parser = run::path(), global = true)]
     pub(crate) store: PathBuf,
     /// Threads and processes to work with [default: as many as there are processors, at most 4]
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=64))]

@@ -11,7 +11,7 @@ use mm_common::machine::http;
 use mm_common::machine::state::CACHE;
 use mm_common::mattermost::catalogue::Arch;
 use mm_common::mattermost::manifest::Limits;
-use mm_common::run::{Arguments, Common, Format, FormatArgument};
+use mm_common::run::{self, Arguments, Common, Format, FormatArgument};
 use semver::Version;
 
 /// Fetch Mattermost releases and prove every byte of them
@@ -34,7 +34,7 @@ pub struct FetchArguments {
     #[arg(long, value_name = "ARCH", value_parser = architecture)]
     pub arch: Option<Arch>,
     /// Directory that keeps what was fetched
-    #[arg(long, value_name = "DIR", default_value = CACHE)]
+    #[arg(long, value_name = "DIR", default_value = CACHE, value_parser = run::path())]
     pub cache: PathBuf,
     /// Take the releases from here: an address or a directory with VERSION/mattermost-team-VERSION-linux-amd64.tar.gz
     #[arg(long, value_name = "URL|DIR", conflicts_with = "from_bundle")]

@@ -7,7 +7,7 @@ use mm_common::contract::error::{Error, Result};
 use mm_common::contract::version::{self, Edition};
 use mm_common::machine::state::CACHE;
 use mm_common::mattermost::catalogue::{Dotted, Line};
-use mm_common::run::{Arguments, Common, Format};
+use mm_common::run::{self, Arguments, Common, Format};
 use semver::Version;
 use serde_json::{Map, Value, json};
 
@@ -52,7 +52,7 @@ pub struct PathArguments {
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
     /// Add the releases, rules and notes of FILE to the built-in catalogue
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = run::path())]
     pub catalogue: Option<PathBuf>,
     /// Plan a release that the catalogue does not know as if it were of this line
     #[arg(long, value_name = "X.Y", value_parser = text::<Line>)]
@@ -219,7 +219,8 @@ impl Asked {
             map.insert("edition".into(), edition.to_string().into());
         }
         if let Some(path) = &self.catalogue {
-            map.insert("catalogue".into(), json!(path));
+            // The next tool may be called from elsewhere.
+            map.insert("catalogue".into(), json!(std::path::absolute(path).unwrap_or_else(|_| path.clone())));
         }
         if let Some(line) = self.assume_like {
             map.insert("assume_like".into(), line.to_string().into());

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use mm_test_support::cluster::{Cluster, PASSWORD, TELLTALE, encoded};
-use mm_test_support::process::{run, wait_until};
+use mm_test_support::process::{self, run, wait_until};
 use serde_json::{Value, json};
 
 #[path = "mm_pgbump/rig.rs"]
@@ -240,6 +240,35 @@ fn what_has_followed_comes_back_when_the_server_does_not_get_in() {
     assert!(said.contains("rolled back"), "{said}");
     assert_eq!(stored.rig.clusters(), [(13, true, "online".to_owned())]);
     stored.is_as_before();
+}
+
+/// What a run that is under way has written down so far is not what there is to take back when it has ended.
+#[test]
+fn a_rollback_that_waited_for_an_upgrade_takes_back_all_of_it() {
+    let rig = Rig::new();
+    let config = rig.site.config();
+    dies_at(&rig, "intent", &KEEP);
+    let journal = rig::find_below(&rig.site.state(), "pgbump.journal").unwrap();
+    let begun = fs::read(&journal).unwrap();
+    rig.upgrade(0, &["--keep-port"]);
+    assert!(rig.site.config() != config, "nothing has followed");
+    let lock = journal.with_file_name("lock");
+    let held = fs::File::options().write(true).open(&lock).unwrap();
+    held.lock().unwrap();
+    fs::write(&journal, begun).unwrap();
+    let mut run = Command::new(mm_test_support::tool::executable("mm-pgbump"))
+        .args(rig.site.flags())
+        .args(["rollback", "--lock-wait", "60"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("it to wait", PATIENCE, || process::has_open(run.id(), &lock));
+    fs::remove_file(&journal).unwrap();
+    drop(held);
+    assert!(run.wait().unwrap().success());
+    assert!(rig.site.config() == config, "what has followed did not come back");
+    rig.serves("13");
 }
 
 /// Where the variable wins, the file is not what the server reads; and the server that is started again reads the new

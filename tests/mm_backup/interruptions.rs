@@ -20,7 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// mm-backup on this site, to be watched while it runs.
 fn start(site: &Site, flags: &[&str], variable: Option<(&str, &str)>) -> Child {
-    let mut command = Command::new(tool::executable("mm-backup"));
+    start_where("--default-signal=HUP", site, flags, variable)
+}
+
+/// The same where SIGHUP does what it always does, or is ignored, as under `nohup`.
+fn start_where(hangup: &str, site: &Site, flags: &[&str], variable: Option<(&str, &str)>) -> Child {
+    let mut command = Command::new("/usr/bin/env");
+    command.arg(hangup).arg(tool::executable("mm-backup"));
     command.args(site.flags()).arg("--to").arg(site.store()).args(flags).env_clear().envs(variable);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -107,6 +113,27 @@ fn a_second_run_is_told_to_come_again() {
 }
 
 #[test]
+fn what_changes_while_a_run_waits_for_the_lock_is_what_it_stores() {
+    let site = Site::builder("5.29.0").build();
+    make(&site, &[]);
+    let state = fs::read_dir(site.state()).unwrap().flatten().next().unwrap().path();
+    let lock = state.join("lock");
+    let held = fs::File::options().write(true).open(&lock).unwrap();
+    held.lock().unwrap();
+    let run = start(&site, &["--lock-wait", "60"], None);
+    process::wait_until("it to wait", PATIENCE, || process::has_open(run.id(), &lock));
+    let moved = site.directory().join("moved");
+    fs::rename(site.install().join("data"), &moved).unwrap();
+    site.set("FileSettings", "Directory", serde_json::json!(moved));
+    drop(held);
+    let (code, said) = ended(run);
+    assert_eq!(code, Some(0), "{said}");
+    let point = site.store().join(listed(&site).0.last().unwrap());
+    let stored = point.join("files").join(moved.strip_prefix("/").unwrap());
+    assert!(fs::read_dir(&stored).is_ok_and(|mut entries| entries.next().is_some()), "{}", stored.display());
+}
+
+#[test]
 fn the_dump_is_killed_the_database_stops_the_disk_is_full_the_tool_is_asked_to_stop() {
     let site = Site::builder("5.29.0").running().build();
     let store = site.store();
@@ -121,12 +148,14 @@ fn the_dump_is_killed_the_database_stops_the_disk_is_full_the_tool_is_asked_to_s
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("pg_dump") && said.contains("signal 9"), "{said}");
 
-    let run = start(&site, &["--stop"], None);
-    wait_for_dump(&run);
-    kill(Pid::from_raw(i32::try_from(run.id()).unwrap()), Signal::SIGTERM).unwrap();
-    let (code, said) = ended(run);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("SIGTERM"), "{said}");
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let run = start(&site, &["--stop"], None);
+        wait_for_dump(&run);
+        kill(Pid::from_raw(i32::try_from(run.id()).unwrap()), signal).unwrap();
+        let (code, said) = ended(run);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(signal.as_str()), "{said}");
+    }
 
     let run = start(&site, &["--stop"], None);
     wait_for_dump(&run);
@@ -153,6 +182,19 @@ fn the_dump_is_killed_the_database_stops_the_disk_is_full_the_tool_is_asked_to_s
     let second = make(&site, &[]);
     assert_eq!(listed(&site).0, [first, second["id"].as_str().unwrap().to_owned()]);
     process::run("umount", &[store.to_str().unwrap()]);
+}
+
+#[test]
+fn a_terminal_that_is_gone_does_not_stop_a_run_under_nohup() {
+    let site = Site::builder("5.29.0").build();
+    let holder = Holder::of(&site);
+    let run = start_where("--ignore-signal=HUP", &site, &[], None);
+    wait_for_dump(&run);
+    kill(Pid::from_raw(i32::try_from(run.id()).unwrap()), Signal::SIGHUP).unwrap();
+    drop(holder);
+    let (code, said) = ended(run);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(listed(&site).0.len(), 1);
 }
 
 /// The points a run passes, each once.

@@ -56,6 +56,11 @@ fn a_store_that_is_inside_or_open_to_others_is_refused() {
     let site = Site::builder("5.29.0").build();
     let inside = site.install().join("backup");
     refusal(&site, &["--to", inside.to_str().unwrap()], 5);
+    // The server has to keep its own directories, whatever an administrator is told to do.
+    for own in [site.install(), site.install().join("data")] {
+        let error = refusal(&site, &["--to", own.to_str().unwrap()], 5);
+        assert!(!error["hint"].as_str().unwrap().contains("chown"), "{error}");
+    }
     let open = site.directory().join("open");
     fs::create_dir(&open).unwrap();
     process::run("chmod", &["0777", open.to_str().unwrap()]);

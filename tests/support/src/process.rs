@@ -104,6 +104,12 @@ pub fn running_below(directory: &Path) -> Vec<i32> {
     found
 }
 
+/// Whether a process has a file open, as one has that waits for a lock.
+pub fn has_open(process: u32, path: &Path) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|found| found == path)
+}
+
 /// The command that ends all processes with executable or working directory below `directory`.
 pub fn end_all_below(directory: &Path) -> String {
     format!(

@@ -38,7 +38,7 @@ use mm_common::contract::sections::Backup;
 use mm_common::contract::ui;
 use mm_common::machine::files;
 use mm_common::machine::lock::LockGuard;
-use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::site::{self, Installation};
 use mm_common::run::{self, Output, Session};
 
 pub use arguments::BackupArguments;
@@ -133,9 +133,9 @@ fn jobs(arguments: &BackupArguments) -> usize {
 }
 
 fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &CreateArguments) -> Result<String> {
-    let installation = session.probe()?;
     let wait = Duration::from_secs(session.common.lock_wait);
     if session.dry_run {
+        let installation = session.probe()?;
         let store = Store { path: arguments.store.clone() };
         let plan = plan::plan(&observe::observe(&installation, &store, flags.no_data)?, &flags.wish())?;
         session.human = Some(list::plan_table(&plan));
@@ -143,13 +143,16 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
         session.document.set("plan", &serde_json::json!({ "mm-backup": text }))?;
         return Ok(format!("would make a restore point in {}", store.path.display()));
     }
-    let lock = installation.state.lock(wait)?;
+    // Whoever held the lock may have changed what there is to see.
+    let lock = site::ground(&session.wanted()?)?.state.lock(wait)?;
+    let installation = session.probe()?;
     let absent = store::absent(&arguments.store)?;
     let made = (|| {
         flip::recover(&installation.state, Some(&installation), &lock)?;
         restore::refuse_foreign_journals(&installation.state)?;
         let store = Store::create(&arguments.store)?;
         let plan = plan::plan(&observe::observe(&installation, &store, flags.no_data)?, &flags.wish())?;
+        store.refuse_unsafe()?;
         create::create(
             &create::Order {
                 installation: &installation,

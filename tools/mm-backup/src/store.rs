@@ -76,20 +76,27 @@ fn refuse_file(path: &Path) -> Result<()> {
 
 impl Store {
     /// The store at `path`; the directory is created when it is not there.
-    ///
-    /// # Errors
-    /// Refused when others may write there: they could exchange what root restores later.
     pub(crate) fn create(path: &Path) -> Result<Self> {
         refuse_file(path)?;
         files::create_directory(path, 0o700)?;
-        let store = Self::open(path)?;
-        let data = std::fs::metadata(&store.path).map_err(|error| Error::io("look at", &store.path, error))?;
-        if data.uid() != geteuid().as_raw() || data.mode() & 0o022 != 0 {
-            return Err(Error::refused(format!("the store `{}` is not safe", store.path.display()))
-                .because("others may write there, and what is restored from it is trusted")
-                .hint(format!("chown {}: {1}; chmod 700 {1}", geteuid(), store.path.display())));
+        Self::open(path)
+    }
+
+    /// Refuses a store that others may write to: they could exchange what root restores later. To be called when it is
+    /// known to be no directory of the server, which has to keep its owner.
+    pub(crate) fn refuse_unsafe(&self) -> Result<()> {
+        let data = std::fs::metadata(&self.path).map_err(|error| Error::io("look at", &self.path, error))?;
+        if data.uid() == geteuid().as_raw() && data.mode() & 0o022 == 0 {
+            return Ok(());
         }
-        Ok(store)
+        Err(Error::refused(format!("the store `{}` is not safe", self.path.display()))
+            .because("others may write there, and what is restored from it is trusted")
+            .hint(format!(
+                "give a directory of its own with --to, as made by `mkdir -m 700`; where this one holds restore points and \
+                 nothing else: chown {}: {1}; chmod 700 {1}",
+                geteuid(),
+                self.path.display()
+            )))
     }
 
     /// The store at `path`, which must be there.

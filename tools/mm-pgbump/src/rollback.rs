@@ -24,6 +24,12 @@ use crate::{control, reach, repoint, undo};
 pub(crate) fn run(session: &mut Session) -> Result<String> {
     let mut installation = reach::probe(session)?;
     let records = Records::at(installation.state.path());
+    let wait = Duration::from_secs(session.common.lock_wait);
+    let guard = if session.dry_run { None } else { Some(installation.state.lock(wait)?) };
+    if guard.is_some() {
+        // Whoever held the lock may have changed what there is to see.
+        installation = session.probe()?;
+    }
     let (entry, cut_off) = match (records.journal.read::<Entry>()?, records.last.read::<Entry>()?) {
         (Some(entry), _) => (entry, true),
         (None, Some(entry)) => (entry, false),
@@ -32,10 +38,9 @@ pub(crate) fn run(session: &mut Session) -> Result<String> {
                 .because(format!("`{}` does not exist", records.last.path().display())));
         }
     };
-    if session.dry_run {
+    let Some(lock) = guard else {
         return Ok(format!("would stop {} and let {} serve on port {}", entry.to(), entry.from(), entry.old.port));
-    }
-    let lock = installation.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    };
     if cut_off && !matches!(entry.phase, Phase::RollingBack | Phase::Done) && !undo::was_open(&entry)? {
         undo::back(&entry, &installation.service, &records, &lock)?;
         session.changed = true;

@@ -30,6 +30,8 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
     }
     session.ensure_run()?;
     let lock = installation.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    // Whoever held the lock may have changed what there is to see.
+    installation = session.probe()?;
     let result = act(session, options, &mut installation, &lock);
     let settled = match &result {
         // Where the database stands half-way the server must not run.

@@ -6,6 +6,7 @@ use mm_common::contract::sections::{Check, Status};
 use mm_common::contract::ui;
 use mm_common::machine::files::{self, Access};
 use mm_common::machine::signals;
+use mm_common::mattermost::site;
 use mm_common::run::Session;
 use mm_common::{Error, Result};
 
@@ -67,8 +68,11 @@ fn look(session: &mut Session, options: Options, compare: bool) -> Result<Option
     plan::unknown_names(&options.only, &ids)?;
     plan::unknown_names(&options.skip, &ids)?;
     let (junit, prometheus) = (options.junit.clone(), options.prometheus.clone());
+    let wait = Duration::from_secs(session.common.lock_wait);
+    // Whoever holds the lock may be changing what there is to see.
+    let guard = if session.dry_run { None } else { Some(site::ground(&session.wanted()?)?.state.lock(wait)?) };
     let mut look = Look::at(session, options)?;
-    if session.dry_run {
+    if guard.is_none() {
         let checks = checks::ALL.iter().filter(|definition| selected(&look, definition.id));
         let checks = checks.map(|definition| check(definition, Finding::skip("dry run"), 0.0)).collect();
         let looked = Looked { checks, seconds: 0.0 };
@@ -76,7 +80,6 @@ fn look(session: &mut Session, options: Options, compare: bool) -> Result<Option
         session.human = Some(report::human(&looked.checks, 0.0));
         return Ok(None);
     }
-    let _lock = look.installation.state.lock(Duration::from_secs(session.common.lock_wait))?;
     let looked = make(&mut look, compare)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     if let Some(path) = junit {

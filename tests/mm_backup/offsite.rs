@@ -83,5 +83,12 @@ fn a_reader_that_goes_away_is_not_a_success() {
         .env("store", site.store())
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(74), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(74) && said.contains("hint: "), "{said}");
+    // A terminal would obey what is in the stream.
+    let output =
+        tool::shell("script -qec \"mm-backup export --to '$store'\" /dev/null").env("store", site.store()).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.code() == Some(2) && said.contains("a tar stream is nothing for a terminal"), "{said}");
 }

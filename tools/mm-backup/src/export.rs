@@ -1,6 +1,6 @@
 //! `export`: a restore point as one tar stream on standard output.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::ui;
@@ -13,8 +13,14 @@ use crate::store::Point;
 /// what tar cannot hold (attributes) stands in the manifest, which is in it too.
 pub(crate) fn export(point: &Point) -> Result<String> {
     let undelivered = |error: std::io::Error| {
-        Error::new(Kind::Undelivered, "cannot write the tar stream to standard output").because(error)
+        Error::new(Kind::Undelivered, "cannot write the tar stream to standard output")
+            .because(error)
+            .hint("what has come is no restore point; the one in the store is as it was: run this again")
     };
+    if std::io::stdout().is_terminal() {
+        return Err(Error::usage("a tar stream is nothing for a terminal")
+            .hint("write it into a file or a pipe: mm-backup export >FILE"));
+    }
     let stdout = std::io::BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
     let mut archive = tar::Builder::new(stdout);
     archive.follow_symlinks(false);

@@ -62,6 +62,9 @@ fn going(records: &[Operation], keep: usize) -> Vec<&Operation> {
     done.into_iter().take(old).chain(undone).collect()
 }
 
+/// How the directories begin in which `mm-backup restore` keeps what was there before: they are its own to prune.
+const OF_RESTORES: &str = "restore-";
+
 /// Directories of the work area that no swap knows: staged and not used, or left by a run that was cut off.
 pub(crate) fn unknown(area: &Path, known: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(area) {
@@ -72,7 +75,8 @@ pub(crate) fn unknown(area: &Path, known: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| Error::io("list", area, error))?.path();
-        if !known.contains(&path) {
+        let of_restore = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(OF_RESTORES));
+        if !of_restore && !known.contains(&path) {
             paths.push(path);
         }
     }

@@ -81,6 +81,10 @@ fn a_hop_that_fails_leaves_the_last_good_release_public_and_can_be_resumed() {
     assert!(said.contains("mm-swap: error:") && said.contains("mm-upgrade resume"), "{said}");
     assert_eq!(site.running_version().as_deref(), Some("10.5.14"), "public, on its own port");
     assert_eq!(site.history(), history);
+    let status = String::from_utf8(upgrade.run("status", &[]).stdout).unwrap();
+    assert!(status.contains("now      10.5.14") && status.contains("error    mm-swap: "), "{status}");
+    // A run that never begins does not take the place of the one that is to be resumed.
+    assert_eq!(upgrade.run("run", &["--to", "9.5.14"]).status.code(), Some(5));
 
     // The cause is removed: the release site now has a sound one, with another digest.
     let sound = [quick("9.11.18"), quick("10.5.14"), quick("10.6.1")].map(|order| order.build());
@@ -99,13 +103,7 @@ fn a_hop_whose_swap_could_not_report_is_verified_all_the_same_and_can_be_taken_b
     let site = &upgrade.site;
     let (history, files) = (site.history(), site.user_files());
     // In place of mm-swap, once: the swap succeeds, its document is lost, and mm-upgrade is killed.
-    let shims = site.directory().join("shims");
-    fs::create_dir(&shims).unwrap();
-    let shim = shims.join("mm-swap");
-    let real = tool::executable("mm-swap");
-    let text = "#!/bin/sh\ncase \" $* \" in *' --help '*) exec REAL \"$@\" ;; esac\nrm \"$0\"\nREAL \"$@\" >/dev/null\nkill -KILL $PPID\n";
-    fs::write(&shim, text.replace("REAL", &format!("'{}'", real.display()))).unwrap();
-    process::run("chmod", &["755", shim.to_str().unwrap()]);
+    upgrade.shim("mm-swap", "REAL \"$@\" >/dev/null\nkill -KILL $PPID");
     let output = upgrade.run("run", &["--to", "10.5.14"]);
     assert_eq!(output.status.code(), None, "killed: {}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(site.running_version().as_deref(), Some("10.5.14"));
@@ -133,6 +131,13 @@ fn what_fails_can_go_back_to_the_start_by_itself() {
     process::wait_until("the first server to answer", std::time::Duration::from_secs(60), || site.answers());
     assert_eq!(site.running_version().as_deref(), Some("9.11.18"));
     assert_eq!((site.history(), site.user_files(), site.config()), (history, files, config));
+
+    let pids = site.pids();
+    let status = String::from_utf8(upgrade.run("status", &[]).stdout).unwrap();
+    assert!(status.contains("now      9.11.18, rolled back"), "{status}");
+    assert_eq!(upgrade.run("resume", &[]).status.code(), Some(5));
+    assert!(good(&upgrade.run("rollback", &[])).contains("rolled back already"));
+    assert_eq!(site.pids(), pids, "the server was touched");
 }
 
 #[test]
@@ -294,11 +299,15 @@ fn wrong_usage_and_a_second_run_are_refused() {
         (&["--to"][..], 2),
         (&["--nonsense"][..], 2),
         (&["--to", "10.5.14", "--window", "2-5"][..], 2),
+        (&["--to", "10.5.14", "--window", "24:00-05:00"][..], 2),
         (&["--to", "10.5.14", "--on-failure", "pray"][..], 2),
         (&["--to", "10.5.14", "--edition", "entry"][..], 2),
         (&["--to", "10.5.14", "--flag", "mm-swap=--start-timeoutt=5"][..], 2),
         (&["--to", "10.5.14", "--flag", "mm-swap=--start-timeout=soon"][..], 2),
         (&["--to", "10.5.14", "--flag", "mm-swop=--start-timeout=5"][..], 2),
+        (&["--to", "10.5.14", "--flag", "mm-swap=--format=human"][..], 2),
+        (&["--to", "10.5.14", "--flag", "mm-backup=--to=/elsewhere"][..], 2),
+        (&["--to", "10.5.14", "--flag", "mm-verify=--for=1h"][..], 2),
         (&["--to", "9.5.14"][..], 5),
     ] {
         let output = upgrade.run("run", arguments);
@@ -331,5 +340,17 @@ fn a_report_of_something_else_is_refused() {
     for text in ["", "{}", "[1]", "{\"schema\":\"mm.upgrade/1\""] {
         let output = tool::shell(&format!("{SCRIPTS}/mm-report")).write_stdin(text).output().unwrap();
         assert_eq!((output.status.code(), output.stdout.len()), (Some(65), 0), "{text:?}");
+    }
+    for (script, code, words) in [
+        ("mm-report /not/there", 65, "error: /not/there cannot be read: No such file"),
+        ("mm-report /", 65, "error: / cannot be read: Is a directory"),
+        ("mm-report -f html", 2, "unknown option '-f'"),
+        ("mm-report a.json b.json", 2, "'a.json' and 'b.json' were given"),
+        ("script -qec mm-report /dev/null", 65, "standard input, which is a terminal"),
+        ("PATH=/nowhere /bin/bash $(command -v mm-report)", 5, "jq is not installed"),
+    ] {
+        let output = tool::shell(&format!("PATH={SCRIPTS}:$PATH; exec </dev/null 2>&1; {script}")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.code() == Some(code) && said.contains(words), "{script}: {said}");
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::release::{Order, Release};
 use crate::site::{Builder, Releases, Site};
-use crate::tool;
+use crate::{process, tool};
 
 /// The directory of the scripts.
 pub const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts");
@@ -72,6 +72,17 @@ impl Upgrade {
     pub fn script(&self) -> String {
         let shims = self.site.directory().join("shims");
         format!("PATH='{}':$PATH exec {SCRIPTS}/mm-upgrade \"$@\"", shims.display())
+    }
+
+    /// Puts a script into the place of a tool, `REAL` in it being the tool, for the first time that it is called for work.
+    pub fn shim(&self, tool: &str, script: &str) {
+        let shims = self.site.directory().join("shims");
+        fs::create_dir(&shims).expect("it is not there yet");
+        let shim = shims.join(tool);
+        let text = format!("#!/bin/sh\ncase \" $* \" in *' --help '*) exec REAL \"$@\" ;; esac\nrm \"$0\"\n{script}\n");
+        let real = tool::executable(tool);
+        fs::write(&shim, text.replace("REAL", &format!("'{}'", real.display()))).expect("it can be written");
+        process::run("chmod", &["755", &shim.display().to_string()]);
     }
 
     /// Runs a verb.

@@ -166,3 +166,26 @@ fn a_retention_policy_may_leave_replies_without_their_root() {
     let (code, said, check) = status(&site, "history.threads");
     assert_eq!((code, said.as_str()), (0, "warn"), "{check}");
 }
+
+/// A second factor is required by a licensed server only.
+#[test]
+fn a_second_factor_that_nobody_has_keeps_nobody_out() {
+    let site = Site::builder("10.6.1").build();
+    site.set("ServiceSettings", "EnforceMultifactorAuthentication", true.into());
+    site.start();
+    is_well(&site);
+}
+
+#[test]
+fn a_slash_that_the_server_puts_behind_a_directory_is_no_change() {
+    let site = Site::builder("10.6.1").running().build();
+    site.stop();
+    let data = site.install().join("data");
+    site.set("FileSettings", "Directory", data.to_str().unwrap().into());
+    site.set("ServiceSettings", "SiteURL", format!("{}/", site.url()).into());
+    site.tool("mm-verify").args(["baseline", "--browser", "no"]).assert().success();
+    site.start();
+    assert!(site.config()["FileSettings"]["Directory"].as_str().unwrap().ends_with("/data/"), "as the real one");
+    let (code, said, check) = status(&site, "files.settings");
+    assert_eq!((code, said.as_str()), (0, "pass"), "{check}");
+}

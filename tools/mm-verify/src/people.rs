@@ -109,9 +109,13 @@ fn find(look: &Look) -> Result<Vec<Person>> {
 /// (by the digest of their id, so that each run looks as the same ones).
 fn candidates(look: &Look, database: &Database) -> Result<Vec<Candidate>> {
     let most = look.options.sample;
-    // Where a second factor is required, the server refuses those who have none, whatever session they have.
-    let required = look.installation.config.text("ServiceSettings", "EnforceMultifactorAuthentication");
-    let admitted = if required.as_deref() == Some("true") { "AND u.mfaactive" } else { "" };
+    // Where a second factor is required, the server refuses those who have none, whatever session they have. Without a
+    // licence the setting is there and means nothing, and perhaps nobody has one.
+    let is_required =
+        look.installation.config.flag("ServiceSettings", "EnforceMultifactorAuthentication") == Some(true);
+    let somebody = "SELECT count(*) FROM users WHERE mfaactive AND deleteat = 0";
+    let is_heeded = is_required && database.value(somebody)?.as_u64().unwrap_or_default() > 0;
+    let admitted = if is_heeded { "AND u.mfaactive" } else { "" };
     let rows = database
         .rows(&format!(
             "WITH team AS (

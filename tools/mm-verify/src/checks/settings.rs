@@ -107,12 +107,20 @@ fn holds_data_source(name: &str) -> bool {
     name.starts_with("sqlsettings.datasource") || name == "sqlsettings.replicalagsettings"
 }
 
+/// Settings in which every server puts a slash at the end, or takes it away, as it starts.
+const TIDIED: &[&str] = &["filesettings.directory", "servicesettings.siteurl"];
+
 /// The settings by their names, `section.key` in lower case: up to 6.3 some were only respelled (`Url` to `URL`).
 pub(crate) fn flatten(settings: &Value) -> BTreeMap<String, String> {
     let mut flat = BTreeMap::new();
     for (section, keys) in settings.as_object().into_iter().flatten() {
         for (key, value) in keys.as_object().into_iter().flatten() {
-            flat.insert(format!("{section}.{key}").to_lowercase(), value.to_string());
+            let name = format!("{section}.{key}").to_lowercase();
+            let value = match value.as_str().filter(|_| TIDIED.contains(&name.as_str())) {
+                Some(text) => text.trim_end_matches('/').to_owned(),
+                None => value.to_string(),
+            };
+            flat.insert(name, value);
         }
     }
     flat
@@ -133,5 +141,12 @@ mod tests {
         let (lost, changed) = compare(&before, &now, false);
         assert_eq!((lost, changed), (vec!["servicesettings.old".into()], vec!["sqlsettings.datasource".into()]));
         assert!(compare(&before, &now, true).1.is_empty());
+        let before = flat(
+            r#"{"ServiceSettings": {"SiteURL": "http://x/"}, "FileSettings": {"Directory": "/d", "Driver": "a"}}"#,
+        );
+        let now = flat(
+            r#"{"ServiceSettings": {"SiteURL": "http://x"}, "FileSettings": {"Directory": "/d/", "Driver": "a/"}}"#,
+        );
+        assert_eq!(compare(&before, &now, false).1, ["filesettings.driver"]);
     }
 }

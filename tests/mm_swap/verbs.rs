@@ -1,7 +1,9 @@
 //! What the verbs say when there is nothing to do, when they are only asked, and when they may not.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use mm_test_support::process;
 use mm_test_support::site::{Site, quick};
 
 use super::{FROM, Said, TO, fetched, swap, verb};
@@ -53,6 +55,20 @@ fn a_database_that_cannot_be_put_back_is_no_reason_to_stop_the_server() {
     says(verb(&site, &["rollback", "--database", "--dry-run"]), "with the database of the restore point");
     assert_eq!(site.pids(), pids, "the server was stopped");
     assert_eq!(site.running_version().as_deref(), Some(NEXT));
+}
+
+#[test]
+fn a_refusal_starts_the_server_that_the_tool_before_has_stopped() {
+    let site = Site::builder(FROM).running().build();
+    let stop = ["--stop", "--leave-stopped", "--to"];
+    let stopped = site.tool("mm-backup").args(stop).arg(site.store()).assert().success();
+    assert!(site.pids().is_empty());
+    let document = stopped.get_output().stdout.clone();
+    let refused = site.tool("mm-swap").write_stdin(document).assert().code(5);
+    let said: serde_json::Value = serde_json::from_slice(&refused.get_output().stdout).unwrap();
+    assert_eq!(said["error"]["causes"], serde_json::json!(["the document names no next hop"]));
+    process::wait_until("the server to answer again", Duration::from_secs(60), || site.answers());
+    assert_eq!(site.running_version().as_deref(), Some(FROM));
 }
 
 #[test]

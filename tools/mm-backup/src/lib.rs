@@ -37,8 +37,7 @@ use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::Backup;
 use mm_common::contract::ui;
 use mm_common::machine::files;
-use mm_common::machine::lock::LockGuard;
-use mm_common::mattermost::site::{self, Installation};
+use mm_common::mattermost::site;
 use mm_common::run::{self, Output, Session};
 
 pub use arguments::BackupArguments;
@@ -169,7 +168,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
         Ok(backup) => backup,
         Err(error) => {
             store::take_away(&absent);
-            return Err(with_service_back(error, &installation, &lock));
+            return Err(installation.after_failure(error, &lock));
         }
     };
     session.changed = true;
@@ -180,16 +179,8 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
     {
         // The restore point is there; that old ones could not be removed does not make it less good.
         session.document.set("backup", &Backup { left_stopped: false, ..backup })?;
-        return Err(with_service_back(error, &installation, &lock));
+        return Err(installation.after_failure(error, &lock));
     }
     session.human = Some(list::made_table(&backup));
     Ok(format!("restore point {} made in {:.1} s: {}", backup.id, backup.seconds, backup.path.display()))
-}
-
-/// After a failure no later tool starts a service that an earlier one, or this one, has left stopped for it.
-fn with_service_back(error: Error, installation: &Installation, lock: &LockGuard) -> Error {
-    match installation.put_service_back(lock) {
-        Ok(()) => error,
-        Err(other) => error.because(format!("and the service is not as it was: {}", other.one_line())),
-    }
 }

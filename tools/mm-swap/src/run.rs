@@ -49,17 +49,43 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
         }
     }
     let site = session.probe()?;
-    let target = target::of(session, arguments.archive.as_deref())?;
-    if is_installed(&site, &target) {
-        let message = already(session, &site, arguments, &lock)?;
-        return Ok(message);
+    match ready(session, arguments, &site, abandoned.as_ref(), &lock) {
+        Ok(Some(operation)) => exchange(session, arguments, &site, operation, lock),
+        Ok(None) => already(session, &site, arguments, &lock),
+        // The old server must not work on the database that the abandoned release has migrated.
+        Err(error) if abandoned.is_some() => Err(error),
+        Err(error) => Err(site.after_failure(error, &lock)),
     }
-    let mut prepared = prepare(session, arguments, &site, &target)?;
+}
+
+/// Everything up to the stop: what is to be done is staged and written down. Nothing when the release is in place already.
+fn ready(
+    session: &Session,
+    arguments: &RunArguments,
+    site: &Installation,
+    abandoned: Option<&Operation>,
+    lock: &LockGuard,
+) -> Result<Option<Operation>> {
+    let target = target::of(session, arguments.archive.as_deref())?;
+    if is_installed(site, &target) {
+        return Ok(None);
+    }
+    let mut prepared = prepare(session, arguments, site, &target)?;
     if let Some(Operation { level, shape: columns, .. }) = abandoned {
         // What the old server can work on is still what it was before the first attempt.
-        prepared.shape = shape::Shape { level, columns };
+        prepared.shape = shape::Shape { level: level.clone(), columns: columns.clone() };
     }
-    exchange(session, arguments, &site, &target, &prepared, lock)
+    stage::require_space(&site.root, &target.manifest)?;
+    let staged = stage::stage(&site.root, &target.archive, &target.manifest, &prepared.observed, lock)?;
+    target::refuse_misnamed(&target, &staged, site)?;
+    flip::refuse_immovable(&site.root, &staged, &prepared.plan.steps)?;
+    let operation = operation(arguments, site, &target, &prepared, &staged, lock)?;
+    for manifest in prepared.old.iter().chain([&target.manifest]) {
+        target::keep(&site.state, manifest, lock)?;
+    }
+    signals::check()?;
+    operation.write(&site.state, lock)?;
+    Ok(Some(operation))
 }
 
 /// What is known before anything is done.
@@ -248,20 +274,9 @@ fn exchange(
     session: &mut Session,
     arguments: &RunArguments,
     site: &Installation,
-    target: &Target,
-    prepared: &Prepared,
+    mut operation: Operation,
     lock: LockGuard,
 ) -> Result<String> {
-    stage::require_space(&site.root, &target.manifest)?;
-    let staged = stage::stage(&site.root, &target.archive, &target.manifest, &prepared.observed, &lock)?;
-    target::refuse_misnamed(target, &staged, site)?;
-    flip::refuse_immovable(&site.root, &staged, &prepared.plan.steps)?;
-    let mut operation = operation(arguments, site, target, prepared, &staged, &lock)?;
-    for manifest in prepared.old.iter().chain([&target.manifest]) {
-        target::keep(&site.state, manifest, &lock)?;
-    }
-    signals::check()?;
-    operation.write(&site.state, &lock)?;
     session.changed = true;
     let done = act(site, &mut operation, arguments.limit(), &lock);
     let flags = backup_flags(&session.common);

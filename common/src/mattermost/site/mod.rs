@@ -237,4 +237,13 @@ impl Installation {
             _ => Ok(()),
         }
     }
+
+    /// After a failure no later tool starts a service that an earlier one, or this one, has left stopped for it.
+    #[must_use]
+    pub fn after_failure(&self, error: Error, lock: &LockGuard) -> Error {
+        match self.put_service_back(lock) {
+            Ok(()) => error,
+            Err(other) => error.because(format!("and the service is not as it was: {}", other.one_line())),
+        }
+    }
 }

@@ -8,7 +8,8 @@
 )]
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use mm_test_support::cluster;
@@ -40,6 +41,10 @@ impl Rehearsal {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
+        self.run_in(&self.work(), arguments)
+    }
+
+    fn run_in(&self, work: &Path, arguments: &[&str]) -> Output {
         let mut command = tool::shell(&format!("{SCRIPTS}/mm-rehearse \"$@\""));
         command.arg("mm-rehearse");
         let mut flag = |tool: &str, flag: String| {
@@ -53,7 +58,7 @@ impl Rehearsal {
         flag("mm-verify", "--browser=no".into());
         flag("mm-swap", "--start-timeout=20".into());
         command.args(["--store", self.site.store().to_str().unwrap()]);
-        command.args(["--work", self.work().to_str().unwrap(), "--to", "10.6.1"]).args(arguments).output().unwrap()
+        command.args(["--work", work.to_str().unwrap(), "--to", "10.6.1"]).args(arguments).output().unwrap()
     }
 
     fn result(&self) -> Value {
@@ -264,6 +269,28 @@ fn what_a_killed_rehearsal_left_is_removed_by_the_next_one() {
     assert!(is_gone(&name), "{}", said(&output));
     assert_eq!(rehearsal.left_over(), Vec::<PathBuf>::new());
     assert_eq!(rehearsal.production(), before);
+
+    // Nothing but names of a rehearsal is removed, and no mode of a directory of others is changed for the worse.
+    let shared = rehearsal.site.directory().join("shared");
+    fs::create_dir_all(shared.join("run")).unwrap();
+    process::run("chmod", &["1777", shared.to_str().unwrap()]);
+    let elsewhere = |work: &Path| rehearsal.run_in(work, &["--point", "nonsense"]);
+    let output = elsewhere(&shared);
+    assert!(output.status.code() == Some(5) && said(&output).contains("is of no rehearsal"), "{}", said(&output));
+    fs::remove_dir(shared.join("run")).unwrap();
+    let output = elsewhere(&shared);
+    assert!(output.status.code() == Some(5) && said(&output).contains("no restore point"), "{}", said(&output));
+    assert_eq!(fs::metadata(&shared).unwrap().permissions().mode() & 0o7777, 0o1777);
+    // Where the copy could not get to its files it is not even made.
+    let closed = rehearsal.site.directory().join("closed");
+    fs::create_dir(&closed).unwrap();
+    process::run("chmod", &["700", closed.to_str().unwrap()]);
+    let output = elsewhere(&closed.join("rehearsal"));
+    assert!(
+        output.status.code() == Some(5) && said(&output).contains("lets nobody but its owner"),
+        "{}",
+        said(&output)
+    );
 
     let held = fs::File::options().create(true).append(true).open(rehearsal.work().join("lock")).unwrap();
     held.lock().unwrap();

@@ -121,6 +121,63 @@ fn an_owner_who_may_create_databases_but_is_no_superuser() {
     assert!(document["error"]["hint"].as_str().unwrap().contains("CREATEDB"), "{document}");
 }
 
+/// What was given to the database and is not in its dump.
+fn given(site: &Site) -> String {
+    site.cluster.sql(
+        "postgres",
+        "SELECT datacl, (SELECT array_agg(coalesce(rolname, '') || ' ' || setconfig::text ORDER BY rolname)
+           FROM pg_db_role_setting LEFT JOIN pg_roles ON pg_roles.oid = setrole WHERE setdatabase = pg_database.oid)
+         FROM pg_database WHERE datname = 'mattermost'",
+    )
+}
+
+#[test]
+fn rights_and_settings_of_the_database_come_back_as_far_as_they_may_be_set() {
+    let site = Site::builder("5.29.0").postgres(15).build();
+    site.cluster.sql(
+        "postgres",
+        "CREATE ROLE \"re porter\"; REVOKE ALL ON DATABASE mattermost FROM PUBLIC;
+         GRANT CONNECT, TEMPORARY ON DATABASE mattermost TO \"re porter\";
+         ALTER DATABASE mattermost SET search_path TO \"$user\", public, \"an other\";
+         ALTER DATABASE mattermost SET \"mm.word\" TO 'it''s \\ one';
+         ALTER DATABASE mattermost SET log_lock_waits TO on;
+         ALTER ROLE \"re porter\" IN DATABASE mattermost SET work_mem TO '8MB'",
+    );
+    let before = given(&site);
+    make(&site, &[]);
+    let restore = || {
+        let output =
+            site.tool("mm-backup").arg("--to").arg(site.store()).args(["restore", "latest", "--database"]).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = restore();
+    assert_eq!(given(&site), before, "{said}");
+    assert!(!said.contains("lacks"), "{said}");
+
+    // Its owner may give rights on it, and settings that any user may change.
+    let hba = format!("/etc/postgresql/15/{}/pg_hba.conf", site.cluster.name);
+    let open = fs::read_to_string(&hba).unwrap();
+    let rules = |text: &str| {
+        fs::write(&hba, text).unwrap();
+        process::run("pg_ctlcluster", &["15", &site.cluster.name, "reload"]);
+    };
+    site.cluster.sql("postgres", "ALTER ROLE mmuser CREATEDB");
+    rules("local all all reject\nhost all all 127.0.0.1/32 md5\n");
+    let said = restore();
+    rules(&open);
+    assert_eq!(site.cluster.query("SELECT count(*) FROM posts").trim(), "100");
+    let after = given(&site);
+    for kept in ["\\\"re porter\\\"=Tc", "search_path"] {
+        assert!(before.contains(kept) && after.contains(kept), "{kept}: {before} became {after}");
+    }
+    for lost in ["mm.word (", "log_lock_waits (", "work_mem for \"re porter\" ("] {
+        assert!(said.contains(&format!("lacks what was set for it: {lost}")), "{lost}: {said}");
+    }
+    assert!(!after.contains("log_lock_waits") && !after.contains("work_mem"), "{after}");
+}
+
 #[test]
 fn a_password_with_every_awkward_character_is_in_nobody_s_sight() {
     // The password of all sites is one; this only makes sure that it stays so.

@@ -179,7 +179,13 @@ impl Prepared {
         dump::restore(&point.path.join(&part.dump.path), &database, jobs)?;
         checkpoint::pass("database-restored");
         compare(part, &database)?;
-        dump::settle(&self.admin, &self.new, properties)?;
+        for (what, error) in dump::settle(&self.admin, &self.new, properties) {
+            ui::warn(&format!(
+                "the restored database lacks what was set for it: {what} ({}); a superuser can set it, `{}` has it",
+                error.one_line(),
+                point.path.join("manifest.json").display()
+            ));
+        }
         // Without statistics the first hours would be slow.
         database.clone().with_limit(dump::LIMIT).execute_each("ANALYZE").context(|| "cannot analyse the tables".into())
     }

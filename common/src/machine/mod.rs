@@ -14,3 +14,4 @@ pub mod signals;
 pub mod state;
 pub mod tree;
 pub mod user;
+pub mod wildcard;

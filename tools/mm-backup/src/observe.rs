@@ -8,6 +8,7 @@ use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
 use mm_common::machine::files;
 use mm_common::machine::service::{Manager, others, systemd};
+use mm_common::machine::wildcard;
 use mm_common::mattermost::site::Installation;
 
 use crate::manifest::{Root, What};
@@ -130,7 +131,9 @@ fn service_files(installation: &Installation) -> Result<Vec<PathBuf>> {
             let unit = systemd::show(unit)?;
             paths.extend(unit.fragment);
             paths.extend(unit.drop_ins);
-            paths.extend(unit.environment_files.into_iter().map(|(path, _)| path));
+            for (pattern, _) in unit.environment_files {
+                paths.extend(wildcard::expand(&pattern)?);
+            }
         }
         Manager::Sysv { name } => {
             paths.push(Path::new("/etc/init.d").join(name));

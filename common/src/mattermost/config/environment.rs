@@ -6,6 +6,7 @@ use super::token::{Token, Writing};
 use crate::contract::error::{Error, Result};
 use crate::machine::files;
 use crate::machine::service::{Manager, others, systemd};
+use crate::machine::wildcard;
 
 /// A file larger than this sets no environment.
 const MOST: u64 = 1024 * 1024;
@@ -90,8 +91,15 @@ fn of_unit(unit: &systemd::Unit) -> Result<Vec<Variable>> {
         .filter_map(|word| word.split_once('='))
         .filter_map(|(name, value)| effective(name, value, &texts))
         .collect();
-    for (path, may_be_missing) in &unit.environment_files {
-        all.extend(of_file(path, *may_be_missing)?);
+    for (pattern, may_be_missing) in &unit.environment_files {
+        let paths = wildcard::expand(pattern)?;
+        if paths.is_empty() && !may_be_missing {
+            return Err(Error::failed(format!("cannot read the environment files `{}`", pattern.display()))
+                .because("none is there, and the unit requires one"));
+        }
+        for path in paths {
+            all.extend(of_file(&path, *may_be_missing)?);
+        }
     }
     Ok(all)
 }
@@ -311,6 +319,25 @@ mod tests {
         );
         assert_eq!(set_to("[Service]\nEnvironment=\"MM_B=two words\" MM_A=1\n", "MM_B").as_deref(), Some("two words"));
         assert_eq!(set_to("[Service]\n#Environment=MM_A=1\n", "MM_A"), None);
+    }
+
+    #[test]
+    fn a_unit_takes_all_files_that_a_pattern_stands_for_and_the_last_one_holds() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in [("10-a.env", "MM_A=1\nMM_B=1\n"), ("20-b.env", "MM_A=2\n"), ("30-c.conf", "MM_A=3\n")] {
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        let pattern = |name: &str| directory.path().join(name);
+        let of = |files: &[(PathBuf, bool)]| {
+            of_unit(&systemd::Unit { environment_files: files.to_vec(), ..Default::default() })
+        };
+        let all = of(&[(pattern("*.env"), false), (pattern("*.none"), true)]).unwrap_or_else(|_| panic!("it is there"));
+        let a = find(&all, "MM_A").unwrap();
+        assert!(a.value == "2" && a.file.as_ref() == Some(&pattern("20-b.env")), "what a change has to edit");
+        assert_eq!(find(&all, "MM_B").unwrap().file.as_ref(), Some(&pattern("10-a.env")));
+        let error = of(&[(pattern("*.none"), false)]).err().unwrap().to_string();
+        assert!(error.contains("*.none"), "{error}");
+        assert!(of(&[(pattern("none"), false)]).is_err());
     }
 
     #[test]

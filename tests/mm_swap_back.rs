@@ -146,7 +146,7 @@ fn a_rollback_with_the_database_is_begun_or_not_whenever_the_power_fails() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert_eq!(lab.site.running_version().as_deref(), Some(FROM));
     let said = said(&output);
-    assert!(said.contains("1 posts written since") && said.contains("_mm_before_"), "{said}");
+    assert!(said.contains("1 post written since") && said.contains("_mm_before_"), "{said}");
 }
 
 #[test]

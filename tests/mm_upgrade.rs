@@ -336,6 +336,16 @@ fn what_a_server_has_logged_is_no_markup_in_a_report() {
 }
 
 #[test]
+fn a_report_tells_one_hop_from_several() {
+    let hop = json!({"from": "10.5.14", "to": "10.6.1", "edition": "team", "url": "", "sha256": []});
+    for (hops, told) in [(vec![&hop], "1 hop to go"), (vec![&hop, &hop], "2 hops to go")] {
+        let path = json!({"current": "10.5.14", "next": hop, "hops": hops});
+        let text = report("markdown", &json!({"schema": "mm.upgrade/1", "path": path}));
+        assert!(text.contains(&format!("not at its end: {told} |")), "{text}");
+    }
+}
+
+#[test]
 fn a_report_of_something_else_is_refused() {
     for text in ["", "{}", "[1]", "{\"schema\":\"mm.upgrade/1\""] {
         let output = tool::shell(&format!("{SCRIPTS}/mm-report")).write_stdin(text).output().unwrap();

@@ -263,7 +263,7 @@ fn the_checks_of_columns_configuration_port_and_plugins_bite_on_just_what_they_a
         site.cluster.query(&format!(
             "UPDATE {table} SET {column} = NULL WHERE ctid = (SELECT ctid FROM {table} ORDER BY ctid LIMIT 1)"
         ));
-        fails("database.nulls", &format!("{table}.{column} is NULL in 1 rows"));
+        fails("database.nulls", &format!("{table}.{column} is NULL in 1 row"));
         let repairs = ["repair", "--fix", "null-counts", "--fix", "last-root-post"];
         site.tool("mm-verify").args(repairs).assert().success();
         assert_eq!(status("database.nulls").0, "pass", "{table}.{column} after its repair");

@@ -231,7 +231,7 @@ fn the_release_and_the_restore_point_of_the_hop_are_what_it_compares_with() {
     }
     let words = complaints(&document).join("\n");
     for word in
-        ["missing: NOTICE.txt", "altered: i18n/en.json", "not of this release: bin/left-over", "1 messages are missing"]
+        ["missing: NOTICE.txt", "altered: i18n/en.json", "not of this release: bin/left-over", "1 message missing"]
     {
         assert!(words.contains(word), "`{word}` is not said:\n{words}");
     }

@@ -35,7 +35,7 @@ fn a_token_that_was_given_is_looked_with_and_left_alone() {
     let (code, document) = with(&format!("{token}\n"));
     assert_eq!((code, complaints(&document)), (0, vec![]), "{document}");
     let members = check_of(&document, "users.members");
-    assert!(members["status"] == "pass" && members["evidence"].to_string().contains("1 users"), "{members}");
+    assert!(members["status"] == "pass" && members["evidence"].to_string().contains("1 user\""), "{members}");
     assert!(!document.to_string().contains(token), "the token is shown");
     assert_eq!(traces(&site), "1", "the session is not ours to end");
 
@@ -128,7 +128,7 @@ fn a_restore_point_of_a_running_server_proves_the_old_messages_while_new_ones_co
     assert!(status == "fail" && said.contains("altered or added"), "{status}: {said}");
     run("DELETE FROM posts WHERE id IN (SELECT id FROM kept)");
     let (status, said) = look();
-    assert!(status == "fail" && said.contains("1 messages are missing"), "{status}: {said}");
+    assert!(status == "fail" && said.contains("1 message missing"), "{status}: {said}");
 
     // An edit leaves the old text behind as one more row of the same time. That row is not taken for the lost message.
     let edited = "id = (SELECT max(id) FROM posts WHERE rootid = '' AND createat < 1800000000000)";
@@ -137,7 +137,7 @@ fn a_restore_point_of_a_running_server_proves_the_old_messages_while_new_ones_co
         "UPDATE posts SET message = 'edited', editat = NOW, updateat = NOW WHERE {edited} AND originalid = ''"
     ));
     let (status, said) = look();
-    assert!(status == "fail" && said.contains("1 messages are missing"), "{status}: {said}");
+    assert!(status == "fail" && said.contains("1 message missing"), "{status}: {said}");
     run("INSERT INTO posts SELECT * FROM kept");
     let (status, said) = look();
     assert!(status == "warn" && said.contains("edited or deleted since"), "{status}: {said}");
@@ -172,5 +172,5 @@ fn a_file_beyond_the_sample_is_missed_only_when_all_are_looked_at() {
     );
     let (_, document) = verify(&site, &["--only", "history.files"]);
     assert_eq!(with_status(&document, "warn"), ["history.files"], "{document}");
-    assert!(complaints(&document)[0].contains("1 attachments of messages have no row"), "{:?}", complaints(&document));
+    assert!(complaints(&document)[0].contains("1 attachment of messages without a row"), "{:?}", complaints(&document));
 }

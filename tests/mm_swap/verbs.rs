@@ -90,7 +90,7 @@ fn asked_what_they_would_do_they_say_it_and_do_nothing() {
 
     // The retired release goes, and with it the way back.
     let area = site.directory().join("opt/.mattermost.mm");
-    says(verb(&site, &["prune", "--keep", "0", "--dry-run"]), "would remove 1 releases");
+    says(verb(&site, &["prune", "--keep", "0", "--dry-run"]), "would remove 1 release,");
     // What `mm-backup restore` keeps there is no release: it may hold the only copy of what users have uploaded.
     let kept = area.join("restore-20261126T030000Z");
     std::fs::create_dir(&kept).unwrap();

@@ -1,5 +1,6 @@
 //! What people see: prose on stderr, never on stdout. Silent on success unless asked, because cron mails stderr.
 
+use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -99,6 +100,18 @@ fn line(message: &str) {
     let _ = writeln!(std::io::stderr(), "{}", clean(message));
 }
 
+/// So many of a thing: `1 hop`, `2 hops`, `0 restore points`.
+pub fn count(number: impl Display, thing: &str) -> String {
+    let number = number.to_string();
+    if number == "1" {
+        return format!("1 {thing}");
+    }
+    match thing.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{number} {stem}ies"),
+        _ => format!("{number} {thing}s"),
+    }
+}
+
 fn on_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
@@ -120,5 +133,19 @@ mod tests {
     #[test]
     fn escapes_are_not_obeyed() {
         assert_eq!(super::clean("a\x1b[31mb\n"), "a\u{fffd}[31mb\n");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        for (number, thing, said) in [
+            (0, "restore point", "0 restore points"),
+            (1, "restore point", "1 restore point"),
+            (2, "restore point", "2 restore points"),
+            (1, "entry", "1 entry"),
+            (2, "entry", "2 entries"),
+            (11, "day", "11 days"),
+        ] {
+            assert_eq!(super::count(number, thing), said);
+        }
     }
 }

@@ -307,7 +307,11 @@ impl Workers<'_> {
         all.restless.append(&mut found.restless);
         all.linked += found.linked;
         all.added += found.added;
-        ui::progress(&format!("{} entries stored, {} MB of them new", all.entries.len(), all.added / 1_000_000));
+        ui::progress(&format!(
+            "{} stored, {} MB of them new",
+            ui::count(all.entries.len(), "entry"),
+            all.added / 1_000_000
+        ));
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {

@@ -43,7 +43,7 @@ pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<Backup> {
     let started = Instant::now();
     let removed = order.store.remove_leftovers()?;
     if removed > 0 {
-        ui::say(&format!("removed {removed} unfinished restore points of runs that were cut off"));
+        ui::say(&format!("removed {} of runs that were cut off", ui::count(removed, "unfinished restore point")));
     }
     let previous = order.store.of_installation(&order.installation.root)?.pop();
     require_space(order, previous.as_ref())?;
@@ -206,7 +206,10 @@ const NAMED: usize = 10;
 fn accept(collected: &Collected) -> Result<()> {
     if let Some(first) = collected.restless.first() {
         return Err(Error::failed(format!("`{}` changed each time it was read", first.display()))
-            .because(format!("{} files did; somebody is changing the installation", collected.restless.len()))
+            .because(format!(
+                "{} did; somebody is changing the installation",
+                ui::count(collected.restless.len(), "file")
+            ))
             .hint("wait until that is over, or leave them out with --exclude"));
     }
     for Skipped { path, why } in collected.skipped.iter().take(NAMED) {

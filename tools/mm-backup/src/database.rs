@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mm_common::contract::error::{Error, Result};
-use mm_common::contract::time;
+use mm_common::contract::{time, ui};
 use mm_common::machine::{checkpoint, files};
 use mm_common::mattermost::config::environment;
 use mm_common::mattermost::schema;
@@ -146,7 +146,7 @@ fn prove_same_rows(part: &DatabasePart) -> Result<()> {
         return Ok(());
     }
     Err(Error::failed("the database was not seen in one state")
-        .because(format!("{} posts in one count, {:?} in the other", history.posts.rows, posts))
+        .because(format!("{} in one count, {:?} in the other", ui::count(history.posts.rows, "post"), posts))
         .hint("run it again"))
 }
 

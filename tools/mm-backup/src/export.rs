@@ -32,7 +32,7 @@ pub(crate) fn export(point: &Point) -> Result<String> {
         let name = std::path::Path::new(&point.head.id).join(met.path);
         let path = point.path.join(met.path);
         count += 1;
-        ui::progress(&format!("{count} entries exported"));
+        ui::progress(&format!("{} exported", ui::count(count, "entry")));
         if met.meta.kind == There::File && met.meta.names > 1 {
             // Links within this restore point are kept; those into earlier ones become files.
             if let Some(first) = firsts.get(&met.meta.ino) {
@@ -57,7 +57,7 @@ pub(crate) fn export(point: &Point) -> Result<String> {
     })?;
     let mut stdout = archive.into_inner().map_err(undelivered)?;
     stdout.flush().map_err(undelivered)?;
-    Ok(format!("exported {}: {count} entries", point.head.id))
+    Ok(format!("exported {}: {}", point.head.id, ui::count(count, "entry")))
 }
 
 fn metadata(path: &std::path::Path) -> Result<std::fs::Metadata> {

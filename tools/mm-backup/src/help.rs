@@ -40,6 +40,12 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   so. That needs a superuser (root on the machine of a local cluster) or the owner of the
   database with CREATEDB; otherwise use --into-database with an empty database.
 
+  The database may have gone to another port or host since the restore point was made, as with
+  mm-pgbump --keep-port. It is restored to where the server's data is now, and host and port are
+  exchanged in the restored configuration, so that the server finds it there; nothing else in it
+  is. Without the database that is done only when nobody answers where the restored
+  configuration leads. The line at the end says so.
+
 EXIT STATUS
   0 done; 1 failed, nothing half-made is kept; 2 wrong usage; 3 stopped half-way, the hint
   says how to go on; 4 verify: the restore point is damaged; 5 refused; 65 no or a broken

@@ -96,9 +96,9 @@ fn verify_point(session: &mut Session, arguments: &BackupArguments, id: &str, re
     let point = Store::open(&arguments.store)?.find(id)?;
     let proof = verify::verify(&point, jobs(arguments), restore)?;
     session.document.set("backup", &section(&point)?)?;
-    let said = format!("restore point {} is as it was made: {} files", point.head.id, proof["files"]);
+    let said = format!("restore point {} is as it was made: {}", point.head.id, ui::count(&proof["files"], "file"));
     Ok(match proof["restored_tables"].as_u64() {
-        Some(tables) => format!("{said}, {tables} tables restored and equal"),
+        Some(tables) => format!("{said}, {} restored and equal", ui::count(tables, "table")),
         None => said,
     })
 }

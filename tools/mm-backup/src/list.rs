@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 
 use mm_common::contract::error::Result;
 use mm_common::contract::sections::Backup;
+use mm_common::contract::ui;
 use mm_common::run::{Format, Output, Session};
 use serde_json::json;
 
@@ -22,7 +23,7 @@ pub(crate) fn list(session: &mut Session, arguments: &BackupArguments) -> Result
         Format::Auto => std::io::stdout().is_terminal(),
     };
     session.output = Output::Text(if people { table(&points, &damaged) } else { json_list(&store, &points, &damaged) });
-    Ok(format!("{} restore points", points.len()))
+    Ok(ui::count(points.len(), "restore point"))
 }
 
 fn json_list(store: &Store, points: &[Point], damaged: &[Damaged]) -> String {

@@ -84,7 +84,7 @@ fn refuse_lost_uploads(installation: &Installation) -> Result<()> {
     };
     let Some(named) = is_bare.then(named).flatten().filter(|named| *named > 0) else { return Ok(()) };
     Err(Error::refused(format!("the data directory `{}` is missing or empty", installation.data.display()))
-        .because(format!("the database names {named} uploaded files; a file system may not be mounted"))
+        .because(format!("the database names {}; a file system may not be mounted", ui::count(named, "uploaded file")))
         .hint("mount it, or give --no-data to go on without it"))
 }
 

@@ -42,7 +42,11 @@ pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Ke
         kept::forget(record, &lock)?;
     }
     session.changed |= !superfluous.is_empty() || !before.is_empty();
-    Ok(format!("{} restore points removed, {} things that restores had kept", superfluous.len(), before.len()))
+    Ok(format!(
+        "{} removed, {} that restores had kept",
+        ui::count(superfluous.len(), "restore point"),
+        ui::count(before.len(), "thing")
+    ))
 }
 
 /// After `create`: the same without what restores have kept.

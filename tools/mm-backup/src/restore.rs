@@ -106,7 +106,7 @@ fn elsewhere(
     let mut done = Vec::new();
     if let (Some(directory), Some(selection)) = (&wanted.into, &wish.files) {
         let count = restore_files::below(point, selection, directory)?;
-        done.push(format!("{count} entries below {}", directory.display()));
+        done.push(format!("{} below {}", ui::count(count, "entry"), directory.display()));
         session.changed = true;
     }
     let head = &point.head;
@@ -114,7 +114,11 @@ fn elsewhere(
     if let (Some(url), Some(part)) = (&wanted.into_database, part) {
         let database = Database::connect(&DataSource::parse(url)?, None)?;
         into_database(point, part, &database, jobs)?;
-        done.push(format!("{} tables in the database {}, equal to the manifest", part.tables.len(), database.name));
+        done.push(format!(
+            "{} in the database {}, equal to the manifest",
+            ui::count(part.tables.len(), "table"),
+            database.name
+        ));
         session.changed = true;
     }
     Ok(format!("restored {}", done.join(" and ")))
@@ -294,10 +298,10 @@ fn replace_all(
     let mut record = kept::Kept { id: point.head.id.clone(), stamp, ..kept::Kept::default() };
     if let Some(placed) = &placed {
         record.directories = placed.stages();
-        done.push(format!("{} entries", placed.entries));
+        done.push(ui::count(placed.entries, "entry"));
     }
     if let Some(database) = database {
-        done.push(format!("{} tables, equal to the manifest", database.tables));
+        done.push(format!("{}, equal to the manifest", ui::count(database.tables, "table")));
         record.databases.extend(database.kept);
     }
     kept::write(state, &record, lock)

@@ -56,7 +56,7 @@ pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value>
         return Ok(proof);
     }
     let count = findings.len();
-    let message = format!("the restore point {} is damaged: {count} findings", point.head.id);
+    let message = format!("the restore point {} is damaged: {}", point.head.id, ui::count(count, "finding"));
     let mut error = Error::new(Kind::CheckSaysNo, message);
     for finding in findings.into_iter().take(NAMED) {
         error = error.because(finding);
@@ -92,7 +92,7 @@ fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u6
                 found.1 += entry.bytes;
             }
             found.2.extend(said);
-            ui::progress(&format!("{} files proven, {} MB", found.0, found.1 / 1_000_000));
+            ui::progress(&format!("{} proven, {} MB", ui::count(found.0, "file"), found.1 / 1_000_000));
         }
     };
     let results: Vec<Result<()>> = std::thread::scope(|scope| {
@@ -201,7 +201,11 @@ pub(crate) fn differences(stored: &Fingerprint, found: &Fingerprint) -> Vec<Stri
         match found.get(table) {
             None => all.push(format!("the table {table} is not in the restored database")),
             Some(other) if other.rows != print.rows => {
-                all.push(format!("the table {table} has {} rows restored, {} stored", other.rows, print.rows));
+                all.push(format!(
+                    "the table {table} has {} restored, {} stored",
+                    ui::count(other.rows, "row"),
+                    print.rows
+                ));
             }
             Some(other) if other.hash != print.hash => all.push(format!("rows of the table {table} differ")),
             Some(_) => {}

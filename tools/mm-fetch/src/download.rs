@@ -141,7 +141,8 @@ impl<'a> Download<'a> {
                 Err(Failure::Passing { error, wait }) => {
                     failures = if self.have >= before + PROGRESS { 1 } else { failures + 1 };
                     if failures > self.patience.retries {
-                        let error = error.because(format!("given up after {failures} failures in a row"));
+                        let error =
+                            error.because(format!("given up after {} in a row", ui::count(failures, "failure")));
                         return Err(error.hint("run it again later: it continues where it stopped"));
                     }
                     self.pause(failures, wait, &error)?;

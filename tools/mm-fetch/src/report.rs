@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use mm_common::contract::error::Error;
 use mm_common::contract::sections::Missing;
+use mm_common::contract::ui;
 
 use crate::plan::Step;
 use crate::work::{Done, Task};
@@ -14,8 +15,7 @@ pub(crate) fn summary(done: &[Done], missing: &[Missing]) -> String {
         return "nothing to fetch".into();
     }
     let fetched = done.iter().filter(|one| one.fetched).count();
-    let releases = if done.len() == 1 { "release" } else { "releases" };
-    let mut text = format!("{} {releases} at hand and proven, {fetched} fetched now", done.len());
+    let mut text = format!("{} at hand and proven, {fetched} fetched now", ui::count(done.len(), "release"));
     if !missing.is_empty() {
         let versions: Vec<_> = missing.iter().map(|one| one.version.to_string()).collect();
         // Writing to a String cannot fail.
@@ -66,7 +66,7 @@ pub(crate) fn plan(steps: &[(Task, Step)], missing: &[Missing]) -> String {
 /// The plan in one line.
 pub(crate) fn intention(steps: &[(Task, Step)]) -> String {
     let there = steps.iter().filter(|(_, step)| *step == Step::Reuse).count();
-    format!("would fetch {} of {} releases; the cache has the others", steps.len() - there, steps.len())
+    format!("would fetch {} of {}; the cache has the others", steps.len() - there, ui::count(steps.len(), "release"))
 }
 
 fn lacking(text: &mut String, missing: &[Missing]) {

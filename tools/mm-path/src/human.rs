@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use mm_common::contract::document::Document;
 use mm_common::contract::sections::{Hop, Note, Path, Preflight, Status};
+use mm_common::contract::ui;
 use serde_json::Value;
 
 /// The width that every line keeps to.
@@ -69,7 +70,12 @@ fn one_hop(text: &mut String, number: usize, hop: &Hop) {
             text,
             "     also  ",
             "           ",
-            &format!("{warnings} warnings and {others} remarks in `path.hops[{}].notes`", number - 1),
+            &format!(
+                "{} and {} in `path.hops[{}].notes`",
+                ui::count(warnings, "warning"),
+                ui::count(others, "remark"),
+                number - 1
+            ),
         );
     }
 }
@@ -121,7 +127,7 @@ fn checks(text: &mut String, report: &[Preflight]) {
         }
     }
     let quiet = is(Status::Pass).filter(|check| check.severity.is_empty()).count();
-    let _ = writeln!(text, "  {quiet} as they should be, {} do not apply", is(Status::Skip).count());
+    let _ = writeln!(text, "  {quiet} found in order, {} beside the point here", is(Status::Skip).count());
 }
 
 /// Writes a paragraph: `first` before the first line, `rest` before the others.

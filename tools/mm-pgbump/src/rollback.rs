@@ -158,7 +158,7 @@ fn written_since(entry: &Entry, new: &Cluster, before: &Facts) -> Result<Vec<Str
         let then = before.get(&format!("{}: table {table}", entry.database));
         let rows = then.and_then(|then| then.split(' ').next()).unwrap_or("0");
         (then != Some(&text) && !is_ours(table, print.rows, rows))
-            .then(|| format!("{table} ({rows} rows then, {} now)", print.rows))
+            .then(|| format!("{table} ({} then, {} now)", ui::count(rows, "row"), print.rows))
     });
     Ok(changed.collect())
 }

@@ -345,10 +345,13 @@ fn report(
     };
     session.document.set("pgbump", &section)?;
     let message = format!(
-        "{} is upgraded to {} on port {}: {tables} tables with {rows} rows in {databases} databases are the same on both sides",
+        "{} is upgraded to {} on port {}, and the same on both sides: {} with {} in {}",
         entry.from(),
         entry.to(),
-        new.port
+        new.port,
+        ui::count(tables, "table"),
+        ui::count(rows, "row"),
+        ui::count(databases, "database")
     );
     session.human =
         Some(format!("{message}\nThe old cluster is kept. Once mm-verify is content: mm-pgbump drop-old\n"));

@@ -33,8 +33,8 @@ pub(crate) fn prune(session: &mut Session, keep: usize) -> Result<String> {
     for path in going.iter().map(|record| &record.aside).chain(&unknown) {
         bytes += tree::size(path)?.bytes;
     }
-    let count = going.len() + unknown.len();
-    let Some(lock) = guard else { return Ok(format!("would remove {count} releases, {bytes} bytes")) };
+    let count = ui::count(going.len() + unknown.len(), "release");
+    let Some(lock) = guard else { return Ok(format!("would remove {count}, {bytes} bytes")) };
     if files::look(&place)?.is_some() {
         area::check(&place)?;
     }
@@ -51,7 +51,7 @@ pub(crate) fn prune(session: &mut Session, keep: usize) -> Result<String> {
         session.changed = true;
         tree::remove(path)?;
     }
-    Ok(format!("removed {count} releases, {bytes} bytes"))
+    Ok(format!("removed {count}, {bytes} bytes"))
 }
 
 /// Undone swaps go; of the others the newest stay. Records are oldest first.

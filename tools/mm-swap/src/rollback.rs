@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::Swap;
+use mm_common::contract::ui;
 use mm_common::machine::files;
 use mm_common::mattermost::site::{self, Installation};
 use mm_common::postgres::server::Database;
@@ -96,7 +97,7 @@ fn allowed(last: &Operation, database: &Database, with_database: bool) -> Result
         return Ok(true);
     }
     let loss = match restore_point::posts_since(database, point) {
-        Ok(posts) => format!("; the {posts} posts written since {} would be lost", point.created),
+        Ok(posts) => format!("; the {} written since {} would be lost", ui::count(posts, "post"), point.created),
         Err(_) => format!("; what was written since {} would be lost", point.created),
     };
     Err(error

@@ -134,8 +134,12 @@ fn foresee(session: &mut Session, arguments: &RunArguments) -> Result<String> {
     stage::require_space(&site.root, &target.manifest)?;
     let paths: Vec<String> = prepared.plan.steps.iter().map(|step| step.path.clone()).collect();
     session.human = Some(crate::human::plan(&site, &target.manifest, &prepared.plan));
-    let message =
-        format!("would replace {} entries to go from {} to {}", paths.len(), site.version, target.manifest.version);
+    let message = format!(
+        "would replace {} to go from {} to {}",
+        ui::count(paths.len(), "entry"),
+        site.version,
+        target.manifest.version
+    );
     session.document.set(
         "swap",
         &Swap {

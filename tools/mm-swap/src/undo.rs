@@ -164,7 +164,8 @@ fn database(means: &Means<'_>, operation: &Operation, lock: LockGuard) -> Result
     let said = restored?;
     checkpoint::pass("undo-restored");
     if let Ok(posts @ 1..) = written {
-        ui::warn(&format!("{posts} posts written since {} are not in the restore point; {said}", point.created));
+        let posts = ui::count(posts, "post");
+        ui::warn(&format!("not in the restore point: {posts} written since {}; {said}", point.created));
     }
     if moved(operation, &site.database()?)? {
         return Err(Error::failed("the restored database is not as it was before the swap")

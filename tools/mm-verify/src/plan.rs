@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use mm_common::contract::sections::{Check, Status};
+use mm_common::contract::ui;
 use mm_common::{Error, Kind, Result};
 
 /// Whether `--only` and `--skip` leave this check in. Both name a check (`web.bundles`) or an area (`web`).
@@ -77,7 +78,9 @@ pub(crate) fn verdict(checks: &[Check], strict: bool) -> Result<String> {
     };
     let failed: Vec<&Check> = checks.iter().filter(bad).collect();
     if let Some(first) = failed.first() {
-        let mut error = Error::new(Kind::CheckSaysNo, format!("{} of {} checks say no", failed.len(), checks.len()));
+        let say = if failed.len() == 1 { "says" } else { "say" };
+        let said = format!("{} of {} {say} no", failed.len(), ui::count(checks.len(), "check"));
+        let mut error = Error::new(Kind::CheckSaysNo, said);
         for check in failed.iter().take(10) {
             error = error.because(format!("{}: {}", check.id, check.evidence));
         }

@@ -57,7 +57,9 @@ fn broken(look: &Look, id: &str) -> Result<Vec<String>> {
     let mut broken: Vec<String> = empty
         .iter()
         .filter(|empty| empty.column.repair == id)
-        .map(|empty| format!("{}.{} is NULL in {} rows", empty.column.table, empty.column.name, empty.rows))
+        .map(|empty| {
+            format!("{}.{} is NULL in {}", empty.column.table, empty.column.name, ui::count(empty.rows, "row"))
+        })
         .collect();
     // A database that 6.4 or later made first lacks the defaults as well; without NULLs that is no damage.
     let from_5 = look.level()?.systems_version.is_some_and(|version| version.starts_with("5."));

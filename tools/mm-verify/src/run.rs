@@ -139,7 +139,7 @@ fn sweep_before(look: &Look) -> Result<()> {
     let swept =
         look.database().and_then(|database| erase::sweep(database, &look.traces, Some(&look.installation.data)));
     match swept {
-        Ok(count) => ui::say(&format!("removed {count} traces of a run that was cut off")),
+        Ok(count) => ui::say(&format!("removed {} of a run that was cut off", ui::count(count, "trace"))),
         // That is no reason not to look; the record stays, and the next run tries again.
         Err(error) => ui::warn(&format!("traces of a run that was cut off are still there: {}", error.one_line())),
     }

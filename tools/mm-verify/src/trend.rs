@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mm_common::contract::sections::{Check, Status};
+use mm_common::contract::ui;
 use serde::{Deserialize, Serialize};
 
 use crate::check::some;
@@ -74,7 +75,7 @@ fn answers(samples: &[Sample]) -> Check {
         _ => Status::Warn,
     };
     let words = last.map(|last| format!("; last: {last}")).unwrap_or_default();
-    let evidence = format!("{bad} of {} looks found it unwell{words}", samples.len());
+    let evidence = format!("{bad} of {} found it unwell{words}", ui::count(samples.len(), "look"));
     check(
         "watch.answers",
         "the server stays well",

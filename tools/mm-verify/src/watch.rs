@@ -57,7 +57,7 @@ pub(crate) fn watch(session: &mut Session, options: Options, wanted: &Watch) -> 
         if worse || started.elapsed() >= wanted.length || signals::caught().is_some() {
             break checks;
         }
-        ui::progress(&format!("{} looks in {seconds:.0} s: {}", samples.len(), plan::summary(&checks)));
+        ui::progress(&format!("{} in {seconds:.0} s: {}", ui::count(samples.len(), "look"), plan::summary(&checks)));
         pause(wanted.every.min(wanted.length.saturating_sub(started.elapsed())));
     };
     let looked = Looked { checks, seconds: started.elapsed().as_secs_f64() };

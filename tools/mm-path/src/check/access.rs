@@ -1,6 +1,7 @@
 //! Checks of who gets in: ways to log in that an edition lacks, and the licence.
 
 use mm_common::contract::error::Result;
+use mm_common::contract::ui;
 use mm_common::contract::version::Edition;
 use mm_common::mattermost::catalogue::Severity;
 use semver::Version;
@@ -45,18 +46,18 @@ fn logins(view: &DatabaseView<'_>) -> Result<Outcome> {
     )?;
     let mut evidence = Vec::new();
     for row in &rows {
-        let (service, number) = (text(row, "service"), row["n"].as_u64().unwrap_or(0));
+        let service = text(row, "service");
+        let number = ui::count(row["n"].as_u64().unwrap_or(0), "active user");
         if service == "gitlab" && gitlab.is_some() {
-            evidence
-                .push(format!("{number} active users log in through GitLab, which 11.x Team Edition does not have"));
+            evidence.push(format!("{number} with a login of GitLab, which 11.x Team Edition does not have"));
         } else if leaves && OF_ENTERPRISE.contains(&service.as_str()) {
-            evidence.push(format!("{number} active users log in through {service}, which Team Edition does not have"));
+            evidence.push(format!("{number} with a login of {service}, which Team Edition does not have"));
         }
     }
     if leaves {
         let guests = view.count("users", "deleteat = 0 AND roles LIKE '%system_guest%'")?;
         if guests > 0 {
-            evidence.push(format!("{guests} active users are guests, which Team Edition does not have"));
+            evidence.push(format!("{}, which Team Edition does not have", ui::count(guests, "active guest")));
         }
     }
     Ok(Outcome::of(evidence, "everybody can log in as before", |evidence| {
@@ -90,11 +91,11 @@ fn current_licence(view: &DatabaseView<'_>) -> Result<Outcome> {
     }
     let now = view.database.value("SELECT (extract(epoch FROM now()) * 1000)::bigint AS now")?.as_i64().unwrap_or(0);
     if let Some(ends) = licence.ends.filter(|ends| *ends > 0 && *ends < now) {
-        evidence.push(format!("it ended {} days ago", (now - ends) / DAY));
+        evidence.push(format!("it ended {} ago", ui::count((now - ends) / DAY, "day")));
     }
     let users = view.count("users", "deleteat = 0")?;
     if let Some(seats) = licence.seats.filter(|seats| *seats > 0 && *seats < users) {
-        evidence.push(format!("it is for {seats} users, and {users} are active"));
+        evidence.push(format!("it is for {}, and {users} are active", ui::count(seats, "user")));
     }
     Ok(Outcome::of(evidence, &format!("{} accepted on the whole way", licence.name), |evidence| Bad {
         severity: Severity::Action,

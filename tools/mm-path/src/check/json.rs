@@ -1,6 +1,7 @@
 //! Checks of the text columns that 6.0 turns into JSON.
 
 use mm_common::contract::error::Result;
+use mm_common::contract::ui;
 use mm_common::mattermost::catalogue::Severity;
 use semver::Version;
 
@@ -57,10 +58,10 @@ fn json_text(view: &DatabaseView<'_>) -> Result<Outcome> {
     let mut evidence = Vec::new();
     for ((table, column), counts) in columns.iter().zip(counted.chunks(2)) {
         if counts[0] > 0 {
-            evidence.push(format!(r"{table}.{column} holds \u0000 in {} rows", counts[0]));
+            evidence.push(format!(r"{table}.{column} holds \u0000 in {}", ui::count(counts[0], "row")));
         }
         if counts[1] > 0 {
-            evidence.push(format!("{table}.{column} is an empty text in {} rows", counts[1]));
+            evidence.push(format!("{table}.{column} is an empty text in {}", ui::count(counts[1], "row")));
         }
     }
     Ok(Outcome::of(evidence, "all of it can be converted", |evidence| {

@@ -1,6 +1,7 @@
 //! Checks of what people would notice: roles, limits of the edition, other nodes.
 
 use mm_common::contract::error::Result;
+use mm_common::contract::ui;
 use mm_common::contract::version::Edition;
 use mm_common::mattermost::catalogue::Severity;
 use mm_common::mattermost::roles;
@@ -81,7 +82,7 @@ fn entry_history(view: &DatabaseView<'_>) -> Result<Outcome> {
         .then(|| format!("11.x without a licence shows the last {ENTRY_MESSAGES} of your {messages} messages"));
     Ok(Outcome::of(
         evidence.into_iter().collect(),
-        &format!("{messages} messages, fewer than {ENTRY_MESSAGES}"),
+        &format!("{}, no more than {ENTRY_MESSAGES}", ui::count(messages, "message")),
         |evidence| Bad {
             severity: Severity::Action,
             evidence,
@@ -100,7 +101,7 @@ fn team_users(view: &DatabaseView<'_>) -> Result<Outcome> {
     let users = view.count("users", &format!("deleteat = 0{bots}"))?;
     let evidence =
         (users > TEAM_USERS).then(|| format!("{users} active users, and 11.x Team Edition allows {TEAM_USERS}"));
-    Ok(Outcome::of(evidence.into_iter().collect(), &format!("{users} active users"), |evidence| Bad {
+    Ok(Outcome::of(evidence.into_iter().collect(), &ui::count(users, "active user"), |evidence| Bad {
         severity: Severity::Action,
         evidence,
         hop: Some(hop.to.clone()),

@@ -1,6 +1,7 @@
 //! Checks of the schema: columns left empty by a jump, keys and tables that are missing, migrations of another branch.
 
 use mm_common::contract::error::Result;
+use mm_common::contract::ui;
 use mm_common::mattermost::catalogue::Severity;
 use semver::Version;
 
@@ -88,7 +89,9 @@ fn nulls(view: &DatabaseView<'_>, columns: impl Iterator<Item = (&'static str, &
     let columns: Vec<_> = columns.collect();
     let wanted: Vec<_> = columns.iter().map(|(table, column)| (*table, format!("{column} IS NULL"))).collect();
     let counted = columns.iter().zip(view.counts(&wanted)?).filter(|(_, empty)| *empty > 0);
-    Ok(counted.map(|((table, column), empty)| format!("{table}.{column} is NULL in {empty} rows")).collect())
+    Ok(counted
+        .map(|((table, column), empty)| format!("{table}.{column} is NULL in {}", ui::count(empty, "row")))
+        .collect())
 }
 
 fn scheme_guest(view: &DatabaseView<'_>) -> Result<Outcome> {

@@ -1,6 +1,7 @@
 //! Checks of search engines and Boards: what releases on the way drop or ask to be built anew, and how much that is.
 
 use mm_common::contract::error::{Error, Result};
+use mm_common::contract::ui;
 use mm_common::contract::version::Edition;
 use mm_common::mattermost::catalogue::Severity;
 use semver::Version;
@@ -37,8 +38,8 @@ fn is_on(way: &Way<'_>, section: &str, key: &str) -> Result<bool> {
     Ok(config[section][key].as_bool().unwrap_or(false))
 }
 
-fn messages(view: &DatabaseView<'_>) -> Result<u64> {
-    view.count("posts", "deleteat = 0")
+fn messages(view: &DatabaseView<'_>) -> Result<String> {
+    Ok(ui::count(view.count("posts", "deleteat = 0")?, "message"))
 }
 
 fn bleve(view: &DatabaseView<'_>) -> Result<Outcome> {
@@ -55,11 +56,11 @@ fn bleve(view: &DatabaseView<'_>) -> Result<Outcome> {
     let mut evidence = Vec::new();
     let mut fix = Vec::new();
     if format.is_some() && end.is_none() {
-        evidence.push(format!("6.1 changes its index: {messages} messages are not found until they are indexed again"));
+        evidence.push(format!("6.1 changes its index: {messages} not found until indexed again"));
         fix.push("purge the index and build it again in the System Console after that hop");
     }
     if end.is_some() {
-        evidence.push(format!("11.0 has no Bleve: {messages} messages are searched by the database from then on"));
+        evidence.push(format!("11.0 has no Bleve: {messages} searched by the database from then on"));
         if is_only {
             evidence.push("and the database's search is switched off: nothing will be found".into());
             fix.push("set SqlSettings.DisableDatabaseSearch to false before 11.0");
@@ -87,7 +88,7 @@ fn elasticsearch(view: &DatabaseView<'_>) -> Result<Outcome> {
     let mut evidence = Vec::new();
     let mut fix = Vec::new();
     if hops[0].is_some() {
-        evidence.push(format!("5.26 needs its index built anew, of {} messages", messages(view)?));
+        evidence.push(format!("5.26 needs its index built anew, of {}", messages(view)?));
         fix.push("purge and index again at a quiet time");
     }
     if hops[1].is_some() {
@@ -110,7 +111,8 @@ fn boards(view: &DatabaseView<'_>) -> Result<Outcome> {
         return Ok(Outcome::Good("there are none".into()));
     };
     let rows = view.count(table, "true")?;
-    let evidence = (rows > 0).then(|| format!("{rows} rows in {table}, and 9.0 does not bring Boards any more"));
+    let evidence =
+        (rows > 0).then(|| format!("{} in {table}, and 9.0 does not bring Boards any more", ui::count(rows, "row")));
     Ok(Outcome::of(evidence.into_iter().collect(), "there are tables, and nothing in them", |evidence| {
         Bad {
         severity: Severity::Warn,

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mm_common::Result;
+use mm_common::contract::ui;
 use mm_common::postgres::server::Database;
 use serde::Deserialize;
 use serde_json::Value;
@@ -259,11 +260,14 @@ fn judge(index: &Value, table: &Value) -> State {
         return State::Unknown("PostgreSQL did not answer".to_owned());
     };
     if wrong > 0 {
-        return State::Broken(format!("{wrong} of {held} rows stand where their collation or type does not put them"));
+        return State::Broken(format!(
+            "out of the order of its collation or type: {wrong} of {}",
+            ui::count(held, "row")
+        ));
     }
     match table["rows"].as_u64() {
         Some(rows) if rows == held => State::Sound,
-        Some(rows) => State::Broken(format!("it holds {held} rows where the table has {rows}")),
+        Some(rows) => State::Broken(format!("it holds {} where the table has {rows}", ui::count(held, "row"))),
         None => State::Unknown(format!("its table cannot be counted: {}", table["error"].as_str().unwrap_or("?"))),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
+use mm_common::contract::ui;
 use mm_common::machine::{files, tree};
 use mm_common::mattermost::manifest::{Difference, Manifest};
 use mm_common::{Error, Result};
@@ -71,11 +72,16 @@ pub(crate) fn owner(look: &mut Look) -> Result<Finding> {
     }
     let within: Vec<String> = within.iter().map(|path| path.display().to_string()).collect();
     Ok(if wrong.is_empty() && within.is_empty() {
-        Finding::pass(format!("{seen} places belong to {}", site.owner.name))
+        Finding::pass(format!("owned by {}: {}", site.owner.name, ui::count(seen, "place")))
     } else if wrong.is_empty() {
         // It runs them, and cannot update or remove them: a command that was run as root leaves such files.
-        Finding::warn(format!("{} entries not owned by {}: {}", within.len(), site.owner.name, some(&within, 5)))
-            .hint(format!("chown -hR {} plugins client/plugins, in {}", site.owner.name, site.root.display()))
+        Finding::warn(format!(
+            "{} not owned by {}: {}",
+            ui::count(within.len(), "entry"),
+            site.owner.name,
+            some(&within, 5)
+        ))
+        .hint(format!("chown -hR {} plugins client/plugins, in {}", site.owner.name, site.root.display()))
     } else {
         Finding::fail(format!("not owned by {}: {}", site.owner.name, some(&wrong, 5))).hint(format!(
             "chown -h {}: {}",

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use mm_common::Result;
 use mm_common::contract::error::Context as _;
+use mm_common::contract::ui;
 use mm_common::machine::signals;
 use mm_common::machine::tree::{Dir, Kind};
 use mm_common::postgres::fingerprint::{self, History};
@@ -48,7 +49,7 @@ pub(crate) fn posts(look: &mut Look) -> Result<Finding> {
     };
     let database = look.database()?;
     let (then, method) = (&before.history.posts, before.history.method);
-    let against = format!("{}: {} posts, digest {}", before.label, then.rows, then.hash);
+    let against = format!("{}: {}, digest {}", before.label, ui::count(then.rows, "post"), then.hash);
     // People may have written since; what they wrote is later than the newest message of then. A record of an earlier
     // release of these tools does not name that one: all posts are met by a second look if nobody wrote.
     let cut = before.history.cut.or(before.history.newest.map(|newest| newest + 1));
@@ -60,7 +61,7 @@ pub(crate) fn posts(look: &mut Look) -> Result<Finding> {
             now = all;
         }
     }
-    let evidence = format!("{} posts, digest {}", now.rows, now.hash);
+    let evidence = format!("{}, digest {}", ui::count(now.rows, "post"), now.hash);
     if now == *then {
         return Ok(Finding::pass(evidence).against(against));
     }
@@ -76,10 +77,11 @@ pub(crate) fn posts(look: &mut Look) -> Result<Finding> {
     let (touched, copies) = (number("touched"), number("copies"));
     let kept = now.rows.saturating_sub(copies);
     let finding = if kept < then.rows {
-        Finding::fail(format!("{} messages are missing: {evidence}", then.rows - kept)).hint(BACK)
+        Finding::fail(format!("{} missing: {evidence}", ui::count(then.rows - kept, "message"))).hint(BACK)
     } else if touched > 0 || (!before.cold && now.rows > then.rows) {
         Finding::warn(format!(
-            "{evidence}; {touched} older messages were edited or deleted since, so the digests cannot be equal"
+            "{evidence}; {} edited or deleted since, so the digests cannot be equal",
+            ui::count(touched, "older message")
         ))
         .hint("take the restore point with --stop: then the comparison is exact")
     } else {
@@ -105,7 +107,7 @@ pub(crate) fn counts(look: &mut Look) -> Result<Finding> {
         if have >= *rows {
             continue;
         }
-        let words = format!("{table} has {have} of {rows} rows");
+        let words = format!("{table} has {have} of {}", ui::count(rows, "row"));
         // Rows of these are never removed by what users do, only marked; the others lose some every day.
         let is_kept = matches!(table.as_str(), "users" | "teams" | "channels" | "fileinfo" | "emoji");
         if is_kept || have == 0 { lost.push(words) } else { fewer.push(words) }
@@ -136,7 +138,11 @@ pub(crate) fn threads(look: &mut Look) -> Result<Finding> {
         .context(|| "cannot read the threads".to_owned())?;
     let number = |key: &str| rows.first().and_then(|row| row[key].as_u64()).unwrap_or_default();
     let (replies, orphans, homeless) = (number("replies"), number("orphans"), number("homeless"));
-    let words = format!("{replies} replies, {orphans} without root post; {homeless} posts without channel");
+    let words = format!(
+        "{}, {orphans} without root post; {} without channel",
+        ui::count(replies, "reply"),
+        ui::count(homeless, "post")
+    );
     let config = &look.installation.config;
     let retention = config.flag("DataRetentionSettings", "EnableMessageDeletion") == Some(true);
     Ok(if orphans > 0 && homeless == 0 && retention {
@@ -217,12 +223,13 @@ pub(crate) fn files(look: &mut Look) -> Result<Finding> {
             signals::check()?;
         }
     }
-    let looked = format!("{} of {total} files looked at in {}", tally.looked, look.installation.data.display());
+    let looked =
+        format!("{} of {} looked at in {}", tally.looked, ui::count(total, "file"), look.installation.data.display());
     Ok(if tally.wrong > 0 {
-        Finding::fail(format!("{} are not as they were uploaded: {}; {looked}", tally.wrong, some(&tally.words, 3)))
+        Finding::fail(format!("not as uploaded: {}, such as {}; {looked}", tally.wrong, some(&tally.words, 3)))
             .hint("see whether the data directory is mounted; `mm-backup restore ID --files` puts files back")
     } else if unnamed > 0 {
-        Finding::warn(format!("{unnamed} attachments of messages have no row in fileinfo; {looked}"))
+        Finding::warn(format!("{} of messages without a row in fileinfo; {looked}", ui::count(unnamed, "attachment")))
             .hint("a retention policy leaves that behind; without one, compare `fileinfo` with the restore point")
     } else if total == 0 {
         Finding::pass("no file was ever uploaded")

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mm_common::Result;
 use mm_common::contract::error::Context as _;
+use mm_common::contract::ui;
 use serde_json::Value;
 
 use crate::check::{Finding, some};
@@ -25,13 +26,13 @@ pub(crate) fn by_team(look: &Look) -> Result<BTreeMap<String, u64>> {
 pub(crate) fn kept(look: &mut Look) -> Result<Finding> {
     let now = by_team(look)?;
     let members: u64 = now.values().sum();
-    let evidence = format!("{} teams with {members} memberships", now.len());
+    let evidence = format!("{} with {}", ui::count(now.len(), "team"), ui::count(members, "membership"));
     let orphans = look.database()?.value(
         "SELECT count(*) FROM teammembers m WHERE m.deleteat = 0
          AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = m.userid)",
     )?;
     if orphans.as_u64().unwrap_or_default() > 0 {
-        return Ok(Finding::fail(format!("{evidence}; {orphans} of them name a user that is not there"))
+        return Ok(Finding::fail(format!("{evidence}; of a user that is not there: {orphans}"))
             .hint("rows of `users` are missing: compare with the restore point"));
     }
     let Some((baseline, before)) = look.baseline.as_ref().and_then(|it| Some((it, it.teams.as_ref()?))) else {
@@ -49,7 +50,7 @@ pub(crate) fn kept(look: &mut Look) -> Result<Finding> {
         let have = now.get(team).copied().unwrap_or_default();
         if have < *count {
             lost += count - have;
-            fewer.push(format!("{team} has {have} of {count} members"));
+            fewer.push(format!("{team} has {have} of {}", ui::count(count, "member")));
         }
     }
     let total: u64 = before.values().sum();
@@ -63,5 +64,10 @@ pub(crate) fn kept(look: &mut Look) -> Result<Finding> {
     } else {
         Finding::warn(some(&fewer, 5))
     };
-    Ok(finding.against(format!("the baseline of {}: {} teams, {total} memberships", baseline.created, before.len())))
+    Ok(finding.against(format!(
+        "the baseline of {}: {}, {}",
+        baseline.created,
+        ui::count(before.len(), "team"),
+        ui::count(total, "membership")
+    )))
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use mm_common::Result;
+use mm_common::contract::ui;
 use semver::Version;
 
 use crate::check::{Finding, some};
@@ -123,11 +124,12 @@ impl Empty {
     }
 
     fn words(&self) -> String {
-        let mut words = format!("{}.{} is NULL in {} rows", self.column.table, self.column.name, self.rows);
+        let mut words =
+            format!("{}.{} is NULL in {}", self.column.table, self.column.name, ui::count(self.rows, "row"));
         if !self.users.is_empty() {
             let more = self.user_count.saturating_sub(self.users.len() as u64);
             let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let _ = write!(words, " of {} users ({}{and_more})", self.user_count, self.users.join(", "));
+            let _ = write!(words, " of {} ({}{and_more})", ui::count(self.user_count, "user"), self.users.join(", "));
         }
         words.push_str(", which breaks ");
         words.push_str(self.column.breaks);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use mm_common::Result;
+use mm_common::contract::ui;
 use mm_common::mattermost::api::Answer;
 use serde_json::Value;
 
@@ -37,11 +38,11 @@ impl Tally {
     fn finding(self, people: usize, hint: &str) -> Finding {
         if !self.bad.is_empty() {
             let count = self.bad.len();
-            Finding::fail(format!("{count} of {} calls: {}", self.calls, some(&self.bad, 3))).hint(hint)
+            Finding::fail(format!("{count} of {}: {}", ui::count(self.calls, "call"), some(&self.bad, 3))).hint(hint)
         } else if self.absent {
             Finding::skip("this release does not have the call yet")
         } else {
-            Finding::pass(format!("{} calls as {people} users", self.calls))
+            Finding::pass(format!("{} as {}", ui::count(self.calls, "call"), ui::count(people, "user")))
         }
     }
 }
@@ -79,7 +80,10 @@ pub(crate) fn teams(look: &mut Look) -> Result<Finding> {
         let (answer, teams) = teams_of(look, person)?;
         tally.add(person, "GET /users/me/teams", &answer);
         if let Some(known) = person.teams.filter(|known| answer.is_success() && teams.len() as u64 != *known) {
-            tally.wrong(person, &format!("GET /users/me/teams lists {} teams, the database has {known}", teams.len()));
+            tally.wrong(
+                person,
+                &format!("GET /users/me/teams lists {}, the database has {known}", ui::count(teams.len(), "team")),
+            );
         }
     }
     Ok(tally.finding(people.len(), "compare `teammembers` with the restore point; see the server's log"))
@@ -192,7 +196,7 @@ pub(crate) fn history(look: &mut Look) -> Result<Finding> {
             let listed = answer.body["order"].as_array().map_or(0, Vec::len);
             posts += listed;
             if answer.is_success() && listed == 0 && count(&channel) > 0 {
-                tally.wrong(person, &format!("GET {path} shows none of {} messages", count(&channel)));
+                tally.wrong(person, &format!("GET {path} shows none of {}", ui::count(count(&channel), "message")));
             }
         }
     }
@@ -200,5 +204,9 @@ pub(crate) fn history(look: &mut Look) -> Result<Finding> {
         return Err(Look::without("the server lists no channel for anybody looked as"));
     }
     let finding = tally.finding(people.len(), NULLS);
-    Ok(if finding.hint.is_none() { Finding::pass(format!("{}, {posts} messages", finding.evidence)) } else { finding })
+    Ok(if finding.hint.is_none() {
+        Finding::pass(format!("{}, {}", finding.evidence, ui::count(posts, "message")))
+    } else {
+        finding
+    })
 }

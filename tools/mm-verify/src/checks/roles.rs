@@ -1,6 +1,7 @@
 //! Roles and permissions: who could post, list and join teams before must still be able to.
 
 use mm_common::Result;
+use mm_common::contract::ui;
 use mm_common::mattermost::roles::{self, Roles};
 
 use crate::check::{Finding, some};
@@ -61,8 +62,8 @@ pub(crate) fn kept(look: &mut Look) -> Result<Finding> {
         let finding = if lacking.is_empty() {
             Finding::pass(format!("{} roles have what {release} gives them", now.len()))
         } else {
-            let count = lacking.len();
-            Finding::pass(format!("{count} permissions are not given, perhaps on purpose: {}", some(&lacking, 5)))
+            let count = ui::count(lacking.len(), "permission");
+            Finding::pass(format!("{count} not given, perhaps on purpose: {}", some(&lacking, 5)))
         };
         return Ok(finding.against(format!("the roles of {release}")));
     };

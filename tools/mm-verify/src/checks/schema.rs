@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mm_common::Result;
+use mm_common::contract::ui;
 use mm_common::mattermost::schema;
 use semver::Version;
 
@@ -15,7 +16,9 @@ pub(crate) fn schema(look: &mut Look) -> Result<Finding> {
     let standing = level.against(&release)?;
     let row = level.systems_version.as_deref().unwrap_or("none");
     let at = match (level.highest(), &level.migrations) {
-        (Some(highest), Some(all)) => format!("{} migrations, the highest is {highest}; Version row {row}", all.len()),
+        (Some(highest), Some(all)) => {
+            format!("{}, the highest is {highest}; Version row {row}", ui::count(all.len(), "migration"))
+        }
         _ => format!("Version row {row}"),
     };
     let finding = if !standing.missing.is_empty() {

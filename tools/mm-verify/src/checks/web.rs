@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use mm_common::contract::ui;
 use mm_common::mattermost::api::Server;
 use mm_common::{Error, Result};
 use url::Url;
@@ -28,11 +29,12 @@ fn page(server: &Server) -> Result<(u16, String)> {
 pub(crate) fn root(look: &mut Look) -> Result<Finding> {
     let (status, html) = page(&look.server)?;
     let is_page = status == 200 && html.contains("id=\"root\"") | html.contains("id='root'") | html.contains("id=root");
-    let named = references(&html).len();
-    Ok(if is_page && named > 0 {
-        Finding::pass(format!("{} bytes, naming {named} files", html.len()))
+    let references = references(&html).len();
+    let named = ui::count(references, "file");
+    Ok(if is_page && references > 0 {
+        Finding::pass(format!("{} bytes, naming {named}", html.len()))
     } else {
-        Finding::fail(format!("GET / answers {status} with {} bytes, naming {named} files", html.len()))
+        Finding::fail(format!("GET / answers {status} with {} bytes, naming {named}", html.len()))
             .hint("client/root.html is missing or not readable for the server: install the release again with mm-swap")
     })
 }
@@ -64,7 +66,7 @@ pub(crate) fn bundles(look: &mut Look) -> Result<Finding> {
         }
     }
     Ok(if bad.is_empty() {
-        Finding::pass(format!("{} files, {bytes} bytes", names.len()))
+        Finding::pass(format!("{}, {bytes} bytes", ui::count(names.len(), "file")))
     } else {
         Finding::fail(some(&bad, 5))
             .hint("the page would stay white: install the release again with mm-swap, or purge the proxy's cache")

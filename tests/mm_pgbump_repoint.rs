@@ -186,6 +186,24 @@ fn a_configuration_in_the_database_follows_and_comes_back() {
     assert!(!said.contains(TELLTALE), "{said}");
 }
 
+/// The configuration comes back with the database it is in, and leads to where that is now.
+#[test]
+fn a_restored_configuration_in_the_database_leads_to_where_the_database_is_now() {
+    let stored = Stored::new("mattermost");
+    let backup = |arguments: &[&str]| {
+        let store = stored.rig.site.store();
+        let output = stored.rig.site.tool("mm-backup").arg("--to").arg(store).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let point = backup(&[])["backup"]["id"].as_str().unwrap().to_owned();
+    stored.rig.upgrade(0, &["--keep-port"]);
+    for flags in [&["--stop"][..], &["--stop", "--database"]] {
+        backup(&[&["restore", &point], flags].concat());
+        stored.has_followed();
+    }
+}
+
 /// The database of the configuration stays where it is: the row is taken back there, with what was changed since.
 #[test]
 fn a_configuration_on_another_server_follows_and_comes_back() {

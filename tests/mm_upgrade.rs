@@ -9,6 +9,7 @@
 
 use std::fs;
 
+use mm_test_support::cluster::Cluster;
 use mm_test_support::site::quick;
 use mm_test_support::upgrade::{SCRIPTS, Upgrade};
 use mm_test_support::{process, tool};
@@ -209,12 +210,16 @@ fn another_applications_database_is_upgraded_only_with_leave_and_outlives_the_wa
 }
 
 #[test]
-fn the_way_back_leads_to_a_cluster_that_serves_where_the_old_configuration_looks() {
+fn the_way_back_leads_the_old_configuration_to_the_cluster_that_was_upgraded() {
     let upgrade = Upgrade::of(&[quick("10.5.14"), quick("10.6.1")]);
     let site = &upgrade.site;
-    let (history, files, config) = (site.history(), site.user_files(), site.config());
+    let sql = "SELECT count(*), md5(string_agg(id || message, ',' ORDER BY id)) FROM posts";
+    let (history, files) = (site.cluster.query(sql), site.user_files());
+    let config = fs::read_to_string(site.config_path()).unwrap();
     good(&upgrade.run("run", &["--to", "10.6.1", "--postgres", "15", "--flag", "mm-pgbump=--keep-port"]));
-    assert_ne!(site.config(), config, "repointed");
+    let ports = site.cluster.all_of_this_name();
+    let new = ports.iter().find(|(major, ..)| *major == 15).unwrap().1;
+    assert_ne!(new, site.cluster.port);
     // Tools that have been replaced since and have lost a flag of that run: it goes on no more, and back all the same.
     let recorded = upgrade.runs().join("last/arguments");
     let arguments = [fs::read(&recorded).unwrap(), b"--flag\0mm-backup=--of-old\0".to_vec()].concat();
@@ -223,7 +228,11 @@ fn the_way_back_leads_to_a_cluster_that_serves_where_the_old_configuration_looks
     good(&upgrade.run("rollback", &[]));
     process::wait_until("the first server to answer", std::time::Duration::from_secs(60), || site.answers());
     assert_eq!(site.running_version().as_deref(), Some("10.5.14"));
-    assert_eq!((site.history(), site.user_files(), site.config()), (history, files, config));
+    let moved = config.replace(&format!(":{}/", site.cluster.port), &format!(":{new}/"));
+    assert!(fs::read_to_string(site.config_path()).unwrap() == moved && moved != config);
+    let cluster = Cluster::reopen(15, &site.cluster.name, new);
+    assert_eq!((cluster.query(sql), site.user_files()), (history, files));
+    assert_eq!(site.cluster.all_of_this_name(), ports, "another cluster serves");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod collect;
+mod configuration;
 mod create;
 mod database;
 mod entry;

@@ -175,7 +175,7 @@ fn create_roles(point: &Point, part: &DatabasePart, admin: &Database) -> Result<
 
 impl Prepared {
     fn fill(&self, point: &Point, part: &DatabasePart, properties: &dump::Properties, jobs: usize) -> Result<()> {
-        let database = self.admin.sibling(&self.new);
+        let database = self.database();
         dump::restore(&point.path.join(&part.dump.path), &database, jobs)?;
         checkpoint::pass("database-restored");
         compare(part, &database)?;
@@ -188,6 +188,16 @@ impl Prepared {
         }
         // Without statistics the first hours would be slow.
         database.clone().with_limit(dump::LIMIT).execute_each("ANALYZE").context(|| "cannot analyse the tables".into())
+    }
+
+    /// Another database of the same server, as somebody who may rename.
+    pub(crate) fn admin(&self) -> &Database {
+        &self.admin
+    }
+
+    /// The restored database, under its name until the exchange.
+    pub(crate) fn database(&self) -> Database {
+        self.admin.sibling(&self.new)
     }
 
     /// What the exchange will change.

@@ -16,6 +16,7 @@ use mm_common::postgres::{dump, fingerprint};
 use mm_common::run::Session;
 
 use crate::arguments::RestoreArguments;
+use crate::configuration;
 use crate::flip::{self, Intent};
 use crate::kept;
 use crate::manifest::DatabasePart;
@@ -233,11 +234,11 @@ fn replace_all(
     let copy = |selection| restore_files::stage(point, selection, &stamp, &mut announce);
     let placed: Option<Placed> = wish.files.as_ref().map(copy).transpose().inspect_err(|_| forget(state, lock))?;
     checkpoint::pass("restore-staged");
-    let prepared = match (wish.database, installation) {
-        (true, Some(installation)) => Some(replace::prepare(point, installation, &stamp, jobs)),
-        _ => None,
+    let prepared = match installation {
+        Some(there) => prepare(point, wish, there, placed.as_ref(), (&stamp, jobs), lock),
+        None => Ok((None, None)),
     };
-    let prepared: Option<Prepared> = match prepared.transpose() {
+    let (prepared, led) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             give_up(placed.as_ref());
@@ -272,11 +273,17 @@ fn replace_all(
         }
     };
     let prepared = match (prepared, wish.database) {
-        (Some(prepared), _) => Ok(Some(prepared)),
+        (Some(prepared), _) => match installation.map(|there| configuration::prove(there, &prepared)).transpose() {
+            Ok(_) => Ok(Some(prepared)),
+            Err(error) => {
+                prepared.give_up();
+                Err(error)
+            }
+        },
         // The configuration that names the database is there only now.
         (None, true) => session
             .probe()
-            .map_err(|error| lost_configuration(point, error))
+            .map_err(|error| configuration::lost(point, error))
             .and_then(|there| replace::prepare(point, &there, &stamp, jobs))
             .map(Some),
         (None, false) => Ok(None),
@@ -307,7 +314,8 @@ fn replace_all(
     kept::write(state, &record, lock)
         .and_then(|()| flip::conclude(state, &intent, lock))
         .map_err(|error| flip::unrecorded(state, error))?;
-    tell_of_configuration(point, wish);
+    configuration::tell(point, wish.files.is_some());
+    done.extend(led);
     let kept = record.in_words();
     if !kept.is_empty() {
         done.push(format!("what was there before is kept until prune: {kept}"));
@@ -315,14 +323,22 @@ fn replace_all(
     Ok(done.join(", "))
 }
 
-/// A configuration in a database of its own is not restored into place.
-fn tell_of_configuration(point: &Point, wish: &Wish) {
-    if let (Some(part), true) = (&point.head.config_database, wish.files.is_some()) {
-        ui::warn(&format!(
-            "the configuration in the database `{}` is as it was before; to restore it: {}",
-            part.name,
-            configuration_command(point)
-        ));
+/// The database under another name, and the staged configuration made to lead to it. Says what was changed for that.
+fn prepare(
+    point: &Point,
+    wish: &Wish,
+    installation: &Installation,
+    placed: Option<&Placed>,
+    (stamp, jobs): (&str, usize),
+    lock: &LockGuard,
+) -> Result<(Option<Prepared>, Option<String>)> {
+    let prepared = wish.database.then(|| replace::prepare(point, installation, stamp, jobs)).transpose()?;
+    match configuration::lead(&point.head, placed, prepared.as_ref(), installation, lock) {
+        Ok(led) => Ok((prepared, led)),
+        Err(error) => {
+            prepared.iter().for_each(Prepared::give_up);
+            Err(error)
+        }
     }
 }
 
@@ -334,28 +350,6 @@ fn exchange(prepared: Prepared, intent: &mut Intent, state: &State, lock: &LockG
     });
     announced.inspect_err(|_| prepared.give_up())?;
     prepared.exchange()
-}
-
-/// How the database of the configuration is restored: into an empty one, which is compared with the manifest.
-fn configuration_command(point: &Point) -> String {
-    let store = point.path.parent().unwrap_or(&point.path);
-    format!(
-        "mm-backup restore {} --to {} --config --into-database URL (of an empty database)",
-        point.head.id,
-        store.display()
-    )
-}
-
-/// The configuration tells where the server's database is, and may be lost with the database it was in.
-fn lost_configuration(point: &Point, error: Error) -> Error {
-    match &point.head.config_database {
-        Some(part) => error.with_hint(format!(
-            "if the database `{}` with the configuration is lost: {}; then run this again",
-            part.name,
-            configuration_command(point)
-        )),
-        None => error,
-    }
 }
 
 /// Nothing is begun any more. Where the journal cannot be removed, the next run does what it says: nothing.

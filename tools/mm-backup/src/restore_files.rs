@@ -224,6 +224,13 @@ impl Placed {
         self.tops.iter().map(|(_, stage)| stage.clone()).collect()
     }
 
+    /// Where the copy of what goes to `path` is staged, if it is there at all; none when that is not restored.
+    pub(crate) fn staged(&self, path: &Path) -> Option<PathBuf> {
+        let inside = self.tops.iter().filter(|(place, _)| path.starts_with(place));
+        let (place, stage) = inside.max_by_key(|(place, _)| place.as_os_str().len())?;
+        Some(stage.join(place.file_name()?).join(path.strip_prefix(place).ok()?).components().collect())
+    }
+
     /// The staged copy of what goes to the install root, where the server is in it.
     pub(crate) fn staged_server(&self, install: &Path) -> Option<PathBuf> {
         let bin = install.join("bin");

@@ -1,7 +1,6 @@
 //! mm-pgbump carries the PostgreSQL cluster of a Mattermost server to a new major version, proves that nothing was
 //! lost, and goes back when something was.
 
-mod address;
 mod arguments;
 mod check;
 mod control;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use mm_common::machine::checkpoint;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::Service;
-use mm_common::mattermost::config::{self, Replacement};
+use mm_common::mattermost::config::{self, Replacement, address};
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::server::Database;
@@ -16,7 +16,6 @@ use mm_common::postgres::source::DataSource;
 use mm_common::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::address;
 use crate::record::{Entry, Records};
 
 /// Where a cluster answers.

@@ -12,7 +12,7 @@ use crate::machine::wildcard;
 const MOST: u64 = 1024 * 1024;
 
 /// The file that Mattermost's documentation lets the unit read, relative to the install root.
-const DOCUMENTED: &str = "config/mattermost.environment";
+pub const DOCUMENTED: &str = "config/mattermost.environment";
 
 /// A variable and where it is set. Values may be secrets: not printable.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The configuration: `config/config.json` or rows in the database, overridden by `MM_*` variables of the unit and its
 //! environment files.
 
+pub mod address;
 mod edit;
 pub mod environment;
 mod repoint;
@@ -11,7 +12,7 @@ mod variable;
 use std::path::{Path, PathBuf};
 
 pub use edit::change;
-pub use repoint::{Change, Spot, is_stored, store_change};
+pub use repoint::{Change, Copied, Spot, is_stored, store_change};
 pub use token::{Edits, Mover, Replacement};
 
 use serde_json::Value;

@@ -4,8 +4,11 @@
 //! What is to be changed is worked out first, and may be written down: it holds no secret. Making a change, and taking
 //! it back, looks at what is there, so both may be repeated.
 
+mod copied;
+
 use std::path::{Path, PathBuf};
 
+pub use copied::Copied;
 use serde::{Deserialize, Serialize};
 
 use super::token::{Edits, Mover, Token, replaced};
@@ -114,22 +117,28 @@ impl Config {
             Some(path) => Spot::File(path.clone()),
             None => Spot::Row { id: id::new()? },
         };
-        let (mut text, mut parts) = (String::new(), Vec::new());
+        let parts = self.parts(&|| text_of(&spot, service), mover)?;
+        if !parts.is_empty() {
+            changes.push(Change { spot, parts });
+        }
+        Ok(changes)
+    }
+
+    /// What changes in the settings, which are written in `text`; it is read only when something does.
+    fn parts(&self, text: &dyn Fn() -> Result<String>, mover: Mover<'_>) -> Result<Vec<Part>> {
+        let (mut whole, mut parts) = (String::new(), Vec::new());
         for setting in self.settings() {
             let value = edit::find(&self.settings, &setting).and_then(|value| value.as_str()).unwrap_or_default();
             if mover(value)?.is_empty() {
                 continue;
             }
-            if text.is_empty() {
-                text = text_of(&spot, service)?;
+            if whole.is_empty() {
+                whole = text()?;
             }
-            let (_, edits) = edit::change(&text, &setting, mover)?;
+            let (_, edits) = edit::change(&whole, &setting, mover)?;
             parts.push(Part { setting, edits });
         }
-        if !parts.is_empty() {
-            changes.push(Change { spot, parts });
-        }
-        Ok(changes)
+        Ok(parts)
     }
 
     /// The settings with data sources in them that no variable overrides.
@@ -384,15 +393,4 @@ fn rewrite(path: &Path, change: impl Fn(&str) -> Result<String>) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_supervisord_gives_the_server_is_not_changed() {
-        let found = environment::Variable { name: "MM_CONFIG".into(), value: "x".into(), file: Some("/x".into()) };
-        let manager = Manager::Supervisor { name: "mattermost".into() };
-        let all = |old: &str| Ok(vec![super::super::Replacement { range: 0..old.len(), with: "y".into() }]);
-        assert_eq!(variable_change(&found, &manager, &all).unwrap_err().code(), 5);
-        assert_eq!(variable_change(&found, &manager, &|_| Ok(Vec::new())).unwrap(), None);
-    }
-}
+mod tests;

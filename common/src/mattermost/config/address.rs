@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-use mm_common::mattermost::config::Replacement;
-use mm_common::postgres::source::DataSource;
-use mm_common::{Error, Result};
+use super::Replacement;
+use crate::contract::error::{Error, Result};
+use crate::postgres::source::DataSource;
 
 /// What has to be exchanged in a data source, in order of place, so that it leads to `host` and `port`.
 ///
 /// # Errors
 /// Refused when the text cannot be changed in such a way that nothing else differs.
-pub(crate) fn replacements(text: &str, host: &str, port: u16) -> Result<Vec<Replacement>> {
+pub fn replacements(text: &str, host: &str, port: u16) -> Result<Vec<Replacement>> {
     let before = DataSource::parse(text)?;
     let spots = match text.find("://") {
         Some(at) => in_url(text, at + 3),
@@ -35,7 +35,7 @@ pub(crate) fn replacements(text: &str, host: &str, port: u16) -> Result<Vec<Repl
     }
     Err(Error::refused("cannot change host and port in the data source of the server")
         .because("it is written in a way this tool does not know how to change")
-        .hint(format!("write it as a URL with host and port (the new one is {port}), or run this without --keep-port")))
+        .hint(format!("write it as a URL with host and port (the new one is {port})")))
 }
 
 /// Where host and port stand, or would stand.

@@ -1,0 +1,174 @@
+//! Where a restored server looks for its database. Since the restore point was made that may have gone to another port
+//! or host (`mm-pgbump --keep-port`): the old configuration would lead to a cluster that does not run any more, or worse,
+//! to one that does and holds what was there before the move.
+
+use std::path::{Path, PathBuf};
+
+use mm_common::contract::error::{Error, Result};
+use mm_common::contract::ui;
+use mm_common::machine::files;
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::Manager;
+use mm_common::mattermost::config::{Config, Copied, Replacement, address, environment};
+use mm_common::mattermost::site::Installation;
+use mm_common::postgres::server::Database;
+use mm_common::postgres::source::DataSource;
+
+use crate::manifest::{Head, What};
+use crate::replace::Prepared;
+use crate::restore_files::Placed;
+use crate::store::Point;
+
+/// Lets the staged configuration lead to the database where the server's data is now, before anything is exchanged.
+/// Returns what was changed, for people.
+///
+/// With a database to restore, that is where it goes. Without one the old data source is left alone as long as a server
+/// answers there: whoever restores a configuration may want just that.
+pub(crate) fn lead(
+    head: &Head,
+    placed: Option<&Placed>,
+    prepared: Option<&Prepared>,
+    installation: &Installation,
+    lock: &LockGuard,
+) -> Result<Option<String>> {
+    let Some(present) = &installation.source else { return Ok(None) };
+    let copied = copied(head, placed, prepared, installation)?;
+    let Some(old) = copied.data_source(installation.config.path.is_none()) else { return Ok(None) };
+    if place(&old) == place(present) || is_set_elsewhere(placed, installation)? {
+        return Ok(None);
+    }
+    let answer = Database::connect(&old, Some(&installation.owner)).and_then(|database| started(&database)).ok();
+    let leaves = match prepared {
+        Some(prepared) => answer != Some(started(prepared.admin())?),
+        None => answer.is_none() && installation.database().is_ok(),
+    };
+    if !leaves {
+        return Ok(None);
+    }
+    let mover = |text: &str| follow(text, &old, present);
+    copied.lead(&installation.service, &mover, lock)?;
+    Ok(Some(format!(
+        "the configuration now looks for the database at {}, where the server's data is, and not at {}",
+        shown(present),
+        shown(&old)
+    )))
+}
+
+/// The staged copies of all that may say where the database is.
+fn copied(
+    head: &Head,
+    placed: Option<&Placed>,
+    prepared: Option<&Prepared>,
+    installation: &Installation,
+) -> Result<Copied> {
+    let root = &installation.root;
+    let staged = |path: &Path| -> Result<Option<PathBuf>> {
+        let Some(copy) = placed.and_then(|placed| placed.staged(path)) else { return Ok(None) };
+        Ok(files::look(&copy)?.filter(std::fs::Metadata::is_file).map(|_| copy))
+    };
+    let config = installation.config.path.clone().unwrap_or_else(|| root.join("config/config.json"));
+    let mut setters: Vec<PathBuf> =
+        head.roots.iter().filter(|root| root.what == What::Service).map(|root| root.path.clone()).collect();
+    setters.extend(installation.config.environment_files());
+    if matches!(installation.service.manager, Manager::Exec | Manager::Command { .. }) {
+        setters.push(root.join(environment::DOCUMENTED));
+    }
+    let setters: Result<Vec<_>> = setters.iter().filter_map(|path| staged(path).transpose()).collect();
+    let copied = Copied::of_files(staged(&config)?.as_deref(), &setters?)?;
+    match prepared {
+        Some(prepared) => copied.with_database(prepared.database()),
+        None => Ok(copied),
+    }
+}
+
+/// Whether a variable that stays as it is says where the database is, whatever the restored configuration says.
+fn is_set_elsewhere(placed: Option<&Placed>, installation: &Installation) -> Result<bool> {
+    let Some(variable) = environment::find(&installation.config.overrides, "MM_SQLSETTINGS_DATASOURCE") else {
+        return Ok(false);
+    };
+    let Some(copy) = variable.file.as_ref().and_then(|file| placed?.staged(file)) else { return Ok(true) };
+    Ok(files::look(&copy)?.is_none())
+}
+
+/// The server of the present data source, when a restored one leads to where the old one did.
+fn follow(text: &str, old: &DataSource, present: &DataSource) -> Result<Vec<Replacement>> {
+    let is_local =
+        |host: &str| matches!(host, "localhost" | "::1") || host.starts_with("127.") || host.starts_with('/');
+    match DataSource::parse(text) {
+        Ok(source) if place(&source) == place(old) => address::replacements(text, &present.host, present.port),
+        // The same place by another name: it keeps that name where only the port is another one.
+        Ok(source)
+            if source.port == old.port && old.host == present.host && is_local(&source.host) && is_local(&old.host) =>
+        {
+            address::replacements(text, &source.host, present.port)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn place(source: &DataSource) -> (&str, u16) {
+    (&source.host, source.port)
+}
+
+fn shown(source: &DataSource) -> String {
+    format!("{}, port {}", source.host, source.port)
+}
+
+/// The start of a database server to the microsecond: there is no second one with it.
+fn started(database: &Database) -> Result<String> {
+    let started = database.value("SELECT extract(epoch FROM pg_postmaster_start_time())::text")?;
+    Ok(started.as_str().unwrap_or_default().to_owned())
+}
+
+/// Proves, when the files are in their places and the database is not, that the server will find it.
+///
+/// # Errors
+/// When it would look elsewhere: it is written in a way that could not be followed.
+pub(crate) fn prove(installation: &Installation, prepared: &Prepared) -> Result<()> {
+    let Some(present) = &installation.source else { return Ok(()) };
+    let config = Config::load(&installation.root, &installation.owner, &installation.service.manager)?;
+    let source = DataSource::parse(config.data_source()?.0.reveal())?;
+    if place(&source) == place(present) {
+        return Ok(());
+    }
+    let there = Database::connect(&source, Some(&installation.owner)).and_then(|database| started(&database));
+    if there.is_ok_and(|there| started(prepared.admin()).is_ok_and(|here| here == there)) {
+        return Ok(());
+    }
+    Err(Error::failed("the restored configuration does not lead to the restored database")
+        .because(format!("it names {}; the server's data is at {}", shown(&source), shown(present)))
+        .hint("restore the database with --database and the files with --path, which leave the configuration as it is; or, after mm-pgbump --keep-port, take that back first: mm-pgbump rollback"))
+}
+
+/// A configuration in a database of its own is not restored into place.
+pub(crate) fn tell(point: &Point, with_files: bool) {
+    if let (Some(part), true) = (&point.head.config_database, with_files) {
+        ui::warn(&format!(
+            "the configuration in the database `{}` is as it was before; to restore it: {}",
+            part.name,
+            command(point)
+        ));
+    }
+}
+
+/// How the database of the configuration is restored: into an empty one, which is compared with the manifest.
+fn command(point: &Point) -> String {
+    let store = point.path.parent().unwrap_or(&point.path);
+    format!(
+        "mm-backup restore {} --to {} --config --into-database URL (of an empty database)",
+        point.head.id,
+        store.display()
+    )
+}
+
+/// The configuration tells where the server's database is, and may be lost with the database it was in.
+pub(crate) fn lost(point: &Point, error: Error) -> Error {
+    match &point.head.config_database {
+        Some(part) => error.with_hint(format!(
+            "if the database `{}` with the configuration is lost: {}; then run this again",
+            part.name,
+            command(point)
+        )),
+        None => error,
+    }
+}

@@ -6,7 +6,7 @@
 use std::fs;
 
 use assert_cmd::assert::Assert;
-use mm_test_support::site::Site;
+use mm_test_support::site::{Site, quick};
 use mm_test_support::tool::tool;
 use serde_json::{Value, json};
 
@@ -114,6 +114,44 @@ fn a_live_installation_is_planned_from_what_it_is() {
 fn check<'a>(document: &'a Value, id: &str) -> &'a Value {
     let checks = document["path"]["checks"].as_array().unwrap_or_else(|| panic!("no checks: {}", document["error"]));
     checks.iter().find(|check| check["id"] == id).unwrap_or_else(|| panic!("no check {id}"))
+}
+
+#[test]
+fn a_licence_in_the_environment_or_in_a_file_is_one() {
+    let mut enterprise = quick("10.5.14");
+    enterprise.edition = "enterprise".into();
+    let site = Site::builder("10.5.14").order(enterprise).postgres(13).posts(100).build();
+    let looked = || {
+        let plan = document(&site.tool("mm-path").args(["--to", "11.2", "--check"]).assert());
+        let notes = plan["path"]["hops"].to_string() + &plan["path"]["notes"].to_string();
+        let finding = check(&plan, "licence").clone();
+        let told = (finding["status"].as_str().unwrap().to_owned(), finding["evidence"].as_str().unwrap().to_owned());
+        (told, notes.contains("Mattermost Entry"), check(&plan, "entry-history")["evidence"].clone(), plan)
+    };
+    let file = site.install().join("config/mattermost.mattermost-license");
+    let ((status, evidence), ..) = looked();
+    assert!(status == "skip" && evidence.contains(file.to_str().unwrap()), "{status} {evidence}");
+
+    // {"sku_short_name":"enterprise"}
+    let licence = "eyJza3Vfc2hvcnRfbmFtZSI6ImVudGVycHJpc2UifQ==";
+    fs::write(&file, licence).unwrap();
+    let ((status, evidence), entry, history, plan) = looked();
+    assert!(status == "pass" && evidence.contains("enterprise accepted"), "{status} {evidence}");
+    assert!(!entry && history == "there is a licence", "{history} {plan}");
+    assert!(!plan.to_string().contains(licence), "the licence stands in the document");
+
+    fs::rename(&file, site.install().join("config/other")).unwrap();
+    site.set("ServiceSettings", "LicenseFileLocation", "config/other".into());
+    assert_eq!(looked().0.0, "pass");
+    fs::write(site.install().join("config/other"), "hunter2 hunter2 hunter2").unwrap();
+    let ((status, evidence), .., plan) = looked();
+    assert!(status == "error" && evidence.contains("config/other`"), "{status} {evidence}");
+    assert!(!plan.to_string().contains("hunter2"), "what is in the file stands in the document");
+
+    fs::write(site.install().join("config/mattermost.environment"), format!("MM_LICENSE={licence}\n")).unwrap();
+    let ((status, _), .., plan) = looked();
+    assert_eq!(status, "pass");
+    assert!(!plan.to_string().contains(licence), "the licence stands in the document");
 }
 
 #[test]

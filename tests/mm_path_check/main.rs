@@ -15,7 +15,7 @@ use mm_common::mattermost::catalogue::Catalogue;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use mm_path::Server;
-use mm_path::check::{Way, database};
+use mm_path::check::{Outside, Way, database};
 use mm_path::plan::{Start, plan};
 use mm_path::wish::{Policy, Wish};
 use mm_test_support::cluster::{self, Cluster};
@@ -64,16 +64,9 @@ fn hops(from: &Version, to: &str, edition: Edition, postgres: Option<(u32, u32)>
 
 fn way<'a>(from: &'a Version, hops: &'a [Hop], edition: Edition) -> Way<'a> {
     static NOTHING: LazyLock<Value> = LazyLock::new(|| json!({}));
-    Way {
-        catalogue: &CATALOGUE,
-        from,
-        hops,
-        edition,
-        before: None,
-        config: Some(&NOTHING),
-        licence: Some(""),
-        licence_given: None,
-    }
+    static NOWHERE: LazyLock<Outside> = LazyLock::new(Outside::nowhere);
+    let (config, licence, outside) = (Some(&*NOTHING), Some(""), &*NOWHERE);
+    Way { catalogue: &CATALOGUE, from, hops, edition, before: None, config, licence, outside }
 }
 
 fn find<'a>(findings: &'a [Preflight], id: &str) -> &'a Preflight {
@@ -129,6 +122,50 @@ fn each_check_is_silent_and_bites_on_postgresql_15() {
     silent_and_biting(15);
 }
 
+/// The variable outranks the database, which outranks the file; one that cannot be read is not one that is not there.
+#[test]
+fn a_licence_is_looked_for_where_the_server_looks_for_it() {
+    let lab = Lab::new(15);
+    let from = Version::new(10, 5, 14);
+    let database = lab.database("licensed", &from);
+    let hops = hops(&from, "10.11", Edition::Enterprise, None);
+    let coded = |name: &str| match name {
+        // {"sku_short_name":"E20"} and {"sku_short_name":"enterprise"}
+        "E20" => "eyJza3Vfc2hvcnRfbmFtZSI6IkUyMCJ9".to_owned(),
+        "enterprise" => "eyJza3Vfc2hvcnRfbmFtZSI6ImVudGVycHJpc2UifQ==".to_owned(),
+        other => other.to_owned(),
+    };
+    let look = |variable: Option<&str>, file: Option<&str>| {
+        let (variable, written) = (variable.map(coded), file.map(coded));
+        let outside = Outside::new(variable.as_deref(), Ok(written.clone()), "/opt/mattermost/config/licence".into());
+        let way = Way { outside: &outside, ..way(&from, &hops, Edition::Enterprise) };
+        let finding = find(&database::findings(&database, way).unwrap(), "licence").clone();
+        for text in [variable, written].into_iter().flatten() {
+            assert!(!finding.evidence.contains(&text) && !finding.fix.contains(&text), "{finding:?}");
+        }
+        (finding.status, finding.evidence)
+    };
+    // The healthy database has a `professional` one.
+    let (status, evidence) = look(None, Some("E20"));
+    assert!(status == Status::Pass && evidence.contains("professional"), "{status:?} {evidence}");
+    let (status, evidence) = look(Some("E20"), None);
+    assert!(status == Status::Fail && evidence.contains("it is an E20"), "{status:?} {evidence}");
+    let (status, evidence) = look(Some("no licence!"), None);
+    assert!(status == Status::Error && evidence.contains("the variable MM_LICENSE"), "{status:?} {evidence}");
+
+    // One that was removed.
+    database.execute("UPDATE systems SET value = '' WHERE name = 'ActiveLicenseId'").unwrap();
+    let (status, evidence) = look(None, Some("E20"));
+    assert!(status == Status::Fail && evidence.contains("it is an E20"), "{status:?} {evidence}");
+    let (status, evidence) = look(Some("enterprise"), Some("E20"));
+    assert!(status == Status::Pass && evidence.contains("enterprise"), "{status:?} {evidence}");
+    let (status, evidence) = look(None, Some("no licence!"));
+    assert!(status == Status::Error && evidence.contains("`/opt/mattermost/config/licence`"), "{status:?} {evidence}");
+    let (status, evidence) = look(None, None);
+    assert_eq!(status, Status::Skip);
+    assert_eq!(evidence, "there is none in MM_LICENSE, in the database, and in `/opt/mattermost/config/licence`");
+}
+
 #[test]
 fn every_check_of_the_database_has_a_case() {
     let cases: BTreeSet<&str> = CASES.iter().map(|case| case.check).collect();
@@ -160,25 +197,6 @@ fn duplicates_block_where_postgresql_is_upgraded() {
     let findings = database::findings(&database, way(&from, &hops, Edition::Team)).unwrap();
     let duplicates = find(&findings, "duplicates");
     assert_eq!((duplicates.severity.as_str(), duplicates.hop.as_ref()), ("block", Some(&Version::new(6, 3, 10))));
-}
-
-#[test]
-fn a_licence_in_the_environment_outranks_the_one_in_the_database() {
-    let lab = Lab::new(15);
-    let from = Version::new(10, 5, 14);
-    let database = lab.database("licensed", &from);
-    let hops = hops(&from, "10.11", Edition::Enterprise, None);
-    let look = |licence_given| {
-        let way = Way { licence_given, ..way(&from, &hops, Edition::Enterprise) };
-        find(&database::findings(&database, way).unwrap(), "licence").clone()
-    };
-    assert_eq!(look(None).status, Status::Pass, "the one in the database is good");
-    // {"features":{"compliance":true}}
-    let old = look(Some("eyJmZWF0dXJlcyI6eyJjb21wbGlhbmNlIjp0cnVlfX0="));
-    assert!(old.severity == "action" && old.evidence.contains("it is an E20, which 10.8"), "{old:?}");
-    let broken = look(Some("no licence!"));
-    assert!(broken.status == Status::Error && broken.evidence.contains("MM_LICENSE"), "{broken:?}");
-    assert!(!broken.evidence.contains("no licence!"), "{broken:?}");
 }
 
 #[test]

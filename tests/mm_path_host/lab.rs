@@ -9,8 +9,8 @@ use mm_common::contract::version::Edition;
 use mm_common::machine::service::Manager;
 use mm_common::mattermost::manifest::Manifest;
 use mm_common::mattermost::site::{self, MANIFESTS, Wanted};
-use mm_path::check::Way;
 use mm_path::check::host::HostView;
+use mm_path::check::{Outside, Way};
 use mm_path::plan::{Start, plan};
 use mm_path::wish::{Policy, Wish};
 use mm_test_support::process::run;
@@ -139,7 +139,7 @@ impl Lab {
             before: None,
             config: None,
             licence: Some(""),
-            licence_given: None,
+            outside: &Outside::nowhere(),
         };
         let view = HostView {
             installation: &installation,

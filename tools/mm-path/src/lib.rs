@@ -24,7 +24,6 @@ use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::{Note, Path};
 use mm_common::contract::{time, ui};
 use mm_common::mattermost::catalogue::{Catalogue, Driver};
-use mm_common::mattermost::config::environment;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::server::Database;
 use mm_common::run::{self, Output, Session};
@@ -33,8 +32,8 @@ pub use arguments::{PathArguments, PathFormat};
 pub use postgres::Server;
 
 use arguments::Asked;
-use check::Way;
 use check::host::{self, HostView};
+use check::{Outside, Way};
 use plan::{Plan, Start};
 
 /// The command line, for man pages and completions.
@@ -95,8 +94,9 @@ fn for_the_installation(
     };
     session.document.set("site", &section)?;
     let database = database(&installation);
+    let (wished, outside) = (asked.wish.edition, Outside::of(&installation));
     let mut start =
-        observe::installation(&installation, &section, database.as_ref().ok(), catalogue, asked.wish.edition)?;
+        observe::installation(&installation, &section, database.as_ref().ok(), catalogue, wished, &outside)?;
     start.measured.extend(fold::measured(&session.document));
     if let Some(path) = recorded
         && let fold::Progress::After(hop) =
@@ -143,7 +143,7 @@ fn for_the_installation(
             before: plan.path.current_edition,
             config: start.config.as_ref(),
             licence: start.licence.as_deref(),
-            licence_given: environment::value(&installation.config.overrides, check::LICENCE),
+            outside: &outside,
         };
         // The one waits for the database, the other for the disk.
         let (inside, on_host) = std::thread::scope(|scope| {

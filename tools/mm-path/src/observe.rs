@@ -10,7 +10,6 @@ use mm_common::contract::version::Edition;
 use mm_common::machine::command::Cmd;
 use mm_common::machine::files;
 use mm_common::mattermost::catalogue::{Arch, Catalogue, Dotted, Driver};
-use mm_common::mattermost::config::environment;
 use mm_common::mattermost::manifest::OWNED;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::KEPT;
@@ -18,7 +17,7 @@ use mm_common::postgres::server::Database;
 use serde_json::{Value, json};
 
 use crate::arguments::PathArguments;
-use crate::check;
+use crate::check::Outside;
 use crate::plan::Start;
 use crate::postgres::Server;
 
@@ -45,6 +44,7 @@ pub(crate) fn installation(
     database: Option<&Database>,
     catalogue: &Catalogue,
     wished: Option<Edition>,
+    outside: &Outside,
 ) -> Result<Start> {
     let arch = Arch::of_host().ok_or_else(|| {
         Error::refused(format!("Mattermost publishes no releases for this processor ({})", std::env::consts::ARCH))
@@ -69,8 +69,7 @@ pub(crate) fn installation(
         major.map(|major| Server { major, available: section.database.cluster.as_ref().map(|_| installed(major)) });
     if let Some(database) = database {
         if [Some(start.edition), wished].contains(&Some(Edition::Enterprise)) {
-            let given = environment::value(&installation.config.overrides, check::LICENCE);
-            start.licence = check::licence(database, given).map_err(|error| ui::warn(&error.one_line())).ok();
+            start.licence = crate::check::licence(database, outside).map_err(|error| ui::warn(&error.one_line())).ok();
         }
         start.rows.extend(estimated_rows(database, catalogue));
     }

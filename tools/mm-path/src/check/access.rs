@@ -81,8 +81,8 @@ fn current_licence(view: &DatabaseView<'_>) -> Result<Outcome> {
     if way.edition == Edition::Team {
         return Ok(Outcome::Beside("Team Edition needs none".into()));
     }
-    let Some(licence) = licence::read(view.database, way.licence_given)? else {
-        return Ok(Outcome::Beside("there is none".into()));
+    let Some(licence) = licence::read(view.database, way.outside)? else {
+        return Ok(Outcome::Beside(way.outside.looked()));
     };
     let hop = way.crossing(&WITHOUT_OLD).filter(|_| matches!(licence.name.as_str(), "E10" | "E20"));
     let mut evidence = Vec::new();

@@ -1,8 +1,24 @@
 //! The licence, as far as a plan needs it: its short name, its end and how many users it is for.
 
+use std::path::{Path, PathBuf};
+
 use mm_common::contract::error::{Error, Result};
+use mm_common::machine::files;
+use mm_common::machine::service::{Manager, process};
+use mm_common::machine::tree::Dir;
+use mm_common::mattermost::config::environment;
+use mm_common::mattermost::site::Installation;
 use mm_common::postgres::server::Database;
 use serde_json::Value;
+
+/// The variable that may hold the whole licence.
+const VARIABLE: &str = "MM_LICENSE";
+
+/// The file that is looked for when `ServiceSettings.LicenseFileLocation` names none.
+const FILE: &str = "config/mattermost.mattermost-license";
+
+/// A licence has some 2 kB.
+const MOST: u64 = 1024 * 1024;
 
 /// What stands in a licence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,34 +31,107 @@ pub(crate) struct Licence {
     pub(crate) seats: Option<u64>,
 }
 
-/// The variable that holds a licence. The server then looks at no other one, also when it cannot read this one.
-pub(crate) const VARIABLE: &str = "MM_LICENSE";
+/// What a server finds outside its database. `MM_LICENSE` outranks the database, which outranks the file
+/// (`LoadLicense` of the server).
+#[derive(Debug)]
+pub struct Outside {
+    /// What the variable holds, where it is set. One that cannot be read leaves the server without a licence.
+    variable: Option<Result<Licence>>,
+    /// Whether the variable could be looked at.
+    seen: Result<()>,
+    file: Result<Option<Licence>>,
+    place: PathBuf,
+}
 
-/// The licence given by the variable, else the one in the database; none when there is none.
+impl Outside {
+    /// From the texts themselves.
+    pub fn new(variable: Option<&str>, file: Result<Option<String>>, place: PathBuf) -> Self {
+        let read = |text: &str, place: &str| parse(text).ok_or_else(|| unreadable(place));
+        let shown = format!("the file `{}`", place.display());
+        Self {
+            variable: variable.map(|text| read(text, &format!("the variable {VARIABLE}"))),
+            seen: Ok(()),
+            file: file.and_then(|text| text.map(|text| read(&text, &shown)).transpose()),
+            place,
+        }
+    }
+
+    /// What the server of this installation finds.
+    pub(crate) fn of(installation: &Installation) -> Self {
+        let config = &installation.config;
+        let named = config.text("ServiceSettings", "LicenseFileLocation").filter(|name| !name.is_empty());
+        let place = installation.root.join(named.as_deref().unwrap_or(FILE));
+        let running = process::servers(&installation.root).first().map(|server| variable_of(server.pid));
+        let configured = environment::value(&config.overrides, VARIABLE).map(str::to_owned);
+        let started_by_us = !matches!(installation.service.manager, Manager::Sysv { .. } | Manager::Command { .. });
+        let seen = match &running {
+            _ if started_by_us || configured.is_some() => Ok(()),
+            Some(variable) => variable.as_ref().map(drop).map_err(Clone::clone),
+            None => Err(Error::failed(format!("cannot tell whether the server starts with {VARIABLE}"))
+                .because("its environment is made by what starts it, and it does not run")
+                .hint("run this while the server runs")),
+        };
+        let variable = configured.or_else(|| running?.ok()?).filter(|text| !text.is_empty());
+        Self { seen, ..Self::new(variable.as_deref(), text_of(&place), place) }
+    }
+
+    /// Nothing is there.
+    pub fn nowhere() -> Self {
+        Self::new(None, Ok(None), PathBuf::new())
+    }
+
+    /// Where the server was found to have no licence.
+    pub(crate) fn looked(&self) -> String {
+        format!("there is none in {VARIABLE}, in the database, and in `{}`", self.place.display())
+    }
+}
+
+/// The variable of a process that runs.
+fn variable_of(pid: i32) -> Result<Option<String>> {
+    let path = PathBuf::from(format!("/proc/{pid}/environ"));
+    let bytes = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let set = text.split('\0').find_map(|pair| pair.strip_prefix(VARIABLE)?.strip_prefix('='));
+    Ok(set.map(str::to_owned))
+}
+
+/// The text of a licence file. The service user may have put anything there: nothing of it is ever shown.
+fn text_of(place: &Path) -> Result<Option<String>> {
+    let Ok(resolved) = place.canonicalize() else { return Ok(None) };
+    let name = resolved.file_name().unwrap_or_default();
+    let bytes = Dir::open(files::parent(&resolved)?)?.read(name, MOST)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+fn unreadable(place: &str) -> Error {
+    Error::failed(format!("cannot read the licence in {place}")).because("it is no base64 of a licence").hint(
+        "a server that cannot read it runs without a licence: see its log, and give it the whole text of the licence",
+    )
+}
+
+/// The licence that the server has; none when there is none.
 ///
 /// The text is base64 of a JSON object with a signature behind it. The signature is the server's business.
-pub(crate) fn read(database: &Database, given: Option<&str>) -> Result<Option<Licence>> {
-    if let Some(text) = given.filter(|text| !text.is_empty()) {
-        let unreadable = || {
-            Error::failed(format!("cannot read the licence in {VARIABLE}"))
-                .hint("a server that cannot read it runs without a licence: see its log, and set the whole text of the licence")
-        };
-        return parse(text).ok_or_else(unreadable).map(Some);
+pub(crate) fn read(database: &Database, outside: &Outside) -> Result<Option<Licence>> {
+    if let Some(found) = &outside.variable {
+        return found.clone().map(Some);
     }
+    outside.seen.clone()?;
     let rows = database.rows(
-        "SELECT l.bytes AS bytes FROM licenses l JOIN systems s ON s.name = 'ActiveLicenseId' AND s.value = l.id",
+        "SELECT l.bytes AS bytes FROM systems s LEFT JOIN licenses l ON l.id = s.value \
+         WHERE s.name = 'ActiveLicenseId' AND s.value <> ''",
     )?;
-    let Some(text) = rows.first().and_then(|row| row["bytes"].as_str()) else { return Ok(None) };
-    let licence = parse(text).ok_or_else(|| {
-        Error::failed("cannot read the licence in the table `licenses`")
-            .hint("see System Console > Edition and License")
-    })?;
-    Ok(Some(licence))
+    match rows.first().map(|row| row["bytes"].as_str()) {
+        Some(Some(text)) => parse(text).map(Some).ok_or_else(|| unreadable("the table `licenses`")),
+        // It names one that is not there, and looks no further.
+        Some(None) => Ok(None),
+        None => outside.file.clone(),
+    }
 }
 
 /// Its short name, empty when there is none.
-pub(crate) fn sku(database: &Database, given: Option<&str>) -> Result<String> {
-    Ok(read(database, given)?.map(|licence| licence.name).unwrap_or_default())
+pub(crate) fn sku(database: &Database, outside: &Outside) -> Result<String> {
+    Ok(read(database, outside)?.map(|licence| licence.name).unwrap_or_default())
 }
 
 fn parse(text: &str) -> Option<Licence> {

@@ -33,7 +33,8 @@ use semver::Version;
 use serde_json::Value;
 
 pub use disk::Used;
-pub(crate) use licence::{VARIABLE as LICENCE, sku as licence};
+pub use licence::Outside;
+pub(crate) use licence::sku as licence;
 
 /// The way that is checked, and who goes it.
 #[derive(Debug, Clone, Copy)]
@@ -52,8 +53,8 @@ pub struct Way<'a> {
     pub config: Option<&'a Value>,
     /// Short name of the licence, empty without one; none when it is not known.
     pub licence: Option<&'a str>,
-    /// The licence that the server's environment gives, whole; it outranks the one in the database.
-    pub licence_given: Option<&'a str>,
+    /// Licences outside the database.
+    pub outside: &'a Outside,
 }
 
 impl Way<'_> {

@@ -140,7 +140,10 @@ mod tests {
     use mm_common::contract::version::Edition;
     use mm_common::mattermost::catalogue::Catalogue;
 
+    use std::sync::LazyLock;
+
     use super::*;
+    use crate::check::Outside;
     use crate::plan::{Start, plan};
     use crate::wish::{Policy, Wish};
 
@@ -165,7 +168,7 @@ mod tests {
             before: None,
             config: None,
             licence: None,
-            licence_given: None,
+            outside: &Outside::nowhere(),
         };
         judge(&parse(shown), &way).unwrap()
     }
@@ -188,16 +191,9 @@ mod tests {
     fn way_of_nothing(catalogue: &Catalogue) -> Way<'_> {
         const HERE: Version = Version::new(10, 6, 1);
         static FROM: Version = HERE;
-        Way {
-            catalogue,
-            from: &FROM,
-            hops: &[],
-            edition: Edition::Team,
-            before: None,
-            config: None,
-            licence: None,
-            licence_given: None,
-        }
+        static NOWHERE: LazyLock<Outside> = LazyLock::new(Outside::nowhere);
+        let (edition, outside) = (Edition::Team, &NOWHERE);
+        Way { catalogue, from: &FROM, hops: &[], edition, before: None, config: None, licence: None, outside }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! App nodes on hosts of their own, with the database of the first one.
 
 use mm_test_support::site::quick;
+use serde_json::Value;
 
 use crate::fixture::Play;
 
@@ -37,6 +38,23 @@ fn the_other_nodes_serve_again_when_the_first_one_fails() {
     assert!(failed.said.contains("9.11.18 to 10.5.14: mm-swap: ") && failed.said.contains(". Next: "));
     assert_eq!((failed.count("one", "failed"), failed.count("two", "failed")), (1, 0), "{}", failed.said);
     assert_eq!(play.running_versions(), ["9.11.18"; 2], "{}", failed.said);
+}
+
+#[test]
+fn the_nodes_are_stopped_together_when_nothing_may_be_done_in_turn() {
+    let mut play = Play::of(&[quick("10.5.6"), quick("10.5.14")], &NODES);
+    play.set("mm_tools_to", "10.5.14");
+    play.set("mm_tools_rolling", "never");
+    let recap = play.run("cluster.yml", &[]).good();
+    assert!(recap.said.contains("All nodes are stopped, one is upgraded"), "{}", recap.said);
+    assert_eq!(play.running_versions(), ["10.5.14"; 2], "{}", recap.said);
+    // Each was stopped for a restore point of its own; in turn, only the cluster has one, of a server that runs.
+    for host in &play.hosts {
+        let list: Value = serde_json::from_str(&host.run("mm-backup list --to /srv/backup --format json")).unwrap();
+        let cold: Vec<&Value> = list["points"].as_array().unwrap().iter().map(|point| &point["cold"]).collect();
+        assert_eq!(cold, [true], "{}: {}", host.name, recap.said);
+    }
+    play.run("cluster.yml", &[]).unchanged(&NODES);
 }
 
 #[test]

@@ -76,6 +76,55 @@ fn a_hop_that_fails_is_told_with_the_tools_message_and_hint() {
     }
 }
 
+/// As most administrators have it: nobody logs in as root.
+#[test]
+fn an_ordinary_login_with_sudo_is_enough() {
+    let mut play = Play::without_tools(&[quick("9.11.18"), quick("10.5.14")], &["one"]);
+    play.set("mm_tools_deb", packed()[0].to_str().unwrap());
+    play.set("mm_tools_to", "10.5.14");
+    let host = &play.hosts[0];
+    host.run(
+        "useradd --create-home --shell /bin/bash --password '*' deploy; \
+         echo 'deploy ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/deploy; chmod 440 /etc/sudoers.d/deploy",
+    );
+    let (history, files) = (play.history(), user_files(host));
+    let login = ["-e", "ansible_user=deploy"];
+    let alone = play.run("upgrade.yml", &[&login[..], &["-e", "ansible_become=false"]].concat());
+    assert_eq!((alone.code, alone.count("one", "changed")), (Some(2), 0), "{}", alone.said);
+
+    let first = play.run("upgrade.yml", &login).good();
+    assert_eq!(play.running_versions(), ["10.5.14"], "{}", first.said);
+    assert_eq!((play.history(), user_files(host)), (history, files));
+    assert_eq!(host.run("stat -c '%a %U' /var/lib/mm-tools/ansible.json"), "600 root");
+    play.run("upgrade.yml", &login).unchanged(&["one"]);
+    play.run("backup.yml", &login).good();
+    assert_eq!(points(host, "/srv/backup"), 1, "those of a day but the newest are removed");
+    assert_eq!(host.run("find /home/deploy /tmp -user deploy -type f ! -name '.*' ! -path '*/.*'"), "");
+}
+
+#[test]
+fn another_applications_database_is_upgraded_only_with_leave() {
+    let mut play = Play::of(&[quick("10.5.14"), quick("10.6.1")], &["one"]);
+    play.set("mm_tools_to", "10.6.1");
+    play.set("mm_tools_postgres", "15");
+    let host = &play.hosts[0];
+    let wiki = |host: &Host, sql: &str| host.run(&format!("runuser -u postgres -- psql -XqAt -d wiki -c \"{sql}\""));
+    host.run("runuser -u postgres -- createdb wiki");
+    wiki(host, "CREATE TABLE pages AS SELECT n FROM generate_series(1, 500) n");
+    let version = "SELECT current_setting('server_version_num')::int / 10000, count(*) FROM pages";
+    let refused = play.run("upgrade.yml", &[]);
+    assert!(refused.code == Some(2) && refused.said.contains("--shared-cluster"), "{}", refused.said);
+    assert_eq!((play.running_versions(), wiki(host, version)), (vec!["10.5.14".to_owned()], "13|500".to_owned()));
+
+    play.set("mm_tools_shared_cluster", true);
+    let host = &play.hosts[0];
+    let first = play.run("upgrade.yml", &[]).good();
+    assert_eq!(play.running_versions(), ["10.6.1"], "{}", first.said);
+    assert_eq!(wiki(host, version), "15|500");
+    host.run("test -s /srv/backup/*/database/other-wiki.dump");
+    play.run("upgrade.yml", &[]).unchanged(&["one"]);
+}
+
 #[test]
 fn restore_points_are_made_now_and_every_night() {
     let mut play = Play::without_tools(&[quick("9.11.18")], &["one"]);

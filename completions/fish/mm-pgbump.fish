@@ -39,7 +39,7 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l state-dir -d 'Direc
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l start-command -d 'Command that starts the server, for `--service command`' -r
-complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
@@ -73,7 +73,7 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l state-dir -d
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l start-command -d 'Command that starts the server, for `--service command`' -r
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
@@ -100,7 +100,7 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l state-dir 
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l start-command -d 'Command that starts the server, for `--service command`' -r
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
@@ -127,7 +127,7 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l state-di
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l start-command -d 'Command that starts the server, for `--service command`' -r
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
@@ -154,7 +154,7 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l state-d
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l start-command -d 'Command that starts the server, for `--service command`' -r
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
@@ -181,7 +181,7 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l state-d
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l start-command -d 'Command that starts the server, for `--service command`' -r
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"

@@ -33,7 +33,7 @@ complete -c mm-swap -n "__fish_mm_swap_needs_command" -l state-dir -d 'Directory
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l start-command -d 'Command that starts the server, for `--service command`' -r
-complete -c mm-swap -n "__fish_mm_swap_needs_command" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75' -r
+complete -c mm-swap -n "__fish_mm_swap_needs_command" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
@@ -61,7 +61,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l state-dir -d 'Di
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l start-command -d 'Command that starts the server, for `--service command`' -r
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
@@ -79,7 +79,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l state-dir -
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l start-command -d 'Command that starts the server, for `--service command`' -r
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
@@ -95,7 +95,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l state-dir -d
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l start-command -d 'Command that starts the server, for `--service command`' -r
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
@@ -110,7 +110,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l state-dir -d
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l start-command -d 'Command that starts the server, for `--service command`' -r
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
@@ -124,7 +124,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l state-dir -d 
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l start-command -d 'Command that starts the server, for `--service command`' -r
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
@@ -139,7 +139,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l state-dir -d '
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l start-command -d 'Command that starts the server, for `--service command`' -r
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"

@@ -134,6 +134,23 @@ fn what_changes_while_a_run_waits_for_the_lock_is_what_it_stores() {
 }
 
 #[test]
+fn a_run_of_a_pipeline_waits_for_another_one() {
+    let site = Site::builder("5.29.0").build();
+    make(&site, &[]);
+    let document = site.directory().join("document.json");
+    fs::write(&document, r#"{"schema":"mm.upgrade/1"}"#).unwrap();
+    let lock = fs::read_dir(site.state()).unwrap().flatten().next().unwrap().path().join("lock");
+    let held = fs::File::options().write(true).open(&lock).unwrap();
+    held.lock().unwrap();
+    let run = start(&site, &["-v", "--document", document.to_str().unwrap()], None);
+    process::wait_until("it to wait", PATIENCE, || process::has_open(run.id(), &lock));
+    drop(held);
+    let (code, said) = ended(run);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("waiting up to 60 s for the lock"), "{said}");
+}
+
+#[test]
 fn the_dump_is_killed_the_database_stops_the_disk_is_full_the_tool_is_asked_to_stop() {
     let site = Site::builder("5.29.0").running().build();
     let store = site.store();

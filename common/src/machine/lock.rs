@@ -10,6 +10,7 @@ use nix::fcntl::OFlag;
 
 use super::{files, signals};
 use crate::contract::error::{Error, Kind, Result};
+use crate::contract::ui;
 
 /// The lock, held until this is dropped.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ impl LockGuard {
     pub fn take(path: &Path, wait: Duration) -> Result<Self> {
         files::create_directory(files::parent(path)?, 0o700)?;
         let started = Instant::now();
+        let mut is_said = false;
         loop {
             let file = open(path)?;
             match file.try_lock() {
@@ -38,6 +40,10 @@ impl LockGuard {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) if started.elapsed() < wait => {
                     signals::check()?;
+                    if !is_said {
+                        ui::say(&format!("waiting up to {} s for the lock {}", wait.as_secs(), path.display()));
+                        is_said = true;
+                    }
                     std::thread::sleep(Duration::from_millis(100));
                 }
                 Err(TryLockError::WouldBlock) => {

@@ -38,9 +38,9 @@ pub struct Common {
     /// Command that starts the server, for `--service command`
     #[arg(long, value_name = "CMD", global = true)]
     pub start_command: Option<String>,
-    /// Seconds to wait for another run to end before giving up with 75
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, global = true)]
-    pub lock_wait: u64,
+    /// Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]
+    #[arg(long, value_name = "SECONDS", global = true)]
+    pub lock_wait: Option<u64>,
     /// Say on stderr what is done
     #[arg(long, short, global = true)]
     pub verbose: bool,

@@ -9,6 +9,7 @@ mod output;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -39,6 +40,9 @@ pub trait Arguments: Parser {
     }
 }
 
+/// Seconds that a tool of a pipeline waits for another run; the checks of mm-verify take a few.
+const PIPELINE_WAIT: u64 = 60;
+
 /// One run of a tool: what came in, and what will go out.
 #[derive(Debug)]
 pub struct Session {
@@ -64,6 +68,12 @@ impl Session {
     /// The state directory of an installation.
     pub fn state(&self, install: &std::path::Path) -> State {
         State::of(install, self.common.state_dir.as_deref())
+    }
+
+    /// How long to wait for another run: with a document the tool before this one may have stopped the server, and
+    /// giving up at once for a check from cron would leave it so.
+    pub fn lock_wait(&self) -> Duration {
+        Duration::from_secs(self.common.lock_wait.unwrap_or(if self.had_document { PIPELINE_WAIT } else { 0 }))
     }
 
     /// Which installation the flags or the document name.

@@ -30,7 +30,7 @@ mod text;
 mod verify;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::CommandFactory as _;
 use jiff::Timestamp;
@@ -133,7 +133,7 @@ fn jobs(arguments: &BackupArguments) -> usize {
 }
 
 fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &CreateArguments) -> Result<String> {
-    let wait = Duration::from_secs(session.common.lock_wait);
+    let wait = session.lock_wait();
     if session.dry_run {
         let installation = session.probe()?;
         let store = Store { path: arguments.store.clone() };

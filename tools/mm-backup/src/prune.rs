@@ -1,7 +1,6 @@
 //! `prune`: removes restore points that need not be kept, and what restores have kept of before.
 
 use std::path::Path;
-use std::time::Duration;
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
@@ -19,7 +18,7 @@ use crate::{kept, replace};
 pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Keep) -> Result<String> {
     let store = Store::open(&arguments.store)?;
     let installation = session.probe()?;
-    let lock = installation.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    let lock = installation.state.lock(session.lock_wait())?;
     if !keep.is_given() && kept::all(&installation.state)?.is_empty() {
         return Err(Error::usage("nothing says which restore points to keep")
             .hint("give --keep-last N or another of the --keep flags"));

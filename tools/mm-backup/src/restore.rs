@@ -1,7 +1,6 @@
 //! `restore`: everything, or what the flags name; into place, or elsewhere.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::ui;
@@ -158,7 +157,7 @@ fn into_place(
     wish: &Wish,
     jobs: usize,
 ) -> Result<String> {
-    let wait = Duration::from_secs(session.common.lock_wait);
+    let wait = session.lock_wait();
     let install = asked_root(session)?.unwrap_or_else(|| point.head.install.clone());
     if install != point.head.install {
         return Err(Error::refused(format!(

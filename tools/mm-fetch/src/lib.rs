@@ -87,7 +87,7 @@ fn act(session: &mut Session, arguments: &FetchArguments) -> Result<String> {
         client: Client::new(arguments.limits.http(arguments.ca.clone()))?,
         patience: patience(arguments),
         limits: arguments.limits.archive(),
-        lock_wait: Duration::from_secs(session.common.lock_wait),
+        lock_wait: session.lock_wait(),
         keyring,
         board: Arc::new(Board::default()),
     };

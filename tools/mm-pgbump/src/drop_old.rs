@@ -1,7 +1,5 @@
 //! `mm-pgbump drop-old`: the old cluster goes, once the new one is known to be good.
 
-use std::time::Duration;
-
 use mm_common::contract::sections::Verify;
 use mm_common::postgres::cluster;
 use mm_common::run::Session;
@@ -19,7 +17,7 @@ use crate::record::{Entry, Records};
 pub(crate) fn run(session: &mut Session, force: bool) -> Result<String> {
     let installation = session.probe()?;
     let records = Records::at(installation.state.path());
-    let wait = Duration::from_secs(session.common.lock_wait);
+    let wait = session.lock_wait();
     let guard = if session.dry_run { None } else { Some(installation.state.lock(wait)?) };
     if let Some(entry) = records.journal.read::<Entry>()? {
         return Err(Error::refused(format!("an upgrade of {} was cut off", entry.from()))

@@ -1,8 +1,6 @@
 //! A configuration that is kept in the database of the very cluster that is upgraded: a run that was cut off may have
 //! left that cluster down or elsewhere, and then nothing of the server can be read. The database comes back first.
 
-use std::time::Duration;
-
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, Service};
@@ -33,7 +31,7 @@ pub(crate) fn probe(session: &mut Session) -> Result<Installation> {
     if session.dry_run {
         return Err(failed.hint(format!("an upgrade of {} was cut off; end it with: mm-pgbump recover", entry.from())));
     }
-    let lock = ground.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    let lock = ground.state.lock(session.lock_wait())?;
     ui::say(&format!(
         "bringing back the database of the configuration, which the upgrade of {} took away",
         entry.from()

@@ -1,8 +1,6 @@
 //! `mm-pgbump recover`: ends what a run that was killed has begun, and nothing more. `run` does the same before it
 //! looks at what is wanted.
 
-use std::time::Duration;
-
 use mm_common::run::Session;
 use mm_common::{Kind, Result};
 
@@ -19,7 +17,7 @@ pub(crate) fn recover(session: &mut Session, options: &Options) -> Result<String
             None => "nothing was interrupted".into(),
         });
     }
-    let lock = installation.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    let lock = installation.state.lock(session.lock_wait())?;
     let Some(entry) = records.journal.read::<Entry>()? else { return Ok("nothing was interrupted".into()) };
     session.changed = true;
     let result = run::recover(session, &mut installation, &records, &lock);

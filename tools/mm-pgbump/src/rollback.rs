@@ -2,7 +2,6 @@
 //! named.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use mm_common::contract::ui;
 use mm_common::machine::checkpoint;
@@ -24,7 +23,7 @@ use crate::{control, reach, repoint, undo};
 pub(crate) fn run(session: &mut Session) -> Result<String> {
     let mut installation = reach::probe(session)?;
     let records = Records::at(installation.state.path());
-    let wait = Duration::from_secs(session.common.lock_wait);
+    let wait = session.lock_wait();
     let guard = if session.dry_run { None } else { Some(installation.state.lock(wait)?) };
     if guard.is_some() {
         // Whoever held the lock may have changed what there is to see.

@@ -29,7 +29,7 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
         return check::dry_run(session, options, &installation);
     }
     session.ensure_run()?;
-    let lock = installation.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    let lock = installation.state.lock(session.lock_wait())?;
     // Whoever held the lock may have changed what there is to see.
     installation = session.probe()?;
     let result = act(session, options, &mut installation, &lock);

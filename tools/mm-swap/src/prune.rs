@@ -1,7 +1,6 @@
 //! `mm-swap prune`: the one place where old releases are deleted, when asked to.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
@@ -16,8 +15,7 @@ use crate::{area, config, run};
 /// Carries the verb out: keeps the newest `keep` retired releases.
 pub(crate) fn prune(session: &mut Session, keep: usize) -> Result<String> {
     let ground = site::ground(&session.wanted()?)?;
-    let guard =
-        if session.dry_run { None } else { Some(ground.state.lock(Duration::from_secs(session.common.lock_wait))?) };
+    let guard = if session.dry_run { None } else { Some(ground.state.lock(session.lock_wait())?) };
     run::refuse_foreign_journal(&ground.state, &ground.root)?;
     if let Some(open) = Operation::open(&ground.state)? {
         return Err(Error::refused(format!("a swap from {} to {} was interrupted", open.from, open.to))

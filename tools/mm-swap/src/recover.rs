@@ -34,7 +34,7 @@ pub(crate) fn recover(session: &mut Session, limit: Duration) -> Result<String> 
             None => "nothing was interrupted".into(),
         });
     }
-    let lock = ground.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    let lock = ground.state.lock(session.lock_wait())?;
     run::refuse_foreign_journal(&ground.state, &ground.root)?;
     if let Some(open) = Operation::open(&ground.state)? {
         return finish(session, open, lock, limit).map(|recovered| recovered.message);

@@ -25,7 +25,7 @@ pub(crate) fn rollback(session: &mut Session, with_database: bool, limit: Durati
         let database = if moved { ", with the database of the restore point" } else { "" };
         return Ok(format!("would go back from {} to {}{database}", last.to, last.from));
     }
-    let mut lock = ground.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    let mut lock = ground.state.lock(session.lock_wait())?;
     run::refuse_foreign_journal(&ground.state, &ground.root)?;
     if let Some(open) = Operation::open(&ground.state)? {
         lock = recover::finish(session, open, lock, limit)?.lock;

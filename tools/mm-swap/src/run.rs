@@ -33,7 +33,7 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
     if session.dry_run {
         return foresee(session, arguments);
     }
-    let mut lock = ground.state.lock(Duration::from_secs(session.common.lock_wait))?;
+    let mut lock = ground.state.lock(session.lock_wait())?;
     refuse_foreign_journal(&ground.state, &ground.root)?;
     let mut abandoned = None;
     if let Some(mut open) = Operation::open(&ground.state)? {

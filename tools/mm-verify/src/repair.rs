@@ -109,7 +109,7 @@ pub(crate) fn repair(session: &mut Session, options: Options, wanted: &Repair) -
         session.output = Output::Text(scripts.collect::<Result<Vec<_>>>()?.join("\n"));
         return Ok(format!("would apply {}", names(&chosen)));
     }
-    let guard = look.installation.state.lock(std::time::Duration::from_secs(session.common.lock_wait))?;
+    let guard = look.installation.state.lock(session.lock_wait())?;
     look.prepare_state()?;
     let mut undo_files = Vec::new();
     let mut script = String::from("SET LOCAL lock_timeout = '5s';\n");

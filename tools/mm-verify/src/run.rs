@@ -1,6 +1,6 @@
 //! Making the checks, one after the other, and removing afterwards what they have put into the database.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mm_common::contract::sections::{Check, Status};
 use mm_common::contract::ui;
@@ -68,7 +68,7 @@ fn look(session: &mut Session, options: Options, compare: bool) -> Result<Option
     plan::unknown_names(&options.only, &ids)?;
     plan::unknown_names(&options.skip, &ids)?;
     let (junit, prometheus) = (options.junit.clone(), options.prometheus.clone());
-    let wait = Duration::from_secs(session.common.lock_wait);
+    let wait = session.lock_wait();
     // Whoever holds the lock may be changing what there is to see.
     let guard = if session.dry_run { None } else { Some(site::ground(&session.wanted()?)?.state.lock(wait)?) };
     let mut look = Look::at(session, options)?;

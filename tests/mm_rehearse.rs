@@ -123,6 +123,12 @@ fn a_rehearsal_measures_every_hop_and_touches_nothing() {
         rehearsal.site.install().join("custom/outside"),
     )
     .unwrap();
+    // Nodes that serve when the restore point is made are none of the copy's.
+    rehearsal.site.cluster.sql(
+        "mattermost",
+        "INSERT INTO clusterdiscovery (id, hostname, lastpingat) \
+         SELECT 'i' || n, 'node' || n, (extract(epoch FROM now()) * 1000)::bigint FROM generate_series(1, 2) n",
+    );
     rehearsal.site.tool("mm-backup").arg("--to").arg(rehearsal.site.store()).assert().success();
     let before = rehearsal.production();
     let output = rehearsal.run(&["--postgres", "15"]);

@@ -1,5 +1,5 @@
 //! `scripts/mm-upgrade` where its surroundings are not as they should be: nobody listens, the terminal goes away, the
-//! restore point is gone, it is called from elsewhere.
+//! restore point is gone, other nodes run, it is called from elsewhere.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -72,6 +72,40 @@ fn whoever_asks_it_to_stop_gets_a_server_that_serves() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("SIGHUP was received") && said.contains("mm-upgrade resume"), "{said}");
     assert_eq!(site.running_version().as_deref(), Some("10.5.14"), "public, on its own port");
+    good(&upgrade.run("resume", &[]));
+    assert_eq!(site.running_version().as_deref(), Some("10.6.1"));
+}
+
+#[test]
+fn other_nodes_of_a_cluster_are_waited_for_where_a_hop_needs_them_stopped() {
+    let upgrade = Upgrade::of(&[quick("10.5.6"), quick("10.5.14"), quick("10.6.1")]);
+    let site = &upgrade.site;
+    let ping = |node: &str, minutes: u32| {
+        let row = format!("'{node}', 'host-{node}', (extract(epoch FROM now()) - {minutes} * 60) * 1000");
+        let change = "ON CONFLICT (id) DO UPDATE SET lastpingat = excluded.lastpingat";
+        let insert = "INSERT INTO clusterdiscovery (id, hostname, lastpingat)";
+        site.cluster.sql("mattermost", &format!("{insert} VALUES ({row}) {change}"));
+    };
+    ping("one", 0);
+    ping("two", 0);
+    let pids = site.pids();
+    let output = upgrade.run("run", &["--to", "10.6.1"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    assert!(text.contains("(host-one; host-two)") && text.contains("cluster.yml"), "{text}");
+    assert_eq!(site.pids(), pids, "the server was touched");
+    assert!(!site.cache().exists() && !site.store().exists(), "downloads or a restore point were begun");
+    // Dot releases of one schema may run beside each other.
+    let closed = tool::shell("date -d '-2 hours' +%H:00-%H:59").output().unwrap().stdout;
+    let closed = String::from_utf8(closed).unwrap();
+    good(&upgrade.run("run", &["--to", "10.5.14", "--window", closed.trim()]));
+
+    // One that is silent is gone. What has begun goes on, whoever is there by then.
+    ping("two", 11);
+    upgrade.shim("mm-pgbump", "exit 1");
+    let output = upgrade.run("run", &["--to", "10.6.1"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    ping("two", 0);
     good(&upgrade.run("resume", &[]));
     assert_eq!(site.running_version().as_deref(), Some("10.6.1"));
 }

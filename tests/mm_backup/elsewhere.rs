@@ -92,6 +92,24 @@ fn data_elsewhere_and_data_on_a_file_system_of_its_own_come_back() {
 }
 
 #[test]
+fn a_configuration_that_is_a_link_comes_back_with_what_it_leads_to() {
+    let site = Site::builder("5.29.0").build();
+    let etc = site.directory().join("etc");
+    fs::create_dir(&etc).unwrap();
+    let (link, file) = (site.config_path(), etc.join("config.json"));
+    process::run("mv", &[link.to_str().unwrap(), file.to_str().unwrap()]);
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    make(&site, &[]);
+    let (tree, outside) = (describe(&site.install()), describe(&file));
+    fs::remove_file(&file).unwrap();
+    fs::remove_dir_all(site.install().join("config")).unwrap();
+    let output = restore(&site, &[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_same(&tree, &describe(&site.install()));
+    assert_same(&outside, &describe(&file));
+}
+
+#[test]
 fn a_restore_point_is_restored_elsewhere() {
     let site = Site::builder("5.29.0").build();
     furnish(&site.install());

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use mm_test_support::process;
 use mm_test_support::site::Site;
+use mm_test_support::tool::tool;
 use serde_json::{Value, json};
 
+use crate::tree::{assert_same, describe};
 use crate::{listed, make, stored};
 
 fn refusal(site: &Site, flags: &[&str], code: i32) -> Value {
@@ -122,6 +124,36 @@ fn a_run_that_finds_no_database_leaves_no_store() {
     let output = site.tool("mm-backup").arg("--to").arg(place.join("of/this")).output().unwrap();
     assert_ne!(output.status.code(), Some(0));
     assert!(!place.exists(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_restore_is_of_its_own_installation_and_a_dry_one_touches_nothing() {
+    let site = Site::builder("5.29.0").build();
+    let id = make(&site, &[])["id"].as_str().unwrap().to_owned();
+    site.cluster.query("DELETE FROM posts");
+    fs::write(site.install().join("custom/later"), "later").unwrap();
+    let before = describe(site.directory());
+    let restore = |install: &Path, flags: &[&str]| {
+        let mut command = tool("mm-backup");
+        command.arg("--install").arg(install).arg("--state-dir").arg(site.state()).args(["--service", "exec", "--to"]);
+        let output = command.arg(site.store()).args(["restore", &id]).args(flags).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), document)
+    };
+    let (code, document) = restore(&site.install(), &["--dry-run"]);
+    assert_eq!(code, Some(0), "{document}");
+    let said = document["msg"].as_str().unwrap();
+    assert!(said.contains("would restore") && said.contains(&id) && document["changed"] == false, "{document}");
+    assert_same(&before, &describe(site.directory()));
+
+    let other = site.directory().join("opt/other");
+    process::run("cp", &["-a", site.install().to_str().unwrap(), other.to_str().unwrap()]);
+    let before = describe(site.directory());
+    let (code, document) = restore(&other, &[]);
+    assert_eq!(code, Some(5), "{document}");
+    assert!(document["error"]["message"].as_str().unwrap().contains("is not one of"), "{document}");
+    assert_same(&before, &describe(site.directory()));
+    assert_eq!(site.cluster.query("SELECT count(*) FROM posts").trim(), "0");
 }
 
 #[test]

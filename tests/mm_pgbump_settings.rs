@@ -43,12 +43,14 @@ fn a_cluster_is_cloned_with_checksums_and_locale_under_a_server_on_the_unix_sock
     run("mkfs.xfs", &["-q", "-m", "reflink=1", image.to_str().unwrap()]);
     run("mount", &["-o", "loop", image.to_str().unwrap(), disk.to_str().unwrap()]);
     let place = disk.clone();
-    let _unmount = Afterwards(move || {
+    let unmount = Afterwards(move || {
         let _ = Command::new("umount").arg("-l").arg(&place).status();
     });
     rig.move_data(&disk);
     make_over(&rig);
     let rig = rig.enrich();
+    // It has to come before the removal of the site, so it has to be declared after it.
+    let _unmount = unmount;
     let socket =
         rig.site.cluster.url().replace(&format!("@127.0.0.1:{}/mattermost?", rig.site.cluster.port), "@/mattermost?");
     let socket = format!("{socket}&host=/var/run/postgresql&port={}", rig.site.cluster.port);

@@ -21,8 +21,13 @@ use mm_test_support::site::Site;
 
 /// Directories of browsers that mm-verify has started, those of other tests included.
 fn browsers() -> BTreeSet<PathBuf> {
-    let entries = std::fs::read_dir("/tmp").unwrap().map(|entry| entry.unwrap().path());
-    entries.filter(|path| path.to_string_lossy().contains("/mm-verify-browser-")).collect()
+    temporary("mm-verify-browser-")
+}
+
+fn temporary(prefix: &str) -> BTreeSet<PathBuf> {
+    let entries = std::fs::read_dir("/tmp").unwrap().map(|entry| entry.unwrap());
+    let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+    ours.map(|entry| entry.path()).collect()
 }
 
 /// Whether a process was told of this directory.
@@ -47,7 +52,7 @@ fn whatever_a_killed_run_has_made_is_gone_after_the_next() {
     assert!(names.len() >= 8 && names.iter().any(|name| name == "verify-browser-open"), "{names:?}");
 
     for name in names {
-        let others = browsers();
+        let (others, files) = (browsers(), temporary("org.chromium."));
         let browser = if name == "verify-browser-open" { "auto" } else { "no" };
         let killed = run("MM_CHECKPOINT", &name, browser);
         assert_eq!(killed.status.signal(), Some(9), "{name}: {}", String::from_utf8_lossy(&killed.stderr));
@@ -57,6 +62,8 @@ fn whatever_a_killed_run_has_made_is_gone_after_the_next() {
             process::wait_until("the browser of the killed run to go", std::time::Duration::from_secs(120), || {
                 ours.iter().all(|directory| !directory.exists() && !is_in_use(directory))
             });
+            let left: Vec<PathBuf> = temporary("org.chromium.").difference(&files).cloned().collect();
+            assert_eq!(left, Vec::<PathBuf>::new(), "the browser's own files are left");
         }
         // A session row is recorded before it is made, so the record may also name what is not there.
         let (_, document) = verify(&site, &["--only", "server.ping"]);

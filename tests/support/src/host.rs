@@ -299,8 +299,6 @@ mod tests {
 
     #[test]
     fn hosts_are_apart_from_this_machine_and_go_when_the_test_is_killed() {
-        let temporary = tempfile::tempdir().unwrap();
-        let mark = temporary.path().join("mark");
         if let Some(mark) = std::env::var_os(MARK) {
             let lan = Lan::new();
             let (one, two) = (lan.boot("one", &[]), lan.boot("two", &[]));
@@ -314,6 +312,9 @@ mod tests {
             fs::write(mark, format!("{}\n{}\n{}", text(lan.directory()), lan.group, two.leader)).unwrap();
             nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
         }
+        // Not in the process that is killed: nobody would remove it.
+        let temporary = tempfile::tempdir().unwrap();
+        let mark = temporary.path().join("mark");
         let output = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",

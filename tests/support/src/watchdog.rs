@@ -93,13 +93,14 @@ mod tests {
 
     #[test]
     fn what_a_killed_process_leaves_is_cleaned_up() {
-        let directory = tempfile::tempdir().unwrap();
-        let mark = directory.path().join("mark");
-        if let Some(mark) = std::env::var_os(MARK) {
+        if let Some(mark) = std::env::var_os(MARK).map(std::path::PathBuf::from) {
             let _cleanup = Cleanup::with(format!("rm -f '{}'", mark.display()));
             std::fs::write(mark, "").unwrap();
             nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
         }
+        // Not in the process that is killed: nobody would remove it.
+        let directory = tempfile::tempdir().unwrap();
+        let mark = directory.path().join("mark");
         let status = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "watchdog::tests::what_a_killed_process_leaves_is_cleaned_up"])
             .env(MARK, &mark)

@@ -201,7 +201,9 @@ const GUARD: &str = "chromedriver --port=0 </dev/null & read -r _; trap '' TERM;
 fn start() -> Result<(Process, u16)> {
     let directory = PathBuf::from("/tmp").join(format!("mm-verify-browser-{}", id::new()?));
     files::create_directory(&directory, 0o700)?;
-    let mut cmd = Cmd::new("sh").arg("-c").arg(GUARD).arg(&directory).env("HOME", &directory).directory(&directory);
+    let mut cmd = Cmd::new("sh").arg("-c").arg(GUARD).arg(&directory).env("HOME", &directory);
+    // The browser leaves files of its own where temporary files go.
+    cmd = cmd.env("TMPDIR", &directory).directory(&directory);
     if user::is_root() {
         let nobody = User::named("nobody")?;
         chown(&directory, Some(nobody.uid), Some(nobody.gid))

@@ -170,7 +170,7 @@ mod tests {
         let root = temporary.path();
         for file in ["a/x.env", "a.d/x.env", "a.d/.hidden.env", "a.d/B.env", "b", "a.d/x.env~"] {
             std::fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
-            std::fs::write(root.join(file), "").unwrap();
+            std::fs::File::create(root.join(file)).unwrap();
         }
         let names = |pattern: &str| -> Vec<String> {
             let found = expand(&root.join(pattern)).unwrap();

@@ -166,7 +166,7 @@ fn complete(found: &Value, version: Version) -> Value {
         if (*section, *key) == ("SqlSettings", "DriverName") && given.is_none() && !version.at_least(6, 0) {
             value = json!("mysql");
         }
-        // A site URL without and a directory with a slash at its end, whatever the administrator has written [src].
+        // A site URL without and a directory with a slash at its end, whatever the administrator has written.
         if let Some(text) = value.as_str().filter(|text| !text.is_empty()) {
             match (*section, *key) {
                 ("ServiceSettings", "SiteURL") => value = json!(text.trim_end_matches('/')),

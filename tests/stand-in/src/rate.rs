@@ -1,4 +1,4 @@
-//! The limit of requests (`RateLimitSettings`), one for all clients: they all come from this machine [src].
+//! The limit of requests (`RateLimitSettings`), one for all clients: they all come from this machine.
 
 use std::sync::Mutex;
 use std::time::Instant;

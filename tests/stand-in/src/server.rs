@@ -99,7 +99,7 @@ impl Server {
         path.map(|path| format!("/{path}").trim_end_matches('/').to_owned()).unwrap_or_default()
     }
 
-    /// Below the path of the site URL; whoever asks elsewhere is sent there [src].
+    /// Below the path of the site URL; whoever asks elsewhere is sent there.
     pub(crate) fn answer(&'static self, request: &Request) -> Answer {
         if let Some(refusal) = self.rate.refusal(&self.config).filter(|_| !request.local) {
             return Answer::Send(refusal);

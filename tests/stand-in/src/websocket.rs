@@ -61,7 +61,7 @@ pub(crate) fn upgrade(server: &'static Server, request: &Request) -> Answer {
 }
 
 /// Whether a page may come from there: that of the address asked at, or, with `AllowCorsFrom`, those named there and that
-/// of the site URL and no other [src].
+/// of the site URL and no other.
 fn is_welcome(server: &Server, origin: &str, host: &str) -> bool {
     let allowed = server.config.text("ServiceSettings", "AllowCorsFrom");
     if allowed.is_empty() {

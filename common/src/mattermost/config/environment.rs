@@ -325,7 +325,12 @@ mod tests {
     fn a_unit_takes_all_files_that_a_pattern_stands_for_and_the_last_one_holds() {
         let directory = tempfile::tempdir().unwrap();
         for (name, text) in [("10-a.env", "MM_A=1\nMM_B=1\n"), ("20-b.env", "MM_A=2\n"), ("30-c.conf", "MM_A=3\n")] {
-            std::fs::write(directory.path().join(name), text).unwrap();
+            crate::machine::files::write(
+                &directory.path().join(name),
+                text.as_bytes(),
+                crate::machine::files::Access::PRIVATE,
+            )
+            .unwrap();
         }
         let pattern = |name: &str| directory.path().join(name);
         let of = |files: &[(PathBuf, bool)]| {

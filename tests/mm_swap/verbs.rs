@@ -58,6 +58,23 @@ fn a_database_that_cannot_be_put_back_is_no_reason_to_stop_the_server() {
 }
 
 #[test]
+fn a_database_that_has_moved_since_the_swap_is_not_left_behind() {
+    let site = Site::builder(FROM).running().build();
+    swap(&site, &quick(TO).build(), &[]).with(0);
+    site.stop();
+    site.cluster.sql("postgres", "CREATE DATABASE moved TEMPLATE mattermost OWNER mmuser");
+    site.set("SqlSettings", "DataSource", site.cluster.url().replace("/mattermost?", "/moved?").into());
+    site.start();
+    let pids = site.pids();
+    for words in [&["rollback"][..], &["rollback", "--dry-run"]] {
+        refuses(verb(&site, words), "and the server works on `moved` at 127.0.0.1:");
+    }
+    assert_eq!(site.pids(), pids, "the server was stopped");
+    site.set("SqlSettings", "DataSource", site.cluster.url().into());
+    verb(&site, &["rollback"]).with(0);
+}
+
+#[test]
 fn a_refusal_starts_the_server_that_the_tool_before_has_stopped() {
     let site = Site::builder(FROM).running().build();
     let stop = ["--stop", "--leave-stopped", "--to"];

@@ -1,19 +1,22 @@
 //! `mm-swap rollback`: back to the release before the last swap, by hand and later. The files alone when the schema has
 //! not moved; with `--database` also the database of the restore point, and with it the loss of what was written since.
 
+use std::path::Path;
 use std::time::Duration;
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::Swap;
 use mm_common::contract::ui;
 use mm_common::machine::files;
+use mm_common::mattermost::config::Copied;
 use mm_common::mattermost::site::{self, Installation};
 use mm_common::postgres::server::Database;
+use mm_common::postgres::source::DataSource;
 use mm_common::run::Session;
 
 use crate::operation::{self, Operation, Verdict};
 use crate::undo::{self, Means};
-use crate::{recover, restore_point, run};
+use crate::{config, recover, restore_point, run};
 
 /// Carries the verb out.
 pub(crate) fn rollback(session: &mut Session, with_database: bool, limit: Duration) -> Result<String> {
@@ -21,6 +24,7 @@ pub(crate) fn rollback(session: &mut Session, with_database: bool, limit: Durati
     if session.dry_run {
         let site = session.probe()?;
         let last = last(&site)?;
+        refuse_another_database(&last, &site)?;
         let moved = allowed(&last, &site.database()?, with_database)?;
         let database = if moved { ", with the database of the restore point" } else { "" };
         return Ok(format!("would go back from {} to {}{database}", last.to, last.from));
@@ -32,6 +36,7 @@ pub(crate) fn rollback(session: &mut Session, with_database: bool, limit: Durati
     }
     let site = session.probe()?;
     let mut last = last(&site)?;
+    refuse_another_database(&last, &site)?;
     allowed(&last, &site.database()?, with_database)?;
     // The state to come back to is that of now: whether it runs.
     (last.was_running, last.start) = (site.was_running, site.was_running);
@@ -72,6 +77,32 @@ fn last(site: &Installation) -> Result<Operation> {
         return Err(refused(format!("the old release is no longer in `{}`", last.aside.display())));
     }
     Ok(last)
+}
+
+/// The configuration goes back to what it was before the swap, and with it the place where the server looks for its
+/// database, which may have moved since.
+///
+/// # Errors
+/// Refused, before the server is stopped, when the database is not there.
+fn refuse_another_database(last: &Operation, site: &Installation) -> Result<()> {
+    let (Some(saved), Some(now)) = (&last.config, &site.source) else { return Ok(()) };
+    if config::is_as_saved(saved)? {
+        return Ok(());
+    }
+    let of_file = |path: &Path| Ok(Copied::of_files(Some(path), &[])?.data_source(false));
+    let place = |source: &DataSource| (source.host.clone(), source.port, source.database.clone());
+    let (Some(before), Some(file)) = (of_file(&saved.copy)?, of_file(&saved.path)?) else { return Ok(()) };
+    // Where the file does not say where the database is, something else does, and that stays.
+    if place(&file) != place(now) || place(&before) == place(&file) {
+        return Ok(());
+    }
+    let at = |source: &DataSource| format!("`{}` at {}:{}", source.database, source.host, source.port);
+    Err(Error::refused(format!("the configuration of {} leads to another database", last.from))
+        .because(format!("it is {}, and the server works on {} now", at(&before), at(&file)))
+        .hint(
+            "where an upgrade of PostgreSQL has moved it: mm-pgbump rollback, then this again; or restore files and \
+             database with `mm-backup restore ID`, which follows",
+        ))
 }
 
 /// Whether the database has to go back as well.

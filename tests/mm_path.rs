@@ -107,6 +107,15 @@ fn the_same_version_is_nothing_to_do() {
 }
 
 #[test]
+fn a_target_without_support_is_warned_of() {
+    let plan = document(&paper(&["--from", "5.29.0", "--to", "5.37"]).success());
+    let notes = plan["path"]["notes"].as_array().unwrap();
+    let note = notes.iter().find(|note| note["id"] == "support-ended").unwrap();
+    assert_eq!(note["severity"], "warn", "{note}");
+    assert!(note["title"].as_str().unwrap().contains("5.37 ended on 2022-04-15"), "{note}");
+}
+
+#[test]
 fn a_blocked_path_exits_5_with_everything_known() {
     let plan = paper(&["--from", "9.5.3", "--from-mysql", "8.0.36", "--to", "latest"]).code(5);
     let document = document(&plan);

@@ -96,11 +96,10 @@ fn a_live_installation_is_planned_from_what_it_is() {
     // The database away: what is known is planned, and the rest is said.
     site.cluster.stop();
     let blind = document(&site.tool("mm-path").args(["--to", "10.6.1"]).assert().success());
-    assert!(
-        blind["path"]["notes"].as_array().unwrap().iter().any(|note| note["id"] == "database-unseen"),
-        "{}",
-        blind["path"]["notes"]
-    );
+    for told in ["database-unseen", "support-ended"] {
+        let notes = blind["path"]["notes"].as_array().unwrap();
+        assert!(notes.iter().any(|note| note["id"] == told), "{notes:?}");
+    }
     assert_eq!(stops(&blind), STOPS);
 
     // A configuration that is not JSON.

@@ -14,6 +14,7 @@ mod reason;
 mod remark;
 mod rolling;
 mod route;
+mod support;
 mod target;
 pub mod wish;
 
@@ -56,7 +57,9 @@ fn act(session: &mut Session, arguments: &PathArguments) -> Result<String> {
     let plan = match observe::on_paper(arguments) {
         Some(mut start) => {
             start.measured.extend(fold::measured(&session.document));
-            plan::plan(&catalogue, &start, &asked.wish)?
+            let mut plan = plan::plan(&catalogue, &start, &asked.wish)?;
+            warn_of_support(&mut plan, &catalogue, &start, &asked);
+            plan
         }
         None => for_the_installation(session, arguments, &mut asked, &catalogue, recorded.as_ref())?,
     };
@@ -111,6 +114,7 @@ fn for_the_installation(
         asked.wish.forget_behind(&start.version);
     }
     let mut plan = planned(catalogue, &mut start, asked)?;
+    warn_of_support(&mut plan, catalogue, &start, asked);
     plan.path.blockers.splice(0..0, interrupted::blockers(installation.state.path(), &installation.root)?);
     if let Err(error) = &database
         && start.driver != Some(Driver::Mysql)
@@ -195,6 +199,12 @@ fn planned(catalogue: &Catalogue, start: &mut Start, asked: &Asked) -> Result<Pl
     available.sort_unstable();
     available.dedup();
     plan::plan(catalogue, start, &asked.wish)
+}
+
+fn warn_of_support(plan: &mut Plan, catalogue: &Catalogue, start: &Start, asked: &Asked) {
+    let kind = (asked.wish.edition.unwrap_or(start.edition), start.arch);
+    let today = &time::now()[..10];
+    plan.path.notes.extend(support::ended(catalogue, kind, (&start.version, &plan.path.target), today));
 }
 
 fn database(installation: &Installation) -> Result<Database> {

@@ -59,6 +59,12 @@ fn one_command_arrives_and_leaves_a_report() {
     let status = String::from_utf8(status.stdout).unwrap();
     assert!(status.contains("now      10.6.1") && status.contains("done     9.11.18 to 10.5.14"), "{status}");
     assert!(good(&upgrade.run("resume", &[])).contains("arrived already"));
+    // One that ends before its first hop has not arrived, and is not in the way of what can be taken back.
+    assert_ne!(upgrade.run("run", &["--to", "9.0.0"]).status.code(), Some(0));
+    let output = upgrade.run("resume", &[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(5) && said.contains("stopped before its first hop"), "{said}");
+    assert_eq!(upgrade.last("final.json"), record);
 
     let markdown = report("markdown", &record);
     assert!(markdown.starts_with("# Mattermost 9.11.18 to 10.6.1\n"), "{markdown}");

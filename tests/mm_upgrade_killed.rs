@@ -160,7 +160,8 @@ impl Killer {
             // 3 would be a server that needs a person, and no kill may bring that about.
             assert_ne!(code, Some(3), "{}", self.context());
             let hit = self.hit.len();
-            let planned = self.upgrade.runs().join("last/current.json").exists();
+            let last = self.upgrade.runs().join("last");
+            let planned = last.join("current.json").exists() && !last.join("final.json").exists();
             code = if planned { self.run("resume", &[]) } else { self.run("run", &begin) };
             if hit == self.hit.len() && code != Some(0) {
                 // What a killed script has left running keeps its lock for a while; that is said with 75.

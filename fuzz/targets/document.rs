@@ -8,9 +8,9 @@ use mm_common::contract::document::Document;
 use mm_common::contract::sections::{Backup, Failure, Fetch, Path, Pgbump, Run, Site, Swap, Verify};
 
 fuzz_target!(|text: &[u8]| {
-    let Ok(mut document) = Document::parse(text) else { return };
+    let Ok(mut document) = Document::parse(text, "here") else { return };
     let written = document.to_json();
-    let again = Document::parse(written.as_bytes()).expect("what was written reads");
+    let again = Document::parse(written.as_bytes(), "here").expect("what was written reads");
     assert_eq!(again, document);
     assert_eq!(again.to_json(), written);
     shaped(document.section::<Run>("run"));

@@ -20,6 +20,10 @@ pub const MANIFEST: &str = "release.json";
 /// Where restore points are kept unless the command line says otherwise.
 pub const STORE: &str = "/var/backups/mattermost";
 
+/// How the directories in a work area begin in which `mm-backup restore` keeps what was there before; the others are of
+/// mm-swap.
+pub const KEPT_BY_RESTORE: &str = "restore-";
+
 /// Where releases are staged and retired: beside the install root, on its file system, or inside it when the root is
 /// itself a mount point. The first that applies is used; a search looks in both.
 pub fn work_areas(install: &Path) -> [PathBuf; 2] {

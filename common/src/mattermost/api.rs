@@ -176,7 +176,7 @@ impl Server {
             let response = self.send_once(method, path, token, extra, body)?;
             let seconds = || response.headers().get("retry-after")?.to_str().ok()?.parse().ok();
             let pause = seconds().map_or(BREATH, Duration::from_secs).max(BREATH);
-            if response.status() != 429 || begun.elapsed() + pause > self.limit {
+            if response.status() != 429 || begun.elapsed().saturating_add(pause) > self.limit {
                 return Ok(response);
             }
             std::thread::sleep(pause);

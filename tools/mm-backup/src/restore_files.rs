@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::machine::lock::LockGuard;
+use mm_common::machine::state::KEPT_BY_RESTORE;
 use mm_common::machine::tree::Dir;
 use mm_common::machine::{disk, files, mounts};
 
@@ -208,7 +209,7 @@ fn staging_directory(head: &Head, place: &Path, is_mount: bool, stamp: &str) -> 
             return Err(Error::refused(format!("`{}` is not ours", own.display())).hint("move it away"));
         }
         let number = place.strip_prefix(&head.install).unwrap_or(place).as_os_str().to_string_lossy().replace('/', "+");
-        own.join(format!("restore-{stamp}{}{number}", if number.is_empty() { "" } else { "-" }))
+        own.join(format!("{KEPT_BY_RESTORE}{stamp}{}{number}", if number.is_empty() { "" } else { "-" }))
     } else {
         let name = place.file_name().unwrap_or_default().to_string_lossy();
         parent.join(format!(".mm-restore-{stamp}-{name}"))

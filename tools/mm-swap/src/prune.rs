@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
+use mm_common::machine::state::KEPT_BY_RESTORE;
 use mm_common::machine::tree;
 use mm_common::machine::{checkpoint, files};
 use mm_common::mattermost::site;
@@ -60,10 +61,8 @@ fn going(records: &[Operation], keep: usize) -> Vec<&Operation> {
     done.into_iter().take(old).chain(undone).collect()
 }
 
-/// How the directories begin in which `mm-backup restore` keeps what was there before: they are its own to prune.
-const OF_RESTORES: &str = "restore-";
-
-/// Directories of the work area that no swap knows: staged and not used, or left by a run that was cut off.
+/// Directories of the work area that no swap knows: staged and not used, or left by a run that was cut off. What restores
+/// keep is theirs to prune.
 pub(crate) fn unknown(area: &Path, known: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(area) {
         Ok(entries) => entries,
@@ -73,7 +72,7 @@ pub(crate) fn unknown(area: &Path, known: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| Error::io("list", area, error))?.path();
-        let of_restore = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(OF_RESTORES));
+        let of_restore = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(KEPT_BY_RESTORE));
         if !of_restore && !known.contains(&path) {
             paths.push(path);
         }

@@ -28,8 +28,11 @@ pub(crate) fn plugins(look: &mut Look) -> Result<Finding> {
     let is_licensed = look.server.get("/api/v4/license/client?format=old", None)?.body["IsLicensed"] == "true";
     let states = &look.installation.config.settings["PluginSettings"]["PluginStates"];
     let is_on = |plugin: &Value| states[id(plugin)]["Enable"].as_bool().unwrap_or(false);
-    let (unlicensed, stopped): (Vec<&Value>, Vec<&Value>) =
-        inactive.iter().filter(|plugin| is_on(plugin)).partition(|plugin| needs_licence(&id(plugin)) && !is_licensed);
+    let release = look.release();
+    let (unlicensed, stopped): (Vec<&Value>, Vec<&Value>) = inactive
+        .iter()
+        .filter(|plugin| is_on(plugin))
+        .partition(|plugin| needs_licence(&id(plugin), release) && !is_licensed);
     let [unlicensed, stopped] = [unlicensed, stopped].map(|list| list.into_iter().map(describe).collect::<Vec<_>>());
     let unfit: Vec<String> = active
         .iter()
@@ -77,11 +80,23 @@ fn fits(plugin: &Value, release: &semver::Version) -> bool {
 }
 
 /// Playbooks, which is switched on by default, starts on a licensed server only: from 10.5.6 and 11.0 on.
-fn needs_licence(name: &str) -> bool {
-    name == "playbooks"
+fn needs_licence(name: &str, release: &semver::Version) -> bool {
+    name == "playbooks" && *release >= semver::Version::new(10, 5, 6)
 }
 
 /// Plugins that are switched on by default and shipped with the release; they are installed when they are first used.
 fn is_built_in(name: &str) -> bool {
     name.starts_with("com.mattermost.") || matches!(name, "playbooks" | "focalboard")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn playbooks_needs_a_licence_from_10_5_6_on_and_no_other_plugin_does() {
+        let needs = |name: &str, release: &str| needs_licence(name, &release.parse().unwrap());
+        assert!(needs("playbooks", "10.5.6") && needs("playbooks", "11.0.0"));
+        assert!(!needs("playbooks", "9.11.18") && !needs("playbooks", "10.5.5") && !needs("jira", "11.0.0"));
+    }
 }

@@ -1,12 +1,4 @@
 //! Throw-away PostgreSQL clusters in Debian's layout, hidden from the machine's own by `PG_CLUSTER_CONF_ROOT`.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "each test binary uses what it needs"
-)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -16,15 +8,15 @@ use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 
 /// The name of the clusters: each lab has a root of its own, so they do not meet.
-pub const NAME: &str = "lab";
+pub(crate) const NAME: &str = "lab";
 
 /// A place for clusters; they are stopped and removed with it.
-pub struct Lab {
+pub(crate) struct Lab {
     directory: tempfile::TempDir,
 }
 
 /// Runs a program and wants success.
-pub fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(
         output.status.success(),
@@ -36,7 +28,7 @@ pub fn run(command: &mut Command) -> Output {
 }
 
 impl Lab {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         for major in [13, 15] {
             assert!(
                 Path::new(&format!("/usr/lib/postgresql/{major}/bin/pg_ctl")).exists(),
@@ -53,22 +45,22 @@ impl Lab {
         lab
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    pub fn conf_root(&self) -> PathBuf {
+    pub(crate) fn conf_root(&self) -> PathBuf {
         self.path().join("etc")
     }
 
     /// A program of postgresql-common that sees this lab's clusters only.
-    pub fn tool(&self, program: &str) -> Command {
+    pub(crate) fn tool(&self, program: &str) -> Command {
         let mut command = command(program);
         command.env("PG_CLUSTER_CONF_ROOT", self.conf_root());
         command
     }
 
-    pub fn create(&self, major: u32, initdb: &[&str]) -> Cluster {
+    pub(crate) fn create(&self, major: u32, initdb: &[&str]) -> Cluster {
         let data = self.path().join("data").join(major.to_string());
         let log = self.path().join("log").join(format!("{major}.log"));
         run(self
@@ -81,16 +73,16 @@ impl Lab {
         self.cluster(major)
     }
 
-    pub fn ctl(&self, major: u32, action: &str) {
+    pub(crate) fn ctl(&self, major: u32, action: &str) {
         run(self.tool("pg_ctlcluster").args([&major.to_string(), NAME, action]));
     }
 
     /// The cluster as its files say it is now.
-    pub fn cluster(&self, major: u32) -> Cluster {
+    pub(crate) fn cluster(&self, major: u32) -> Cluster {
         self.find(major).unwrap_or_else(|| panic!("there is no cluster {major}/{NAME}"))
     }
 
-    pub fn find(&self, major: u32) -> Option<Cluster> {
+    pub(crate) fn find(&self, major: u32) -> Option<Cluster> {
         let output = run(self.tool("pg_lsclusters").arg("--no-header"));
         let text = String::from_utf8(output.stdout).unwrap();
         let line = text.lines().find(|line| line.starts_with(&format!("{major} ")))?;
@@ -111,32 +103,32 @@ impl Lab {
         })
     }
 
-    pub fn superuser(&self, major: u32, database: &str) -> Database {
+    pub(crate) fn superuser(&self, major: u32, database: &str) -> Database {
         Database::superuser(&self.cluster(major), database).unwrap()
     }
 
     /// Runs statements as the superuser, each by itself.
-    pub fn sql(&self, major: u32, database: &str, sql: &str) {
+    pub(crate) fn sql(&self, major: u32, database: &str, sql: &str) {
         self.superuser(major, database).execute_each(sql).unwrap();
     }
 
-    pub fn value(&self, major: u32, database: &str, sql: &str) -> String {
+    pub(crate) fn value(&self, major: u32, database: &str, sql: &str) -> String {
         let value = self.superuser(major, database).value(sql).unwrap();
         value.as_str().map_or_else(|| value.to_string(), str::to_owned)
     }
 
     /// A data source as Mattermost has it, over TCP.
-    pub fn source(port: u16) -> String {
+    pub(crate) fn source(port: u16) -> String {
         format!("postgres://mmuser:{PASSWORD}@127.0.0.1:{port}/mattermost?sslmode=disable&connect_timeout=10")
     }
 
-    pub fn connect(port: u16) -> mm_common::Result<Database> {
+    pub(crate) fn connect(port: u16) -> mm_common::Result<Database> {
         Database::connect(&DataSource::parse(&Self::source(port)).unwrap(), None)
     }
 }
 
 /// Awkward on purpose; encoded as a URL wants it.
-pub const PASSWORD: &str = "p%40ss%3Aw%5Crd";
+pub(crate) const PASSWORD: &str = "p%40ss%3Aw%5Crd";
 
 impl Drop for Lab {
     fn drop(&mut self) {
@@ -151,7 +143,7 @@ impl Drop for Lab {
 }
 
 /// A program with nothing of this process's environment.
-pub fn command(program: &str) -> Command {
+pub(crate) fn command(program: &str) -> Command {
     #[expect(clippy::disallowed_methods, reason = "a test drives the host itself")]
     let mut command = Command::new(program);
     command.env_clear().env("PATH", mm_common::machine::command::PATH).env("LC_ALL", "C").current_dir("/");

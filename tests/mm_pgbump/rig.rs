@@ -1,11 +1,4 @@
 //! A site whose cluster is to be upgraded, and what the tests ask of it.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses what it needs")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "a helper of a test may fail as the test does"
-)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,10 +8,10 @@ use mm_test_support::site::Site;
 use serde_json::Value;
 
 /// The version of the sites here: it works with 13 and with 15.
-pub const VERSION: &str = "10.5.14";
+pub(crate) const VERSION: &str = "10.5.14";
 
 /// Runs something when it goes out of scope, whatever happened.
-pub struct Afterwards<F: FnMut()>(pub F);
+pub(crate) struct Afterwards<F: FnMut()>(pub(crate) F);
 
 impl<F: FnMut()> Drop for Afterwards<F> {
     fn drop(&mut self) {
@@ -26,19 +19,19 @@ impl<F: FnMut()> Drop for Afterwards<F> {
     }
 }
 
-pub struct Rig {
-    pub site: Site,
+pub(crate) struct Rig {
+    pub(crate) site: Site,
     tablespace: PathBuf,
     history: String,
 }
 
 impl Rig {
     /// A site whose server does not run: most of what is tested here has nothing to do with it.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(Site::builder(VERSION).build())
     }
 
-    pub fn running() -> Self {
+    pub(crate) fn running() -> Self {
         Self::of(Site::builder(VERSION).running().build())
     }
 
@@ -49,7 +42,7 @@ impl Rig {
     }
 
     /// All that a cluster can hold and an upgrade can lose.
-    pub fn enrich(self) -> Self {
+    pub(crate) fn enrich(self) -> Self {
         std::fs::create_dir(&self.tablespace).unwrap();
         run("chown", &["postgres:postgres", self.tablespace.to_str().unwrap()]);
         let sql = |database: &str, sql: &str| self.site.cluster.sql(database, sql);
@@ -102,16 +95,16 @@ impl Rig {
         self
     }
 
-    pub fn configuration(&self, major: u32) -> PathBuf {
+    pub(crate) fn configuration(&self, major: u32) -> PathBuf {
         Path::new("/etc/postgresql").join(major.to_string()).join(&self.site.cluster.name)
     }
 
-    pub fn data(&self, major: u32) -> PathBuf {
+    pub(crate) fn data(&self, major: u32) -> PathBuf {
         Path::new("/var/lib/postgresql").join(major.to_string()).join(&self.site.cluster.name)
     }
 
     /// Moves the cluster's data below `directory`, as an administrator does who has a disk for it.
-    pub fn move_data(&self, directory: &Path) -> PathBuf {
+    pub(crate) fn move_data(&self, directory: &Path) -> PathBuf {
         let name = &self.site.cluster.name;
         let place = directory.join("13");
         std::fs::create_dir_all(&place).unwrap();
@@ -125,7 +118,7 @@ impl Rig {
     }
 
     /// Drops the clusters, for what holds their files to be unmounted.
-    pub fn drop_clusters(&self) {
+    pub(crate) fn drop_clusters(&self) {
         for (major, ..) in self.clusters() {
             let _ =
                 Command::new("pg_dropcluster").args(["--stop", &major.to_string(), &self.site.cluster.name]).status();
@@ -133,7 +126,7 @@ impl Rig {
     }
 
     /// Runs the tool and wants this exit code. The answer is the document, and what was said.
-    pub fn pgbump(&self, code: i32, arguments: &[&str]) -> (Value, String) {
+    pub(crate) fn pgbump(&self, code: i32, arguments: &[&str]) -> (Value, String) {
         let output = self.site.tool("mm-pgbump").args(arguments).arg("-v").output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "mm-pgbump {arguments:?}: {said}");
@@ -142,12 +135,12 @@ impl Rig {
     }
 
     /// The flags that most tests need.
-    pub fn upgrade(&self, code: i32, further: &[&str]) -> (Value, String) {
+    pub(crate) fn upgrade(&self, code: i32, further: &[&str]) -> (Value, String) {
         self.pgbump(code, &[&["--to", "15", "--no-backup"], further].concat())
     }
 
     /// `check` says no with this id and this word, and is content again when the cause is gone.
-    pub fn finds(&self, id: &str, word: &str, cause: &str, cure: &str) {
+    pub(crate) fn finds(&self, id: &str, word: &str, cause: &str, cure: &str) {
         self.site.cluster.query(cause);
         let (document, said) = self.pgbump(4, &["check", "--to", "15"]);
         let check = check_of(&document, id);
@@ -159,7 +152,7 @@ impl Rig {
     }
 
     /// The clusters of this name: major, whether on the site's own port, status.
-    pub fn clusters(&self) -> Vec<(u32, bool, String)> {
+    pub(crate) fn clusters(&self) -> Vec<(u32, bool, String)> {
         let port = self.site.cluster.port;
         self.site
             .cluster
@@ -170,13 +163,13 @@ impl Rig {
     }
 
     /// The port of this major's cluster.
-    pub fn port_of(&self, major: u32) -> u16 {
+    pub(crate) fn port_of(&self, major: u32) -> u16 {
         let all = self.site.cluster.all_of_this_name();
         all.into_iter().find(|(of, ..)| *of == major).unwrap_or_else(|| panic!("there is no {major}")).1
     }
 
     /// The old cluster serves everybody on its port as before, and nothing of a new one is there.
-    pub fn is_as_before(&self) {
+    pub(crate) fn is_as_before(&self) {
         assert_eq!(self.clusters(), [(13, true, "online".to_owned())]);
         for path in [self.data(15), self.configuration(15)] {
             assert!(!path.exists(), "{} is left over", path.display());
@@ -195,13 +188,13 @@ impl Rig {
     }
 
     /// The word in the `start.conf` of this major's cluster.
-    pub fn starts_with_the_machine(&self, major: u32) -> String {
+    pub(crate) fn starts_with_the_machine(&self, major: u32) -> String {
         let text = std::fs::read_to_string(self.configuration(major).join("start.conf")).unwrap();
         text.lines().rfind(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default().to_owned()
     }
 
     /// The server's data source leads to this major, with every message.
-    pub fn serves(&self, major: &str) {
+    pub(crate) fn serves(&self, major: &str) {
         let url = url_of(&self.site);
         let output = Command::new("psql").args(["-XqAtwc", "SHOW server_version"]).arg(url).output().unwrap();
         let version = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -210,7 +203,7 @@ impl Rig {
     }
 
     /// The new cluster serves on the port of the old one, which is kept.
-    pub fn is_upgraded(&self) {
+    pub(crate) fn is_upgraded(&self) {
         assert_eq!(self.clusters(), [(13, false, "down".to_owned()), (15, true, "online".to_owned())]);
         assert_eq!([13, 15].map(|major| self.starts_with_the_machine(major)), ["manual", "auto"]);
         for major in [13, 15] {
@@ -221,7 +214,7 @@ impl Rig {
     }
 
     /// The roles with passwords of both kinds get in, each as the lines of `pg_hba.conf` say.
-    pub fn lets_in(&self) {
+    pub(crate) fn lets_in(&self) {
         for (role, password) in [("reader", "old"), ("writer", "new")] {
             let port = self.site.cluster.port.to_string();
             let mut psql = Command::new("psql");
@@ -249,7 +242,7 @@ impl Rig {
     }
 
     /// What the rich cluster holds, seen with eyes other than the tool's.
-    pub fn riches(&self) -> Vec<String> {
+    pub(crate) fn riches(&self) -> Vec<String> {
         let ask = |database: &str, sql: &str| self.site.cluster.sql(database, sql);
         [
             ("other", "SELECT h, t FROM \"a b\".pairs ORDER BY 2"),
@@ -274,7 +267,7 @@ impl Rig {
 }
 
 /// The check with this id, as the document has it.
-pub fn check_of<'a>(document: &'a Value, id: &str) -> &'a Value {
+pub(crate) fn check_of<'a>(document: &'a Value, id: &str) -> &'a Value {
     let checks = document["pgbump"]["checks"].as_array().unwrap();
     checks.iter().find(|check| check["id"] == id).unwrap_or(&Value::Null)
 }
@@ -285,7 +278,7 @@ fn url_of(site: &Site) -> String {
 }
 
 /// A file with this name somewhere below a directory, once it has something in it.
-pub fn find_below(directory: &Path, name: &str) -> Option<PathBuf> {
+pub(crate) fn find_below(directory: &Path, name: &str) -> Option<PathBuf> {
     for entry in std::fs::read_dir(directory).ok()?.flatten() {
         let path = entry.path();
         if path.is_dir() {

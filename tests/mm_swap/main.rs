@@ -4,10 +4,18 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::print_stderr,
     reason = "a test fails by panicking, and its files need not outlive a power cut"
 )]
 
+#[cfg(feature = "checkpoints")]
+mod back;
+mod faults;
+mod hard;
+#[cfg(feature = "checkpoints")]
+mod killed;
 mod sites;
+mod systemd;
 mod verbs;
 
 use std::collections::BTreeMap;

@@ -1,10 +1,4 @@
 //! Running mm-verify on a site and reading what it says.
-#![allow(
-    dead_code,
-    clippy::must_use_candidate,
-    clippy::missing_panics_doc,
-    reason = "a helper of several tests fails by panicking, and none of them uses all of it"
-)]
 
 use mm_test_support::process;
 use mm_test_support::site::{Site, quick};

@@ -1,9 +1,4 @@
 //! A proxy before a site, as an administrator would set it up.
-#![allow(
-    dead_code,
-    clippy::missing_panics_doc,
-    reason = "a helper of several tests fails by panicking, and none uses all of it"
-)]
 
 use std::path::Path;
 use std::process::Child;

@@ -1,0 +1,16 @@
+//! mm-fetch from outside: archives, networks, hosts.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and its files need not outlive a power cut"
+)]
+
+mod archives;
+mod faults;
+mod fixture;
+mod host;
+mod network;
+mod run;

@@ -1,0 +1,179 @@
+//! What `mm_common::postgres` says of real servers, 13 and 15.
+
+use mm_common::postgres::fingerprint::{self, Method};
+
+use crate::lab::Lab;
+
+/// A role with an awkward password, a database in the shape of a 5.29 server's, and rows that are easy to miss.
+fn seed(lab: &Lab, major: u32) {
+    lab.sql(
+        major,
+        "postgres",
+        r"CREATE ROLE mmuser LOGIN PASSWORD 'p@ss:w\rd'; CREATE DATABASE mattermost OWNER mmuser;",
+    );
+    let port = lab.cluster(major).port;
+    Lab::connect(port).unwrap().execute(
+        "CREATE TABLE posts (id varchar(26) PRIMARY KEY, createat bigint, deleteat bigint, userid varchar(26),
+           channelid varchar(26), rootid varchar(26), parentid varchar(26), originalid varchar(26), message varchar(65535),
+           type varchar(26), hashtags varchar(1000), filenames varchar(4000), fileids varchar(150), props varchar(8000));
+         INSERT INTO posts SELECT 'p' || n, n, 0, 'u' || n % 3, 'c', CASE n % 4 WHEN 0 THEN 'p1' ELSE '' END,
+           CASE n % 4 WHEN 1 THEN 'p2' ELSE '' END, '', 'message ' || n, '', '', '[]', '[]', '{}'
+           FROM generate_series(1, 100) n;
+         CREATE TABLE users (id varchar(26) PRIMARY KEY, users float8, at timestamptz, blob bytea);
+         INSERT INTO users VALUES ('a', 0.1, now(), '\\x00ff'), ('b', 1e-7, 'epoch', NULL);
+         CREATE SCHEMA \"a.b\"; CREATE TABLE \"a.b\".\"C \"\"d\" (t text); INSERT INTO \"a.b\".\"C \"\"d\" VALUES ('x');",
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_server_is_asked_as_mattermost_would_ask_it() {
+    let lab = Lab::new();
+    let cluster = lab.create(13, &[]);
+    seed(&lab, 13);
+    let database = Lab::connect(cluster.port).unwrap();
+    assert_eq!((database.major(), database.name.as_str()), (13, "mattermost"));
+    assert!(database.version.starts_with("13."), "{}", database.version);
+    assert_eq!(database.value("SELECT count(*) FROM posts;").unwrap(), 100);
+    let rows = database.rows("SELECT 1 AS b, 'x' || chr(10) AS a, '{\"k\": \n1}'::json AS c, NULL AS d").unwrap();
+    assert_eq!(rows[0].to_string(), r#"{"b":1,"a":"x\n","c":{"k":1},"d":null}"#);
+    assert!(database.value("SELECT 1 WHERE false").is_err());
+    // Nothing stays of a transaction that fails at its end.
+    database.execute("DELETE FROM users; SELECT 1/0").unwrap_err();
+    assert_eq!(database.value("SELECT count(*) FROM users").unwrap(), 2);
+    // The programs are those of the server's own major, by full path, and no password is on their command line.
+    let dump = database.command("pg_dump").unwrap();
+    assert_eq!(dump.line(), "/usr/lib/postgresql/13/bin/pg_dump");
+    assert!(dump.args(["-s", "--no-password"]).run().unwrap().text().contains("CREATE TABLE public.posts"));
+    // A wrong password says which server and which user, and not the password.
+    let wrong = Lab::source(cluster.port).replace("p%40ss", "wrong");
+    let source = mm_common::postgres::source::DataSource::parse(&wrong).unwrap();
+    let error = mm_common::postgres::server::Database::connect(&source, None).unwrap_err();
+    assert!(error.one_line().contains("password authentication failed"), "{error:?}");
+    assert!(error.message().contains("as `mmuser`") && !format!("{error:?}").contains("wrong"), "{error:?}");
+    // The socket, by peer authentication.
+    let superuser = lab.superuser(13, "mattermost");
+    assert_eq!(superuser.value("SELECT current_user::text").unwrap(), "postgres");
+    assert_eq!(
+        cluster.system_identifier().unwrap(),
+        lab.value(13, "postgres", "SELECT system_identifier::text FROM pg_control_system()")
+    );
+}
+
+#[test]
+fn fingerprints_are_the_same_on_both_majors_and_miss_nothing() {
+    let lab = Lab::new();
+    let old = lab.create(13, &["--data-checksums"]);
+    let new = lab.create(15, &["--locale", "C"]);
+    seed(&lab, 13);
+    lab.sql(15, "postgres", r"CREATE ROLE mmuser LOGIN PASSWORD 'p@ss:w\rd'; CREATE DATABASE mattermost OWNER mmuser;");
+    let dump = lab.superuser(13, "mattermost").command("pg_dump").unwrap().run().unwrap().text();
+    lab.superuser(15, "mattermost").command("psql").unwrap().args(["-Xq", "-f", "-"]).run_with(&dump).unwrap();
+
+    // As the owner and as the superuser, with whatever settings the role and the database have.
+    lab.sql(
+        15,
+        "postgres",
+        "ALTER DATABASE mattermost SET timezone = 'Asia/Tokyo'; ALTER ROLE mmuser SET bytea_output = escape;",
+    );
+    let before = fingerprint::tables(&lab.superuser(13, "mattermost")).unwrap();
+    let after = Lab::connect(new.port).unwrap();
+    assert_eq!(before.len(), 3);
+    assert_eq!(before["a.b.C \"d"].rows, 1);
+    assert_eq!(before, fingerprint::tables(&after).unwrap());
+    let history = fingerprint::history(&Lab::connect(old.port).unwrap(), None).unwrap();
+    assert_eq!((history.posts.rows, history.counts["users"]), (100, 2));
+
+    // The migration of 6.0 changes the table but not the history.
+    after
+        .execute(
+            "UPDATE posts SET rootid = parentid WHERE rootid = '' AND rootid <> parentid;
+         ALTER TABLE posts ALTER COLUMN fileids TYPE varchar(300), ALTER COLUMN props TYPE jsonb USING props::jsonb;
+         ALTER TABLE posts DROP COLUMN parentid;",
+        )
+        .unwrap();
+    assert_eq!(history, fingerprint::history(&after, None).unwrap());
+    assert_ne!(before, fingerprint::tables(&after).unwrap());
+
+    // Two messages swapped: same rows, same words, another history.
+    after
+        .execute(
+            "UPDATE posts p SET message = q.message FROM posts q
+         WHERE (p.id, q.id) IN (('p1', 'p2'), ('p2', 'p1'))",
+        )
+        .unwrap();
+    assert_ne!(history, fingerprint::history(&after, None).unwrap());
+    let cut = fingerprint::history(&after, Some(50)).unwrap();
+    assert_eq!((cut.posts.rows, cut.cut), (49, Some(50)));
+}
+
+#[test]
+fn no_changed_value_has_the_hash_of_the_old_one() {
+    let lab = Lab::new();
+    for major in [13, 15] {
+        lab.create(major, &[]);
+        lab.sql(
+            major,
+            "postgres",
+            "CREATE TYPE pair AS (a int, b text); CREATE DOMAIN word AS text;
+             CREATE TABLE empty (); INSERT INTO empty DEFAULT VALUES;
+             CREATE TABLE kinds (id int PRIMARY KEY, gone int, t text, v varchar(9), w word, c char(5), n numeric, f float8, r real, j jsonb,
+               b bytea, y bool, s smallint, l bigint, d timestamptz, i interval, a text[], p pair, u uuid, \"odd \"\"name%\" text);
+             ALTER TABLE kinds DROP COLUMN gone;
+             INSERT INTO kinds SELECT n, 'one', 'two', 'three', 'four', 1.50, 0.1, 0.1, '{\"a\": 1.0}', '\\x00ff', true, 1, 1,
+               '2026-01-01 00:00:00+00', '1 day', '{a,b}', '(1,x)', '5b0b0e6c-8b5c-4a3a-9d53-0d5a4d6b6f10', '' FROM generate_series(1, 3) n;
+             UPDATE kinds SET t = 'uno', v = 'due', l = 7 WHERE id = 2;
+             UPDATE kinds SET t = NULL, v = NULL, l = NULL, a = NULL, \"odd \"\"name%\" = NULL WHERE id = 3",
+        );
+    }
+    let print = |major| fingerprint::tables_by(&lab.superuser(major, "postgres"), Method::Hash64).unwrap();
+    let before = print(13);
+    assert_eq!((before["public.kinds"].rows, before["public.empty"].rows), (3, 1));
+    assert_eq!(before, print(15));
+    for change in [
+        "t = '' WHERE id = 3",
+        "a = '{}' WHERE id = 3",
+        "\"odd \"\"name%\" = NULL WHERE id = 1",
+        "t = v, v = t WHERE id = 1",
+        // Exchanged between two rows: every column holds what it held.
+        "t = CASE id WHEN 1 THEN 'uno' ELSE 'one' END WHERE id < 3",
+        "l = CASE id WHEN 1 THEN 7 ELSE 1 END WHERE id < 3",
+        "w = 'three ' WHERE id = 1",
+        "c = 'fou' WHERE id = 1",
+        "n = 1.5 WHERE id = 1",
+        "f = 0.10000000000000002 WHERE id = 1",
+        "r = 0.10000001 WHERE id = 1",
+        "j = '{\"a\": 1}' WHERE id = 1",
+        "b = '\\x00fe' WHERE id = 1",
+        "y = false WHERE id = 1",
+        "s = 2 WHERE id = 1",
+        "d = '2026-01-01 00:00:00.000001+00' WHERE id = 1",
+        "i = '24 hours' WHERE id = 1",
+        "a = '{\"a,b\"}' WHERE id = 1",
+        "p = '(1,)' WHERE id = 1",
+        "u = '5b0b0e6c-8b5c-4a3a-9d53-0d5a4d6b6f11' WHERE id = 1",
+    ] {
+        lab.sql(15, "postgres", "CREATE TABLE kept AS TABLE kinds");
+        lab.sql(15, "postgres", &format!("UPDATE kinds SET {change}"));
+        assert_ne!(before["public.kinds"], print(15)["public.kinds"], "{change}");
+        lab.sql(15, "postgres", "TRUNCATE kinds; INSERT INTO kinds TABLE kept; DROP TABLE kept");
+        assert_eq!(before, print(15), "after {change}");
+    }
+}
+
+#[test]
+fn a_snapshot_is_seen_while_it_lasts() {
+    let lab = Lab::new();
+    let cluster = lab.create(13, &[]);
+    seed(&lab, 13);
+    let database = Lab::connect(cluster.port).unwrap();
+    let before = fingerprint::tables(&database).unwrap();
+    let snapshot = database.snapshot().unwrap();
+    database.execute("INSERT INTO posts (id) VALUES ('late')").unwrap();
+    assert_eq!(before, fingerprint::tables_at(&database, Some(snapshot.id())).unwrap());
+    assert_ne!(before, fingerprint::tables(&database).unwrap());
+    let id = snapshot.id().to_owned();
+    drop(snapshot);
+    assert!(fingerprint::tables_at(&database, Some(&id)).is_err());
+    assert!(fingerprint::tables_at(&database, Some("'; DROP TABLE posts; --")).is_err());
+}

@@ -1,0 +1,26 @@
+//! mm-pgbump from outside, on real clusters.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and its files need not outlive a power cut"
+)]
+
+mod database;
+mod failures;
+mod forced;
+mod indexes;
+#[cfg(feature = "checkpoints")]
+mod kill;
+mod lab;
+mod refused;
+#[cfg(feature = "checkpoints")]
+mod repoint;
+#[cfg(feature = "checkpoints")]
+mod restore;
+mod rig;
+mod run;
+mod settings;
+mod systemd;

@@ -1,0 +1,157 @@
+//! The power fails while mm-swap goes back over a hop whose server has migrated the database: the machine boots and
+//! starts what it can, users write what is taken from them, and in the end all of that is there.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use mm_common::mattermost::api::Server;
+use mm_test_support::pipeline::{plan, run};
+use mm_test_support::process::{end_all_below, wait_until};
+use mm_test_support::release::Order;
+use mm_test_support::site::{Site, quick};
+use serde_json::{Value, json};
+
+const FROM: &str = "10.5.14";
+
+/// A release whose server migrates the database; the old one still starts on it, and takes messages.
+const NEXT: &str = "10.6.1";
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server with a restore point and the next release fetched, and a user who is logged in.
+struct Lab {
+    site: Site,
+    /// What mm-backup wrote: mm-swap is next.
+    document: String,
+    token: String,
+    channel: String,
+}
+
+impl Lab {
+    fn new(release: &Order) -> Self {
+        let site = Site::builder(FROM).running().build();
+        let user = site.users[1].clone();
+        let channel = site.cluster.query(&format!(
+            "SELECT m.channelid FROM channelmembers m JOIN channels c ON c.id = m.channelid AND c.type = 'O' \
+             WHERE m.userid = '{}' LIMIT 1",
+            user["id"].as_str().unwrap()
+        ));
+        let login = json!({"login_id": user["username"], "password": user["password"]});
+        let answer = Server::at(site.url()).post("/api/v4/users/login", None, &login).unwrap();
+        let token = answer.header("token").unwrap().to_owned();
+        let releases = site.releases(&[quick(FROM).build(), release.build()]);
+        let (flags, mirror) = (site.flags().join(" "), releases.site.url());
+        let fetch = format!("mm-fetch {flags} --mirror {mirror} --catalogue {}", releases.catalogue.display());
+        let fetch = format!("{fetch} --cache {}", site.cache().display());
+        let pipeline = format!("{fetch} | mm-backup {flags} --to {} --stop", site.store().display());
+        let document = run(&pipeline, &plan(&site, &releases, &["--to", NEXT])).good().to_string();
+        Self { site, document, token, channel }
+    }
+
+    /// mm-swap, killed at a checkpoint where one is named.
+    fn swap(&self, words: &[&str], checkpoint: &str) -> Output {
+        let mut command = self.site.tool("mm-swap");
+        command.args(words).args(["--start-timeout", "60"]).env("MM_CHECKPOINT", checkpoint);
+        command.write_stdin(self.document.as_str()).output().unwrap()
+    }
+
+    /// The power fails and comes again: no process of the server is left, and the machine starts what is installed. The
+    /// message that a user gets into it, if there is a server.
+    fn reboot(&self, message: &str) -> Option<String> {
+        // One that ends by itself in this moment is no failure.
+        let _ = Command::new("sh").arg("-c").arg(end_all_below(self.site.directory())).output().unwrap();
+        wait_until("the server to be gone", PATIENCE, || self.site.pids().is_empty());
+        let executable = self.site.install().join("bin/mattermost");
+        if std::fs::metadata(&executable).unwrap().permissions().mode() & 0o111 == 0 {
+            let tried = Command::new(&executable).status().unwrap_err();
+            assert_eq!(tried.kind(), std::io::ErrorKind::PermissionDenied, "{tried}");
+            return None;
+        }
+        self.site.start_with(&[]);
+        wait_until("a server that the machine has started", PATIENCE, || self.site.answers());
+        let post = json!({"channel_id": self.channel, "message": message});
+        let answer = Server::at(self.site.url()).post("/api/v4/posts", Some(&self.token), &post).ok()?;
+        (answer.status == 201).then(|| answer.body["id"].as_str().unwrap().to_owned())
+    }
+
+    fn has(&self, post: &str) -> bool {
+        self.site.cluster.query(&format!("SELECT count(*) FROM posts WHERE id = '{post}'")) == "1"
+    }
+
+    fn status(&self) -> Value {
+        let output = self.site.tool("mm-swap").args(["status", "--format", "json"]).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["status"].clone()
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn what_users_write_after_a_power_cut_on_the_way_back_is_kept() {
+    let lab = Lab::new(&quick(NEXT).fault("wrong-version=10.5.0"));
+    let mode = |lab: &Lab| std::fs::metadata(lab.site.install().join("bin/mattermost")).unwrap().permissions().mode();
+    let before = mode(&lab);
+    let mut written = 0;
+    for checkpoint in ["undo-held", "undo-decided", "undo-config", "undo-restored", "undo-exchanged"] {
+        let output = lab.swap(&["run"], checkpoint);
+        assert_eq!(output.status.signal(), Some(9), "it was to die at `{checkpoint}`: {}", said(&output));
+        let post = lab.reboot(checkpoint);
+        let held = lab.status()["held"] == true;
+
+        let output = lab.swap(&["recover"], "");
+        assert_eq!(output.status.code(), Some(0), "after `{checkpoint}`: {}", said(&output));
+        assert_eq!(lab.site.running_version().as_deref(), Some(FROM), "after `{checkpoint}`");
+        assert_eq!((mode(&lab), lab.status()["held"].clone()), (before, json!(false)), "after `{checkpoint}`");
+        if let Some(post) = post {
+            written += 1;
+            assert!(lab.has(&post), "a message that was taken after `{checkpoint}` is lost: {}", said(&output));
+        }
+        assert_eq!(held, checkpoint != "undo-exchanged", "at `{checkpoint}`");
+    }
+    assert_eq!(written, 1, "the old server on its own database takes messages, and no other was to be started");
+}
+
+#[test]
+fn a_rollback_with_the_database_is_begun_or_not_whenever_the_power_fails() {
+    let lab = Lab::new(&quick(NEXT));
+    let output = lab.swap(&["run"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+
+    // Before it is decided the new server goes on, with what users write to it.
+    let output = lab.swap(&["rollback", "--database"], "journal-written");
+    assert_eq!(output.status.signal(), Some(9), "{}", said(&output));
+    let post = lab.reboot("on the new server").expect("the new server is not held yet");
+    let output = lab.swap(&["recover"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(lab.site.running_version().as_deref(), Some(NEXT));
+    assert!(lab.has(&post), "a message is lost: {}", said(&output));
+
+    // After it no server is started, and what goes with the database is counted and named.
+    let output = lab.swap(&["rollback", "--database"], "undo-decided");
+    assert_eq!(output.status.signal(), Some(9), "{}", said(&output));
+    assert_eq!(lab.reboot("on no server"), None);
+    let output = lab.swap(&["recover"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(lab.site.running_version().as_deref(), Some(FROM));
+    let said = said(&output);
+    assert!(said.contains("1 post written since") && said.contains("_mm_before_"), "{said}");
+}
+
+#[test]
+fn a_rollback_with_a_database_that_nobody_has_saved_is_refused() {
+    let lab = Lab::new(&quick(NEXT));
+    let archive = quick(NEXT).build().tarball;
+    let mut command = lab.site.tool("mm-swap");
+    let output = command.args(["run", "--no-backup", "--archive"]).arg(archive).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let pids = lab.site.pids();
+    let output = lab.swap(&["rollback", "--database"], "");
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert_eq!(lab.site.pids(), pids, "the server was touched: {}", said(&output));
+    assert_eq!(lab.status()["interrupted"], Value::Null);
+}

@@ -1,0 +1,14 @@
+//! The scripts over the tools: mm-upgrade, mm-rehearse, mm-report.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and its files need not outlive a power cut"
+)]
+
+mod killed;
+mod rehearse;
+mod run;
+mod surroundings;

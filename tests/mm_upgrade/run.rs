@@ -1,0 +1,374 @@
+//! The whole upgrade in one command: `scripts/mm-upgrade`, and `scripts/mm-report` on what it leaves.
+
+use std::fs;
+
+use mm_test_support::cluster::Cluster;
+use mm_test_support::site::quick;
+use mm_test_support::upgrade::{SCRIPTS, Upgrade};
+use mm_test_support::{process, tool};
+use serde_json::{Value, json};
+
+fn good(output: &std::process::Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    said
+}
+
+fn report(format: &str, document: &Value) -> String {
+    let script = format!("{SCRIPTS}/mm-report --format {format}");
+    let output = tool::shell(&script).write_stdin(document.to_string()).output().unwrap();
+    good(&output);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn one_command_arrives_and_leaves_a_report() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1")]);
+    let site = &upgrade.site;
+    let (history, counts, files) = (site.history(), site.counts(), site.user_files());
+    let events = site.directory().join("events");
+    let announce = site.directory().join("announce");
+    fs::write(&announce, format!("#!/bin/sh\necho \"$@\" >>'{}'\n", events.display())).unwrap();
+    process::run("chmod", &["755", announce.to_str().unwrap()]);
+
+    let output = upgrade.run("run", &["--to", "10.6.1", "--announce", announce.to_str().unwrap()]);
+    good(&output);
+
+    assert_eq!(site.running_version().as_deref(), Some("10.6.1"), "public, on its own port");
+    assert_eq!((site.history(), site.counts(), site.user_files()), (history, counts, files));
+    let record = upgrade.last("final.json");
+    assert!(record["path"]["next"].is_null(), "{}", record["path"]);
+    let done = record["done"].as_array().unwrap();
+    assert_eq!(done.len(), 2);
+    assert!(done[0]["swap"]["private_address"].is_string(), "users stay out in between: {}", done[0]["swap"]);
+    assert!(done[1]["swap"]["private_address"].is_null(), "{}", done[1]["swap"]);
+    let events = fs::read_to_string(events).unwrap();
+    assert_eq!(
+        events.lines().collect::<Vec<_>>(),
+        ["begin", "hop 9.11.18 10.5.14", "hop 10.5.14 10.6.1", "done 10.6.1"]
+    );
+
+    let status = upgrade.run("status", &[]);
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(status.contains("now      10.6.1") && status.contains("done     9.11.18 to 10.5.14"), "{status}");
+    assert!(good(&upgrade.run("resume", &[])).contains("arrived already"));
+    // One that ends before its first hop has not arrived, and is not in the way of what can be taken back.
+    assert_ne!(upgrade.run("run", &["--to", "9.0.0"]).status.code(), Some(0));
+    let output = upgrade.run("resume", &[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(5) && said.contains("stopped before its first hop"), "{said}");
+    assert_eq!(upgrade.last("final.json"), record);
+
+    let markdown = report("markdown", &record);
+    assert!(markdown.starts_with("# Mattermost 9.11.18 to 10.6.1\n"), "{markdown}");
+    assert!(markdown.contains(" pass |") && !markdown.contains("0 fail"), "{markdown}");
+    let point = done[0]["backup"]["id"].as_str().unwrap();
+    assert!(markdown.contains(&format!("mm-backup restore {point} ")), "{markdown}");
+    // Private between the hops: for users it is one piece.
+    assert!(markdown.contains("| Users kept out | about "), "{markdown}");
+    let html = report("html", &record);
+    assert!(html.contains("<svg") && html.contains(point) && html.trim_end().ends_with("</html>"), "{html}");
+}
+
+#[test]
+fn a_hop_that_fails_leaves_the_last_good_release_public_and_can_be_resumed() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1").fault("crash-at-start")]);
+    let site = &upgrade.site;
+    let history = site.history();
+    let output = upgrade.run("run", &["--to", "10.6.1"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("mm-swap: error:") && said.contains("mm-upgrade resume"), "{said}");
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"), "public, on its own port");
+    assert_eq!(site.history(), history);
+    let status = String::from_utf8(upgrade.run("status", &[]).stdout).unwrap();
+    assert!(status.contains("now      10.5.14") && status.contains("error    mm-swap: "), "{status}");
+    // A run that never begins does not take the place of the one that is to be resumed.
+    assert_eq!(upgrade.run("run", &["--to", "9.5.14"]).status.code(), Some(5));
+
+    // The cause is removed: the release site now has a sound one, with another digest.
+    let sound = [quick("9.11.18"), quick("10.5.14"), quick("10.6.1")].map(|order| order.build());
+    fs::remove_dir_all(upgrade.releases.directory.join("10.6.1")).unwrap();
+    mm_test_support::release::publish(&upgrade.releases.directory, &sound);
+    fs::write(&upgrade.releases.catalogue, mm_test_support::release::catalogue(&sound).to_string()).unwrap();
+    good(&upgrade.run("resume", &[]));
+    assert_eq!(site.running_version().as_deref(), Some("10.6.1"));
+    assert_eq!(site.history(), history);
+    assert_eq!(upgrade.last("final.json")["done"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_hop_whose_swap_could_not_report_is_verified_all_the_same_and_can_be_taken_back() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
+    let site = &upgrade.site;
+    let (history, files) = (site.history(), site.user_files());
+    // In place of mm-swap, once: the swap succeeds, its document is lost, and mm-upgrade is killed.
+    upgrade.shim("mm-swap", "REAL \"$@\" >/dev/null\nkill -KILL $PPID");
+    let output = upgrade.run("run", &["--to", "10.5.14"]);
+    assert_eq!(output.status.code(), None, "killed: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"));
+
+    good(&upgrade.run("resume", &[]));
+    let done = upgrade.last("final.json")["done"].clone();
+    assert_eq!(done.as_array().unwrap().len(), 1);
+    assert_eq!(done[0]["swap"]["to"], "10.5.14", "{}", done[0]["swap"]);
+    assert!(done[0]["verify"]["counts"]["pass"].as_u64().unwrap() > 0, "{}", done[0]["verify"]);
+    assert!(done[0]["backup"]["id"].is_string(), "{}", done[0]["backup"]);
+
+    good(&upgrade.run("rollback", &[]));
+    process::wait_until("the first server to answer", std::time::Duration::from_secs(60), || site.answers());
+    assert_eq!(site.running_version().as_deref(), Some("9.11.18"));
+    assert_eq!((site.history(), site.user_files()), (history, files));
+}
+
+#[test]
+fn what_fails_can_go_back_to_the_start_by_itself() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1").fault("crash-at-start")]);
+    let site = &upgrade.site;
+    let (history, files, config) = (site.history(), site.user_files(), site.config());
+    let output = upgrade.run("run", &["--to", "10.6.1", "--on-failure", "rollback"]);
+    assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
+    process::wait_until("the first server to answer", std::time::Duration::from_secs(60), || site.answers());
+    assert_eq!(site.running_version().as_deref(), Some("9.11.18"));
+    assert_eq!((site.history(), site.user_files(), site.config()), (history, files, config));
+
+    let pids = site.pids();
+    let status = String::from_utf8(upgrade.run("status", &[]).stdout).unwrap();
+    assert!(status.contains("now      9.11.18, rolled back"), "{status}");
+    assert_eq!(upgrade.run("resume", &[]).status.code(), Some(5));
+    assert!(good(&upgrade.run("rollback", &[])).contains("rolled back already"));
+    assert_eq!(site.pids(), pids, "the server was touched");
+}
+
+#[test]
+fn the_edition_can_change_on_the_way() {
+    let mut enterprise = quick("10.5.14");
+    enterprise.edition = "enterprise".into();
+    let upgrade = Upgrade::of(&[quick("9.11.18"), enterprise]);
+    let site = &upgrade.site;
+    let (history, files) = (site.history(), site.user_files());
+    good(&upgrade.run("run", &["--to", "10.5.14", "--edition", "enterprise"]));
+    let record = upgrade.last("final.json");
+    assert_eq!(
+        (&record["done"][0]["hop"]["edition"], &record["site"]["edition"]),
+        (&json!("enterprise"), &json!("enterprise"))
+    );
+    assert!(record["path"]["next"].is_null(), "{}", record["path"]);
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"), "public, on its own port");
+    assert_eq!((site.history(), site.user_files()), (history, files));
+    // The preflight knew where the restore points go.
+    let plan = upgrade.last("plan.json");
+    let disk = plan["path"]["checks"].as_array().unwrap().iter().find(|check| check["id"] == "disk").unwrap();
+    assert!(disk["evidence"].as_str().unwrap().contains(site.store().to_str().unwrap()), "{disk}");
+}
+
+#[test]
+fn another_applications_database_is_upgraded_only_with_leave_and_outlives_the_way_back() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1")]);
+    let site = &upgrade.site;
+    site.cluster.sql("postgres", "CREATE ROLE librarian LOGIN; CREATE DATABASE wiki OWNER librarian");
+    site.cluster.sql("wiki", "CREATE TABLE pages AS SELECT n, md5(n::text) AS text FROM generate_series(1, 500) n");
+    let wiki =
+        || site.cluster.sql("wiki", "SELECT count(*), md5(string_agg(text, '' ORDER BY n)) FROM pages WHERE n <= 500");
+    let (history, files, config, pages, pids) = (site.history(), site.user_files(), site.config(), wiki(), site.pids());
+    let way = ["--to", "10.6.1", "--postgres", "15"];
+
+    let output = upgrade.run("run", &way);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("wiki of librarian") && said.contains("give --shared-cluster"), "{said}");
+    assert_eq!(site.pids(), pids, "the server was touched");
+    assert!(!site.cache().exists() && !site.store().exists(), "downloads or a restore point were begun");
+
+    // Not begun yet, as a run that waits for its window; what goes on knows what was agreed. A flag that `restore` does
+    // not have is none of its business.
+    let hour = hours_from_now(22);
+    let closed = format!("{hour:02}:00-{:02}:00", (hour + 1) % 24);
+    let agreed = ["--shared-cluster", "--flag", "mm-backup=--keep-last=9", "--window", &closed];
+    good(&upgrade.run("run", &[&way[..], &agreed].concat()));
+    assert_eq!(site.pids(), pids, "the server was touched");
+    good(&upgrade.run("resume", &["--window", "00:00-00:00"]));
+    let version = site.cluster.sql("wiki", "SHOW server_version");
+    assert!(version.starts_with("15"), "{version}");
+    assert_eq!((wiki(), site.history()), (pages.clone(), history.clone()));
+    let done = upgrade.last("final.json")["done"].as_array().unwrap().clone();
+    let (bumped, others): (Vec<_>, Vec<_>) = done.iter().partition(|hop| hop["pgbump"]["needed"] == true);
+    assert_eq!((bumped.len(), others.len()), (1, 1), "{done:?}");
+    assert!(bumped[0]["backup"]["databases"].as_array().unwrap().contains(&json!("wiki")), "{}", bumped[0]["backup"]);
+    assert_eq!(others[0]["backup"]["databases"], json!(["mattermost"]), "it is not copied where it is not touched");
+    let proof = &bumped[0]["pgbump"]["proof"];
+    assert_eq!((&proof["equal"], &proof["databases"]), (&json!(true), &json!(5)), "{proof}");
+
+    site.cluster.sql("wiki", "INSERT INTO pages VALUES (501, 'written since')");
+    good(&upgrade.run("rollback", &[]));
+    process::wait_until("the first server to answer", std::time::Duration::from_secs(60), || site.answers());
+    assert_eq!(site.running_version().as_deref(), Some("9.11.18"));
+    assert_eq!((site.history(), site.user_files(), site.config()), (history, files, config));
+    assert_eq!(wiki(), pages);
+    assert_eq!(site.cluster.sql("wiki", "SELECT text FROM pages WHERE n = 501"), "written since");
+}
+
+#[test]
+fn the_way_back_leads_the_old_configuration_to_the_cluster_that_was_upgraded() {
+    let upgrade = Upgrade::of(&[quick("10.5.14"), quick("10.6.1")]);
+    let site = &upgrade.site;
+    let sql = "SELECT count(*), md5(string_agg(id || message, ',' ORDER BY id)) FROM posts";
+    let (history, files) = (site.cluster.query(sql), site.user_files());
+    let config = fs::read_to_string(site.config_path()).unwrap();
+    good(&upgrade.run("run", &["--to", "10.6.1", "--postgres", "15", "--flag", "mm-pgbump=--keep-port"]));
+    let ports = site.cluster.all_of_this_name();
+    let new = ports.iter().find(|(major, ..)| *major == 15).unwrap().1;
+    assert_ne!(new, site.cluster.port);
+    // Tools that have been replaced since and have lost a flag of that run: it goes on no more, and back all the same.
+    let recorded = upgrade.runs().join("last/arguments");
+    let arguments = [fs::read(&recorded).unwrap(), b"--flag\0mm-backup=--of-old\0".to_vec()].concat();
+    fs::write(&recorded, arguments).unwrap();
+    assert_eq!(upgrade.run("resume", &[]).status.code(), Some(2));
+    good(&upgrade.run("rollback", &[]));
+    process::wait_until("the first server to answer", std::time::Duration::from_secs(60), || site.answers());
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"));
+    let moved = config.replace(&format!(":{}/", site.cluster.port), &format!(":{new}/"));
+    assert!(fs::read_to_string(site.config_path()).unwrap() == moved && moved != config);
+    let cluster = Cluster::reopen(15, &site.cluster.name, new);
+    assert_eq!((cluster.query(sql), site.user_files()), (history, files));
+    assert_eq!(site.cluster.all_of_this_name(), ports, "another cluster serves");
+}
+
+#[test]
+fn what_only_the_release_can_tell_is_told_once_and_before_anything_stops() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
+    let site = &upgrade.site;
+    let changed = site.install().join("i18n/en.json");
+    fs::write(&changed, "[]").unwrap();
+    let hour = hours_from_now(22);
+    let closed = format!("{hour:02}:00-{:02}:00", (hour + 1) % 24);
+    let pids = site.pids();
+    let said = good(&upgrade.run("run", &["--to", "10.5.14", "--window", &closed]));
+    let found: Vec<&str> = said.lines().filter(|line| line.starts_with("preflight, ")).collect();
+    let of_release: Vec<_> = found.iter().filter(|line| line.contains("Files of the release")).collect();
+    assert_eq!(of_release.len(), 1, "{said}");
+    assert!(of_release[0].contains("i18n/en.json is not as it was released"), "{said}");
+    let mut once = found.clone();
+    once.sort_unstable();
+    once.dedup_by_key(|line| line.split(": ").nth(1).unwrap().to_owned());
+    assert_eq!(once.len(), found.len(), "twice: {said}");
+    let plan = upgrade.last("plan.json");
+    let check = plan["path"]["checks"].as_array().unwrap().iter().find(|check| check["id"] == "release-files").unwrap();
+    assert_eq!(check["status"], "warn", "{check}");
+    assert_eq!(site.pids(), pids, "the server was touched");
+    // The releases are there now: one look is enough.
+    let said = good(&upgrade.run("run", &["--to", "10.5.14", "--window", &closed]));
+    assert_eq!(said.matches("i18n/en.json is not as it was released").count(), 1, "{said}");
+}
+
+/// An hour of the day.
+fn hours_from_now(hours: u32) -> u32 {
+    let now = String::from_utf8(tool::shell("date +%H").output().unwrap().stdout).unwrap();
+    (now.trim().parse::<u32>().unwrap() + hours) % 24
+}
+
+#[test]
+fn no_hop_begins_outside_the_window() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
+    let pids = upgrade.site.pids();
+    // An hour that is over for today, whatever the time.
+    let hour = hours_from_now(22);
+    let window = format!("{hour:02}:00-{:02}:00", (hour + 1) % 24);
+    let said = good(&upgrade.run("run", &["--to", "10.5.14", "--window", &window]));
+    assert!(said.contains("not expected to end inside the window"), "{said}");
+    assert_eq!(upgrade.site.pids(), pids, "the server was touched");
+    assert!(!upgrade.site.store().exists(), "a restore point was begun");
+}
+
+#[test]
+fn a_hop_that_took_longer_in_the_rehearsal_than_the_window_is_not_begun() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1")]);
+    let rehearsal = upgrade.site.directory().join("rehearsal.json");
+    let hop = |from: &str, to: &str, seconds: u32| json!({"hop": {"from": from, "to": to}, "seconds": seconds, "swap": {"healthy_after_seconds": 1}});
+    // Longer than a day: it fits into no window.
+    let done = [hop("9.11.18", "10.5.14", 2), hop("10.5.14", "10.6.1", 100_000)];
+    fs::write(&rehearsal, json!({"schema": "mm.upgrade/1", "rehearsal": {"done": done}}).to_string()).unwrap();
+    let hour = hours_from_now(0);
+    let window = format!("{hour:02}:00-{:02}:00", (hour + 12) % 24);
+    let arguments = ["--to", "10.6.1", "--window", &window, "--rehearsal", rehearsal.to_str().unwrap()];
+    let said = good(&upgrade.run("run", &arguments));
+    assert!(said.contains("the hop to 10.6.1 is not expected to end inside the window"), "{said}");
+    assert_eq!(upgrade.site.running_version().as_deref(), Some("10.5.14"), "public, on its own port");
+    let estimate = upgrade.last("current.json")["path"]["next"]["estimate"]["basis"].clone();
+    assert_eq!(estimate, "measured in a rehearsal");
+    fs::write(&rehearsal, "not JSON").unwrap();
+    assert_eq!(upgrade.run("run", &arguments).status.code(), Some(65));
+}
+
+#[test]
+fn wrong_usage_and_a_second_run_are_refused() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
+    for (arguments, code) in [
+        (&["--to"][..], 2),
+        (&["--nonsense"][..], 2),
+        (&["--to", "10.5.14", "--window", "2-5"][..], 2),
+        (&["--to", "10.5.14", "--window", "24:00-05:00"][..], 2),
+        (&["--to", "10.5.14", "--on-failure", "pray"][..], 2),
+        (&["--to", "10.5.14", "--edition", "entry"][..], 2),
+        (&["--to", "10.5.14", "--flag", "mm-swap=--start-timeoutt=5"][..], 2),
+        (&["--to", "10.5.14", "--flag", "mm-swap=--start-timeout=soon"][..], 2),
+        (&["--to", "10.5.14", "--flag", "mm-swop=--start-timeout=5"][..], 2),
+        (&["--to", "10.5.14", "--flag", "mm-swap=--format=human"][..], 2),
+        (&["--to", "10.5.14", "--flag", "mm-backup=--to=/elsewhere"][..], 2),
+        (&["--to", "10.5.14", "--flag", "mm-verify=--for=1h"][..], 2),
+        (&["--to", "9.5.14"][..], 5),
+    ] {
+        let output = upgrade.run("run", arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let lock = upgrade.runs().join("lock");
+    let held = fs::File::options().create(true).append(true).open(&lock).unwrap();
+    held.lock().unwrap();
+    let output = upgrade.run("run", &["--to", "10.5.14"]);
+    assert_eq!(output.status.code(), Some(75), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(upgrade.site.running_version().as_deref(), Some("9.11.18"));
+}
+
+#[test]
+fn what_a_server_has_logged_is_no_markup_in_a_report() {
+    let error = json!({"tool": "mm-swap", "code": 6, "kind": "rolled-back", "message": "no <b>good</b>",
+        "causes": ["<script>alert(1)</script> | a & b"], "hint": "see <log>"});
+    let hop = json!({"from": "10.5.14", "to": "10.6.1", "edition": "team", "url": "", "sha256": []});
+    let document =
+        json!({"schema": "mm.upgrade/1", "path": {"current": "10.5.14", "next": hop, "hops": [hop]}, "error": error});
+    for format in ["markdown", "html"] {
+        let text = report(format, &document);
+        assert!(text.contains("&lt;script>") || text.contains("&lt;script&gt;"), "{text}");
+        assert!(!["<script>", "<b>", "<log>"].iter().any(|markup| text.contains(markup)), "{text}");
+    }
+}
+
+#[test]
+fn a_report_tells_one_hop_from_several() {
+    let hop = json!({"from": "10.5.14", "to": "10.6.1", "edition": "team", "url": "", "sha256": []});
+    for (hops, told) in [(vec![&hop], "1 hop to go"), (vec![&hop, &hop], "2 hops to go")] {
+        let path = json!({"current": "10.5.14", "next": hop, "hops": hops});
+        let text = report("markdown", &json!({"schema": "mm.upgrade/1", "path": path}));
+        assert!(text.contains(&format!("not at its end: {told} |")), "{text}");
+    }
+}
+
+#[test]
+fn a_report_of_something_else_is_refused() {
+    for text in ["", "{}", "[1]", "{\"schema\":\"mm.upgrade/1\""] {
+        let output = tool::shell(&format!("{SCRIPTS}/mm-report")).write_stdin(text).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(65), 0), "{text:?}");
+    }
+    for (script, code, words) in [
+        ("mm-report /not/there", 65, "error: /not/there cannot be read: No such file"),
+        ("mm-report /", 65, "error: / cannot be read: Is a directory"),
+        ("mm-report -f html", 2, "unknown option '-f'"),
+        ("mm-report a.json b.json", 2, "'a.json' and 'b.json' were given"),
+        ("script -qec mm-report /dev/null", 65, "standard input, which is a terminal"),
+        ("PATH=/nowhere /bin/bash $(command -v mm-report)", 5, "jq is not installed"),
+    ] {
+        let output = tool::shell(&format!("PATH={SCRIPTS}:$PATH; exec </dev/null 2>&1; {script}")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.code() == Some(code) && said.contains(words), "{script}: {said}");
+    }
+}

@@ -1,0 +1,108 @@
+//! What an administrator gets: `scripts/install` into a prefix, and the package and tarball of `scripts/package`.
+
+use std::fs;
+use std::path::Path;
+
+use mm_test_support::tool;
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts");
+
+/// Runs a script with the programs, `$SCRIPTS` and `$T`, a directory of its own, in reach, and gives what it prints.
+fn run(directory: &Path, binaries: &Path, script: &str) -> String {
+    let text = format!("set -eu; SCRIPTS='{SCRIPTS}' T='{}' B='{}'\n{script}", directory.display(), binaries.display());
+    let output = tool::shell(&text).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{script}\n{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+#[test]
+fn an_installed_tree_works_from_its_prefix_and_goes_away_again() {
+    let temporary = tempfile::tempdir().unwrap();
+    let run = |script: &str| run(temporary.path(), &tool::directory(), script);
+    run("mkdir -p $T/opt/bin; echo mine >$T/opt/bin/mine; $SCRIPTS/install --prefix $T/opt --binaries $B");
+
+    for tool in tool::TOOLS {
+        let version = run(&format!("$T/opt/bin/{tool} --version"));
+        assert!(version.starts_with(tool), "{version}");
+        assert!(temporary.path().join(format!("opt/share/man/man1/{tool}.1")).is_file());
+        assert!(temporary.path().join(format!("opt/share/bash-completion/completions/{tool}")).is_file());
+    }
+    for script in ["mm-upgrade", "mm-report", "mm-rehearse"] {
+        let help = run(&format!("cd /; PATH=$T/opt/bin:/usr/bin:/bin; {script} --help"));
+        assert!(help.contains(&format!("Usage: {script}")), "{help}");
+    }
+    run("mandoc -T lint -W error $T/opt/share/man/man*/*");
+    run(
+        "cmp $T/opt/share/mm-tools/ansible/roles/mm_tools/library/mm_tool.py $SCRIPTS/ansible/roles/mm_tools/library/mm_tool.py",
+    );
+    let unit = run("cat $T/opt/lib/systemd/system/mm-backup.service");
+    assert!(unit.contains(&format!("ExecStart={}/opt/bin/mm-backup", temporary.path().display())), "{unit}");
+
+    // Links that `systemctl enable` makes, one of them to a unit that is none of ours.
+    let wants = "$T/stage/etc/systemd/system/timers.target.wants";
+    let links = format!(
+        "ln -s /opt/lib/systemd/system/mm-backup.timer {wants}/; ln -s /etc/systemd/system/mm-backup-verify.timer {wants}/"
+    );
+    run(&format!(
+        "mkdir -p {wants}; {links}; DESTDIR=$T/stage $SCRIPTS/install --prefix /opt --binaries $B; \
+         DESTDIR=$T/stage $SCRIPTS/install --prefix /opt --uninstall"
+    ));
+    assert_eq!(run(&format!("ls {wants}")), "mm-backup-verify.timer\n");
+
+    run("$SCRIPTS/install --prefix $T/opt --uninstall");
+    assert_eq!(run("cd $T/opt; find . -type f"), "./bin/mine\n", "only what was installed goes away");
+}
+
+#[test]
+fn a_missing_program_installs_nothing() {
+    let temporary = tempfile::tempdir().unwrap();
+    let said = run(
+        temporary.path(),
+        temporary.path(),
+        "code=0; $SCRIPTS/install --prefix $T/opt --binaries $B 2>&1 || code=$?; echo $code",
+    );
+    assert!(said.contains("mm-path is not there") && said.ends_with("\n1\n"), "{said}");
+    assert!(!temporary.path().join("opt").exists());
+}
+
+/// Small programs stand for the tools: what is looked at is the packing, and packing the tools of a debug build takes
+/// a minute.
+#[test]
+fn the_package_and_the_tarball_hold_what_install_installs() {
+    let temporary = tempfile::tempdir().unwrap();
+    let binaries = temporary.path().join("programs");
+    fs::create_dir(&binaries).unwrap();
+    for tool in tool::TOOLS {
+        fs::copy("/usr/bin/true", binaries.join(tool)).unwrap();
+    }
+    let run = |script: &str| run(temporary.path(), &binaries, script);
+    run("$SCRIPTS/package --binaries $B --output $T/one; $SCRIPTS/package --binaries $B --output $T/two");
+    run("diff -r $T/one $T/two");
+    run(
+        "$SCRIPTS/install --prefix $T/plain --binaries $B; dpkg-deb -x $T/one/*.deb $T/deb; mkdir $T/tar; tar -C $T/tar -xf $T/one/*.tar.gz",
+    );
+
+    let plain = run("cd $T/plain; find . -type f -printf '%P %m\\n' | sort");
+    assert_eq!(run("cd $T/deb/usr; find . -type f -printf '%P %m\\n' | sort"), plain);
+    assert_eq!(run("cd $T/tar/*; find . -type f -printf '%P %m\\n' | sort"), plain);
+    assert!(run("cat $T/deb/usr/lib/systemd/system/mm-backup.service").contains("ExecStart=/usr/bin/mm-backup"));
+    assert!(run("dpkg-deb -f $T/one/*.deb Depends").contains("libc6 (>= 2."));
+    assert!(run("dpkg-deb -c $T/one/*.deb").lines().all(|line| line.contains(" root/root ")));
+
+    // By the real dpkg, into a root of its own: an enabled timer goes with its unit, the administrator's own stays.
+    let wants = "$T/root/etc/systemd/system/timers.target.wants";
+    let dpkg = "dpkg --root=$T/root --force-script-chrootless --force-depends --log=/dev/null";
+    run(&format!(
+        "mkdir -p $T/root/var/lib/dpkg/updates {wants}; touch $T/root/var/lib/dpkg/status; {dpkg} --install $T/one/*.deb >$T/said 2>&1 || {{ cat $T/said; exit 1; }}"
+    ));
+    assert_eq!(run(&format!("ls {wants}")), "", "nothing is enabled unasked");
+    run(&format!(
+        "ln -s /usr/lib/systemd/system/mm-backup.timer {wants}/; ln -s /etc/systemd/system/mm-backup-verify.timer {wants}/"
+    ));
+    run(&format!("{dpkg} --install $T/two/*.deb >$T/said 2>&1 || {{ cat $T/said; exit 1; }}"));
+    assert_eq!(run(&format!("ls {wants}")), "mm-backup-verify.timer\nmm-backup.timer\n", "an upgrade keeps them");
+    run(&format!("{dpkg} --remove mm-tools >$T/said 2>&1 || {{ cat $T/said; exit 1; }}"));
+    assert_eq!(run(&format!("ls {wants}")), "mm-backup-verify.timer\n");
+    assert_eq!(run("find $T/root/usr $T/root/lib -name 'mm-*' 2>/dev/null || true"), "");
+}

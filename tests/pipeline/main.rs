@@ -1,0 +1,19 @@
+//! All six tools together.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and its files need not outlive a power cut"
+)]
+
+mod contract;
+#[cfg(feature = "checkpoints")]
+mod crash;
+mod failures;
+mod hops;
+mod install;
+mod jump;
+mod readme;
+mod secrets;

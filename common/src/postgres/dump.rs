@@ -150,7 +150,9 @@ pub fn globals(database: &Database, to: &Path) -> Result<bool> {
     let superuser = database.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").context(attempt)?;
     let passwords = superuser.as_bool().unwrap_or(false);
     let command = database.command("pg_dumpall").context(attempt)?;
-    let command = command.args(["--globals-only", "--no-password"]).arg(format!("--database={}", database.name));
+    let command = command
+        .args(["--globals-only", "--no-password"])
+        .arg(format!("--database={}", connection_string(&database.name)));
     let command = if passwords { command } else { command.arg("--no-role-passwords") };
     command.interruptible().run_into(create(to)?).context(attempt)?;
     Ok(passwords)
@@ -193,7 +195,8 @@ pub fn restore(dump: &Path, into: &Database, jobs: usize) -> Result<()> {
         .command("pg_restore")
         .context(attempt)?
         .args(["--exit-on-error", "--no-password"])
-        .arg(format!("--dbname={}", into.name))
+        // As a list of parameters: as a mere name it would be read as one where it has a `=`.
+        .arg(format!("--dbname={}", connection_string(&into.name)))
         .limit(LIMIT)
         .interruptible();
     let parallel = command.clone().arg(format!("--jobs={jobs}")).arg("--");
@@ -327,6 +330,11 @@ pub fn create_missing_roles(server: &Database, globals: &str, wanted: &[String])
         created.push(role.clone());
     }
     Ok(created)
+}
+
+/// A database by its name and nothing else, for programs that take a name and a list of libpq's parameters in one argument.
+pub fn connection_string(name: &str) -> String {
+    format!("dbname='{}'", name.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
 /// An SQL identifier, quoted.

@@ -6,12 +6,12 @@
 //! 12 or later and are compared at once, the server's own hashes of the columns serve as well, in a third of the time.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::guarded::{self, Reading};
 use super::server::Database;
 use crate::contract::error::{Error, Result};
 
@@ -50,16 +50,18 @@ impl Method {
         if self == Self::Md5 {
             return hash_of(&format!(
                 "ROW(id,createat,deleteat,userid,channelid,{root},originalid,message,type,hashtags,filenames,fileids)\
-                 ::text COLLATE \"C\""
+                 ::pg_catalog.text COLLATE \"C\""
             ));
         }
-        let seed = "hashint8extended(coalesce(createat,0),hashint8extended(coalesce(deleteat,0),0))".to_owned();
+        let seed =
+            "pg_catalog.hashint8extended(coalesce(createat,0),pg_catalog.hashint8extended(coalesce(deleteat,0),0))"
+                .to_owned();
         let columns =
             ["id", "userid", "channelid", root, "originalid", "type", "hashtags", "filenames", "fileids", "message"];
-        let hash = columns
-            .iter()
-            .fold(seed, |seed, column| format!("hashtextextended(coalesce({column},'') COLLATE \"C\",{seed})"));
-        format!("coalesce(sum({hash}::numeric),0)::text")
+        let hash = columns.iter().fold(seed, |seed, column| {
+            format!("pg_catalog.hashtextextended(coalesce({column},'') COLLATE \"C\",{seed})")
+        });
+        format!("coalesce(pg_catalog.sum({hash}::pg_catalog.numeric),0)::pg_catalog.text")
     }
 }
 
@@ -90,18 +92,12 @@ pub const LIMIT: Duration = Duration::from_secs(4 * 3600);
 /// names, and the hashes together once more, or exchanging a value between two rows would go unseen. Types that are
 /// equal only when they are the same are hashed as they are, all others by their text, which shows the scale of a number
 /// and the blanks of a `char(n)` too. NULL has a hash like no value.
-const COLUMNS: &str = r#"coalesce((SELECT string_agg(CASE
-    WHEN atttypid IN ('text'::regtype, 'varchar'::regtype) THEN format('hashtextextended("mm row".%I::text COLLATE "C", 0)', attname)
-    WHEN atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN format('hashint8extended("mm row".%I::int8, 0)', attname)
-    WHEN atttypid = 'bool'::regtype THEN format('hashint8extended("mm row".%I::int4::int8, 0)', attname)
-    ELSE format('hashtextextended(ROW("mm row".%I)::text COLLATE "C", 0)', attname) END, ', ' ORDER BY attname COLLATE "C")
-  FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped), '')"#;
-
-/// What the text form of a row depends on. 0 digits is the one setting that gives the same text on 11 and on 12.
-const SESSION: &str = "SET extra_float_digits = 0; SET datestyle = 'ISO, YMD'; SET intervalstyle = postgres;
-SET timezone = 'UTC'; SET bytea_output = hex; SET row_security = off; SET statement_timeout = 0; SET lock_timeout = 0;
-SET idle_in_transaction_session_timeout = 0;
-";
+const COLUMNS: &str = r#"coalesce((SELECT pg_catalog.string_agg(CASE
+    WHEN atttypid IN ('pg_catalog.text'::regtype, 'pg_catalog.varchar'::regtype) THEN format('pg_catalog.hashtextextended("mm row".%I::pg_catalog.text COLLATE "C", 0)', attname)
+    WHEN atttypid IN ('pg_catalog.int2'::regtype, 'pg_catalog.int4'::regtype, 'pg_catalog.int8'::regtype) THEN format('pg_catalog.hashint8extended("mm row".%I::pg_catalog.int8, 0)', attname)
+    WHEN atttypid = 'pg_catalog.bool'::regtype THEN format('pg_catalog.hashint8extended("mm row".%I::pg_catalog.int4::pg_catalog.int8, 0)', attname)
+    ELSE format('pg_catalog.hashtextextended(ROW("mm row".%I)::pg_catalog.text COLLATE "C", 0)', attname) END, ', ' ORDER BY attname COLLATE "C")
+  FROM pg_catalog.pg_attribute WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped), '')"#;
 
 /// Tables in which no migration up to 11.6 loses or adds a row (observed).
 const COUNTED: &[&str] = &[
@@ -117,9 +113,28 @@ const COUNTED: &[&str] = &[
     "users",
 ];
 
+/// The columns of `posts` that are hashed.
+const HASHED: &[&str] = &[
+    "id",
+    "createat",
+    "deleteat",
+    "userid",
+    "channelid",
+    "rootid",
+    "parentid",
+    "originalid",
+    "message",
+    "type",
+    "hashtags",
+    "filenames",
+    "fileids",
+];
+
 /// The hash of all rows that `row` stands for.
 fn hash_of(row: &str) -> String {
-    format!("coalesce(sum(('x'||substr(md5({row}),1,16))::bit(64)::bigint::numeric),0)::text")
+    format!(
+        "coalesce(pg_catalog.sum(('x'||pg_catalog.substr(pg_catalog.md5({row}),1,16))::pg_catalog.bit(64)::pg_catalog.int8::pg_catalog.numeric),0)::pg_catalog.text"
+    )
 }
 
 /// Fingerprints every table of the database, in one transaction.
@@ -142,31 +157,26 @@ pub fn tables_by(database: &Database, method: Method) -> Result<Fingerprint> {
 }
 
 fn tables_with(database: &Database, method: Method, snapshot: Option<&str>) -> Result<Fingerprint> {
-    // The alias is no name a column would have: `t::text` would mean the column `t` of a table that has one.
+    // The alias is no name a column would have: `t::text` would mean the column `t` of a table that has one. And the row
+    // is put together anew: a cast of the table's own row type can be defined by its owner, one of an anonymous row by
+    // nobody. Their texts are the same.
     let (digits, columns, hash) = match method {
-        Method::Md5 => (0, "NULL::text", hash_of("\"mm row\"::text COLLATE \"C\"")),
+        Method::Md5 => (0, "NULL::pg_catalog.text", hash_of("ROW(\"mm row\".*)::pg_catalog.text COLLATE \"C\"")),
         Method::Hash64 => {
-            let row = "hashint8extended(hash_array_extended(ARRAY[%4$s]::int8[], 0), 0)";
-            (1, COLUMNS, format!("coalesce(sum({row}), 0)::text"))
+            let row =
+                "pg_catalog.hashint8extended(pg_catalog.hash_array_extended(ARRAY[%4$s]::pg_catalog.int8[], 0), 0)";
+            (1, COLUMNS, format!("coalesce(pg_catalog.sum({row}), 0)::pg_catalog.text"))
         }
     };
     let select = format!(
-        "SELECT row_to_json(x) FROM (SELECT %1$L AS t, count(*) AS n, {hash} AS h FROM ONLY %2$I.%3$I AS \"mm row\") AS x"
+        "SELECT pg_catalog.row_to_json(x) FROM (SELECT %1$L AS t, pg_catalog.count(*) AS n, {hash} AS h FROM ONLY %2$I.%3$I AS \"mm row\") AS x"
     );
-    let script = format!(
-        "{SESSION}SET extra_float_digits = {digits}; SET search_path = pg_catalog, pg_temp;\n{}
-SELECT format($mm${select}$mm$, nspname || '.' || relname, nspname, relname, {columns})
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE relkind = 'r' AND relpersistence <> 't' AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'
-ORDER BY 1 \\gexec
-COMMIT;
-",
-        begin(snapshot)?
-    );
-    let rows =
-        database.clone().with_limit(LIMIT).script(&script).map_err(|error| {
-            error.within(format!("cannot fingerprint the tables of the database `{}`", database.name))
-        })?;
+    let statement =
+        format!("pg_catalog.format($mm${select}$mm$, nspname || '.' || relname, nspname, relname, {columns})");
+    let reading = Reading { snapshot, digits, tables: guarded::ALL, statement: &statement };
+    let rows = reading
+        .run(&database.clone().with_limit(LIMIT))
+        .map_err(|error| error.within(format!("cannot fingerprint the tables of the database `{}`", database.name)))?;
     rows.iter().map(|row| Ok((row["t"].as_str().unwrap_or_default().to_owned(), print(row)?))).collect()
 }
 
@@ -189,59 +199,60 @@ pub fn history_at(database: &Database, cut: Option<u64>, snapshot: Option<&str>)
 }
 
 fn history_with(database: &Database, method: Method, cut: Option<u64>, snapshot: Option<&str>) -> Result<History> {
-    let database = database.clone().with_limit(LIMIT);
-    let columns = database.rows(
-        "SELECT a.attname::text AS name FROM pg_attribute a
-         WHERE a.attrelid = to_regclass('posts') AND a.attnum > 0 AND NOT a.attisdropped",
-    )?;
+    let attempt = || format!("cannot fingerprint the messages of the database `{}`", database.name);
+    let database = &database.clone().with_limit(LIMIT);
+    let schemas = database.schemas()?;
+    let columns = posts_columns(database, &schemas)?;
     if columns.is_empty() {
-        return Err(Error::failed(format!("cannot fingerprint the messages of the database `{}`", database.name))
-            .because("it has no table `posts` in the search path of its user"));
+        return Err(Error::failed(attempt()).because("it has no table `posts` in the search path of its user"));
+    }
+    if let Some(column) = columns.iter().find(|column| column["own"] != true && HASHED.contains(&name(column))) {
+        // Making text of it would run what its owner has defined.
+        return Err(Error::failed(attempt()).because(format!(
+            "the column `{}` of `posts` has the type {}",
+            name(column),
+            column["type"]
+        )));
     }
     // Up to 5.39 a reply may name only its parent; the migration of 6.0 makes that the root and drops the column.
-    let root = if columns.iter().any(|column| column["name"] == "parentid") {
+    let root = if columns.iter().any(|column| name(column) == "parentid") {
         "coalesce(nullif(rootid,''),parentid,'')"
     } else {
         "coalesce(rootid,'')"
     };
     let cut_at = cut.map_or_else(String::new, |cut| format!(" WHERE createat < {cut}"));
-    let mut script = format!(
-        "{SESSION}{}SELECT row_to_json(x) FROM (SELECT 'posts' AS t, count(*) AS n, {} AS h, \
-         max(createat) AS newest FROM posts{cut_at}) AS x;\n",
-        begin(snapshot)?,
-        method.sum(root)
+    let posts = format!("{}, pg_catalog.max(createat) AS newest", method.sum(root).replace('%', "%%") + " AS h");
+    let statement = format!(
+        "pg_catalog.format($mm$SELECT pg_catalog.row_to_json(x) FROM (SELECT %1$L AS t, pg_catalog.count(*) AS n, $mm$
+  || CASE relname WHEN 'posts' THEN $mm${posts}$mm$ ELSE $mm$'' AS h$mm$ END || $mm$ FROM %2$I.%1$I$mm$
+  || CASE relname WHEN 'posts' THEN $mm${cut_at}$mm$ ELSE '' END || ') AS x', relname, nspname)"
     );
-    for table in COUNTED {
-        // One that this version does not have gives no row.
-        let _ = writeln!(
-            script,
-            "SELECT 'SELECT row_to_json(x) FROM (SELECT ''{table}'' AS t, count(*) AS n, '''' AS h FROM {table}) AS x'
-             WHERE to_regclass('{table}') IS NOT NULL \\gexec"
-        );
-    }
-    script.push_str("COMMIT;\n");
-    let rows = database.script(&script).map_err(|error| {
-        error.within(format!("cannot fingerprint the messages of the database `{}`", database.name))
-    })?;
-    let mut rows = rows.iter();
-    let first = rows.next().unwrap_or(&Value::Null);
-    let posts = print(first)?;
-    let newest = first["newest"].as_u64();
-    let counts = rows
+    let tables = guarded::named(&schemas, &[COUNTED, &["posts"]].concat());
+    let reading = Reading { snapshot, digits: 0, tables: &tables, statement: &statement };
+    let rows = reading.run(database).map_err(|error| error.within(attempt()))?;
+    let (posts, counted): (Vec<&Value>, Vec<&Value>) = rows.iter().partition(|row| row["t"] == "posts");
+    let first = posts.first().ok_or_else(|| Error::failed(attempt()).because("`posts` is no table"))?;
+    let counts = counted
+        .into_iter()
         .map(|row| Ok((row["t"].as_str().unwrap_or_default().to_owned(), print(row)?.rows)))
         .collect::<Result<_>>()?;
-    Ok(History { cut, newest, method, posts, counts })
+    Ok(History { cut, newest: first["newest"].as_u64(), method, posts: print(first)?, counts })
 }
 
-fn begin(snapshot: Option<&str>) -> Result<String> {
-    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n";
-    match snapshot {
-        None => Ok(begin.into()),
-        Some(id) if id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') => {
-            Ok(format!("{begin}SET TRANSACTION SNAPSHOT '{id}';\n"))
-        }
-        Some(id) => Err(Error::failed(format!("`{id}` is not the name of a snapshot"))),
-    }
+fn name(column: &Value) -> &str {
+    column["name"].as_str().unwrap_or_default()
+}
+
+/// The columns of `posts`: the name, the type, and whether that is PostgreSQL's own.
+fn posts_columns(database: &Database, schemas: &[String]) -> Result<Vec<Value>> {
+    let posts = guarded::named(schemas, &["posts"]);
+    database.rows(&format!(
+        "SELECT a.attname AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
+           t.typnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace AS own
+         FROM ({posts}) AS p JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) p.oid
+         JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
+         WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped"
+    ))
 }
 
 fn print(row: &Value) -> Result<TablePrint> {

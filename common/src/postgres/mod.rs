@@ -3,7 +3,9 @@
 pub mod cluster;
 pub mod dump;
 pub mod fingerprint;
+mod guarded;
 mod passfile;
 pub mod scratch;
 pub mod server;
+pub mod session;
 pub mod source;

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::server::{Database, program_of};
-use super::source::DataSource;
 use crate::contract::error::{Error, Result};
 use crate::machine::command::Cmd;
 use crate::machine::user::{self, User};
@@ -76,17 +75,7 @@ impl Scratch {
 
     /// A database of this server, as its superuser.
     pub fn database(&self, name: &str) -> Result<Database> {
-        Database::connect(
-            &DataSource {
-                host: self.directory.display().to_string(),
-                port: 5432,
-                user: "postgres".into(),
-                password: None,
-                database: name.into(),
-                environment: Vec::new(),
-            },
-            None,
-        )
+        Database::superuser_at(&self.directory, 5432, "postgres", self.user.as_ref(), name)
     }
 
     fn data(&self) -> PathBuf {

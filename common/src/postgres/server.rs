@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::cluster::Cluster;
 use super::passfile::Passfile;
+use super::session;
 use super::source::DataSource;
 use crate::contract::error::{Error, Result};
 use crate::machine::command::{self, Cmd};
@@ -42,6 +43,12 @@ pub struct Database {
     environment: Vec<(String, String)>,
     passfile: Option<Arc<Passfile>>,
     user: Option<User>,
+    /// The session trusts nobody: it is a superuser's. See [`super::session`].
+    superuser: bool,
+    /// Further settings of its start packet.
+    options: String,
+    /// Where the server's tables are, when that is not for the session to say.
+    schemas: Option<Vec<String>>,
     limit: Duration,
     cancel: Option<Arc<AtomicBool>>,
 }
@@ -62,12 +69,35 @@ impl Database {
             ("PGCONNECT_TIMEOUT".to_owned(), CONNECT_TIMEOUT.to_owned()),
         ];
         environment.extend(source.environment.iter().cloned());
-        Self::reach(environment, passfile.map(Arc::new), user.cloned(), &source.database).map_err(|error| {
+        Self::reach(environment, passfile.map(Arc::new), user.cloned(), &source.database, false).map_err(|error| {
             error.within(format!(
                 "cannot connect to the database `{}` at {}, port {}, as `{}`",
                 source.database, source.host, source.port, source.user
             ))
         })
+    }
+
+    /// Connects to `database` of the server with this socket directory and port as its superuser `role`, whose sessions
+    /// trust nobody (see [`super::session`]). `user` is the user of the machine to connect as.
+    ///
+    /// # Errors
+    /// Failed when the server cannot be reached or refuses.
+    pub(super) fn superuser_at(
+        socket: &Path,
+        port: u16,
+        role: &str,
+        user: Option<&User>,
+        database: &str,
+    ) -> Result<Self> {
+        let environment = vec![
+            ("PGHOST".to_owned(), socket.display().to_string()),
+            ("PGPORT".to_owned(), port.to_string()),
+            ("PGUSER".to_owned(), role.to_owned()),
+            // As a variable the name is taken as it is; libpq reads an argument with `=` in it as a list of parameters.
+            ("PGDATABASE".to_owned(), database.to_owned()),
+            ("PGCONNECT_TIMEOUT".to_owned(), CONNECT_TIMEOUT.to_owned()),
+        ];
+        Self::reach(environment, None, user.cloned(), database, true)
     }
 
     /// Connects to `database` of a local cluster as its superuser, over its unix socket.
@@ -76,15 +106,9 @@ impl Database {
     /// Failed when the server does not run, or its `pg_hba.conf` does not let the cluster's owner in by peer
     /// authentication.
     pub fn superuser(cluster: &Cluster, database: &str) -> Result<Self> {
-        let environment = vec![
-            ("PGHOST".to_owned(), cluster.socket.display().to_string()),
-            ("PGPORT".to_owned(), cluster.port.to_string()),
-            ("PGUSER".to_owned(), cluster.owner.clone()),
-            ("PGDATABASE".to_owned(), database.to_owned()),
-            ("PGCONNECT_TIMEOUT".to_owned(), CONNECT_TIMEOUT.to_owned()),
-        ];
         let owner = User::named(&cluster.owner)?;
-        Self::reach(environment, None, Some(owner), database).map_err(|error| {
+        let reached = Self::superuser_at(&cluster.socket, cluster.port, &cluster.owner, Some(&owner), database);
+        reached.map_err(|error| {
             error.within(format!(
                 "cannot connect to `{database}` of the cluster {} as `{}`",
                 cluster.label(),
@@ -98,6 +122,7 @@ impl Database {
         passfile: Option<Arc<Passfile>>,
         user: Option<User>,
         name: &str,
+        superuser: bool,
     ) -> Result<Self> {
         let mut database = Self {
             // Until the server has said: any client will do for asking.
@@ -107,11 +132,14 @@ impl Database {
             environment: [vec![("PGCLIENTENCODING".to_owned(), "UTF8".to_owned())], environment].concat(),
             passfile,
             user,
+            superuser,
+            options: String::new(),
+            schemas: None,
             limit: QUERY_LIMIT,
             cancel: None,
         };
-        let sql =
-            "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS name";
+        let sql = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4 AS number,
+            pg_catalog.current_setting('server_version') AS name";
         let rows = database.rows(sql)?;
         let answer = rows.first();
         let number = answer.and_then(|row| row["number"].as_u64()).and_then(|number| u32::try_from(number).ok());
@@ -134,6 +162,38 @@ impl Database {
     pub fn cancelled_by(mut self, flag: &Arc<AtomicBool>) -> Self {
         self.cancel = Some(Arc::clone(flag));
         self
+    }
+
+    /// The same database with further settings in the start packet of its sessions (`-c name=value ...`), where these are
+    /// a superuser's: a pooler before the database refuses them.
+    #[must_use]
+    pub fn with_options(mut self, options: &str) -> Self {
+        if self.superuser {
+            self.options = format!("{} {options}", self.options);
+        }
+        self
+    }
+
+    /// The same database, with the server's tables looked for in these schemas: a superuser's own search path says
+    /// nothing about where they are.
+    #[must_use]
+    pub fn looking_in(mut self, schemas: Vec<String>) -> Self {
+        self.schemas = Some(schemas);
+        self
+    }
+
+    /// The schemas in which its role finds the server's tables, in order.
+    pub fn schemas(&self) -> Result<Vec<String>> {
+        if let Some(schemas) = &self.schemas {
+            return Ok(schemas.clone());
+        }
+        let answer = self.value("SELECT pg_catalog.current_schemas(false) AS schemas")?;
+        Ok(answer.as_array().into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect())
+    }
+
+    /// Whether its sessions are a superuser's, which trust nobody.
+    pub fn is_superuser(&self) -> bool {
+        self.superuser
     }
 
     /// Another database of the same server, reached in the same way. Nothing is asked of it yet.
@@ -244,6 +304,12 @@ impl Database {
         let command = match &self.user {
             Some(user) => command.user(user),
             None => command,
+        };
+        let command = if self.superuser {
+            let fixed = session::options(self.version_num, self.limit);
+            command.env("PGOPTIONS", format!("{fixed}{}", self.options))
+        } else {
+            command
         };
         Ok(match &self.cancel {
             Some(flag) => command.cancelled_by(flag),

@@ -8,6 +8,7 @@ use mm_common::machine::files::{self, Access};
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::fingerprint;
 use mm_common::postgres::server::Database;
+use mm_common::postgres::session;
 use mm_common::{Error, Result};
 
 use crate::control::entries;
@@ -43,6 +44,12 @@ pub(crate) fn carry_files(old: &Cluster, new: &Cluster) -> Result<()> {
 pub(crate) fn fill_views(new: &Cluster, entrance: &str, before: &evidence::Facts) -> Result<()> {
     for name in evidence::databases(new, entrance)? {
         let database = Database::superuser(new, &name)?.with_limit(fingerprint::LIMIT);
+        // PostgreSQL fills a view as its owner; only this session may read what it is made of.
+        let filling = if session::restricts(database.version_num) {
+            database.clone().with_options(session::VIEWS)
+        } else {
+            database.clone()
+        };
         let mut left = usize::MAX;
         loop {
             let empty = database.rows(
@@ -63,7 +70,7 @@ pub(crate) fn fill_views(new: &Cluster, entrance: &str, before: &evidence::Facts
             left = empty.len();
             for (_, quoted) in empty {
                 // What cannot be filled yet, or at all, is seen by the proof.
-                let _ = database.execute(&format!("REFRESH MATERIALIZED VIEW {quoted}"));
+                let _ = filling.execute(&format!("REFRESH MATERIALIZED VIEW {quoted}"));
             }
         }
     }
@@ -117,11 +124,10 @@ pub(crate) fn analyze_fully(entry: &Entry) {
 }
 
 fn analyze(new: &Cluster, entrance: &str, options: &str) {
+    let analyzed = Database::superuser(new, entrance)
+        .and_then(|database| database.with_limit(ANALYZE_LIMIT).with_options(options).command("vacuumdb"));
     let analyzed =
-        Database::superuser(new, entrance).and_then(|database| database.with_limit(ANALYZE_LIMIT).command("vacuumdb"));
-    let analyzed = analyzed.and_then(|command| {
-        command.env("PGOPTIONS", options).args(["--all", "--analyze-only", "--quiet", "--no-password"]).run()
-    });
+        analyzed.and_then(|command| command.args(["--all", "--analyze-only", "--quiet", "--no-password"]).run());
     warn_unless(analyzed.map(drop), "vacuumdb --all --analyze-in-stages");
 }
 

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mm_backup_global_optspecs
-    string join \n to= jobs= stop leave-stopped no-data no-database whole-cluster exclude= rehash keep-last= keep-daily= keep-weekly= keep-monthly= keep-yearly= prometheus= install= document= state-dir= dry-run service= stop-command= start-command= lock-wait= v/verbose q/quiet format= h/help V/version
+    string join \n to= jobs= stop leave-stopped no-data no-database whole-cluster exclude= rehash keep-last= keep-daily= keep-weekly= keep-monthly= keep-yearly= prometheus= install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet format= h/help V/version
 end
 
 function __fish_mm_backup_needs_command
@@ -39,6 +39,7 @@ complete -c mm-backup -n "__fish_mm_backup_needs_command" -l state-dir -d 'Direc
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-backup -n "__fish_mm_backup_needs_command" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -76,6 +77,7 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l state-dir
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -98,6 +100,7 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l state-dir -
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -114,6 +117,7 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l state-dir
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -134,6 +138,7 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l state-di
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -155,6 +160,7 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l state-dir
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -176,6 +182,7 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l state-dir 
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'

@@ -29,6 +29,7 @@ complete -c mm-fetch -l state-dir -d 'Directory for journal, lock and baselines 
 complete -c mm-fetch -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-fetch -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-fetch -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-fetch -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-fetch -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-fetch -l offline -d 'Use no network: only the cache, a mirror that is a directory, or a bundle'
 complete -c mm-fetch -l dry-run -d 'Say what would be done, change nothing'

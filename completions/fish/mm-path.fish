@@ -27,6 +27,7 @@ complete -c mm-path -l state-dir -d 'Directory for journal, lock and baselines [
 complete -c mm-path -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-path -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-path -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-path -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-path -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-path -l check -d 'Look into database, configuration and host for what will break on the way'
 complete -c mm-path -l dry-run -d 'Say what would be done, change nothing'

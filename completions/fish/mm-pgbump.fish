@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mm_pgbump_global_optspecs
-    string join \n to= cluster= method= jobs= keep-port leave-stopped shared-cluster accept= require-backup= no-backup install= document= state-dir= dry-run service= stop-command= start-command= lock-wait= v/verbose q/quiet format= h/help V/version
+    string join \n to= cluster= method= jobs= keep-port leave-stopped shared-cluster require-backup= no-backup install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet format= h/help V/version
 end
 
 function __fish_mm_pgbump_needs_command
@@ -31,7 +31,6 @@ upgrade\t'`pg_upgrade`, copying the files'
 link\t'`pg_upgrade`, sharing the files: no way back once the new cluster has started'
 clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
-complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l accept -d 'Go on although the check with this id says no; may be repeated' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
@@ -39,6 +38,7 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l state-dir -d 'Direc
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -65,7 +65,6 @@ upgrade\t'`pg_upgrade`, copying the files'
 link\t'`pg_upgrade`, sharing the files: no way back once the new cluster has started'
 clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l accept -d 'Go on although the check with this id says no; may be repeated' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
@@ -73,6 +72,7 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l state-dir -d
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -92,7 +92,6 @@ upgrade\t'`pg_upgrade`, copying the files'
 link\t'`pg_upgrade`, sharing the files: no way back once the new cluster has started'
 clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l accept -d 'Go on although the check with this id says no; may be repeated' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
@@ -100,6 +99,7 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l state-dir 
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -119,7 +119,6 @@ upgrade\t'`pg_upgrade`, copying the files'
 link\t'`pg_upgrade`, sharing the files: no way back once the new cluster has started'
 clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l accept -d 'Go on although the check with this id says no; may be repeated' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
@@ -127,6 +126,7 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l state-di
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -146,7 +146,6 @@ upgrade\t'`pg_upgrade`, copying the files'
 link\t'`pg_upgrade`, sharing the files: no way back once the new cluster has started'
 clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l accept -d 'Go on although the check with this id says no; may be repeated' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
@@ -154,6 +153,7 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l state-d
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -173,7 +173,6 @@ upgrade\t'`pg_upgrade`, copying the files'
 link\t'`pg_upgrade`, sharing the files: no way back once the new cluster has started'
 clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l accept -d 'Go on although the check with this id says no; may be repeated' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
@@ -181,6 +180,7 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l state-d
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'

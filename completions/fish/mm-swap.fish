@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mm_swap_global_optspecs
-    string join \n archive= private require-backup= no-backup no-start start-timeout= install= document= state-dir= dry-run service= stop-command= start-command= lock-wait= v/verbose q/quiet format= h/help V/version
+    string join \n archive= private require-backup= no-backup no-start start-timeout= install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet format= h/help V/version
 end
 
 function __fish_mm_swap_needs_command
@@ -33,6 +33,7 @@ complete -c mm-swap -n "__fish_mm_swap_needs_command" -l state-dir -d 'Directory
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-swap -n "__fish_mm_swap_needs_command" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -61,6 +62,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l state-dir -d 'Di
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -79,6 +81,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l state-dir -
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -95,6 +98,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l state-dir -d
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -110,6 +114,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l state-dir -d
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -124,6 +129,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l state-dir -d 
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
@@ -139,6 +145,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l state-dir -d '
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mm_verify_global_optspecs
-    string join \n url= sample= files= no-sessions user= password-file= token-file= browser= strict only= skip= junit= prometheus= format= install= document= state-dir= dry-run service= stop-command= start-command= lock-wait= v/verbose q/quiet h/help V/version
+    string join \n url= sample= files= no-sessions user= password-file= token-file= browser= strict only= skip= junit= prometheus= format= install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet h/help V/version
 end
 
 function __fish_mm_verify_needs_command
@@ -45,6 +45,7 @@ complete -c mm-verify -n "__fish_mm_verify_needs_command" -l state-dir -d 'Direc
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-verify -n "__fish_mm_verify_needs_command" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l no-sessions -d 'Do not put short-lived sessions and a temporary user into the database'
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l strict -d 'A check that could not be made, or was skipped, counts as failed'
@@ -79,6 +80,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l state-dir -d
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l no-sessions -d 'Do not put short-lived sessions and a temporary user into the database'
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l strict -d 'A check that could not be made, or was skipped, counts as failed'
@@ -107,6 +109,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l state-d
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l no-sessions -d 'Do not put short-lived sessions and a temporary user into the database'
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l strict -d 'A check that could not be made, or was skipped, counts as failed'
@@ -137,6 +140,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l state-dir 
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l no-sessions -d 'Do not put short-lived sessions and a temporary user into the database'
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l strict -d 'A check that could not be made, or was skipped, counts as failed'
@@ -166,6 +170,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l state-dir
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l stop-command -d 'Command that stops the server, for `--service command`' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l list -d 'Say which repairs there are and which of them this server needs'
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l no-sessions -d 'Do not put short-lived sessions and a temporary user into the database'

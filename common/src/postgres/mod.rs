@@ -5,6 +5,7 @@ pub mod dump;
 pub mod fingerprint;
 mod guarded;
 mod passfile;
+pub mod proven;
 pub mod scratch;
 pub mod server;
 pub mod session;

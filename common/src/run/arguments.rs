@@ -38,6 +38,9 @@ pub struct Common {
     /// Command that starts the server, for `--service command`
     #[arg(long, value_name = "CMD", global = true)]
     pub start_command: Option<String>,
+    /// Go on although the check with this id failed; can be repeated
+    #[arg(long, value_name = "ID", global = true)]
+    pub accept: Vec<String>,
     /// Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]
     #[arg(long, value_name = "SECONDS", global = true)]
     pub lock_wait: Option<u64>,
@@ -47,6 +50,13 @@ pub struct Common {
     /// Say nothing on stderr but errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
+}
+
+impl Common {
+    /// Whether an administrator lets the check with this id through.
+    pub fn accepts(&self, id: &str) -> bool {
+        self.accept.iter().any(|accepted| accepted == id)
+    }
 }
 
 /// What stdout gets.

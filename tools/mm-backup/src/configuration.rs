@@ -15,7 +15,7 @@ use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 
 use crate::manifest::{Head, What};
-use crate::replace::Prepared;
+use crate::replace::{self, Prepared};
 use crate::restore_files::Placed;
 use crate::store::Point;
 
@@ -24,16 +24,22 @@ use crate::store::Point;
 ///
 /// With a database to restore, that is where it goes. Without one the old data source is left alone as long as a server
 /// answers there: whoever restores a configuration may want just that.
+///
+/// # Errors
+/// Refused when the restored configuration names another database than the one that is restored.
 pub(crate) fn lead(
-    head: &Head,
+    point: &Point,
     placed: Option<&Placed>,
     prepared: Option<&Prepared>,
     installation: &Installation,
     lock: &LockGuard,
 ) -> Result<Option<String>> {
     let Some(present) = &installation.source else { return Ok(None) };
-    let copied = copied(head, placed, prepared, installation)?;
+    let copied = copied(&point.head, placed, prepared, installation)?;
     let Some(old) = copied.data_source(installation.config.path.is_none()) else { return Ok(None) };
+    if let (Some(part), Some(_), false) = (&point.head.database, prepared, is_set_elsewhere(placed, installation)?) {
+        replace::require_same_name(point, part, &old.database)?;
+    }
     if place(&old) == place(present) || is_set_elsewhere(placed, installation)? {
         return Ok(None);
     }

@@ -14,6 +14,7 @@ use mm_common::machine::service::STOP_LIMIT;
 use mm_common::machine::user::User;
 use mm_common::machine::{checkpoint, command, disk, files, signals, tree};
 use mm_common::mattermost::site::Installation;
+use mm_common::postgres::proven::Claim;
 
 use crate::collect::{self, Collected, Collection};
 use crate::database::{self, View};
@@ -36,6 +37,15 @@ pub(crate) struct Order<'a> {
     pub jobs: usize,
     /// The upgrade run this belongs to.
     pub run: Option<String>,
+    /// `--accept database`.
+    pub accepts_database: bool,
+}
+
+impl Order<'_> {
+    /// On whose behalf a superuser reads the database.
+    fn claim<'a>(&'a self, lock: Option<&'a LockGuard>) -> Claim<'a> {
+        crate::database::claim(self.installation, self.accepts_database, lock)
+    }
 }
 
 /// Makes a restore point. If anything fails, what was made is removed; the service is the caller's to put back.
@@ -84,8 +94,9 @@ fn make(
     // The failure of one part ends the others.
     let cancel = Arc::new(AtomicBool::new(false));
     // The database is seen first: a file that its rows name was there before them.
-    let view = if order.plan.database { Some(View::take(installation, &cancel)?) } else { None };
-    let config_view = View::take_configuration(installation, &cancel)?;
+    let view =
+        if order.plan.database { Some(View::take(installation, &order.claim(Some(lock)), &cancel)?) } else { None };
+    let config_view = View::take_configuration(installation, &order.claim(None), &cancel)?;
     let created = view.as_ref().map_or_else(time::now, |view| view.taken.clone());
     checkpoint::pass("snapshot-taken");
     let known = match previous {
@@ -185,7 +196,7 @@ fn store_others(order: &Order<'_>, partial: &Path, cancel: &Arc<AtomicBool>) -> 
         return Ok(Vec::new());
     }
     let store = |other| View::take_other(other, cancel)?.store(partial, order.jobs);
-    database::others(&order.installation.database()?)?.into_iter().map(store).collect()
+    database::others(&order.installation.database()?, &order.claim(None))?.into_iter().map(store).collect()
 }
 
 /// Names of users and groups: on another machine they may have other numbers.
@@ -229,7 +240,7 @@ fn require_space(order: &Order<'_>, previous: Option<&Point>) -> Result<()> {
         let database = order.installation.database()?;
         needed += database::bytes(&database)? / 2;
         if order.plan.whole_cluster {
-            for other in database::others(&database)? {
+            for other in database::others(&database, &order.claim(None))? {
                 needed += database::bytes(&other)? / 2;
             }
         }

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::{time, ui};
+use mm_common::machine::lock::LockGuard;
 use mm_common::machine::{checkpoint, files};
 use mm_common::mattermost::config::environment;
 use mm_common::mattermost::schema;
 use mm_common::mattermost::site::Installation;
+use mm_common::postgres::proven::Claim;
 use mm_common::postgres::server::{Database, Snapshot};
 use mm_common::postgres::source::DataSource;
 use mm_common::postgres::{cluster, dump, fingerprint};
@@ -30,6 +32,12 @@ enum What {
     Other,
 }
 
+/// On whose behalf a superuser works in the server's database.
+pub(crate) fn claim<'a>(installation: &'a Installation, accepted: bool, lock: Option<&'a LockGuard>) -> Claim<'a> {
+    let role = installation.source.as_ref().map_or("", |source| source.user.as_str());
+    Claim { role, state: installation.state.path(), accepted, lock }
+}
+
 /// A view of the database that lasts until this is dropped.
 pub(crate) struct View {
     /// As the server reaches it.
@@ -46,12 +54,18 @@ pub(crate) struct View {
 impl View {
     /// Takes a view of the server's database as it is now.
     /// Setting `cancel` ends whatever is done with it.
-    pub(crate) fn take(installation: &Installation, cancel: &Arc<AtomicBool>) -> Result<Self> {
-        Self::of(installation.database()?, What::Server, cancel)
+    pub(crate) fn take(installation: &Installation, claim: &Claim<'_>, cancel: &Arc<AtomicBool>) -> Result<Self> {
+        let own = installation.database()?;
+        let reader = reader(&own, claim);
+        Self::of(own, reader, What::Server, cancel)
     }
 
     /// Takes a view of the database that holds the configuration, when it is another one.
-    pub(crate) fn take_configuration(installation: &Installation, cancel: &Arc<AtomicBool>) -> Result<Option<Self>> {
+    pub(crate) fn take_configuration(
+        installation: &Installation,
+        claim: &Claim<'_>,
+        cancel: &Arc<AtomicBool>,
+    ) -> Result<Option<Self>> {
         let config = &installation.config;
         let Some(place) = environment::value(&config.overrides, "MM_CONFIG").filter(|_| config.path.is_none()) else {
             return Ok(None);
@@ -64,16 +78,19 @@ impl View {
         if is_same {
             return Ok(None);
         }
-        Self::of(Database::connect(&source, Some(&installation.owner))?, What::Configuration, cancel).map(Some)
+        let own = Database::connect(&source, Some(&installation.owner))?;
+        // What an administrator has accepted is the server's own database, and no other.
+        let reader = reader(&own, &Claim { role: &source.user, accepted: false, ..*claim });
+        Self::of(own, reader, What::Configuration, cancel).map(Some)
     }
 
     /// Takes a view of another database of the server's cluster; see [`others`].
     pub(crate) fn take_other(other: Database, cancel: &Arc<AtomicBool>) -> Result<Self> {
-        Self::of(other, What::Other, cancel)
+        Self::of(other.clone(), other, What::Other, cancel)
     }
 
-    fn of(own: Database, what: What, cancel: &Arc<AtomicBool>) -> Result<Self> {
-        let reader = superuser(&own).unwrap_or_else(|| own.clone()).cancelled_by(cancel);
+    fn of(own: Database, reader: Database, what: What, cancel: &Arc<AtomicBool>) -> Result<Self> {
+        let reader = reader.cancelled_by(cancel);
         let own = own.cancelled_by(cancel);
         let taken = time::now();
         let snapshot = reader.snapshot()?;
@@ -118,7 +135,7 @@ impl View {
         };
         let has_posts = self.what != What::Other
             && self.own.value("SELECT to_regclass('posts') IS NOT NULL")?.as_bool().unwrap_or(false);
-        let history = if has_posts { Some(fingerprint::history_at(&self.own, None, id)?) } else { None };
+        let history = if has_posts { Some(fingerprint::history_at(&self.reader, None, id)?) } else { None };
         let part = DatabasePart {
             name: self.reader.name.clone(),
             bytes: bytes(&self.own)?,
@@ -135,6 +152,18 @@ impl View {
         prove_same_rows(&part)?;
         dump::read_through(&directory.join(&name))?;
         Ok(part)
+    }
+}
+
+/// Who reads a database: its superuser where the cluster is one of this machine and says that the database is the
+/// server's, else the role of the server, which reads what is its own.
+fn reader(own: &Database, claim: &Claim<'_>) -> Database {
+    match claim.superuser(own) {
+        Ok(superuser) => superuser.unwrap_or_else(|| own.clone()),
+        Err(error) => {
+            ui::say(&format!("reading `{}` as its own role: {}", own.name, error.one_line()));
+            own.clone()
+        }
     }
 }
 
@@ -155,9 +184,9 @@ fn prove_same_rows(part: &DatabasePart) -> Result<()> {
 ///
 /// # Errors
 /// Refused when the cluster is not one of this machine, or its superuser may not get in.
-pub(crate) fn others(database: &Database) -> Result<Vec<Database>> {
+pub(crate) fn others(database: &Database, claim: &Claim<'_>) -> Result<Vec<Database>> {
     let attempt = "the other databases of the server's cluster cannot be put into the restore point";
-    let front = superuser(database).ok_or_else(|| {
+    let front = claim.superuser(database).map_err(|error| error.within(attempt))?.ok_or_else(|| {
         Error::refused(attempt)
             .because("it is no cluster of this machine, or its superuser may not connect by peer authentication")
             .hint("run this as root on the machine of the cluster, or give up --whole-cluster and dump them by their own means")
@@ -173,15 +202,6 @@ pub(crate) fn others(database: &Database) -> Result<Vec<Database>> {
 pub(crate) fn bytes(database: &Database) -> Result<u64> {
     let size = database.value("SELECT pg_database_size(current_database())")?;
     size.as_u64().ok_or_else(|| Error::failed("the database does not tell its size"))
-}
-
-/// The same database as the superuser of the local cluster it lives in; `None` when it is elsewhere, or we may not.
-pub(crate) fn superuser(database: &Database) -> Option<Database> {
-    let cluster = cluster::of_database(database).ok()??;
-    let superuser = Database::superuser(&cluster, &database.name).ok()?;
-    // The start of the server to the microsecond: there is no second one with it.
-    let started = "SELECT extract(epoch FROM pg_postmaster_start_time())::text";
-    (database.value(started).ok()? == superuser.value(started).ok()?).then_some(superuser)
 }
 
 fn stored(point: &Path, path: PathBuf) -> Result<Stored> {

@@ -39,6 +39,7 @@ use mm_common::contract::sections::Backup;
 use mm_common::contract::ui;
 use mm_common::machine::files;
 use mm_common::mattermost::site;
+use mm_common::postgres::proven;
 use mm_common::run::{self, Output, Session};
 
 pub use arguments::BackupArguments;
@@ -161,6 +162,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
                 rehash: flags.rehash,
                 jobs: jobs(arguments),
                 run: session.document.run()?.map(|run| run.id),
+                accepts_database: session.common.accepts(proven::ACCEPT),
             },
             &lock,
         )

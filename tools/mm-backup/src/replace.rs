@@ -12,6 +12,7 @@ use mm_common::machine::{checkpoint, disk, files};
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::dump::{self, identifier, literal};
+use mm_common::postgres::proven::Claim;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use serde::{Deserialize, Serialize};
@@ -42,7 +43,7 @@ pub(crate) struct Renaming {
 /// Whether an exchange of names has been made: then nothing has the new database's first name any more.
 pub(crate) fn is_done(installation: &Installation, renaming: &Renaming) -> Result<bool> {
     let source = installation.source.as_ref().ok_or_else(|| Error::refused("the server does not use PostgreSQL"))?;
-    let (admin, _, _) = administrator(installation, source)?;
+    let (admin, _, _) = administrator(installation, source, &database::claim(installation, false, None))?;
     let has = |name: &str| has(&admin, name);
     let old_is_away = renaming.kept.as_deref().map_or(Ok(true), has)?;
     Ok(old_is_away && !has(&renaming.new)? && has(&renaming.target)?)
@@ -72,14 +73,21 @@ pub(crate) struct Exchanged {
 }
 
 /// Restores the dump into a new database beside the one that the server uses, and compares every table.
-pub(crate) fn prepare(point: &Point, installation: &Installation, stamp: &str, jobs: usize) -> Result<Prepared> {
+pub(crate) fn prepare(
+    point: &Point,
+    installation: &Installation,
+    claim: &Claim<'_>,
+    stamp: &str,
+    jobs: usize,
+) -> Result<Prepared> {
     let part = point
         .head
         .database
         .as_ref()
         .ok_or_else(|| Error::refused(format!("the restore point {} holds no database", point.head.id)))?;
     let source = installation.source.as_ref().ok_or_else(|| Error::refused("the server does not use PostgreSQL"))?;
-    let (admin, cluster, is_superuser) = administrator(installation, source)?;
+    require_same_name(point, part, &source.database)?;
+    let (admin, cluster, is_superuser) = administrator(installation, source, claim)?;
     require_space(part, cluster.as_ref())?;
     let target = source.database.clone();
     let prepared = Prepared {
@@ -114,21 +122,45 @@ fn beside(name: &str, suffix: &str) -> String {
     format!("{}{suffix}", &name[..end])
 }
 
+/// A restore goes only into the database that restore point and configuration both name: a configuration that names
+/// another one would have that replaced.
+pub(crate) fn require_same_name(point: &Point, part: &DatabasePart, named: &str) -> Result<()> {
+    if part.name == named {
+        return Ok(());
+    }
+    Err(Error::refused(format!("the restore point {} is not one of the database `{named}`", point.head.id))
+        .because(format!("it holds the database `{}`; the configuration names `{named}`", part.name))
+        .hint("correct SqlSettings.DataSource, or restore into an empty database with --into-database URL"))
+}
+
 /// A connection that may create and rename databases, and the local cluster if it is one.
-fn administrator(installation: &Installation, source: &DataSource) -> Result<(Database, Option<Cluster>, bool)> {
+fn administrator(
+    installation: &Installation,
+    source: &DataSource,
+    claim: &Claim<'_>,
+) -> Result<(Database, Option<Cluster>, bool)> {
     let own = installation.database();
+    let mut unproven = None;
     match &own {
-        Ok(database) => {
-            if let Some(superuser) = database::superuser(database) {
+        Ok(database) => match claim.superuser(database) {
+            Ok(Some(superuser)) => {
                 let cluster = cluster::of_database(database)?;
                 return Ok((superuser.sibling("postgres"), cluster, true));
             }
-        }
+            Ok(None) => {}
+            Err(error) => unproven = Some(error),
+        },
         // The database may be gone, or the role. Then the address says which cluster it was.
         Err(error) => {
             if let Some(cluster) = by_address(source)? {
                 ui::say(&format!("{}; going on as the superuser of {}", error.one_line(), cluster.label()));
-                return Ok((Database::superuser(&cluster, "postgres")?, Some(cluster), true));
+                let admin = Database::superuser(&cluster, "postgres")?;
+                if has(&admin, &source.database)? {
+                    claim.prove(&Database::superuser(&cluster, &source.database)?)?;
+                }
+                // Where a role finds its tables unless it is told otherwise.
+                let schemas = vec![source.user.clone(), "public".to_owned()];
+                return Ok((admin.looking_in(schemas), Some(cluster), true));
             }
         }
     }
@@ -141,6 +173,9 @@ fn administrator(installation: &Installation, source: &DataSource) -> Result<(Da
     let has = |right: &str| rights.first().is_some_and(|row| row[right] == true);
     if has("super") || (has("creates") && has("owns")) {
         return Ok((own.sibling("postgres"), None, has("super")));
+    }
+    if let Some(error) = unproven {
+        return Err(error.within(format!("the database `{}` cannot be exchanged", source.database)));
     }
     Err(Error::refused(format!("the database `{}` cannot be exchanged", source.database))
         .because(format!("`{}` may not create and rename databases, and no superuser could be reached", source.user))
@@ -276,7 +311,7 @@ pub(crate) fn drop_kept(installation: &Installation, name: &str) -> Result<()> {
     if !name.contains("_mm_before_") || name == source.database {
         return Err(Error::refused(format!("`{name}` is not the name of a database that was kept")));
     }
-    let (admin, _, _) = administrator(installation, source)?;
+    let (admin, _, _) = administrator(installation, source, &database::claim(installation, false, None))?;
     admin.execute_each(&format!("DROP DATABASE IF EXISTS {}", identifier(name)))
 }
 

@@ -11,11 +11,12 @@ use mm_common::machine::{checkpoint, files, journal, tree};
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
-use mm_common::postgres::{dump, fingerprint};
+use mm_common::postgres::{dump, fingerprint, proven};
 use mm_common::run::Session;
 
 use crate::arguments::RestoreArguments;
 use crate::configuration;
+use crate::database;
 use crate::flip::{self, Intent};
 use crate::kept;
 use crate::manifest::DatabasePart;
@@ -224,6 +225,7 @@ fn replace_all(
     lock: &LockGuard,
 ) -> Result<String> {
     let stamp = mm_common::contract::time::stamp();
+    let accepts = session.common.accepts(proven::ACCEPT);
     // Everything that takes time is done beside what is there, while the server may still run.
     let mut announced = Intent { id: point.head.id.clone(), ..Intent::default() };
     let mut announce = |stage: &Path| {
@@ -234,7 +236,7 @@ fn replace_all(
     let placed: Option<Placed> = wish.files.as_ref().map(copy).transpose().inspect_err(|_| forget(state, lock))?;
     checkpoint::pass("restore-staged");
     let prepared = match installation {
-        Some(there) => prepare(point, wish, there, placed.as_ref(), (&stamp, jobs), lock),
+        Some(there) => prepare(point, wish, there, placed.as_ref(), (&stamp, jobs, accepts), lock),
         None => Ok((None, None)),
     };
     let (prepared, led) = match prepared {
@@ -283,7 +285,9 @@ fn replace_all(
         (None, true) => session
             .probe()
             .map_err(|error| configuration::lost(point, error))
-            .and_then(|there| replace::prepare(point, &there, &stamp, jobs))
+            .and_then(|there| {
+                replace::prepare(point, &there, &database::claim(&there, accepts, Some(lock)), &stamp, jobs)
+            })
             .map(Some),
         (None, false) => Ok(None),
     };
@@ -328,11 +332,12 @@ fn prepare(
     wish: &Wish,
     installation: &Installation,
     placed: Option<&Placed>,
-    (stamp, jobs): (&str, usize),
+    (stamp, jobs, accepts): (&str, usize, bool),
     lock: &LockGuard,
 ) -> Result<(Option<Prepared>, Option<String>)> {
-    let prepared = wish.database.then(|| replace::prepare(point, installation, stamp, jobs)).transpose()?;
-    match configuration::lead(&point.head, placed, prepared.as_ref(), installation, lock) {
+    let claim = database::claim(installation, accepts, Some(lock));
+    let prepared = wish.database.then(|| replace::prepare(point, installation, &claim, stamp, jobs)).transpose()?;
+    match configuration::lead(point, placed, prepared.as_ref(), installation, lock) {
         Ok(led) => Ok((prepared, led)),
         Err(error) => {
             prepared.iter().for_each(Prepared::give_up);

@@ -80,9 +80,6 @@ pub struct Options {
     /// (mm-backup create --whole-cluster)
     #[arg(long, global = true)]
     pub shared_cluster: bool,
-    /// Go on although the check with this id says no; may be repeated
-    #[arg(long, value_name = "ID", global = true)]
-    pub accept: Vec<String>,
     /// The restore point of the document must not be older than this, such as 24h
     #[arg(long, value_name = "AGE", value_parser = restore_point::duration, global = true)]
     pub require_backup: Option<Duration>,

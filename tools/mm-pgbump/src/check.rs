@@ -27,9 +27,9 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
         session.document.set("pgbump", &Pgbump::default())?;
         return Ok("the database server needs no upgrade".into());
     };
-    let question = wish.question(options);
+    let question = wish.question(options, None);
     let mut findings = preflight::look(&question);
-    findings.accept(&options.accept);
+    findings.accept(&session.common.accept);
     set(session, &findings)?;
     session.human = Some(table(&findings));
     match findings.refusal(&question) {
@@ -76,9 +76,9 @@ pub(crate) fn dry_run(session: &mut Session, options: &Options, installation: &I
         session.document.set("pgbump", &Pgbump::default())?;
         return Ok("the database server needs no upgrade".into());
     };
-    let question = wish.question(options);
+    let question = wish.question(options, None);
     let mut findings = preflight::look(&question);
-    findings.accept(&options.accept);
+    findings.accept(&session.common.accept);
     set(session, &findings)?;
     if let Some(refusal) = findings.refusal(&question) {
         return Err(refusal);

@@ -9,8 +9,10 @@ mod order;
 use std::path::Path;
 use std::time::Instant;
 
+use mm_common::contract::error::Kind;
 use mm_common::contract::sections::{Check, Status};
 use mm_common::postgres::cluster::Cluster;
+use mm_common::postgres::proven::{self, Claim};
 use mm_common::postgres::server::Database;
 use mm_common::{Error, Result};
 
@@ -27,6 +29,8 @@ pub(crate) struct Question<'a> {
     pub old: &'a Cluster,
     /// The database of the server.
     pub database: &'a str,
+    /// On whose behalf a superuser works in it.
+    pub claim: Claim<'a>,
     /// The major to reach.
     pub major: u32,
     /// Where the data of the new cluster goes.
@@ -143,6 +147,13 @@ pub(crate) fn look(question: &Question<'_>) -> Findings {
             return Findings { checks: list.checks, clone_works: false };
         }
     };
+    if let Err(error) = question.claim.prove(&entrance) {
+        list.add(proven::ACCEPT, "The database is the server's", || {
+            let hint = error.next_step().unwrap_or_default().to_owned();
+            if error.kind() == Kind::Refused { Ok(Seen::fail(error.one_line(), hint)) } else { Err(error.clone()) }
+        });
+        return Findings { checks: list.checks, clone_works: false };
+    }
     contents::all(question, &entrance, &mut list);
     let mut clone_works = false;
     // Without the programs there is nothing to rehearse with.

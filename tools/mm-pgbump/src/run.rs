@@ -69,9 +69,9 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         session.document.set("pgbump", &Pgbump::default())?;
         return Ok("the database server needs no upgrade".into());
     };
-    let question = wish.question(options);
+    let question = wish.question(options, Some(lock));
     let mut findings = preflight::look(&question);
-    findings.accept(&options.accept);
+    findings.accept(&session.common.accept);
     check::set(session, &findings)?;
     for check in findings.checks.iter().filter(|check| check.status == Status::Warn) {
         ui::warn(&format!("{} [{}]: {}", check.title, check.id, check.evidence));

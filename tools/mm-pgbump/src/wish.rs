@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use mm_common::contract::sections::Path;
+use mm_common::machine::lock::LockGuard;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::postgres::proven::{self, Claim};
 use mm_common::postgres::server::Database;
 use mm_common::run::Session;
 use mm_common::{Error, Result};
@@ -21,6 +23,12 @@ pub(crate) struct Wish {
     pub major: u32,
     /// The database of the server.
     pub database: String,
+    /// The role of the server.
+    pub role: String,
+    /// The state directory of the installation.
+    pub state: PathBuf,
+    /// The administrator says that the database is the server's.
+    pub accepted: bool,
     /// Where the data of the new cluster goes.
     pub data: PathBuf,
     /// The unit of the server, when systemd runs it.
@@ -29,8 +37,9 @@ pub(crate) struct Wish {
 
 impl Wish {
     /// The question to ask of the machine before.
-    pub(crate) fn question<'a>(&'a self, options: &Options) -> Question<'a> {
+    pub(crate) fn question<'a>(&'a self, options: &Options, lock: Option<&'a LockGuard>) -> Question<'a> {
         Question {
+            claim: Claim { role: &self.role, state: &self.state, accepted: self.accepted, lock },
             old: &self.old,
             database: &self.database,
             major: self.major,
@@ -63,7 +72,16 @@ pub(crate) fn find(session: &Session, options: &Options, installation: &Installa
     }
     let data = plan::new_data(&old.data, old.major, to);
     let unit = installation.service.manager.unit().map(str::to_owned);
-    Ok(Some(Wish { old, major: to, database: database.name.clone(), data, unit }))
+    Ok(Some(Wish {
+        old,
+        major: to,
+        database: database.name.clone(),
+        role: installation.source.as_ref().map(|source| source.user.clone()).unwrap_or_default(),
+        state: installation.state.path().to_owned(),
+        accepted: session.common.accepts(proven::ACCEPT),
+        data,
+        unit,
+    }))
 }
 
 /// A database that is not in a Debian cluster of this machine is upgraded by whoever runs it; here is how.

@@ -56,8 +56,8 @@ impl Copied {
     /// # Errors
     /// Failed when it cannot be asked.
     pub fn with_database(mut self, database: Database) -> Result<Self> {
-        if database.value("SELECT to_regclass('configurations') IS NOT NULL")? == true
-            && database.value("SELECT count(*) FROM configurations WHERE active")? != 0
+        if let Some(table) = stored::table(&database)?
+            && database.value(&format!("SELECT pg_catalog.count(*) FROM {table} WHERE active"))? != 0
         {
             let row = stored::active(&database)?;
             self.row = Some((database, row));

@@ -220,3 +220,57 @@ fn a_name_that_libpq_would_read_as_parameters_stays_a_name() {
         assert_ne!(site.cluster.sql(&quoted, "SELECT count(*) FROM public.posts"), "0");
     }
 }
+
+#[test]
+fn no_restore_gives_a_role_powers_or_a_database_a_library_of_a_superusers() {
+    let site = Site::builder("10.5.14").postgres(15).build();
+    let store = site.store();
+    let store = store.to_str().unwrap();
+    site.cluster.sql(
+        "postgres",
+        "CREATE ROLE helper SUPERUSER CREATEROLE CREATEDB REPLICATION BYPASSRLS LOGIN CONNECTION LIMIT 3 PASSWORD 'x';
+         CREATE ROLE helpers; GRANT helpers TO helper; GRANT pg_read_all_data TO helper;
+         GRANT CONNECT ON DATABASE mattermost TO helper, helpers;
+         ALTER DATABASE mattermost SET session_preload_libraries = 'auto_explain';
+         ALTER ROLE postgres IN DATABASE mattermost SET work_mem = '5MB';
+         ALTER DATABASE mattermost SET work_mem = '6MB'",
+    );
+    let settings = |site: &Site| {
+        site.cluster.sql("postgres", "SELECT setconfig FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase WHERE datname = 'mattermost' ORDER BY 1::text")
+    };
+    let before = settings(&site);
+    let password = site.cluster.sql("postgres", "SELECT rolpassword FROM pg_authid WHERE rolname = 'helper'");
+    let (code, said) = run(&site, "mm-backup", &["--to", store]);
+    assert_eq!(code, Some(0), "{said}");
+    let restore = |further: &[&str]| {
+        let (code, said) =
+            run(&site, "mm-backup", &[&["--to", store, "restore", "latest", "--database"], further].concat());
+        assert_eq!(code, Some(0), "{said}");
+        said
+    };
+    // What the database has now, it has afterwards.
+    restore(&[]);
+    assert_eq!(settings(&site), before);
+    site.cluster.sql(
+        "postgres",
+        "ALTER DATABASE mattermost RESET session_preload_libraries; ALTER ROLE postgres IN DATABASE mattermost RESET work_mem;
+         REVOKE CONNECT ON DATABASE mattermost FROM helper, helpers",
+    );
+    let kept = site.cluster.sql("postgres", "SELECT datname FROM pg_database WHERE datname LIKE '%before%'");
+    for database in kept.lines() {
+        site.cluster.sql("postgres", &format!("DROP DATABASE \"{database}\""));
+    }
+    site.cluster.sql("postgres", "DROP ROLE helper, helpers");
+    let said = restore(&[]);
+    assert_eq!(settings(&site), "{work_mem=6MB}", "{said}");
+    assert!(said.contains("session_preload_libraries") && said.contains("SUPERUSER of the role helper"), "{said}");
+    let facts = site.cluster.sql(
+        "postgres",
+        "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolcanlogin, rolconnlimit, rolpassword,
+           (SELECT string_agg(roleid::regrole::text, ' ') FROM pg_auth_members m WHERE m.member = a.oid)
+         FROM pg_authid a WHERE rolname = 'helper'",
+    );
+    assert_eq!(facts, format!("f|f|f|f|f|t|3|{password}|helpers"));
+    restore(&["--accept", "superuser-objects"]);
+    assert_eq!(settings(&site), before);
+}

@@ -81,16 +81,19 @@ pub fn properties(database: &Database) -> Result<Properties> {
     let attempt = || format!("cannot read the properties of the database `{}`", database.name);
     let rows = database
         .rows(
-            "SELECT row_to_json(d) AS d, pg_encoding_to_char(d.encoding) AS encoding, pg_get_userbyid(d.datdba) AS owner,
-               (SELECT json_agg(json_build_object('role', r.rolname, 'setting', s.setting) ORDER BY r.rolname)
-                FROM pg_db_role_setting g LEFT JOIN pg_roles r ON r.oid = g.setrole, unnest(g.setconfig) AS s(setting)
+            "SELECT pg_catalog.row_to_json(d) AS d, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
+               pg_catalog.pg_get_userbyid(d.datdba) AS owner,
+               (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'setting', s.setting) ORDER BY r.rolname)
+                FROM pg_catalog.pg_db_role_setting g LEFT JOIN pg_catalog.pg_roles r ON r.oid = g.setrole,
+                  pg_catalog.unnest(g.setconfig) AS s(setting)
                 WHERE g.setdatabase = d.oid) AS settings,
-               (SELECT json_agg(json_build_object('role', r.rolname, 'privilege', a.privilege_type))
-                FROM aclexplode(d.datacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee) AS grants,
-               (SELECT json_agg(DISTINCT r.rolname) FROM pg_shdepend p JOIN pg_roles r ON r.oid = p.refobjid
-                WHERE p.refclassid = 'pg_authid'::regclass
-                  AND (p.dbid = d.oid OR (p.classid = 'pg_database'::regclass AND p.objid = d.oid))) AS roles
-             FROM pg_database d WHERE d.datname = current_database()",
+               (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'privilege', a.privilege_type))
+                FROM pg_catalog.aclexplode(d.datacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee) AS grants,
+               (SELECT pg_catalog.json_agg(DISTINCT r.rolname) FROM pg_catalog.pg_shdepend p
+                JOIN pg_catalog.pg_roles r ON r.oid = p.refobjid
+                WHERE p.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+                  AND (p.dbid = d.oid OR (p.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND p.objid = d.oid))) AS roles
+             FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
         )
         .context(attempt)?;
     let row = rows.first().ok_or_else(|| Error::failed(attempt()).because("it is not in pg_database"))?;
@@ -305,31 +308,6 @@ fn settling(name: &str, properties: &Properties) -> Vec<(String, String)> {
 fn list(value: &str) -> String {
     let names: Vec<String> = value.split(',').map(|name| literal(name.trim().trim_matches('"'))).collect();
     names.join(", ")
-}
-
-/// Creates the roles of `wanted` that the server does not have, as `globals` describes them.
-pub fn create_missing_roles(server: &Database, globals: &str, wanted: &[String]) -> Result<Vec<String>> {
-    let there = server.rows("SELECT rolname AS name FROM pg_roles")?;
-    let mut created = Vec::new();
-    for role in wanted.iter().filter(|role| !there.iter().any(|row| row["name"] == role.as_str())) {
-        let quoted = [role.clone(), identifier(role)];
-        let statements: Vec<&str> = globals
-            .lines()
-            .filter(|line| {
-                quoted.iter().any(|name| {
-                    *line == format!("CREATE ROLE {name};") || line.starts_with(&format!("ALTER ROLE {name} WITH "))
-                })
-            })
-            .collect();
-        if statements.is_empty() {
-            return Err(Error::refused(format!("the database belongs to the role `{role}`, which is not there"))
-                .because("the restore point does not say how it was made")
-                .hint(format!("create it (CREATE ROLE {}), then run this again", identifier(role))));
-        }
-        server.execute(&statements.join("\n")).context(|| format!("cannot create the role `{role}`"))?;
-        created.push(role.clone());
-    }
-    Ok(created)
 }
 
 /// A database by its name and nothing else, for programs that take a name and a list of libpq's parameters in one argument.

@@ -6,6 +6,7 @@ pub mod fingerprint;
 mod guarded;
 mod passfile;
 pub mod proven;
+pub mod roles;
 pub mod scratch;
 pub mod server;
 pub mod session;

@@ -94,9 +94,9 @@ fn make(
     // The failure of one part ends the others.
     let cancel = Arc::new(AtomicBool::new(false));
     // The database is seen first: a file that its rows name was there before them.
-    let view =
-        if order.plan.database { Some(View::take(installation, &order.claim(Some(lock)), &cancel)?) } else { None };
-    let config_view = View::take_configuration(installation, &order.claim(None), &cancel)?;
+    let claim = order.claim(Some(lock));
+    let view = order.plan.database.then(|| View::take(installation, &claim, &cancel)).transpose()?;
+    let config_view = View::take_configuration(installation, &claim, &cancel)?;
     let created = view.as_ref().map_or_else(time::now, |view| view.taken.clone());
     checkpoint::pass("snapshot-taken");
     let known = match previous {
@@ -162,9 +162,7 @@ fn make(
         }
     }
     name_owners(&mut head);
-    let dumped = head.databases().map(|part| part.dump.bytes).sum::<u64>();
-    head.totals.bytes += dumped;
-    head.totals.added += dumped;
+    count_dumps(&mut head);
     head.totals.seconds = started.elapsed().as_secs_f64();
     let manifest_sha256 = manifest::write(partial, &head, &collected.entries)?;
     checkpoint::pass("manifest-written");
@@ -197,6 +195,12 @@ fn store_others(order: &Order<'_>, partial: &Path, cancel: &Arc<AtomicBool>) -> 
     }
     let store = |other| View::take_other(other, cancel)?.store(partial, order.jobs);
     database::others(&order.installation.database()?, &order.claim(None))?.into_iter().map(store).collect()
+}
+
+fn count_dumps(head: &mut Head) {
+    let dumped = head.databases().map(|part| part.dump.bytes).sum::<u64>();
+    head.totals.bytes += dumped;
+    head.totals.added += dumped;
 }
 
 /// Names of users and groups: on another machine they may have other numbers.

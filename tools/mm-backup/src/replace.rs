@@ -13,6 +13,7 @@ use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::dump::{self, identifier, literal};
 use mm_common::postgres::proven::Claim;
+use mm_common::postgres::roles;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ use crate::store::Point;
 
 /// PostgreSQL cuts longer names off.
 const LONGEST_NAME: usize = 63;
+
+/// The id for `--accept`, by which an administrator lets a restore make what only a superuser may make.
+pub(crate) const SUPERUSER_OBJECTS: &str = "superuser-objects";
 
 /// How often the exchange is tried: between the end of the old connections and the renaming somebody may connect.
 const TRIES: u32 = 20;
@@ -77,8 +81,8 @@ pub(crate) fn prepare(
     point: &Point,
     installation: &Installation,
     claim: &Claim<'_>,
-    stamp: &str,
-    jobs: usize,
+    accepts_superuser_objects: bool,
+    (stamp, jobs): (&str, usize),
 ) -> Result<Prepared> {
     let part = point
         .head
@@ -102,7 +106,13 @@ pub(crate) fn prepare(
         create_roles(point, part, &prepared.admin)?;
     }
     let mut properties = part.properties.clone();
-    if !is_superuser {
+    if is_superuser {
+        for left in prepared.leave_out_privileged(&mut properties, accepts_superuser_objects)? {
+            ui::warn(&format!(
+                "left out: {left}: it is a superuser's to set, and the database has not got it now; give --accept {SUPERUSER_OBJECTS} to take it over"
+            ));
+        }
+    } else {
         // Who is no superuser can give a database to itself only.
         properties.owner.clone_from(&source.user);
     }
@@ -202,8 +212,12 @@ fn create_roles(point: &Point, part: &DatabasePart, admin: &Database) -> Result<
         Some(globals) => files::read_text(&point.path.join(&globals.path), 64 << 20)?,
         None => String::new(),
     };
-    for role in dump::create_missing_roles(admin, &globals, &part.properties.roles)? {
+    let created = roles::create_missing(admin, &globals, &part.properties.roles)?;
+    for role in &created.roles {
         ui::say(&format!("the role {role} was not there and has been created"));
+    }
+    for power in &created.left_out {
+        ui::warn(&format!("left out: {power}; if it is to have that, a superuser can give it (ALTER ROLE)"));
     }
     Ok(())
 }
@@ -223,6 +237,38 @@ impl Prepared {
         }
         // Without statistics the first hours would be slow.
         database.clone().with_limit(dump::LIMIT).execute_each("ANALYZE").context(|| "cannot analyse the tables".into())
+    }
+
+    /// Takes those settings out of `properties` that only a superuser may make, where the database that is replaced has not
+    /// the same value now. Such a setting can name a library that every session loads.
+    fn leave_out_privileged(&self, properties: &mut dump::Properties, accepted: bool) -> Result<Vec<String>> {
+        if accepted || properties.settings.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = |sql: &str| -> Result<Vec<String>> {
+            let rows = self.admin.rows(sql)?;
+            Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
+        };
+        let privileged = list("SELECT name FROM pg_catalog.pg_settings WHERE context <> 'user'")?;
+        let superusers = list("SELECT rolname AS name FROM pg_catalog.pg_roles WHERE rolsuper")?;
+        let now = if has(&self.admin, &self.target)? {
+            dump::properties(&self.admin.sibling(&self.target))?.settings
+        } else {
+            Vec::new()
+        };
+        let (mut kept, mut left) = (Vec::new(), Vec::new());
+        for setting in properties.settings.drain(..) {
+            let of_superuser = setting.role.as_ref().is_some_and(|role| superusers.contains(role));
+            let is_privileged = privileged.iter().any(|name| name.eq_ignore_ascii_case(&setting.name));
+            if (is_privileged || of_superuser) && !now.contains(&setting) {
+                let of = setting.role.map_or_else(String::new, |role| format!(" of {role}"));
+                left.push(format!("the setting {}{of}", setting.name));
+            } else {
+                kept.push(setting);
+            }
+        }
+        properties.settings = kept;
+        Ok(left)
     }
 
     /// Another database of the same server, as somebody who may rename.

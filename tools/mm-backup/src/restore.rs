@@ -225,7 +225,10 @@ fn replace_all(
     lock: &LockGuard,
 ) -> Result<String> {
     let stamp = mm_common::contract::time::stamp();
-    let accepts = session.common.accepts(proven::ACCEPT);
+    let accepts = Accepts {
+        database: session.common.accepts(proven::ACCEPT),
+        superuser_objects: session.common.accepts(replace::SUPERUSER_OBJECTS),
+    };
     // Everything that takes time is done beside what is there, while the server may still run.
     let mut announced = Intent { id: point.head.id.clone(), ..Intent::default() };
     let mut announce = |stage: &Path| {
@@ -285,9 +288,7 @@ fn replace_all(
         (None, true) => session
             .probe()
             .map_err(|error| configuration::lost(point, error))
-            .and_then(|there| {
-                replace::prepare(point, &there, &database::claim(&there, accepts, Some(lock)), &stamp, jobs)
-            })
+            .and_then(|there| prepare_database(point, &there, accepts, (&stamp, jobs), lock))
             .map(Some),
         (None, false) => Ok(None),
     };
@@ -326,17 +327,35 @@ fn replace_all(
     Ok(done.join(", "))
 }
 
+/// What `--accept` lets through.
+#[derive(Debug, Clone, Copy)]
+struct Accepts {
+    database: bool,
+    superuser_objects: bool,
+}
+
+fn prepare_database(
+    point: &Point,
+    installation: &Installation,
+    accepts: Accepts,
+    how: (&str, usize),
+    lock: &LockGuard,
+) -> Result<Prepared> {
+    let claim = database::claim(installation, accepts.database, Some(lock));
+    replace::prepare(point, installation, &claim, accepts.superuser_objects, how)
+}
+
 /// The database under another name, and the staged configuration made to lead to it. Says what was changed for that.
 fn prepare(
     point: &Point,
     wish: &Wish,
     installation: &Installation,
     placed: Option<&Placed>,
-    (stamp, jobs, accepts): (&str, usize, bool),
+    (stamp, jobs, accepts): (&str, usize, Accepts),
     lock: &LockGuard,
 ) -> Result<(Option<Prepared>, Option<String>)> {
-    let claim = database::claim(installation, accepts, Some(lock));
-    let prepared = wish.database.then(|| replace::prepare(point, installation, &claim, stamp, jobs)).transpose()?;
+    let prepare = || prepare_database(point, installation, accepts, (stamp, jobs), lock);
+    let prepared = wish.database.then(prepare).transpose()?;
     match configuration::lead(point, placed, prepared.as_ref(), installation, lock) {
         Ok(led) => Ok((prepared, led)),
         Err(error) => {

@@ -10,6 +10,7 @@ use mm_common::contract::ui;
 use mm_common::machine::{files, signals};
 use mm_common::postgres::dump;
 use mm_common::postgres::fingerprint::{self, Fingerprint};
+use mm_common::postgres::roles;
 use mm_common::postgres::scratch::Scratch;
 use serde_json::{Value, json};
 
@@ -175,7 +176,7 @@ fn restored(point: &Point, part: &DatabasePart, jobs: usize, findings: &mut Vec<
         Some(globals) => files::read_text(&point.path.join(&globals.path), 64 << 20)?,
         None => String::new(),
     };
-    dump::create_missing_roles(&server, &globals, &part.properties.roles)?;
+    roles::create_missing(&server, &globals, &part.properties.roles)?;
     // A name of its own: `postgres` and `template1` are there already.
     let name = dump::identifier(COPY);
     let encoding = dump::literal(&part.properties.encoding);

@@ -52,9 +52,12 @@ CREATE FUNCTION evil.users_text(public.users) RETURNS text LANGUAGE plpgsql AS
 CREATE CAST (public.users AS text) WITH FUNCTION evil.users_text(public.users) AS IMPLICIT;
 ";
 
-/// Runs SQL as the server's role, which owns the database.
+/// Runs SQL as the server's role, which owns the database: logged in as itself, as its functions undo everything else.
 fn as_the_owner(site: &Site, sql: &str) {
-    site.cluster.query(&format!("SET search_path = pg_catalog, public; SET SESSION AUTHORIZATION mmuser;\n{sql}"));
+    let mut psql = std::process::Command::new("psql");
+    psql.args(["-XqAtw", "-v", "ON_ERROR_STOP=1", "-c", "SET search_path = pg_catalog, public", "-c", sql]);
+    let output = psql.arg(site.cluster.url()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Nothing of the database's has run as a superuser.
@@ -273,4 +276,51 @@ fn no_restore_gives_a_role_powers_or_a_database_a_library_of_a_superusers() {
     assert_eq!(facts, format!("f|f|f|f|f|t|3|{password}|helpers"));
     restore(&["--accept", "superuser-objects"]);
     assert_eq!(settings(&site), before);
+}
+
+/// A constraint whose function does what it can as whoever checks it, and notes who that was. A restore checks it anew.
+const CHECKED: &str = r"
+CREATE FUNCTION evil.checked(text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE was text := session_user;
+BEGIN
+  BEGIN
+    RESET SESSION AUTHORIZATION; RESET ROLE;
+    EXECUTE 'COPY (SELECT session_user) TO PROGRAM ''id > /var/tmp/mm-hostile-sprung''';
+  EXCEPTION WHEN OTHERS THEN NULL;
+  END;
+  BEGIN
+    ALTER ROLE mmuser SUPERUSER;
+  EXCEPTION WHEN OTHERS THEN NULL;
+  END;
+  RETURN true;
+END $$;
+ALTER TABLE public.posts ADD CONSTRAINT checked CHECK (evil.checked(id));
+CREATE FUNCTION evil.indexed(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS
+  $$ BEGIN PERFORM evil.checked($1); RETURN $1; END $$;
+CREATE INDEX indexed ON public.posts (evil.indexed(id));
+CREATE DOMAIN evil.word AS text CHECK (evil.checked(VALUE));
+CREATE TABLE public.words (w evil.word, g text GENERATED ALWAYS AS (evil.indexed(w::text)) STORED);
+INSERT INTO public.words VALUES ('a'), ('b');
+CREATE MATERIALIZED VIEW public.seen AS SELECT evil.checked('x');
+";
+
+#[test]
+fn a_dump_that_is_tried_runs_as_nobody() {
+    let sprung = std::path::Path::new("/var/tmp/mm-hostile-sprung");
+    for major in [13, 15] {
+        let site = Site::builder("10.5.14").postgres(major).build();
+        let store = site.store();
+        let store = store.to_str().unwrap();
+        site.cluster.query("CREATE EXTENSION pg_trgm; CREATE SCHEMA extras; CREATE EXTENSION hstore SCHEMA extras; CREATE EXTENSION postgres_fdw;
+            CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw; CREATE USER MAPPING FOR mmuser SERVER far");
+        as_the_owner(&site, TRAP);
+        as_the_owner(&site, CHECKED);
+        let (code, said) = run(&site, "mm-backup", &["--to", store]);
+        assert_eq!(code, Some(0), "{said}");
+        let _ = std::fs::remove_file(sprung);
+        let (code, said) = run(&site, "mm-backup", &["--to", store, "verify", "--restore"]);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(!sprung.exists(), "a program was started by a function of the dump");
+        is_not_sprung(&site, &said);
+    }
 }

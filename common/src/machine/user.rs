@@ -59,6 +59,21 @@ impl User {
     }
 }
 
+/// The system user that runs throw-away servers, and programs that read what others have written. It owns nothing else.
+pub const TOOLS: &str = "mm-tools";
+
+/// [`TOOLS`].
+///
+/// # Errors
+/// Refused when it has not been made.
+pub fn tools() -> Result<User> {
+    User::named(TOOLS).map_err(|error| {
+        error.because("throw-away servers run what a dump holds, and it is to reach nobody's files").hint(format!(
+            "useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin {TOOLS}"
+        ))
+    })
+}
+
 /// The user this process acts as.
 pub fn current() -> User {
     User::of_ids(geteuid().as_raw(), nix::unistd::getegid().as_raw())

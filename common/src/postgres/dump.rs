@@ -6,7 +6,7 @@
 //! of that. Plain SQL through zstd is written in 2.9 s, but restores in 40.6 s, and `pg_restore` cannot read it.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -184,7 +184,7 @@ pub fn read_through(dump: &Path) -> Result<()> {
 }
 
 /// The program of the newest major that is installed: it reads the dumps of all earlier ones.
-fn newest(program: &str) -> Result<Cmd> {
+pub(super) fn newest(program: &str) -> Result<Cmd> {
     let path =
         (9..=40).rev().find_map(|major| program_of(program, major)).map_or_else(|| command::find(program), Ok)?;
     Ok(Cmd::new(path.display().to_string()))
@@ -194,29 +194,32 @@ fn newest(program: &str) -> Result<Cmd> {
 /// tables and build indexes.
 pub fn restore(dump: &Path, into: &Database, jobs: usize) -> Result<()> {
     let attempt = || format!("cannot restore `{}` into the database `{}`", dump.display(), into.name);
+    restore_with(dump, into, jobs, &[]).context(attempt)
+}
+
+pub(super) fn restore_with(dump: &Path, into: &Database, jobs: usize, flags: &[String]) -> Result<()> {
     let command = into
-        .command("pg_restore")
-        .context(attempt)?
+        .command("pg_restore")?
         .args(["--exit-on-error", "--no-password"])
+        .args(flags)
         // As a list of parameters: as a mere name it would be read as one where it has a `=`.
         .arg(format!("--dbname={}", connection_string(&into.name)))
         .limit(LIMIT)
         .interruptible();
     let parallel = command.clone().arg(format!("--jobs={jobs}")).arg("--");
-    let Some(user) = into.other_user() else { return parallel.arg(dump).run().map(drop).context(attempt) };
+    let Some(user) = into.other_user() else { return parallel.arg(dump).run().map(drop) };
     // Several processes open the dump again and again, which that user may not: neither the file nor the directories
-    // above it. So it owns the file for this time, and reaches it through an open descriptor. Where the file cannot be
-    // given away, one process reads it from its standard input.
+    // above it. So the file is of its group for this time, and it reaches it through an open descriptor. Where that cannot
+    // be had, one process reads it from its standard input.
     match Lent::to(user, dump) {
         Ok(lent) => parallel.arg("/proc/self/fd/0").run_from(lent.open()?),
         Err(_) => command.run_from(files::open_nofollow(dump)?),
     }
     .map(drop)
-    .context(attempt)
 }
 
-/// A file that belongs to another user until this is dropped. Nobody else can reach it meanwhile who could not before:
-/// the directories above it stay closed.
+/// A file that another user may read until this is dropped, by its group; it stays ours. Nobody else can reach it meanwhile
+/// who could not before: the directories above it stay closed.
 struct Lent<'a> {
     path: &'a Path,
     before: (u32, u32),
@@ -225,8 +228,8 @@ struct Lent<'a> {
 impl<'a> Lent<'a> {
     fn to(user: &User, path: &'a Path) -> Result<Self> {
         let data = files::open_nofollow(path)?.metadata().map_err(|error| Error::io("look at", path, error))?;
-        let lent = Self { path, before: (data.uid(), data.gid()) };
-        lent.give(user.uid, user.gid)?;
+        let lent = Self { path, before: (data.gid(), data.mode() & 0o7777) };
+        lent.give(user.gid, (lent.before.1 & 0o700) | 0o040)?;
         Ok(lent)
     }
 
@@ -234,15 +237,17 @@ impl<'a> Lent<'a> {
         files::open_nofollow(self.path)
     }
 
-    fn give(&self, uid: u32, gid: u32) -> Result<()> {
-        std::os::unix::fs::fchown(self.open()?, Some(uid), Some(gid))
-            .map_err(|error| Error::io("change the owner of", self.path, error))
+    fn give(&self, gid: u32, mode: u32) -> Result<()> {
+        let file = self.open()?;
+        std::os::unix::fs::fchown(&file, None, Some(gid))
+            .and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(mode)))
+            .map_err(|error| Error::io("change the group of", self.path, error))
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        // A killed run leaves it with the other user; only the owner of the directory can tell.
+        // A killed run leaves it readable for the other user, who cannot get to it any more.
         let _ = self.give(self.before.0, self.before.1);
     }
 }

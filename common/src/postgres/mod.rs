@@ -11,3 +11,4 @@ pub mod scratch;
 pub mod server;
 pub mod session;
 pub mod source;
+pub mod untrusted;

@@ -8,10 +8,10 @@ use std::time::Instant;
 use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::ui;
 use mm_common::machine::{files, signals};
-use mm_common::postgres::dump;
 use mm_common::postgres::fingerprint::{self, Fingerprint};
 use mm_common::postgres::roles;
 use mm_common::postgres::scratch::Scratch;
+use mm_common::postgres::{dump, untrusted};
 use serde_json::{Value, json};
 
 use crate::manifest::{DatabasePart, Entry, Kind as What, Reader, Stored};
@@ -19,9 +19,6 @@ use crate::store::Point;
 
 /// How many findings are named; the rest is counted.
 const NAMED: usize = 10;
-
-/// Where the throw-away server is: on a disk, open to the server's user, and cleaned at times.
-const SCRATCH_PLACE: &str = "/var/tmp";
 
 /// The name of a restored database in it.
 const COPY: &str = "mm restored";
@@ -170,23 +167,26 @@ pub(crate) fn stored_fault(point: &Path, stored: &Stored) -> Option<String> {
 /// Restores a dump into a throw-away server and compares. Returns the number of tables.
 fn restored(point: &Point, part: &DatabasePart, jobs: usize, findings: &mut Vec<String>) -> Result<usize> {
     let major = part.server_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
-    let scratch = Scratch::start(major, Path::new(SCRATCH_PLACE))?;
+    let scratch = Scratch::start(major)?;
     let server = scratch.database("postgres")?;
     let globals = match &part.globals {
         Some(globals) => files::read_text(&point.path.join(&globals.path), 64 << 20)?,
         None => String::new(),
     };
     roles::create_missing(&server, &globals, &part.properties.roles)?;
+    untrusted::create_role(&server)?;
     // A name of its own: `postgres` and `template1` are there already.
     let name = dump::identifier(COPY);
     let encoding = dump::literal(&part.properties.encoding);
     // Fingerprints do not depend on the collation, and the machine may not have that of the original.
     server.execute_each(&format!(
         "CREATE DATABASE {name} OWNER {} TEMPLATE template0 ENCODING {encoding} LC_COLLATE 'C' LC_CTYPE 'C'",
-        dump::identifier(&part.properties.owner)
+        untrusted::ROLE
     ))?;
     let copy = scratch.database(COPY)?;
-    if let Err(error) = dump::restore(&point.path.join(&part.dump.path), &copy, jobs) {
+    let path = point.path.join(&part.dump.path);
+    untrusted::prepare(&path, &copy)?;
+    if let Err(error) = untrusted::restore(&path, &scratch.database_as(untrusted::ROLE, COPY)?, jobs) {
         findings.push(error.one_line());
         return Ok(0);
     }

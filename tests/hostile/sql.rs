@@ -324,3 +324,56 @@ fn a_dump_that_is_tried_runs_as_nobody() {
         is_not_sprung(&site, &said);
     }
 }
+
+#[test]
+fn a_dump_that_is_restored_runs_as_nobody_and_gives_everything_back_as_it_was() {
+    let sprung = std::path::Path::new("/var/tmp/mm-hostile-sprung");
+    for major in [13, 15] {
+        let site = Site::builder("10.5.14").postgres(major).build();
+        let store = site.store();
+        let store = store.to_str().unwrap();
+        site.cluster.query(
+            "CREATE EXTENSION pg_trgm; CREATE SCHEMA extras; CREATE EXTENSION hstore SCHEMA extras; CREATE EXTENSION postgres_fdw;
+             CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw; CREATE USER MAPPING FOR mmuser SERVER far; CREATE ROLE reader;
+             GRANT USAGE ON FOREIGN SERVER far TO mmuser; CREATE FOREIGN TABLE away (n int) SERVER far;
+             CREATE ROLE third; CREATE TABLE of_third (n int); ALTER TABLE of_third OWNER TO third; GRANT SELECT ON of_third TO mmuser, reader;
+             CREATE FUNCTION public.watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+             CREATE EVENT TRIGGER watching ON ddl_command_end EXECUTE FUNCTION public.watch();
+             CREATE TABLE of_the_superuser (n int); COMMENT ON SCHEMA public IS 'ours'; GRANT ALL ON SCHEMA public TO third;
+             ALTER DEFAULT PRIVILEGES FOR ROLE mmuser IN SCHEMA public GRANT SELECT ON TABLES TO reader",
+        );
+        as_the_owner(&site, TRAP);
+        as_the_owner(&site, CHECKED);
+        as_the_owner(
+            &site,
+            "GRANT SELECT ON public.posts TO reader; REVOKE EXECUTE ON FUNCTION evil.indexed(text) FROM PUBLIC",
+        );
+        let facts = || {
+            site.cluster.query(
+                "SELECT relname, relkind, relowner::regrole, relacl FROM pg_class WHERE relnamespace IN ('public'::regnamespace, 'evil'::regnamespace) ORDER BY 1;
+                 SELECT nspname, nspowner::regrole, coalesce(nspacl, acldefault('n', nspowner)), obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname !~ '^pg_' ORDER BY 1;
+                 SELECT proname, proowner::regrole, proacl FROM pg_proc WHERE pronamespace IN ('public'::regnamespace, 'evil'::regnamespace) ORDER BY 1;
+                 SELECT evtname FROM pg_event_trigger; SELECT srvname, srvowner::regrole, srvacl FROM pg_foreign_server; SELECT * FROM pg_user_mappings WHERE false;
+                 SELECT defaclrole::regrole, defaclacl FROM pg_default_acl; SELECT extname, extowner::regrole, extnamespace::regnamespace FROM pg_extension ORDER BY 1;
+                 SELECT datdba::regrole, datacl FROM pg_database WHERE datname = 'mattermost'; SELECT rolname, rolsuper FROM pg_roles ORDER BY 1",
+            )
+        };
+        let before = facts();
+        let (code, said) = run(&site, "mm-backup", &["--to", store]);
+        assert_eq!(code, Some(0), "{said}");
+        let _ = std::fs::remove_file(sprung);
+        let (code, said) = run(&site, "mm-backup", &["--to", store, "restore", "latest", "--database"]);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(!sprung.exists(), "a program was started by a function of the dump");
+        is_not_sprung(&site, &said);
+        assert_same(&before, &facts());
+    }
+}
+
+/// Equal, or the lines that are not.
+fn assert_same(before: &str, after: &str) {
+    let only = |one: &str, other: &str| -> Vec<String> {
+        one.lines().filter(|line| !other.lines().any(|same| same == *line)).map(str::to_owned).collect()
+    };
+    assert_eq!((only(before, after), only(after, before)), (Vec::new(), Vec::new()));
+}

@@ -151,6 +151,21 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
         .map_err(|error| Error::io("create the directory", path, error))
 }
 
+/// So many random bytes of the kernel's, in hexadecimal: a password that nobody is told.
+pub fn random_hexadecimal(bytes: usize) -> Result<String> {
+    use std::io::Read as _;
+    let path = Path::new("/dev/urandom");
+    let mut random = vec![0; bytes];
+    File::open(path)
+        .and_then(|mut file| file.read_exact(&mut random))
+        .map_err(|error| Error::io("read", path, error))?;
+    Ok(random
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|half| char::from_digit(half.into(), 16))
+        .collect())
+}
+
 /// Removes a file; that it is not there is fine.
 pub fn remove_file(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {

@@ -52,6 +52,24 @@ pub struct Properties {
     /// Roles that own something in it or have rights there.
     #[serde(default)]
     pub roles: Vec<String>,
+    /// The schema `public`; absent in restore points of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<Public>,
+}
+
+/// The schema `public`, which every new database has: each major makes it with other rights, and `pg_dump` of one says
+/// nothing where that of another one would.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Public {
+    /// Its owner; absent where the database has no such schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Rights on it; absent for those that only an owner has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Vec<Grant>>,
+    /// Its comment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
 }
 
 /// A setting of a database.
@@ -92,7 +110,12 @@ pub fn properties(database: &Database) -> Result<Properties> {
                (SELECT pg_catalog.json_agg(DISTINCT r.rolname) FROM pg_catalog.pg_shdepend p
                 JOIN pg_catalog.pg_roles r ON r.oid = p.refobjid
                 WHERE p.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
-                  AND (p.dbid = d.oid OR (p.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND p.objid = d.oid))) AS roles
+                  AND (p.dbid = d.oid OR (p.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND p.objid = d.oid))) AS roles,
+               (SELECT pg_catalog.json_build_object('owner', pg_catalog.pg_get_userbyid(n.nspowner),
+                  'comment', pg_catalog.obj_description(n.oid, 'pg_namespace'), 'grants',
+                  (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'privilege', a.privilege_type))
+                   FROM pg_catalog.aclexplode(n.nspacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee))
+                FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public') AS public
              FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
         )
         .context(attempt)?;
@@ -116,17 +139,49 @@ pub fn properties(database: &Database) -> Result<Properties> {
                 Some(Setting { role: text(setting, "role"), name: name.into(), value: value.into() })
             })
             .collect(),
-        grants: list("grants").map(|grants| {
-            grants
-                .iter()
-                .map(|grant| Grant {
-                    role: text(grant, "role"),
-                    privilege: text(grant, "privilege").unwrap_or_default(),
-                })
-                .collect()
+        grants: grants(&row["grants"]),
+        public: Some(Public {
+            owner: text(&row["public"], "owner"),
+            grants: grants(&row["public"]["grants"]),
+            comment: text(&row["public"], "comment"),
         }),
         roles: list("roles").unwrap_or_default().iter().filter_map(|role| role.as_str().map(str::to_owned)).collect(),
     })
+}
+
+fn grants(list: &Value) -> Option<Vec<Grant>> {
+    let text = |value: &Value, key: &str| value[key].as_str().map(str::to_owned);
+    let grant =
+        |value: &Value| Grant { role: text(value, "role"), privilege: text(value, "privilege").unwrap_or_default() };
+    Some(list.as_array()?.iter().map(grant).collect())
+}
+
+/// Gives the schema `public` of the database that `superuser` is connected to the owner, the rights and the comment that it
+/// is to have. `otherwise` owns it where its owner is a role that this server does not have.
+pub fn settle_public(superuser: &Database, public: &Public, otherwise: &str) -> Result<()> {
+    let Some(owner) = &public.owner else {
+        return superuser.execute("DROP SCHEMA IF EXISTS public");
+    };
+    let roles = superuser.rows("SELECT rolname AS name FROM pg_catalog.pg_roles")?;
+    let is_there = |role: &str| roles.iter().any(|row| row["name"] == role);
+    let owner = if is_there(owner) { owner } else { otherwise };
+    let mut sql = format!(
+        "ALTER SCHEMA public OWNER TO {0};\nREVOKE ALL ON SCHEMA public FROM PUBLIC;\nGRANT ALL ON SCHEMA public TO {0};\n\
+         COMMENT ON SCHEMA public IS {1};\n",
+        identifier(owner),
+        public.comment.as_deref().map_or_else(|| "NULL".to_owned(), literal)
+    );
+    for grant in public.grants.iter().flatten() {
+        // Only the two words there are: this text comes from a file.
+        let privilege @ ("USAGE" | "CREATE") = grant.privilege.as_str() else { continue };
+        let role = match &grant.role {
+            None => "PUBLIC".to_owned(),
+            Some(role) if is_there(role) => identifier(role),
+            Some(_) => continue,
+        };
+        sql += &format!("GRANT {privilege} ON SCHEMA public TO {role};\n");
+    }
+    superuser.execute(&sql)
 }
 
 /// Writes a dump of the whole database as `snapshot` shows it to the new file `to` (0600). Returns what `pg_dump`
@@ -144,6 +199,12 @@ pub fn dump(database: &Database, snapshot: &str, to: &Path) -> Result<String> {
         .run_into(create(to)?)
         .context(attempt)?;
     Ok(version)
+}
+
+/// Writes the definitions of a database, and no rows, to the new file `to` (0600).
+pub(super) fn definitions(database: &Database, to: &Path) -> Result<()> {
+    let command = database.command("pg_dump")?.args(["--format=custom", "--schema-only", "--no-password"]);
+    command.arg(format!("--lock-wait-timeout={LOCK_WAIT}")).interruptible().run_into(create(to)?).map(drop)
 }
 
 /// Writes the roles of the server to the new file `to` (0600): with their passwords when `database` is reached as a

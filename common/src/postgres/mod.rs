@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod dump;
 pub mod fingerprint;
 mod guarded;
+pub mod owners;
 mod passfile;
 pub mod proven;
 pub mod roles;

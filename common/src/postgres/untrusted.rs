@@ -3,13 +3,21 @@
 //! nothing else, and that owns the new empty database. What that role may not do is done by a superuser, by statements that
 //! are written here.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::cluster::Cluster;
 use super::dump::{self, identifier, literal};
 use super::server::Database;
+use super::source::DataSource;
 use crate::contract::error::{Context as _, Error, Result};
+use crate::contract::secret::Secret;
+use crate::contract::ui;
 use crate::machine::files::{self, Access};
+use crate::machine::lock::LockGuard;
+use crate::machine::user::{self, User};
 
 /// The role that runs dumps.
 pub const ROLE: &str = "mm_restore";
@@ -30,7 +38,6 @@ const LEFT_OUT: &[&str] = &[
     "ACL - FOREIGN SERVER ",
     "COMMENT - SERVER ",
     "USER MAPPING ",
-    "FOREIGN TABLE ",
     "PUBLICATION ",
     "COMMENT - PUBLICATION ",
     "SUBSCRIPTION ",
@@ -44,7 +51,97 @@ const LEFT_OUT: &[&str] = &[
     "SECURITY LABEL ",
     "SCHEMA - public ",
     "COMMENT - SCHEMA public ",
+    "ACL - SCHEMA public ",
+    "DEFAULT ACL ",
 ];
+
+/// The role in a cluster, for one run. It goes with this value.
+#[derive(Debug)]
+pub struct Restorer {
+    superuser: Database,
+    source: DataSource,
+    user: User,
+    _lock: LockGuard,
+}
+
+impl Restorer {
+    /// Makes the role, with a password that nobody knows. `superuser` is connected to a database that stays.
+    ///
+    /// # Errors
+    /// Kind `locked` while another restore goes on in the cluster.
+    pub fn make(superuser: &Database, cluster: &Cluster) -> Result<Self> {
+        let identifier =
+            superuser.value("SELECT system_identifier::pg_catalog.text AS id FROM pg_catalog.pg_control_system()")?;
+        let lock = format!("/run/mm-tools.restore.{}.lock", identifier.as_str().unwrap_or_default());
+        let lock = LockGuard::take(Path::new(&lock), Duration::ZERO)?;
+        let password = files::random_hexadecimal(24)?;
+        let restorer = Self {
+            superuser: superuser.clone(),
+            source: DataSource {
+                host: "127.0.0.1".into(),
+                port: cluster.port,
+                user: ROLE.into(),
+                password: Some(Secret::new(password.clone())),
+                database: superuser.name.clone(),
+                environment: vec![("PGSSLMODE".into(), "prefer".into())],
+            },
+            // What reads the dump can do no harm; where its user has not been made, the cluster's owner it is, as for psql.
+            user: user::tools().or_else(|_| User::named(&cluster.owner))?,
+            _lock: lock,
+        };
+        restorer.remove()?;
+        superuser
+            .execute(&format!(
+                "SET LOCAL log_statement = none; SET LOCAL log_min_duration_statement = -1; SET LOCAL log_min_error_statement = panic;
+                 CREATE ROLE {ROLE} NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS LOGIN PASSWORD {}",
+                literal(&password)
+            ))
+            .context(|| format!("cannot create the role `{ROLE}`"))?;
+        Ok(restorer)
+    }
+
+    /// The database of this name, as the role: over loopback, or through the socket.
+    ///
+    /// # Errors
+    /// Refused when `pg_hba.conf` does not let it in.
+    pub fn connect(&self, name: &str, cluster: &Cluster) -> Result<Database> {
+        let at = |host: String| DataSource { host, database: name.to_owned(), ..self.source.clone() };
+        Database::connect(&at(self.source.host.clone()), Some(&self.user))
+            .or_else(|_| Database::connect(&at(cluster.socket.display().to_string()), Some(&self.user)))
+            .map_err(|error| {
+                Error::refused(format!("the role `{ROLE}`, which runs the dump, is not let into the cluster {}", cluster.label()))
+                    .because(error.one_line())
+                    .hint(format!(
+                        "put this line first into {}/pg_hba.conf, reload it (pg_ctlcluster {} {} reload), then run this again: host all {ROLE} 127.0.0.1/32 md5",
+                        cluster.configuration.display(),
+                        cluster.major,
+                        cluster.name
+                    ))
+            })
+    }
+
+    /// Takes the role away, and what an earlier run has left of it.
+    fn remove(&self) -> Result<()> {
+        let left = self.superuser.rows(&format!(
+            "SELECT d.datname AS name FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba WHERE r.rolname = '{ROLE}'"
+        ))?;
+        for name in left.iter().filter_map(|row| row["name"].as_str()) {
+            self.superuser.execute_each(&format!("DROP DATABASE {}", identifier(name)))?;
+        }
+        self.superuser.rows(&format!(
+            "SELECT pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity WHERE usename = '{ROLE}'"
+        ))?;
+        self.superuser.execute(&format!("DROP ROLE IF EXISTS {ROLE}"))
+    }
+}
+
+impl Drop for Restorer {
+    fn drop(&mut self) {
+        if let Err(error) = self.remove() {
+            ui::warn(&format!("the role `{ROLE}` is left over: {}; the next restore removes it", error.one_line()));
+        }
+    }
+}
 
 /// Makes the role in a server that is thrown away afterwards, where nobody else connects.
 pub fn create_role(superuser: &Database) -> Result<()> {
@@ -53,8 +150,9 @@ pub fn create_role(superuser: &Database) -> Result<()> {
 }
 
 /// Lets the role fill the empty database `superuser` is connected to: it owns the schema `public`, and the extensions of
-/// the dump are there, as far as they are installed.
-pub fn prepare(dump: &Path, superuser: &Database) -> Result<()> {
+/// the dump are there, as far as they are installed and `makes` says so. Returns those that it does not let be made.
+pub fn prepare(dump: &Path, superuser: &Database, makes: &dyn Fn(&str) -> bool) -> Result<Vec<String>> {
+    let mut left_out = Vec::new();
     superuser.execute(&format!("ALTER SCHEMA public OWNER TO {ROLE}"))?;
     for Extension { name, schema } in extensions(dump)? {
         let available = format!(
@@ -64,6 +162,10 @@ pub fn prepare(dump: &Path, superuser: &Database) -> Result<()> {
         if superuser.value(&available)? == 0 {
             continue;
         }
+        if !makes(&name) {
+            left_out.push(name);
+            continue;
+        }
         let schema = identifier(&schema);
         let make = format!(
             "CREATE SCHEMA IF NOT EXISTS {schema}; CREATE EXTENSION {} SCHEMA {schema}; GRANT ALL ON SCHEMA {schema} TO {ROLE}",
@@ -71,28 +173,153 @@ pub fn prepare(dump: &Path, superuser: &Database) -> Result<()> {
         );
         superuser.execute(&make).context(|| format!("cannot create the extension `{name}`"))?;
     }
-    Ok(())
+    Ok(left_out)
 }
 
-/// Restores the rest of a dump, without owners and rights, into the database that `role` is connected to, and of which it is
-/// the owner.
-pub fn restore(dump: &Path, role: &Database, jobs: usize) -> Result<()> {
+/// Restores the rest of a dump, without owners, and without rights unless `rights`, into the database that `role` is
+/// connected to, and of which it is the owner.
+pub fn restore(dump: &Path, role: &Database, jobs: usize, rights: bool) -> Result<()> {
     let attempt = || format!("cannot restore `{}` into the database `{}`", dump.display(), role.name);
     let made: Vec<String> = extensions(dump)?.into_iter().map(|extension| extension.schema).collect();
+    let has_server = role.value("SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_foreign_server")? != 0;
     let mut list = String::new();
     for line in contents(dump)? {
         let what = entry(&line);
         let schema_is_there = what.strip_prefix("SCHEMA - ").is_some_and(|rest| {
             made.iter().any(|schema| rest.strip_prefix(schema.as_str()).is_some_and(|rest| rest.starts_with(' ')))
         });
-        if !schema_is_there && !LEFT_OUT.iter().any(|kind| what.starts_with(kind)) {
+        let needs_server = !has_server && what.starts_with("FOREIGN TABLE ");
+        if !schema_is_there && !needs_server && !LEFT_OUT.iter().any(|kind| what.starts_with(kind)) {
             list.push_str(&line);
             list.push('\n');
         }
     }
     let list = List::write(&list, role)?;
-    let flags = ["--no-owner".to_owned(), "--no-privileges".into(), format!("--use-list={}", list.path.display())];
+    let mut flags = vec!["--no-owner".to_owned(), format!("--use-list={}", list.path.display())];
+    if !rights {
+        flags.push("--no-privileges".into());
+    }
     dump::restore_with(dump, role, jobs, &flags).context(attempt)
+}
+
+/// What a dump holds, as its table of contents says it: `TABLE public posts mmuser`.
+pub fn entries(dump: &Path) -> Result<BTreeSet<String>> {
+    Ok(contents(dump)?.iter().map(|line| entry(line).to_owned()).collect())
+}
+
+/// What only a superuser makes, and other objects need.
+pub const BEFORE: &[&str] = &[
+    "PROCEDURAL LANGUAGE ",
+    "FOREIGN DATA WRAPPER ",
+    "SERVER ",
+    "USER MAPPING ",
+    "ACL - LANGUAGE ",
+    "ACL - FOREIGN DATA WRAPPER ",
+    "ACL - FOREIGN SERVER ",
+];
+
+/// What only a superuser makes, of objects that are there and whose owners are settled.
+pub const AFTER: &[&str] = &["EVENT TRIGGER ", "PUBLICATION ", "SUBSCRIPTION "];
+
+/// Makes the entries of these kinds that `wanted` names, from a dump that a superuser may be trusted with: one of the
+/// database that is replaced, or one that an administrator vouches for. Returns what was made.
+pub fn make_as_superuser(
+    dump: &Path,
+    superuser: &Database,
+    kinds: &[&str],
+    wanted: &BTreeSet<String>,
+) -> Result<BTreeSet<String>> {
+    let lines: Vec<String> = contents(dump)?
+        .into_iter()
+        .filter(|line| kinds.iter().any(|kind| entry(line).starts_with(kind)) && wanted.contains(entry(line)))
+        .collect();
+    if lines.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let list = List::write(&(lines.join("\n") + "\n"), superuser)?;
+    dump::restore_with(dump, superuser, 1, &[format!("--use-list={}", list.path.display())])
+        .context(|| format!("cannot make in `{}` what only a superuser can make", superuser.name))?;
+    // Who fills the database uses the servers that are there.
+    let servers =
+        superuser.rows("SELECT pg_catalog.format('%I', srvname) AS name FROM pg_catalog.pg_foreign_server")?;
+    for name in servers.iter().filter_map(|row| row["name"].as_str()).filter(|_| kinds == BEFORE) {
+        superuser.execute(&format!("GRANT USAGE ON FOREIGN SERVER {name} TO {ROLE}"))?;
+    }
+    Ok(lines.iter().map(|line| entry(line).to_owned()).collect())
+}
+
+/// A dump of the definitions in a database, for as long as this lives.
+pub struct Schema {
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl Schema {
+    /// Dumps those of `database`.
+    pub fn of(database: &Database) -> Result<Self> {
+        let schema = Self { path: PathBuf::from(format!("/run/mm-tools.{}.schema.dump", std::process::id())) };
+        files::remove_file(&schema.path)?;
+        dump::definitions(database, &schema.path)?;
+        Ok(schema)
+    }
+}
+
+impl Drop for Schema {
+    fn drop(&mut self) {
+        let _ = files::remove_file(&self.path);
+    }
+}
+
+/// Those of `entries` that only a superuser makes and that are not made, in words. Extensions and the schema `public` are
+/// seen to by themselves.
+pub fn superusers(entries: &BTreeSet<String>, made: &BTreeSet<String>) -> Vec<String> {
+    let own = ["EXTENSION ", "SCHEMA - public ", "DEFAULT ACL "];
+    let is_left = |entry: &str| {
+        LEFT_OUT.iter().any(|kind| entry.starts_with(kind) && !own.contains(kind))
+            && !entry.starts_with("COMMENT ")
+            && !entry.starts_with("ACL ")
+    };
+    entries.iter().filter(|entry| is_left(entry) && !made.contains(*entry)).cloned().collect()
+}
+
+/// The default privileges of a dump, as statements: each is read word by word, and is for a role of `roles`.
+pub fn default_privileges(dump: &Path, roles: &[String]) -> Result<Vec<String>> {
+    Ok(statements(dump, "DEFAULT ACL ")?.iter().filter_map(|line| default_privilege(line, roles)).collect())
+}
+
+fn default_privilege(line: &str, roles: &[String]) -> Option<String> {
+    let rest = line.strip_prefix("ALTER DEFAULT PRIVILEGES FOR ROLE ")?.strip_suffix(';')?;
+    let mut words = Vec::new();
+    let mut rest = rest;
+    while !rest.is_empty() {
+        let (word, after) = match rest.strip_prefix('"') {
+            Some(quoted) => {
+                let end = quoted.replace("\"\"", "__").find('"')?;
+                (identifier(&quoted[..end].replace("\"\"", "\"")), &quoted[end + 1..])
+            }
+            None => {
+                let end = rest.find(' ').unwrap_or(rest.len());
+                let word = &rest[..end];
+                let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ',');
+                (word.chars().all(is_plain).then(|| word.to_owned())?, &rest[end..])
+            }
+        };
+        words.push(word);
+        rest = after.strip_prefix(' ').unwrap_or(after);
+    }
+    let role = words.first()?;
+    let is_known = roles.iter().any(|known| role == known || *role == identifier(known));
+    is_known.then(|| format!("ALTER DEFAULT PRIVILEGES FOR ROLE {}", words.join(" ")))
+}
+
+/// The lines that `pg_restore` would print for the entries of one kind.
+fn statements(dump: &Path, kind: &str) -> Result<Vec<String>> {
+    let wanted: Vec<String> = contents(dump)?.into_iter().filter(|line| entry(line).starts_with(kind)).collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let reader = dump::newest("pg_restore")?.args(["--file=-", "--use-list=/dev/stdin", "--"]).arg(dump);
+    Ok(reader.run_with(&(wanted.join("\n") + "\n"))?.text().lines().map(str::to_owned).collect())
 }
 
 /// The lines of a dump's table of contents.
@@ -115,13 +342,7 @@ struct Extension {
 
 /// The extensions of a dump, read from the statements that would make them.
 fn extensions(dump: &Path) -> Result<Vec<Extension>> {
-    let wanted: Vec<String> =
-        contents(dump)?.into_iter().filter(|line| entry(line).starts_with("EXTENSION ")).collect();
-    if wanted.is_empty() {
-        return Ok(Vec::new());
-    }
-    let reader = dump::newest("pg_restore")?.args(["--file=-", "--use-list=/dev/stdin", "--"]).arg(dump);
-    Ok(reader.run_with(&(wanted.join("\n") + "\n"))?.text().lines().filter_map(extension).collect())
+    Ok(statements(dump, "EXTENSION ")?.iter().filter_map(|line| extension(line)).collect())
 }
 
 /// Reads `CREATE EXTENSION IF NOT EXISTS name WITH SCHEMA schema;`. Both are quoted anew where they are used.
@@ -142,7 +363,7 @@ struct List {
 
 impl List {
     fn write(text: &str, reader: &Database) -> Result<Self> {
-        let directory = if crate::machine::user::is_root() { PathBuf::from("/run") } else { std::env::temp_dir() };
+        let directory = if user::is_root() { PathBuf::from("/run") } else { std::env::temp_dir() };
         let path = directory.join(format!("mm-tools.{}.{}.list", std::process::id(), reader.name.len()));
         files::remove_file(&path)?;
         let list = Self { path };

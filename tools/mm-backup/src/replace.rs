@@ -4,18 +4,22 @@
 //! Who may do that: a superuser, which root is on the machine of a local cluster (peer authentication as its owner), or
 //! the owner of the database when it has CREATEDB. Renaming wants both rights (ALTER DATABASE, PostgreSQL's manual).
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use mm_common::contract::error::{Context as _, Error, Result};
+use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
 use mm_common::machine::{checkpoint, disk, files};
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::dump::{self, identifier, literal};
+use mm_common::postgres::owners;
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::roles;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
+use mm_common::postgres::untrusted::{self, Restorer, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::database;
@@ -116,10 +120,27 @@ pub(crate) fn prepare(
         // Who is no superuser can give a database to itself only.
         properties.owner.clone_from(&source.user);
     }
-    dump::create_like(&prepared.admin, &prepared.new, &properties)?;
-    checkpoint::pass("database-created");
-    let filled = prepared.fill(point, part, &properties, jobs);
-    if let Err(error) = filled {
+    let filled = match cluster.filter(|_| is_superuser) {
+        Some(cluster) => {
+            let filling = Filling {
+                prepared: &prepared,
+                dump: point.path.join(&part.dump.path),
+                properties: &properties,
+                cluster: &cluster,
+                role: &source.user,
+                accepted: accepts_superuser_objects,
+            };
+            filling.fill(jobs)
+        }
+        None => dump::create_like(&prepared.admin, &prepared.new, &properties).and_then(|()| {
+            checkpoint::pass("database-created");
+            dump::restore(&point.path.join(&part.dump.path), &prepared.database(), jobs)
+        }),
+    };
+    let finished = filled
+        .and_then(|()| prepared.finish(point, part, &properties))
+        .and_then(|()| prepared.try_as_the_server(installation));
+    if let Err(error) = finished {
         prepared.give_up();
         return Err(error);
     }
@@ -223,9 +244,9 @@ fn create_roles(point: &Point, part: &DatabasePart, admin: &Database) -> Result<
 }
 
 impl Prepared {
-    fn fill(&self, point: &Point, part: &DatabasePart, properties: &dump::Properties, jobs: usize) -> Result<()> {
+    /// Compares what was restored, and gives it rights, settings and statistics.
+    fn finish(&self, point: &Point, part: &DatabasePart, properties: &dump::Properties) -> Result<()> {
         let database = self.database();
-        dump::restore(&point.path.join(&part.dump.path), &database, jobs)?;
         checkpoint::pass("database-restored");
         compare(part, &database)?;
         for (what, error) in dump::settle(&self.admin, &self.new, properties) {
@@ -235,8 +256,42 @@ impl Prepared {
                 point.path.join("manifest.json").display()
             ));
         }
-        // Without statistics the first hours would be slow.
-        database.clone().with_limit(dump::LIMIT).execute_each("ANALYZE").context(|| "cannot analyse the tables".into())
+        // Without statistics the first hours would be slow. PostgreSQL collects them as the owner of each table, whose
+        // functions may want a search path of their own.
+        let analyzed = database.with_limit(dump::LIMIT).execute_each("ANALYZE");
+        if let Err(error) = analyzed {
+            ui::warn(&format!(
+                "not all statistics could be collected (ANALYZE as the owner does it): {}",
+                error.one_line()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Lets the server's own role do in the restored database what it does in the present one: connect, read, and make and
+    /// drop a table.
+    fn try_as_the_server(&self, installation: &Installation) -> Result<()> {
+        let Ok(own) = installation.database() else { return Ok(()) };
+        let may =
+            "SELECT coalesce(pg_catalog.has_schema_privilege(pg_catalog.current_schema(), 'CREATE'), false) AS may";
+        let may_now = own.value(may).is_ok_and(|may| may == true);
+        let restored = own.sibling(&self.new);
+        if let Err(error) = restored.value("SELECT 1 AS one") {
+            ui::say(&format!("not tried as the server's role before it has its name: {}", error.one_line()));
+            return Ok(());
+        }
+        let read = "SELECT pg_catalog.count(*) AS n FROM (SELECT 1 FROM posts LIMIT 1) AS first";
+        let reads = own.value(read).is_ok();
+        let tried = match (reads, may_now) {
+            (true, _) if restored.value(read).is_err() => restored.value(read).map(drop),
+            (_, true) => restored.execute("CREATE TABLE mm_tools_tried (n pg_catalog.int4); DROP TABLE mm_tools_tried"),
+            _ => Ok(()),
+        };
+        tried.map_err(|error| {
+            error.within("the server's own role cannot work in the restored database").hint(
+                "compare owners and rights of its schema (\\dn+ as the superuser); what is there now was not touched",
+            )
+        })
     }
 
     /// Takes those settings out of `properties` that only a superuser may make, where the database that is replaced has not
@@ -359,6 +414,105 @@ pub(crate) fn drop_kept(installation: &Installation, name: &str) -> Result<()> {
     }
     let (admin, _, _) = administrator(installation, source, &database::claim(installation, false, None))?;
     admin.execute_each(&format!("DROP DATABASE IF EXISTS {}", identifier(name)))
+}
+
+/// A new database, filled by the role that runs dumps, and then given to whom it belongs.
+struct Filling<'a> {
+    prepared: &'a Prepared,
+    dump: PathBuf,
+    properties: &'a dump::Properties,
+    cluster: &'a Cluster,
+    /// The role of the server.
+    role: &'a str,
+    /// `--accept superuser-objects`.
+    accepted: bool,
+}
+
+impl Filling<'_> {
+    fn fill(&self, jobs: usize) -> Result<()> {
+        let Self { prepared, dump, properties, accepted, .. } = self;
+        let restorer = Restorer::make(&prepared.admin, self.cluster)?;
+        // Before anything is made: whether it gets in.
+        restorer.connect(&prepared.admin.name, self.cluster)?;
+        let owned = dump::Properties { owner: untrusted::ROLE.into(), ..(*properties).clone() };
+        dump::create_like(&prepared.admin, &prepared.new, &owned)?;
+        checkpoint::pass("database-created");
+        let restored = prepared.database();
+        let replaced = has(&prepared.admin, &prepared.target)?.then(|| prepared.admin.sibling(&prepared.target));
+        let makes = self.extensions(&restored, replaced.as_ref())?;
+        for name in untrusted::prepare(dump, &restored, &|name| *accepted || makes.iter().any(|made| made == name))? {
+            self.say_left_out(&format!("the extension {name}"));
+        }
+        let entries = untrusted::entries(dump)?;
+        let schema = replaced.as_ref().map(Schema::of).transpose()?;
+        let trusted = if *accepted { Some(dump) } else { schema.as_ref().map(|schema| &schema.path) };
+        let make = |kinds| match trusted {
+            Some(from) => untrusted::make_as_superuser(from, &restored, kinds, &entries),
+            None => Ok(BTreeSet::new()),
+        };
+        let mut made = make(untrusted::BEFORE)?;
+        untrusted::restore(dump, &restorer.connect(&prepared.new, self.cluster)?, jobs, true)?;
+        prepared.admin.execute(&format!(
+            "ALTER DATABASE {} OWNER TO {}",
+            identifier(&prepared.new),
+            identifier(&properties.owner)
+        ))?;
+        let kept_back = owners::give(&restored, replaced.as_ref(), &entries, self.role, *accepted)?;
+        for kept in &kept_back {
+            self.say_left_out(&format!("the owner of {kept} (`{}` owns it now)", self.role));
+        }
+        // A function that an event trigger calls is run by everybody, superusers too.
+        if kept_back.is_empty() {
+            made.extend(make(untrusted::AFTER)?);
+        }
+        for what in untrusted::superusers(&entries, &made) {
+            self.say_left_out(&what);
+        }
+        let ordinary = self.ordinary_roles()?;
+        for sql in untrusted::default_privileges(dump, &ordinary)? {
+            if let Err(error) = restored.execute(&sql) {
+                ui::warn(&format!("a default privilege could not be given: {}", error.one_line()));
+            }
+        }
+        let public = match (&properties.public, &replaced) {
+            (Some(public), _) => Some(public.clone()),
+            // A restore point of an earlier release does not say; what is replaced does.
+            (None, Some(replaced)) => dump::properties(replaced)?.public,
+            (None, None) => None,
+        };
+        match public {
+            Some(public) => dump::settle_public(&restored, &public, &properties.owner),
+            None => Ok(()),
+        }
+    }
+
+    fn say_left_out(&self, what: &str) {
+        ui::warn(&format!(
+            "left out: {what}: it is a superuser's to make, and the database has not got it as it was; --accept {SUPERUSER_OBJECTS} takes over what can be"
+        ));
+    }
+
+    /// The extensions that a superuser makes without being asked: those that any owner of a database could make, and those
+    /// that the replaced database has.
+    fn extensions(&self, restored: &Database, replaced: Option<&Database>) -> Result<Vec<String>> {
+        let names = |database: &Database, sql: &str| -> Result<Vec<String>> {
+            Ok(database.rows(sql)?.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
+        };
+        let mut all = if self.cluster.major >= 13 {
+            names(restored, "SELECT DISTINCT name FROM pg_catalog.pg_available_extension_versions WHERE trusted")?
+        } else {
+            Vec::new()
+        };
+        if let Some(replaced) = replaced {
+            all.extend(names(replaced, "SELECT extname AS name FROM pg_catalog.pg_extension")?);
+        }
+        Ok(all)
+    }
+
+    fn ordinary_roles(&self) -> Result<Vec<String>> {
+        let rows = self.prepared.admin.rows("SELECT rolname AS name FROM pg_catalog.pg_roles WHERE NOT rolsuper")?;
+        Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
+    }
 }
 
 #[cfg(test)]

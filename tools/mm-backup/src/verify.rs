@@ -185,8 +185,8 @@ fn restored(point: &Point, part: &DatabasePart, jobs: usize, findings: &mut Vec<
     ))?;
     let copy = scratch.database(COPY)?;
     let path = point.path.join(&part.dump.path);
-    untrusted::prepare(&path, &copy)?;
-    if let Err(error) = untrusted::restore(&path, &scratch.database_as(untrusted::ROLE, COPY)?, jobs) {
+    untrusted::prepare(&path, &copy, &|_| true)?;
+    if let Err(error) = untrusted::restore(&path, &scratch.database_as(untrusted::ROLE, COPY)?, jobs, false) {
         findings.push(error.one_line());
         return Ok(0);
     }

@@ -165,12 +165,12 @@ pub fn settle_public(superuser: &Database, public: &Public, otherwise: &str) -> 
     let roles = superuser.rows("SELECT rolname AS name FROM pg_catalog.pg_roles")?;
     let is_there = |role: &str| roles.iter().any(|row| row["name"] == role);
     let owner = if is_there(owner) { owner } else { otherwise };
-    let mut sql = format!(
+    let mut grants = vec![format!(
         "ALTER SCHEMA public OWNER TO {0};\nREVOKE ALL ON SCHEMA public FROM PUBLIC;\nGRANT ALL ON SCHEMA public TO {0};\n\
          COMMENT ON SCHEMA public IS {1};\n",
         identifier(owner),
         public.comment.as_deref().map_or_else(|| "NULL".to_owned(), literal)
-    );
+    )];
     for grant in public.grants.iter().flatten() {
         // Only the two words there are: this text comes from a file.
         let privilege @ ("USAGE" | "CREATE") = grant.privilege.as_str() else { continue };
@@ -179,9 +179,9 @@ pub fn settle_public(superuser: &Database, public: &Public, otherwise: &str) -> 
             Some(role) if is_there(role) => identifier(role),
             Some(_) => continue,
         };
-        sql += &format!("GRANT {privilege} ON SCHEMA public TO {role};\n");
+        grants.push(format!("GRANT {privilege} ON SCHEMA public TO {role};\n"));
     }
-    superuser.execute(&sql)
+    superuser.execute(&grants.concat())
 }
 
 /// Writes a dump of the whole database as `snapshot` shows it to the new file `to` (0600). Returns what `pg_dump`

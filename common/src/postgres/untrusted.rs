@@ -292,17 +292,13 @@ fn default_privilege(line: &str, roles: &[String]) -> Option<String> {
     let mut words = Vec::new();
     let mut rest = rest;
     while !rest.is_empty() {
-        let (word, after) = match rest.strip_prefix('"') {
-            Some(quoted) => {
-                let end = quoted.replace("\"\"", "__").find('"')?;
-                (identifier(&quoted[..end].replace("\"\"", "\"")), &quoted[end + 1..])
-            }
-            None => {
-                let end = rest.find(' ').unwrap_or(rest.len());
-                let word = &rest[..end];
-                let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ',');
-                (word.chars().all(is_plain).then(|| word.to_owned())?, &rest[end..])
-            }
+        let (word, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            let end = quoted.replace("\"\"", "__").find('"')?;
+            (identifier(&quoted[..end].replace("\"\"", "\"")), &quoted[end + 1..])
+        } else {
+            let end = rest.find(' ').unwrap_or(rest.len());
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ',');
+            (rest[..end].chars().all(is_plain).then(|| rest[..end].to_owned())?, &rest[end..])
         };
         words.push(word);
         rest = after.strip_prefix(' ').unwrap_or(after);

@@ -14,6 +14,7 @@ mod jump;
 mod killed;
 mod lab;
 mod proxy;
+mod real;
 mod reports;
 mod run;
 mod runs;

@@ -32,6 +32,11 @@ pub struct Socket {
     url: String,
 }
 
+/// Scheme, host and port of the next page, as a browser names them; pages that are no address are passed over.
+fn next_origin(pages: &mut std::slice::Iter<'_, String>) -> Option<String> {
+    pages.find_map(|page| Some(Url::parse(page).ok()?.origin().ascii_serialization()))
+}
+
 impl std::fmt::Debug for Socket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Socket").field("url", &self.url).finish_non_exhaustive()
@@ -39,12 +44,13 @@ impl std::fmt::Debug for Socket {
 }
 
 impl Socket {
-    /// Connects to the server at `base` (`http` or `https`), as a browser on a page of `page` would. `limit` is for
-    /// connecting and for each later wait.
+    /// Connects to the server at `base` (`http` or `https`), as a browser on the first of `pages` would, and as one on the
+    /// next when the server forbids that (403). `limit` is for connecting and for each later wait.
     ///
     /// # Errors
     /// Failed when the server cannot be reached or does not upgrade; the answer is quoted.
-    pub fn open(base: &str, page: &str, limit: Duration) -> Result<Self> {
+    pub fn open(base: &str, pages: &[String], limit: Duration) -> Result<Self> {
+        let mut pages = pages.iter();
         let place = format!("{}/api/v4/websocket", base.trim_end_matches('/'));
         let failed = || Error::failed(format!("cannot open a WebSocket to {place}"));
         let url = Url::parse(&place).map_err(|error| failed().because(error))?;
@@ -53,6 +59,8 @@ impl Socket {
         let name = host.trim_start_matches('[').trim_end_matches(']');
         let addresses: Vec<_> = (name, port).to_socket_addrs().map_err(|error| failed().because(error))?.collect();
         let begun = Instant::now();
+        let mut origin = next_origin(&mut pages).unwrap_or_else(|| url.origin().ascii_serialization());
+        let mut forbidden = Vec::new();
         loop {
             let stream = connect(addresses.as_slice(), limit).map_err(|error| failed().because(error))?;
             let stream: Box<dyn Stream> = if url.scheme() == "https" {
@@ -61,19 +69,24 @@ impl Socket {
                 Box::new(stream)
             };
             let mut socket = Self { reader: BufReader::new(stream), url: place.clone() };
-            if socket.upgrade(&url, page, begun.elapsed() < limit)? {
-                return Ok(socket);
+            let status = socket.upgrade(&url, &origin)?;
+            match status.split(' ').nth(1).unwrap_or_default() {
+                "101" => return Ok(socket),
+                "429" if begun.elapsed() < limit => std::thread::sleep(PAUSE),
+                "403" => {
+                    forbidden.push(std::mem::take(&mut origin));
+                    let Some(next) = next_origin(&mut pages) else { return Err(socket.forbidden(&status, &forbidden)) };
+                    origin = next;
+                }
+                _ => return Err(socket.not_upgraded(&status)),
             }
-            std::thread::sleep(PAUSE);
         }
     }
 
-    /// Asks for the upgrade; false when the server limits the rate of requests, and it `may_wait`.
-    fn upgrade(&mut self, url: &Url, page: &str, may_wait: bool) -> Result<bool> {
+    /// Asks for the upgrade; the line with the status of the answer, 101 only when the server upgrades.
+    fn upgrade(&mut self, url: &Url, origin: &str) -> Result<String> {
         let key = base64(&id::random::<16>()?);
         let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
-        // A foreign Origin is refused with 403 (observed); a browser sends that of the page.
-        let origin = Url::parse(page).as_ref().unwrap_or(url).origin().ascii_serialization();
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nOrigin: {origin}\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n",
@@ -93,14 +106,26 @@ impl Socket {
             lines.push(line);
         }
         let status = lines.first().cloned().unwrap_or_else(|| "nothing".into());
-        let is_upgrade = status.split(' ').nth(1) == Some("101")
-            && lines.iter().any(|line| line.to_lowercase().replace(' ', "") == "upgrade:websocket");
-        if is_upgrade || (may_wait && status.split(' ').nth(1) == Some("429")) {
-            return Ok(is_upgrade);
+        let is_upgrade = lines.iter().any(|line| line.to_lowercase().replace(' ', "") == "upgrade:websocket");
+        if status.split(' ').nth(1) == Some("101") && !is_upgrade {
+            return Err(self.not_upgraded(&status));
         }
-        Err(self
-            .failed("upgrade to", format!("the server answers `{status}`"))
-            .hint("a proxy before the server must pass the headers Upgrade and Connection and speak HTTP/1.1"))
+        Ok(status)
+    }
+
+    fn not_upgraded(&self, status: &str) -> Error {
+        self.failed("upgrade to", format!("the server answers `{status}`"))
+            .hint("a proxy before the server must pass the headers Upgrade and Connection and speak HTTP/1.1")
+    }
+
+    /// A server forbids (403) an Origin that is not its own. Up to 7.8.6 that is the Host that it was asked for; from
+    /// 7.8.7 and 8.0 on the scheme and host of SiteURL, where one is set (observed on 5.29.0 to 10.11.6).
+    fn forbidden(&self, status: &str, origins: &[String]) -> Error {
+        self.failed("upgrade to", format!("the server answers `{status}` to the Origin {}", origins.join(" and to "))).hint(
+            "the server takes no other Origin than that of ServiceSettings.SiteURL or of the Host it is asked for: set SiteURL to \
+             the address that users type, and let a proxy pass their Host (in nginx `proxy_set_header Host $host;` in the same \
+             block as its other proxy_set_header lines: those in a `location` drop the ones around it)",
+        )
     }
 
     /// Sends a message.
@@ -260,7 +285,8 @@ mod tests {
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\
               \x89\x02hi\x01\x09{\"event\":\x80\x08\"hello\"}",
         );
-        let mut socket = Socket::open(&url, "https://chat.example.org/x", Duration::from_secs(5)).unwrap();
+        let mut socket =
+            Socket::open(&url, &["https://chat.example.org/x".to_owned()], Duration::from_secs(5)).unwrap();
         assert_eq!(socket.receive().unwrap(), json!({"event": "hello"}));
         drop(socket);
         let asked = server.join().unwrap();
@@ -275,7 +301,7 @@ mod tests {
     #[test]
     fn a_refused_upgrade_says_what_the_server_answered() {
         let (url, _server) = answering(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
-        let error = Socket::open(&url, &url, Duration::from_secs(5)).unwrap_err();
+        let error = Socket::open(&url, std::slice::from_ref(&url), Duration::from_secs(5)).unwrap_err();
         assert!(error.causes()[0].contains("403 Forbidden"), "{error:?}");
     }
 }

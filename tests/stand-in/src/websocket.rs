@@ -60,14 +60,21 @@ pub(crate) fn upgrade(server: &'static Server, request: &Request) -> Answer {
     Answer::Upgrade(response, Box::new(move |connection| talk(server, connection, session)))
 }
 
-/// Whether a page may come from there: that of the address asked at, or, with `AllowCorsFrom`, those named there and that
-/// of the site URL and no other.
+/// Whether a page may come from there. With `AllowCorsFrom`: those named there and that of the site URL. Without: up to 7.8.6
+/// that of the address asked at; from 7.8.7 and 8.0 on, where a site URL is set, that of the site URL alone (observed on
+/// 7.8.15, 10.6.0 and 10.11.6: 403 for the address asked at, 101 for the site URL).
 fn is_welcome(server: &Server, origin: &str, host: &str) -> bool {
     let allowed = server.config.text("ServiceSettings", "AllowCorsFrom");
+    let site_url = server.config.text("ServiceSettings", "SiteURL");
     if allowed.is_empty() {
+        let version = server.version();
+        let by_site = version.at_least(7, 9) || (version.at_least(7, 8) && version.patch >= 7);
+        if by_site && !site_url.is_empty() {
+            let start = |text: &str| text.splitn(4, '/').take(3).collect::<Vec<_>>().join("/").to_ascii_lowercase();
+            return start(origin) == start(&site_url);
+        }
         return origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host));
     }
-    let site_url = server.config.text("ServiceSettings", "SiteURL");
     let site = site_url.strip_suffix(&server.subpath()).unwrap_or(&site_url);
     allowed == "*" || allowed.split(' ').chain([site]).any(|one| one == origin)
 }

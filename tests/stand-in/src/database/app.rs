@@ -66,7 +66,7 @@ impl Jobs {
         Self { version, faults: faults.clone() }
     }
 
-    /// Observed: about 71 s after a fresh 5.29, 70 s in 6.3, 25 s from 9.5 on; each once in the life of a database.
+    /// Observed: about 71 s after a fresh 5.29, 25 s from 9.5 on; each once in the life of a database.
     fn due(&self) -> Vec<Job> {
         let job = |kind, key, wait, progress| Job {
             kind,
@@ -76,9 +76,6 @@ impl Jobs {
             progress,
         };
         let mut jobs = vec![job("migrations", "migration_advanced_permissions_phase_2", 71, 0)];
-        if self.version.within("6.0", "6.4") {
-            jobs.push(job("fix_channel_unreads_for_crt", "fix_crt_channel_unreads", 65, 100));
-        }
         if self.version.within("9.5", "") {
             jobs.push(job("delete_empty_drafts_migration", "delete_empty_drafts_migration", 25, 100));
         }

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use mm_common::Result;
+use mm_common::mattermost::api::Server;
 use mm_common::mattermost::websocket::Socket;
+use mm_common::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::check::Finding;
@@ -17,8 +18,12 @@ pub(crate) fn event(look: &mut Look) -> Result<Finding> {
     let (token, channel, word) = (scratch.token.clone(), scratch.channel.clone(), scratch.word.clone());
     let mut seen = Vec::new();
     for base in addresses(look) {
-        let page = page(look, &base);
-        let mut socket = match Socket::open(&base, &page, LIMIT) {
+        if base != look.server.url
+            && let Some(error) = beyond_reach(&base)
+        {
+            return Err(error);
+        }
+        let mut socket = match Socket::open(&base, &pages(look, &base), LIMIT) {
             Ok(socket) => socket,
             Err(error) => return Ok(refused(&base, &error.one_line(), error.next_step())),
         };
@@ -44,19 +49,48 @@ pub(crate) fn event(look: &mut Look) -> Result<Finding> {
 /// not a private hop.
 fn addresses(look: &Look) -> Vec<String> {
     let mut addresses = vec![look.server.url.clone()];
-    let site = look.installation.config.text("ServiceSettings", "SiteURL").unwrap_or_default();
-    let site = site.trim_end_matches('/').to_owned();
-    if !look.is_private && site.starts_with("http") && site != look.server.url {
+    if !look.is_private
+        && let Some(site) = site_url(look).filter(|site| *site != look.server.url)
+    {
         addresses.push(site);
     }
     addresses
 }
 
-/// The page that the request says it comes from. A server with `AllowCorsFrom` takes no other than those named there and
-/// that of the site URL; any other server wants that of the address it is asked at.
-fn page(look: &Look, base: &str) -> String {
-    let setting = |key: &str| look.installation.config.text("ServiceSettings", key).filter(|text| !text.is_empty());
-    setting("AllowCorsFrom").and_then(|_| setting("SiteURL")).unwrap_or_else(|| base.to_owned())
+fn site_url(look: &Look) -> Option<String> {
+    let site = look.installation.config.text("ServiceSettings", "SiteURL")?;
+    Some(site.trim_end_matches('/').to_owned()).filter(|site| site.starts_with("http"))
+}
+
+/// The pages that the request may say it comes from, the likelier first. Up to 7.8.6 a server takes that of the address it is
+/// asked at, and none other (observed 5.29.0 to 7.1.9); from 7.8.7 and 8.0 on that of its site URL, and none other (observed
+/// 7.8.15, 10.6.0, 10.11.6); with `AllowCorsFrom` that of the site URL. Which dot release of a line in between has
+/// which rule is not known, so the other one is tried before the check fails.
+fn pages(look: &Look, base: &str) -> Vec<String> {
+    let Some(site) = site_url(look) else { return vec![base.to_owned()] };
+    let setting = look.installation.config.text("ServiceSettings", "AllowCorsFrom").unwrap_or_default();
+    if *look.release() >= semver::Version::new(7, 8, 7) || !setting.is_empty() {
+        vec![site, base.to_owned()]
+    } else {
+        vec![base.to_owned(), site]
+    }
+}
+
+/// Why this machine does not get through to the site URL, if so: its users may all the same, by another DNS server, from
+/// outside a router that does not lead back in, or signed in at a gateway.
+fn beyond_reach(base: &str) -> Option<Error> {
+    let failed = |reason: String| {
+        Error::failed(format!("{base}, the SiteURL, cannot be asked from this machine")).because(reason).hint(
+            "open the site in a browser and see whether a message appears without reloading; the server itself passed",
+        )
+    };
+    match Server::at(base.to_owned()).get("/api/v4/system/ping", None) {
+        Ok(answer) if answer.status == 200 && answer.body["status"].is_string() => None,
+        Ok(answer) => {
+            Some(failed(format!("its ping answers {}: something else than this server is there", answer.status)))
+        }
+        Err(error) => Some(failed(error.one_line())),
+    }
 }
 
 fn refused(base: &str, why: &str, hint: Option<&str>) -> Finding {
@@ -71,17 +105,14 @@ fn wait_for(socket: &mut Socket, wanted: &str, post: &str) -> Result<()> {
     loop {
         let message = socket.receive()?;
         if message["status"] == "FAIL" {
-            return Err(mm_common::Error::failed(format!(
-                "the server refuses the session: {}",
-                message["error"]["message"]
-            )));
+            return Err(Error::failed(format!("the server refuses the session: {}", message["error"]["message"])));
         }
         let carries = |message: &Value| message["data"]["post"].as_str().is_some_and(|text| text.contains(post));
         if message["event"] == wanted && (post.is_empty() || carries(&message)) {
             return Ok(());
         }
         if started.elapsed() > LIMIT {
-            return Err(mm_common::Error::failed(format!("no event `{wanted}` came within {} s", LIMIT.as_secs())));
+            return Err(Error::failed(format!("no event `{wanted}` came within {} s", LIMIT.as_secs())));
         }
     }
 }

@@ -1,0 +1,60 @@
+//! What real servers were seen to do that is no fault, and what is one.
+
+use mm_test_support::process;
+use mm_test_support::site::Site;
+
+use crate::lab::{check_of, verify};
+
+/// Code of the run, status and evidence of the check of events.
+fn websocket(site: &Site) -> (i32, String, String) {
+    let (code, document) = verify(site, &["--only", "server.websocket"]);
+    let check = check_of(&document, "server.websocket");
+    (code, check["status"].as_str().unwrap().to_owned(), check.to_string())
+}
+
+/// Up to 7.8.6 the Origin has to be the address asked at, from 7.8.7 on that of the site URL: asked directly, and by a
+/// site URL that leads through a proxy.
+#[test]
+fn events_arrive_whichever_origin_the_release_wants() {
+    for version in ["5.37.1", "7.8.15", "10.6.1"] {
+        let site = Site::builder(version).build();
+        let port = process::free_port();
+        site.set("ServiceSettings", "SiteURL", format!("http://127.0.0.1:{port}").into());
+        site.start();
+        let mut proxy = crate::proxy::start(&site, port, crate::proxy::PASSES);
+        let found = websocket(&site);
+        proxy.kill().unwrap();
+        proxy.wait().unwrap();
+        assert_eq!((found.0, found.1.as_str()), (0, "pass"), "{version}: {}", found.2);
+    }
+}
+
+/// Split DNS, or a router that does not lead back in: users get through all the same.
+#[test]
+fn a_site_url_that_this_machine_cannot_reach_is_not_called_broken() {
+    let site = Site::builder("10.6.1").build();
+    for url in ["http://chat.example.invalid".to_owned(), format!("http://127.0.0.1:{}", process::free_port())] {
+        site.set("ServiceSettings", "SiteURL", url.as_str().into());
+        site.start();
+        let (_, status, check) = websocket(&site);
+        assert_eq!(status, "error", "{check}");
+        assert!(check.contains("cannot be asked from this machine"), "{check}");
+        site.stop();
+    }
+}
+
+#[test]
+fn a_proxy_that_changes_the_host_is_named_as_the_cause() {
+    // Up to 7.8.6 the Origin is compared with the Host that arrives.
+    let site = Site::builder("7.1.9").build();
+    let port = process::free_port();
+    site.set("ServiceSettings", "SiteURL", format!("http://127.0.0.1:{port}").into());
+    site.start();
+    let lines = crate::proxy::PASSES.replace("$http_host", "elsewhere.example.org");
+    let mut proxy = crate::proxy::start(&site, port, &lines);
+    let (_, status, check) = websocket(&site);
+    proxy.kill().unwrap();
+    proxy.wait().unwrap();
+    assert_eq!(status, "fail", "{check}");
+    assert!(check.contains("403") && check.contains("Origin") && check.contains("proxy_set_header Host"), "{check}");
+}

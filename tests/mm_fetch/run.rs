@@ -137,7 +137,7 @@ fn nothing_is_fetched_without_a_trusted_digest() {
     // Never in the archive of releases.
     let mut command = place.tool();
     command.args(["--edition", "team", "--mirror", &server.url, "10.5.0"]);
-    command.assert().code(5).stderr(contains("--sha256")).stderr(contains("--keyring"));
+    command.assert().code(5).stderr(contains("--sha256")).stderr(contains("--accept unsigned"));
     assert!(server.gets().is_empty());
 }
 

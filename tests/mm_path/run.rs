@@ -80,7 +80,7 @@ fn the_table_fits_100_columns_and_says_why() {
     for line in table.lines() {
         assert!(line.chars().count() <= 100, "{} columns: {line}", line.chars().count());
     }
-    for part in ["16 hops", "5.31.9 -> 5.37.10", "[eight-columns]", "[through-7.1]", "with PostgreSQL 14"] {
+    for part in ["16 hops", "5.31.9 -> 5.37.10", "[eight-columns]", "[through-7.1]", "with PostgreSQL 15"] {
         assert!(table.contains(part), "no `{part}` in:\n{table}");
     }
 }
@@ -117,7 +117,7 @@ fn a_blocked_path_exits_5_with_everything_known() {
     let plan = paper(&["--from", "9.5.3", "--from-mysql", "8.0.36", "--to", "latest"]).code(5);
     let document = document(&plan);
     assert_eq!(document["path"]["blockers"][0]["id"], "mysql-gone");
-    assert_eq!(stops(&document), ["9.11.18", "10.5.14", "10.11.23", "11.7.10", "11.10.1"]);
+    assert_eq!(stops(&document), ["9.11.18", "10.5.14", "10.11.23", "11.7.15", "12.1.0"]);
     assert_eq!((&document["error"]["tool"], &document["error"]["code"]), (&json!("mm-path"), &json!(5)));
     assert!(document["error"]["hint"].as_str().unwrap().contains("PostgreSQL"));
     let errors = stderr(&plan);
@@ -202,10 +202,11 @@ fn an_overlay_adds_releases_and_a_broken_one_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let record = |version: &str| json!({"version": version, "team": {"sha256": ["ab".repeat(32)]}});
     // A release candidate is not what `latest` means, though it is newer and can be proven.
-    let overlay = json!({"releases": [record("11.10.2"), record("11.11.0-rc1")]});
+    let overlay = json!({"releases": [record("12.1.1"), record("12.2.0-rc1")]});
     let overlay = file(directory.path(), "overlay.json", &overlay.to_string());
-    let plan = document(&paper(&["--from", "11.10.1", "--to", "latest", "--catalogue", &overlay]).success());
-    assert_eq!(stops(&plan), ["11.10.2"]);
+    let plan = document(&paper(&["--from", "12.1.0", "--to", "latest", "--catalogue", &overlay]).success());
+    assert_eq!(stops(&plan), ["12.1.1"]);
+    assert_eq!(plan["path"]["catalogue"]["sources"], json!({"12.1.1": "file"}));
     assert_eq!(plan["path"]["next"]["sha256"], json!(["ab".repeat(32)]));
     assert_eq!(plan["path"]["wish"]["catalogue"], json!(overlay), "the fold has to use it again");
     for broken in ["", "{\"releases\": [{\"version\": 1}]}", "{\"relases\": []}"] {
@@ -251,7 +252,7 @@ fn the_version_archive_becomes_an_overlay() {
     let ran = run(&page).success();
     assert!(stderr(&ran).contains("team 11.10.3: the address belongs to another release"), "{}", stderr(&ran));
     let overlay_name = overlay.to_str().unwrap();
-    let plan = document(&paper(&["--from", "11.10.1", "--to", "latest-esr", "--catalogue", overlay_name]).success());
+    let plan = document(&paper(&["--from", "11.10.1", "--to", "11.10.2", "--catalogue", overlay_name]).success());
     assert_eq!(stops(&plan), ["11.10.2"]);
     assert_eq!(plan["path"]["next"]["sha256"], json!([team]));
     let html = format!(
@@ -261,7 +262,7 @@ fn the_version_archive_becomes_an_overlay() {
     file(directory.path(), "page.html", &html);
     let published = ReleaseSite::start(directory.path());
     run(&format!("{}/page.html", published.url())).success();
-    let plan = document(&paper(&["--from", "11.10.1", "--to", "11.11", "--catalogue", overlay_name]).success());
+    let plan = document(&paper(&["--from", "11.10.1", "--to", "11.11.0", "--catalogue", overlay_name]).success());
     assert_eq!(plan["path"]["next"]["sha256"], json!([enterprise]));
     for lost in ["/nonexistent/page", &format!("{}/other", published.url())] {
         let lost = run(lost).failure();
@@ -269,6 +270,55 @@ fn the_version_archive_becomes_an_overlay() {
     }
     let nothing = run(&file(directory.path(), "other.html", "<html>nothing here</html>")).code(1);
     assert!(stderr(&nothing).contains("hint:"), "{}", stderr(&nothing));
+}
+
+#[test]
+fn what_the_state_directory_has_lies_over_what_is_built_in_and_below_a_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().to_str().unwrap();
+    let record = |digit: &str| json!({"version": "12.1.1", "team": {"sha256": [digit.repeat(64)]}});
+    let lines = json!([{"line": "11.7", "esr": true, "end_of_support": "2027-06-15"}]);
+    let refreshed = json!({"as_of": "2026-12-24", "releases": [record("a")], "lines": lines}).to_string();
+    let refreshed = file(directory.path(), "catalogue.json", &refreshed);
+    let plan = |more: &[&str]| {
+        let arguments = ["--from", "12.1.0", "--to", "latest", "--state-dir", state];
+        document(&paper(&[&arguments, more].concat()).success())
+    };
+    let seen = plan(&[]);
+    assert_eq!((stops(&seen), &seen["path"]["next"]["sha256"][0]), (vec!["12.1.1".into()], &json!("a".repeat(64))));
+    assert_eq!(seen["path"]["catalogue"], json!({"as_of": "2026-12-24", "sources": {"12.1.1": "refreshed"}}));
+    let over = file(directory.path(), "over.json", &json!({"releases": [record("b")]}).to_string());
+    assert_eq!(plan(&["--catalogue", &over])["path"]["next"]["sha256"], json!(["b".repeat(64)]));
+    assert_eq!(plan(&["--catalogue", "none"])["path"]["next"], Value::Null, "12.1.0 is the newest that is built in");
+    let status = stdout(&paper(&["--catalogue-status", "--state-dir", state]).success());
+    assert!(status.contains("2026-12-24") && status.contains("2027-06-15"), "{status}");
+    let newest = status.lines().find(|line| line.starts_with("12.1 ")).unwrap();
+    assert!(newest.contains("12.1.1") && newest.ends_with("refreshed, digest known"), "{newest}");
+
+    // What others may write, or what is none, is not used; it can be left out.
+    let refused = |why: &str| {
+        let refused = paper(&["--from", "12.1.0", "--to", "latest", "--state-dir", state]).code(5);
+        let error = document(&refused)["error"].to_string();
+        assert!(
+            error.contains("catalogue.json") && error.contains(why) && error.contains("--catalogue none"),
+            "{error}"
+        );
+        plan(&["--catalogue", "none"]);
+    };
+    std::fs::set_permissions(&refreshed, std::fs::Permissions::from_mode(0o664)).unwrap();
+    refused("others may write it");
+    std::fs::set_permissions(&refreshed, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::write(&refreshed, "{\"releases\": [").unwrap();
+    refused("is not a catalogue");
+}
+
+#[test]
+fn how_old_the_release_data_is_stands_at_the_end_of_the_table() {
+    let table = stdout(&paper(&["--from", "9.11.18", "--to", "10.6.1", "--format", "human"]).success());
+    let last = table.lines().last().unwrap();
+    assert!(last.starts_with("Release data of 2") && last.contains("--catalogue-status"), "{last}");
 }
 
 #[test]

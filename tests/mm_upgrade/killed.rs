@@ -179,7 +179,7 @@ fn killed_at_random_moments_and_resumed_it_ends_as_if_undisturbed() {
     let mut killer = Killer { upgrade, random, kills, hit: Vec::new() };
     killer.arrive("10.6.1");
     assert_eq!(killer.upgrade.site.running_version().as_deref(), Some("10.6.1"), "{}", killer.context());
-    killer.arrive("latest-esr");
+    killer.arrive("11.7.10");
 
     let context = killer.context();
     assert!(killer.hit.len() * 10 >= kills * 9, "it was not killed as often as it should: {context}");

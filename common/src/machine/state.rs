@@ -14,6 +14,15 @@ pub const BASE: &str = "/var/lib/mm-tools";
 /// Where fetched releases are kept unless `--cache` says otherwise: `CACHE/SHA256/` holds a tarball and [`MANIFEST`].
 pub const CACHE: &str = "/var/cache/mm-tools";
 
+/// Name of the catalogue that lies over the built-in one, in the directory of the state directories.
+pub const CATALOGUE: &str = "catalogue.json";
+
+/// Where the refreshed catalogue is. A build for tests never looks at the machine's own.
+pub fn catalogue(base: Option<&Path>) -> Option<PathBuf> {
+    let base = if cfg!(feature = "checkpoints") { base } else { base.or(Some(Path::new(BASE))) };
+    base.map(|base| base.join(CATALOGUE))
+}
+
 /// Name of the release manifest beside a tarball in the cache.
 pub const MANIFEST: &str = "release.json";
 

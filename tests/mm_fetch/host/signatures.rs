@@ -39,6 +39,12 @@ impl Signer {
         path
     }
 
+    fn fingerprint(&self) -> String {
+        let listed = String::from_utf8(self.gpg(&["--with-colons", "--list-keys"])).unwrap();
+        let line = listed.lines().find(|line| line.starts_with("fpr:")).unwrap();
+        line.split(':').nth(9).unwrap().to_owned()
+    }
+
     fn sign(&self, file: &Path) {
         let signature = format!("{}.sig", file.display());
         self.gpg(&["--output", &signature, "--detach-sign", file.to_str().unwrap()]);
@@ -123,4 +129,59 @@ fn a_missing_signature_is_said_where_a_digest_proves_the_release() {
     });
     let mut command = place.get(&server.url, VERSION, &sha256(&tarball));
     command.arg("--keyring").arg(signer.keyring(true)).assert().success().stderr(contains("there is no signature"));
+}
+
+/// The tool with this key in the place of Mattermost's own.
+fn trusting(place: &Place, signer: &Signer, mirror: &Path) -> assert_cmd::Command {
+    let mut command = place.tool();
+    command.env("MM_BUILD_KEY", signer.keyring(true)).env("MM_BUILD_FINGERPRINT", signer.fingerprint());
+    command.args(["--edition", "team", UNPROVEN, "--mirror"]).arg(mirror);
+    command
+}
+
+#[test]
+fn mattermosts_own_signature_suffices_where_no_digest_is_known() {
+    let (place, tarball, signer) = (Place::new(), release(11, 50_000), Signer::new());
+    let mirror = place.mirror(&[(UNPROVEN, &tarball)]);
+    signer.sign(&mirror.join(UNPROVEN).join(file_name(UNPROVEN)));
+    let assert = trusting(&place, &signer, &mirror).assert().success();
+    let fetched = written(&assert)["fetch"]["releases"][0].clone();
+    assert_eq!((&fetched["proof"], &fetched["signed_by"]), (&"signature".into(), &signer.fingerprint().into()));
+    let again = trusting(&place, &signer, &mirror).arg("--offline").assert().success();
+    assert_eq!(written(&again)["changed"], false, "by the signature that is kept");
+
+    // The key that is built in did not make it.
+    let other = Place::new();
+    let mut command = other.tool();
+    command.args(["--edition", "team", UNPROVEN, "--mirror"]).arg(&mirror);
+    command.assert().code(5).stderr(contains("A1B31D46F0F3A10B02CF2D44F8F2C31744774B28"));
+}
+
+#[test]
+fn a_key_that_has_expired_since_proves_what_it_signed() {
+    let (place, tarball) = (Place::new(), release(12, 50_000));
+    let signer = Signer { home: tempfile::Builder::new().prefix("gpg").tempdir().unwrap() };
+    let then = "20240101T000000";
+    signer.gpg(&["--faked-system-time", then, "--quick-gen-key", "Test <test@example.com>", "ed25519", "sign", "90d"]);
+    let mirror = place.mirror(&[(UNPROVEN, &tarball)]);
+    let file = mirror.join(UNPROVEN).join(file_name(UNPROVEN));
+    let signature = format!("{}.sig", file.display());
+    signer.gpg(&["--faked-system-time", then, "--output", &signature, "--detach-sign", file.to_str().unwrap()]);
+    trusting(&place, &signer, &mirror).assert().success();
+
+    std::fs::write(&file, release(13, 50_000)).unwrap();
+    let other = Place::new();
+    trusting(&other, &signer, &mirror).assert().code(5).stderr(contains("belongs to another file"));
+}
+
+#[test]
+fn what_nothing_proves_is_refused_before_it_is_fetched_and_taken_only_on_request() {
+    let (place, tarball, signer) = (Place::new(), release(14, 50_000), Signer::new());
+    let mirror = place.mirror(&[(UNPROVEN, &tarball)]);
+    trusting(&place, &signer, &mirror).assert().code(5).stderr(contains("--accept unsigned"));
+    assert!(place.cached().is_empty(), "{:?}", place.cached());
+    let assert = trusting(&place, &signer, &mirror).args(["--accept", "unsigned"]).assert().success();
+    let fetched = written(&assert)["fetch"]["releases"][0].clone();
+    assert_eq!((&fetched["proof"], fetched.get("signed_by")), (&"unsigned".into(), None));
+    trusting(&place, &signer, &mirror).arg("--offline").assert().code(5);
 }

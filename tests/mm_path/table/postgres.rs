@@ -22,9 +22,9 @@ fn postgres_is_placed_where_it_is_first_refused_and_for_all_that_follows() {
         ("5.29.0", 9, "10.6.1", Some(("5.37.10", 13)), "5.32 refuses 9.x; 13 at once, because 10.6 will ask for it"),
         ("5.29.0", 10, "9.5", Some(("8.1.13", 11)), "8.0 refuses 10"),
         ("5.29.0", 10, "7.8", None, "7.8 still starts with 10"),
-        ("10.5.14", 13, "11.7", Some(("11.7.10", 14)), "11.0 refuses 13"),
+        ("10.5.14", 13, "11.7", Some(("11.7.15", 14)), "11.0 refuses 13"),
         ("10.5.14", 11, "11.7", Some(("10.11.23", 14)), "10.11 refuses 11 and 11.7 will refuse 13: once, not twice"),
-        ("11.7.10", 14, "12.0", Some(("12.0.0", 15)), "12.0 asks for 15"),
+        ("11.7.10", 14, "12.0", Some(("12.0.2", 15)), "12.0 asks for 15"),
     ];
     for (from, major, to, expected, because) in cases {
         let plan = planned(&with_postgres(from, major), &wish(to, Esr));

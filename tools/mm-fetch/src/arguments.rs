@@ -19,7 +19,7 @@ use semver::Version;
 /// Downloads the tarballs of all hops that the document on standard input plans, and that of the running release,
 /// whose list of files tells what the release owns; or those of the versions given. What is in the cache already is
 /// hashed again and used; what was interrupted is continued. A tarball counts as fetched only when its SHA-256 is the
-/// published one (or the one given, or its signature is good) and when it has been looked through and is a sound
+/// published one (or the one given), or, where none is known, when Mattermost's signature of it is good, and when it has been looked through and is a sound
 /// release. Writes the section `fetch`.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "mm-fetch", version, after_long_help = AFTER)]
@@ -48,7 +48,7 @@ pub struct FetchArguments {
     /// Trust this digest; with VERSION= in front where more than one release is fetched. May be given more than once
     #[arg(long, value_name = "[VERSION=]HEX", value_parser = given)]
     pub sha256: Vec<Given>,
-    /// Verify the detached OpenPGP signature of every release against the keys in FILE
+    /// Verify the detached OpenPGP signature of every release, against the keys in FILE in place of Mattermost's own
     #[arg(long, value_name = "FILE")]
     pub keyring: Option<PathBuf>,
     /// Trust the certificate authorities in FILE (PEM) beside the host's
@@ -60,7 +60,7 @@ pub struct FetchArguments {
     /// Take the releases from a directory that --bundle made; implies --offline
     #[arg(long, value_name = "DIR")]
     pub from_bundle: Option<PathBuf>,
-    /// Add the releases of FILE to the built-in catalogue [default: the file that mm-path was given]
+    /// Add the releases of FILE to the catalogue; `none` uses the built-in one alone [default: what mm-path was given]
     #[arg(long, value_name = "FILE")]
     pub catalogue: Option<PathBuf>,
     #[command(flatten)]
@@ -121,7 +121,7 @@ EXIT STATUS
   0   every release is at hand and proven (`changed` tells whether anything was fetched)
   1   a download failed, or its digest was wrong; what came is kept, and running it again continues
   2   wrong usage
-  5   refused: no trusted digest, a hostile or wrong archive, not enough disk space, no network allowed
+  5   refused: neither a trusted digest nor a good signature (or no gpgv to verify it with), a hostile or wrong archive, not enough disk space, no network allowed
   65  no document, a broken one, or one of another schema
   74  the document could not be delivered; the releases are in the cache
   75  another mm-fetch is fetching the same release into the same cache

@@ -24,8 +24,8 @@ use mm_common::contract::sections::{Fetch, Fetched, Missing, Path};
 use mm_common::contract::ui;
 use mm_common::contract::version::Edition;
 use mm_common::machine::http::{self, Client};
-use mm_common::machine::{disk, signals};
-use mm_common::mattermost::catalogue::{Arch, Catalogue};
+use mm_common::machine::{disk, files, signals, state};
+use mm_common::mattermost::catalogue::{Arch, Catalogue, NONE};
 use mm_common::run::{self, Session};
 use serde_json::Value;
 
@@ -58,28 +58,29 @@ pub fn main() -> ExitCode {
 fn act(session: &mut Session, arguments: &FetchArguments) -> Result<String> {
     let path: Option<Path> = session.document.section("path")?;
     let overlay = overlay(arguments, path.as_ref());
-    let catalogue = Catalogue::load(overlay.as_deref())?;
+    let catalogue = Catalogue::load(overlay.as_deref(), arguments.common.state_dir.as_deref())?;
     let arch = arguments.arch.or_else(Arch::of_host).ok_or_else(|| {
         Error::refused("there are no Mattermost releases for the processor of this machine")
             .hint("give --arch amd64 or --arch arm64 to fetch for another machine")
     })?;
-    let keyring = arguments.keyring.as_deref().map(Keyring::at).transpose()?;
-    let asked = Asked {
-        releases: asked(session, arguments, path.as_ref())?,
-        given: arguments.sha256.clone(),
-        keyring: keyring.is_some(),
+    let keyring = match &arguments.keyring {
+        Some(path) => Keyring::at(path)?,
+        None => Keyring::of_mattermost(catalogue.signing_key())?,
     };
-    let (wants, unprovable) = plan::wants(&asked, &catalogue, arch)?;
+    let asked = Asked { releases: asked(session, arguments, path.as_ref())?, given: arguments.sha256.clone() };
+    let wants = plan::wants(&asked, &catalogue, arch)?;
     let places = Places::of(arguments.mirror.as_deref(), arguments.offline, arguments.from_bundle.as_deref())?;
     let cache = Cache::at(&arguments.cache)?;
-    let missing = unprovable.into_iter().map(|one| Missing { version: one.version, reason: one.reason }).collect();
-    let mut planned = Planned { steps: Vec::new(), missing };
+    let mut planned = Planned { steps: Vec::new(), missing: Vec::new() };
     for want in wants {
         planned.add(want, &cache, &places)?;
     }
     if session.dry_run {
         session.human = Some(report::plan(&planned.steps, &planned.missing));
         return Ok(report::intention(&planned.steps));
+    }
+    if planned.steps.iter().any(|(task, _)| task.want.needed && task.want.proof == plan::SIGNATURE) {
+        keyring.usable()?;
     }
     cache.create()?;
     let workshop = Workshop {
@@ -89,12 +90,17 @@ fn act(session: &mut Session, arguments: &FetchArguments) -> Result<String> {
         limits: arguments.limits.archive(),
         lock_wait: session.lock_wait(),
         keyring,
+        every_signature: arguments.keyring.is_some(),
+        accept_unsigned: arguments.common.accepts("unsigned"),
         board: Arc::new(Board::default()),
     };
     let done = fetch(session, &workshop, planned, arguments)?;
     let mut message = done.message;
     if let Some(directory) = &arguments.bundle {
-        session.changed |= bundle::write(directory, &done.releases, &session.document.to_json(), overlay.as_deref())?;
+        session.changed |= {
+            let carried = carried(overlay, arguments.common.state_dir.as_deref())?;
+            bundle::write(directory, &done.releases, &session.document.to_json(), carried.as_deref())?
+        };
         message.push_str("; the bundle is complete");
     }
     Ok(message)
@@ -104,6 +110,18 @@ fn act(session: &mut Session, arguments: &FetchArguments) -> Result<String> {
 fn overlay(arguments: &FetchArguments, path: Option<&Path>) -> Option<PathBuf> {
     let recorded = || path?.wish.get("catalogue").and_then(Value::as_str).map(PathBuf::from);
     arguments.catalogue.clone().or_else(recorded)
+}
+
+/// The catalogue that goes into a bundle: the file that was given, or what was refreshed here.
+fn carried(overlay: Option<PathBuf>, base: Option<&std::path::Path>) -> Result<Option<PathBuf>> {
+    match overlay {
+        Some(path) if path.as_os_str() == NONE => Ok(None),
+        Some(path) => Ok(Some(path)),
+        None => match state::catalogue(base) {
+            Some(path) if files::look(&path)?.is_some() => Ok(Some(path)),
+            _ => Ok(None),
+        },
+    }
 }
 
 fn patience(arguments: &FetchArguments) -> Patience {
@@ -251,6 +269,7 @@ fn fetched(done: &Done) -> Fetched {
         url: done.from.clone(),
         transferred: done.transferred,
         proof: done.want.proof.to_owned(),
+        digest_source: done.want.source.clone(),
         signed_by: done.signed_by.clone(),
     }
 }

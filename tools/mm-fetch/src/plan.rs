@@ -9,6 +9,12 @@ use semver::Version;
 
 use crate::arguments::Given;
 
+/// The proof of a release without a trusted digest.
+pub const SIGNATURE: &str = "signature";
+
+/// The proof of a release that an administrator takes without any.
+pub const UNSIGNED: &str = "unsigned";
+
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
@@ -16,8 +22,6 @@ pub struct Asked {
     pub releases: Vec<Release>,
     /// Digests that the administrator vouches for.
     pub given: Vec<Given>,
-    /// Signatures will be verified, so a release without a trusted digest can be proven.
-    pub keyring: bool,
 }
 
 /// A release that is asked for.
@@ -50,6 +54,8 @@ pub struct Want {
     pub accept: Vec<String>,
     /// Who vouches for the digests: `catalogue`, `document` or `given`; `signature` without any.
     pub proof: &'static str,
+    /// Who computed the digest, where that was not Mattermost.
+    pub source: Option<String>,
     /// The upgrade cannot do without it.
     pub needed: bool,
 }
@@ -61,40 +67,26 @@ impl Want {
     }
 }
 
-/// A release that cannot be had, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unprovable {
-    /// Its version.
-    pub version: Version,
-    /// Why.
-    pub reason: String,
-}
-
-/// Decides for every release what proves it. Releases that are not needed and cannot be proven are listed apart.
+/// Decides for every release what proves it: a digest, or, where none can be trusted, its signature.
 ///
 /// # Errors
-/// Refused when a needed release has no trusted digest; usage when digests were given that fit nothing.
-pub fn wants(asked: &Asked, catalogue: &Catalogue, arch: Arch) -> Result<(Vec<Want>, Vec<Unprovable>)> {
+/// Usage when digests were given that fit nothing.
+pub fn wants(asked: &Asked, catalogue: &Catalogue, arch: Arch) -> Result<Vec<Want>> {
     let mut given = assign(asked, catalogue, arch)?;
     let mut wants: Vec<Want> = Vec::new();
-    let mut unprovable = Vec::new();
     for release in &asked.releases {
         if wants.iter().any(|want| want.version == release.version && want.edition == release.edition) {
             continue;
         }
         let proven = given
             .remove(&release.version)
-            .map_or_else(|| trusted(release, catalogue, arch), |digests| Ok((digests, "given")));
-        let (accept, proof) = match proven {
-            Ok(proven) => proven,
-            Err(_) if asked.keyring => (Vec::new(), "signature"),
-            Err(reason) if release.needed => return Err(refusal(release, arch, &reason)),
-            Err(reason) => {
-                unprovable.push(Unprovable { version: release.version.clone(), reason });
-                continue;
-            }
-        };
-        let published = catalogue.artefact(&release.version, release.edition, arch).map(|artefact| artefact.url);
+            .map_or_else(|| trusted(release, catalogue, arch), |digests| Some((digests, "given")));
+        let (accept, proof) = proven.unwrap_or((Vec::new(), SIGNATURE));
+        let artefact = catalogue.artefact(&release.version, release.edition, arch);
+        let source =
+            artefact.as_ref().filter(|artefact| accept == artefact.sha256).and_then(|artefact| artefact.source);
+        let source = source.map(str::to_owned);
+        let published = artefact.map(|artefact| artefact.url);
         wants.push(Want {
             version: release.version.clone(),
             edition: release.edition,
@@ -102,15 +94,16 @@ pub fn wants(asked: &Asked, catalogue: &Catalogue, arch: Arch) -> Result<(Vec<Wa
             url: release.url.clone().or(published).unwrap_or_default(),
             accept,
             proof,
+            source,
             needed: release.needed,
         });
     }
-    Ok((wants, unprovable))
+    Ok(wants)
 }
 
 /// The digests that can be trusted without anybody's word: those of the catalogue, and those of the document unless
 /// the catalogue says that just these are not to be trusted.
-fn trusted(release: &Release, catalogue: &Catalogue, arch: Arch) -> Result<(Vec<String>, &'static str), String> {
+fn trusted(release: &Release, catalogue: &Catalogue, arch: Arch) -> Option<(Vec<String>, &'static str)> {
     let artefact = catalogue.artefact(&release.version, release.edition, arch);
     let doubtful = |digest: &String| {
         artefact.as_ref().is_some_and(|artefact| !artefact.is_proven() && artefact.sha256.contains(digest))
@@ -118,16 +111,11 @@ fn trusted(release: &Release, catalogue: &Catalogue, arch: Arch) -> Result<(Vec<
     let document: Vec<String> = release.sha256.iter().filter(|digest| !doubtful(digest)).cloned().collect();
     match &artefact {
         Some(artefact) if artefact.is_proven() && (document.is_empty() || document == artefact.sha256) => {
-            Ok((artefact.sha256.to_vec(), "catalogue"))
+            let by = if artefact.trust == Trust::ThirdParty { "third-party" } else { "catalogue" };
+            Some((artefact.sha256.to_vec(), by))
         }
-        _ if !document.is_empty() => Ok((document, "document")),
-        Some(artefact) => Err(match artefact.trust {
-            Trust::ThirdParty => "its digest was computed by a third party".into(),
-            Trust::Draft => "its digest stands only in a draft of the archive page".into(),
-            Trust::Suspect => "its published digest is that of another release".into(),
-            Trust::Published | Trust::Unknown => "no digest of it was published".into(),
-        }),
-        None => Err("the catalogue does not know it".into()),
+        _ if !document.is_empty() => Some((document, "document")),
+        _ => None,
     }
 }
 
@@ -138,7 +126,7 @@ fn assign(asked: &Asked, catalogue: &Catalogue, arch: Arch) -> Result<BTreeMap<V
         [only] => vec![&only.version],
         all => all
             .iter()
-            .filter(|release| release.needed && trusted(release, catalogue, arch).is_err())
+            .filter(|release| release.needed && trusted(release, catalogue, arch).is_none())
             .map(|release| &release.version)
             .collect(),
     };
@@ -159,24 +147,6 @@ fn assign(asked: &Asked, catalogue: &Catalogue, arch: Arch) -> Result<BTreeMap<V
         assigned.entry(version.clone()).or_default().push(given.sha256.clone());
     }
     Ok(assigned)
-}
-
-fn refusal(release: &Release, arch: Arch, reason: &str) -> Error {
-    let error = Error::refused(format!(
-        "nothing proves the {} release {} for {}",
-        release.edition,
-        release.version,
-        arch.name()
-    ))
-    .because(reason);
-    match arch {
-        Arch::Amd64 => error.hint(
-            "give its digest from Mattermost's version archive with --sha256 HEX, or Mattermost's public key with --keyring FILE",
-        ),
-        Arch::Arm64 => error.hint(
-            "Mattermost publishes no digests for arm64: give Mattermost's public key with --keyring FILE, or a digest you trust with --sha256 HEX",
-        ),
-    }
 }
 
 /// The file name that every release since 3.1 follows.
@@ -234,9 +204,9 @@ mod tests {
         }
     }
 
-    fn plan(releases: Vec<Release>, given: &[&str], keyring: bool) -> Result<(Vec<Want>, Vec<Unprovable>)> {
+    fn plan(releases: Vec<Release>, given: &[&str]) -> Result<Vec<Want>> {
         let given = given.iter().map(|text| text.parse().unwrap()).collect();
-        wants(&Asked { releases, given, keyring }, &Catalogue::embedded().unwrap(), Arch::Amd64)
+        wants(&Asked { releases, given }, &Catalogue::embedded().unwrap(), Arch::Amd64)
     }
 
     fn digest(digit: char) -> String {
@@ -245,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_published_digest_proves() {
-        let (wants, _) = plan(vec![release("10.6.1", &[], true)], &[], false).unwrap();
+        let wants = plan(vec![release("10.6.1", &[], true)], &[]).unwrap();
         assert_eq!(wants[0].proof, "catalogue");
         assert!(wants[0].accept[0].starts_with("4fcc6417"));
         assert_eq!(wants[0].file, "mattermost-team-10.6.1-linux-amd64.tar.gz");
@@ -254,19 +224,17 @@ mod tests {
 
     #[test]
     fn several_published_digests_are_a_set_of_which_one_matches() {
-        let (wants, _) = plan(vec![release("9.5.5", &[], true)], &[], false).unwrap();
+        let wants = plan(vec![release("9.5.5", &[], true)], &[]).unwrap();
         assert!(wants[0].accept.len() > 1, "{wants:?}");
     }
 
     #[test]
-    fn a_release_without_a_trusted_digest_is_refused_with_the_flags_that_help() {
-        // Never in the archive; its 10.5.1 came out the same day.
-        let error = plan(vec![release("10.5.0", &[], true)], &[], false).unwrap_err();
-        assert_eq!(error.code(), 5);
-        let hint = error.next_step().unwrap();
-        assert!(hint.contains("--sha256") && hint.contains("--keyring"), "{hint}");
-        // 3.9.2 team: the published value is that of 3.9.1.
-        assert_eq!(plan(vec![release("3.9.2", &[], true)], &[], false).unwrap_err().code(), 5);
+    fn a_release_without_a_trusted_digest_is_proven_by_its_signature() {
+        // Never in the archive; announced, with no digest known; listed with the digest of 3.9.1.
+        for version in ["10.5.0", "12.1.0", "3.9.2", "99.0.0"] {
+            let wants = plan(vec![release(version, &[], true)], &[]).unwrap();
+            assert_eq!((wants[0].proof, wants[0].accept.len()), (SIGNATURE, 0), "{version}");
+        }
     }
 
     #[test]
@@ -276,49 +244,34 @@ mod tests {
         let artefact = catalogue.artefact(&version, Edition::Team, Arch::Amd64).unwrap();
         let listed: Vec<&str> = artefact.sha256.iter().map(String::as_str).collect();
         assert!(!listed.is_empty());
-        assert_eq!(plan(vec![release("3.9.2", &listed, true)], &[], false).unwrap_err().code(), 5);
+        assert_eq!(plan(vec![release("3.9.2", &listed, true)], &[]).unwrap()[0].proof, SIGNATURE);
     }
 
     #[test]
     fn the_documents_digest_proves_what_the_catalogue_does_not_know() {
         let own = digest('a');
-        let (wants, _) = plan(vec![release("99.0.0", &[&own], true)], &[], false).unwrap();
+        let wants = plan(vec![release("99.0.0", &[&own], true)], &[]).unwrap();
         assert_eq!((wants[0].proof, &wants[0].accept), ("document", &vec![own]));
-    }
-
-    #[test]
-    fn a_running_release_without_proof_is_listed_and_stops_nothing() {
-        let (wants, unprovable) =
-            plan(vec![release("10.5.0", &[], false), release("10.6.1", &[], true)], &[], false).unwrap();
-        assert_eq!(wants.len(), 1);
-        assert_eq!(unprovable[0].version.to_string(), "10.5.0");
     }
 
     #[test]
     fn a_given_digest_goes_to_the_release_it_names_or_to_the_only_one_without() {
         let own = digest('b');
-        let (wants, _) = plan(vec![release("10.6.1", &[], true)], &[&own], false).unwrap();
+        let wants = plan(vec![release("10.6.1", &[], true)], &[&own]).unwrap();
         assert_eq!((wants[0].proof, &wants[0].accept), ("given", &vec![own.clone()]));
         let two = || vec![release("10.5.0", &[], true), release("10.6.1", &[], true)];
-        let (wants, _) = plan(two(), &[&own], false).unwrap();
+        let wants = plan(two(), &[&own]).unwrap();
         assert_eq!((wants[0].proof, wants[1].proof), ("given", "catalogue"));
         let open = vec![release("10.5.0", &[], true), release("10.4.0", &[], true)];
-        assert_eq!(plan(open, &[&own], false).unwrap_err().code(), 2);
-        assert_eq!(plan(two(), &[&format!("9.9.9={own}")], false).unwrap_err().code(), 2);
+        assert_eq!(plan(open, &[&own]).unwrap_err().code(), 2);
+        assert_eq!(plan(two(), &[&format!("9.9.9={own}")]).unwrap_err().code(), 2);
     }
 
     #[test]
-    fn a_keyring_proves_what_has_no_digest() {
-        let (wants, _) = plan(vec![release("10.5.0", &[], true)], &[], true).unwrap();
-        assert_eq!((wants[0].proof, wants[0].accept.len()), ("signature", 0));
-    }
-
-    #[test]
-    fn the_arm64_digests_of_third_parties_prove_nothing() {
+    fn the_arm64_digests_of_third_parties_prove_and_are_named() {
         let asked = Asked { releases: vec![release("10.6.1", &[], true)], ..Asked::default() };
-        let error = wants(&asked, &Catalogue::embedded().unwrap(), Arch::Arm64).unwrap_err();
-        assert_eq!(error.code(), 5);
-        assert!(error.one_line().contains("arm64"), "{error:?}");
+        let wants = wants(&asked, &Catalogue::embedded().unwrap(), Arch::Arm64).unwrap();
+        assert_eq!((wants[0].proof, wants[0].source.as_deref()), ("third-party", Some("YunoHost-Apps/mattermost_ynh")));
     }
 
     #[test]

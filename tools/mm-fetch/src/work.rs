@@ -19,7 +19,7 @@ use mm_common::mattermost::manifest::{Limits, Manifest};
 
 use crate::cache::{Cache, Held, Partial};
 use crate::download::{Download, Got, Patience};
-use crate::plan::Want;
+use crate::plan::{self, Want};
 use crate::progress::{Bar, Board};
 use crate::signature::Keyring;
 use crate::source::Source;
@@ -36,8 +36,12 @@ pub(crate) struct Workshop {
     pub(crate) limits: Limits,
     /// How long to wait for another process that fetches the same release.
     pub(crate) lock_wait: Duration,
-    /// Keys for signatures, when they are to be verified.
-    pub(crate) keyring: Option<Keyring>,
+    /// Keys for signatures.
+    pub(crate) keyring: Keyring,
+    /// Whether signatures count also where a digest proves the release.
+    pub(crate) every_signature: bool,
+    /// Whether a release may be taken that neither a digest nor a signature proves.
+    pub(crate) accept_unsigned: bool,
     /// What is going on.
     pub(crate) board: Arc<Board>,
 }
@@ -127,18 +131,28 @@ impl Workshop {
     /// The release as the cache has it. Where only a signature can prove it, the one kept beside it has to be good.
     fn cached(&self, want: &Want, lock: &LockGuard) -> Result<Option<Done>> {
         let Some(held) = self.cache.reuse(want, &self.limits, lock)? else { return Ok(None) };
-        let signed_by = match &self.keyring {
-            Some(keyring) => keyring.verify_kept(&held.archive)?,
-            None => None,
-        };
-        if want.accept.is_empty() && signed_by.is_none() {
+        let signed_by = if self.counts(want) { self.keyring.verify_kept(&held.archive)? } else { None };
+        let unsigned = want.accept.is_empty() && signed_by.is_none();
+        if unsigned && !self.accept_unsigned {
             return Ok(None);
         }
         let from = held.archive.display().to_string();
-        Ok(Some(Done { want: want.clone(), held, from, transferred: 0, fetched: false, signed_by }))
+        let want = taken(want, unsigned);
+        Ok(Some(Done { want, held, from, transferred: 0, fetched: false, signed_by }))
+    }
+
+    /// Whether the signature of a release is looked at.
+    fn counts(&self, want: &Want) -> bool {
+        self.every_signature || want.proof == plan::SIGNATURE
     }
 
     fn get(&self, want: &Want, source: &Source, bar: &Bar, lock: &LockGuard) -> Result<Done> {
+        // Before the tarball: without it, that would be fetched in vain.
+        let signature = if self.counts(want) { self.signature(source)? } else { None };
+        let sole = want.proof == plan::SIGNATURE;
+        if sole && signature.is_none() && !self.accept_unsigned {
+            return Err(Keyring::missing(&source.shown()));
+        }
         let partial = self.cache.partial(want);
         let (sha256, transferred) = match source {
             Source::Web(url) => {
@@ -158,15 +172,13 @@ impl Workshop {
         if !accepted(want, &sha256) {
             return Err(self.wrong_digest(want, source, &partial, &sha256)?);
         }
-        let signature = match &self.keyring {
-            Some(keyring) => {
-                bar.doing("verifying the signature");
-                let bytes = self.signature(source)?;
-                let verified = keyring.verify(&partial.path, bytes.as_deref(), !want.accept.is_empty());
-                let verified = verified.map_err(|error| self.aside(want, &partial, "BAD-SIGNATURE", error));
-                Some((verified?, bytes))
-            }
-            None => None,
+        let signed_by = if self.counts(want) {
+            bar.doing("verifying the signature");
+            let proven = !sole || self.accept_unsigned;
+            let verified = self.keyring.verify(&partial.path, signature.as_deref(), proven);
+            verified.map_err(|error| self.aside(want, &partial, "BAD-SIGNATURE", error))?
+        } else {
+            None
         };
         bar.doing("looking through the archive");
         let (manifest, synced) = std::thread::scope(|scope| {
@@ -185,15 +197,12 @@ impl Workshop {
             return Err(error.hint("look at the disk; then run it again"));
         }
         let held = self.cache.admit(&partial, want, &manifest, lock)?;
-        let signed_by = match signature {
-            Some((signed_by, Some(bytes))) => {
-                Keyring::keep(&held.archive, &bytes)?;
-                signed_by
-            }
-            _ => None,
-        };
+        if let Some(bytes) = &signature {
+            Keyring::keep(&held.archive, bytes)?;
+        }
         let from = source.shown();
-        Ok(Done { want: want.clone(), held, from, transferred, fetched: true, signed_by })
+        let want = taken(want, sole && signed_by.is_none());
+        Ok(Done { want, held, from, transferred, fetched: true, signed_by })
     }
 
     /// The detached signature beside a tarball; `None` when there is none.
@@ -228,6 +237,11 @@ impl Workshop {
     }
 }
 
+/// A release as it was taken: that nothing proves it has to be said.
+fn taken(want: &Want, unsigned: bool) -> Want {
+    Want { proof: if unsigned { plan::UNSIGNED } else { want.proof }, ..want.clone() }
+}
+
 fn accepted(want: &Want, sha256: &str) -> bool {
     want.accept.is_empty() || want.accept.iter().any(|digest| digest == sha256)
 }
@@ -236,6 +250,7 @@ fn who_says(proof: &str) -> &'static str {
     match proof {
         "given" => "the one given with --sha256",
         "document" => "the one in the document",
+        "third-party" => "the one that a third party computed",
         _ => "the published one",
     }
 }

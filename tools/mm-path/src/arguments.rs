@@ -6,7 +6,7 @@ use clap::{Parser, ValueEnum};
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::version::{self, Edition};
 use mm_common::machine::state::CACHE;
-use mm_common::mattermost::catalogue::{Dotted, Line};
+use mm_common::mattermost::catalogue::{self, Dotted, Line};
 use mm_common::run::{self, Arguments, Common, Format};
 use semver::Version;
 use serde_json::{Map, Value, json};
@@ -51,7 +51,10 @@ pub struct PathArguments {
     /// With --check: directory of the restore points [default: that of the document, or of mm-backup]
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
-    /// Add the releases, rules and notes of FILE to the built-in catalogue
+    /// Say how old the catalogue of releases is and what it knows of each supported line, then end
+    #[arg(long, conflicts_with_all = ["to", "check", "from"])]
+    pub catalogue_status: bool,
+    /// Add the releases, rules and notes of FILE to the catalogue; `none` plans with the built-in one alone
     #[arg(long, value_name = "FILE", value_parser = run::path())]
     pub catalogue: Option<PathBuf>,
     /// Plan a release that the catalogue does not know as if it were of this line
@@ -112,6 +115,9 @@ EXAMPLES
   The same on paper:
       mm-path --from 5.29.0 --edition team --from-postgres 12 --to 10.6.1 --format human
 
+  How old the release data is:
+      mm-path --catalogue-status
+
   One hop:
       mm-path --to 10.6.1 | mm-fetch | mm-backup --stop --leave-stopped | mm-pgbump --leave-stopped | mm-swap | mm-verify
 
@@ -147,12 +153,12 @@ impl Arguments for PathArguments {
     }
 
     fn complete_without_document(&self) -> bool {
-        self.to.is_some()
+        self.to.is_some() || self.catalogue_status
     }
 
     fn reads_document(&self) -> bool {
         // A new plan needs none, and must not eat the standard input of the script it stands in.
-        self.to.is_none()
+        self.to.is_none() && !self.catalogue_status
     }
 }
 
@@ -220,7 +226,9 @@ impl Asked {
         }
         if let Some(path) = &self.catalogue {
             // The next tool may be called from elsewhere.
-            map.insert("catalogue".into(), json!(std::path::absolute(path).unwrap_or_else(|_| path.clone())));
+            let none = path.as_os_str() == catalogue::NONE;
+            let named = if none { path.clone() } else { std::path::absolute(path).unwrap_or_else(|_| path.clone()) };
+            map.insert("catalogue".into(), json!(named));
         }
         if let Some(line) = self.assume_like {
             map.insert("assume_like".into(), line.to_string().into());

@@ -21,6 +21,10 @@ pub(crate) fn table(path: &Path, document: &Document) -> String {
     list(&mut text, "Blocked", &path.blockers);
     list(&mut text, "Notes", &path.notes);
     checks(&mut text, &path.checks);
+    if let Some(catalogue) = &path.catalogue {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "\nRelease data of {} (mm-path --catalogue-status).", catalogue.as_of);
+    }
     text
 }
 

@@ -1,5 +1,6 @@
 //! `mm-path`: which way leads from the installed Mattermost release to the wanted one.
 
+mod age;
 mod arguments;
 pub mod check;
 mod estimate;
@@ -24,7 +25,7 @@ use clap::CommandFactory as _;
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::{Note, Path};
 use mm_common::contract::{time, ui};
-use mm_common::mattermost::catalogue::{Catalogue, Driver};
+use mm_common::mattermost::catalogue::{Catalogue, Driver, day};
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::server::Database;
 use mm_common::run::{self, Output, Session};
@@ -48,10 +49,15 @@ pub fn main() -> ExitCode {
 }
 
 fn act(session: &mut Session, arguments: &PathArguments) -> Result<String> {
+    if arguments.catalogue_status {
+        let catalogue = Catalogue::load(arguments.catalogue.as_deref(), arguments.common.state_dir.as_deref())?;
+        session.output = Output::Text(age::status(&catalogue, day(&time::now())));
+        return Ok(format!("the catalogue is of {}", catalogue.as_of()));
+    }
     let recorded: Option<Path> = session.document.section("path")?;
     let earlier = recorded.as_ref().map(|path| path.wish.clone()).unwrap_or_default();
     let mut asked = Asked::of(arguments, &earlier)?;
-    let mut catalogue = Catalogue::load(asked.catalogue.as_deref())?;
+    let mut catalogue = Catalogue::load(asked.catalogue.as_deref(), arguments.common.state_dir.as_deref())?;
     assume(&mut catalogue, &asked)?;
     session.ensure_run()?;
     let plan = match observe::on_paper(arguments) {
@@ -204,6 +210,7 @@ fn planned(catalogue: &Catalogue, start: &mut Start, asked: &Asked) -> Result<Pl
 fn warn_of_support(plan: &mut Plan, catalogue: &Catalogue, start: &Start, asked: &Asked) {
     let kind = (asked.wish.edition.unwrap_or(start.edition), start.arch);
     let today = &time::now()[..10];
+    plan.path.notes.extend(age::warning(catalogue, &asked.wish.to, &plan.path.target, day(today)));
     plan.path.notes.extend(support::ended(catalogue, kind, (&start.version, &plan.path.target), today));
 }
 

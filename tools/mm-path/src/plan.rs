@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use mm_common::contract::error::{Error, Result};
-use mm_common::contract::sections::{Hop, Needs, Note, Path};
+use mm_common::contract::sections::{CatalogueSeen, Hop, Needs, Note, Path};
 use mm_common::contract::version::Edition;
 use mm_common::mattermost::catalogue::{Arch, Catalogue, Dotted, Driver, Facts, RuleKind};
 use semver::Version;
@@ -118,7 +118,7 @@ pub fn plan(catalogue: &Catalogue, start: &Start, wish: &Wish) -> Result<Plan> {
     let newer_than_known = !matches!(wish.to, Target::Spot(_)) && target < start.version;
     let stays = target == start.version || newer_than_known;
     if stays && change.is_none() {
-        return Ok(nothing_to_do(start, wish, &target));
+        return Ok(nothing_to_do(catalogue, start, wish, &target));
     }
     if stays {
         // One hop to the same release in the other edition.
@@ -165,6 +165,7 @@ pub fn plan(catalogue: &Catalogue, start: &Start, wish: &Wish) -> Result<Plan> {
         target,
         policy: wish.policy.name().into(),
         wish: Map::new(),
+        catalogue: Some(seen(catalogue, &stops)),
         next: hops.first().cloned(),
         hops,
         blockers,
@@ -184,7 +185,13 @@ pub(crate) struct Step<'a> {
     pub(crate) bump: Option<&'a postgres::Bump>,
 }
 
-fn nothing_to_do(start: &Start, wish: &Wish, target: &Version) -> Plan {
+/// The age of the catalogue, and where its records of these releases came from.
+fn seen(catalogue: &Catalogue, stops: &[Version]) -> CatalogueSeen {
+    let source = |version: &Version| (version.to_string(), catalogue.origin(version).name().to_owned());
+    CatalogueSeen { as_of: catalogue.as_of().to_string(), sources: stops.iter().map(source).collect() }
+}
+
+fn nothing_to_do(catalogue: &Catalogue, start: &Start, wish: &Wish, target: &Version) -> Plan {
     let mut notes = Vec::new();
     if *target < start.version {
         notes.push(remark::ahead(&start.version, target));
@@ -200,6 +207,7 @@ fn nothing_to_do(start: &Start, wish: &Wish, target: &Version) -> Plan {
         target: start.version.clone(),
         policy: wish.policy.name().into(),
         wish: Map::new(),
+        catalogue: Some(seen(catalogue, &[])),
         hops: Vec::new(),
         next: None,
         blockers: Vec::new(),

@@ -190,7 +190,7 @@ pub(crate) fn of_requirement(catalogue: &Catalogue, start: &Start, from: &Versio
                 "mysql-gone",
                 "block",
                 format!("{to} has no MySQL support any more"),
-                "Move the database to PostgreSQL while on 10.11 or older (Mattermost's migration-assist with pgloader), then plan again.",
+                "Move the database to PostgreSQL while on 10.11 or older (Mattermost's migration-assist with pgloader; without its --fix-varchar, which counts bytes and deletes valid rows with long non-ASCII text), then plan again.",
                 now.source.clone(),
             )),
             (Some(needed), Some(present)) if present < needed && before.is_none_or(|before| before.mysql.as_ref() != Some(needed)) => {
@@ -225,7 +225,16 @@ pub(crate) fn of_artefact(artefact: Option<&Artefact<'_>>, to: &Version) -> Opti
     let trust = artefact.map_or(Trust::Unknown, |artefact| artefact.trust);
     let title = match trust {
         Trust::Published => return None,
-        Trust::ThirdParty => format!("The digest of {to} for this processor was computed by a third party"),
+        Trust::Signed => {
+            let title =
+                format!("No digest of {to} is known here: mm-fetch proves it by Mattermost's signature, with gpgv");
+            return Some(note("signature-only", "info", title, "", "the catalogue"));
+        }
+        Trust::ThirdParty => {
+            let source = artefact.and_then(|artefact| artefact.source).unwrap_or("a third party");
+            let title = format!("The digest of {to} for this processor was computed by {source}, not by Mattermost");
+            return Some(note("third-party-digest", "info", title, "", source));
+        }
         Trust::Draft => format!("The digest of {to} stands only in a draft of the archive page"),
         Trust::Suspect => format!("The published digest of {to} is that of another release"),
         Trust::Unknown => format!("No digest of {to} is known"),
@@ -234,7 +243,7 @@ pub(crate) fn of_artefact(artefact: Option<&Artefact<'_>>, to: &Version) -> Opti
         "unproven",
         "action",
         title,
-        "Give mm-fetch --keyring FILE (signature) or --sha256 HEX (from Mattermost's version archive), or add the digest with --catalogue FILE.",
+        "mm-fetch takes it only with a good signature of Mattermost. Where there is none, give it --sha256 HEX, or add the digest with --catalogue FILE.",
         "the catalogue",
     ))
 }
@@ -252,7 +261,7 @@ pub(crate) fn about_the_path(catalogue: &Catalogue, start: &Start, wish: &Wish, 
                 "newer-known",
                 "info",
                 format!("{} is newer, but no digest of it is known", newer.version),
-                "Add it with --catalogue FILE (scripts/update-catalogue makes one).",
+                "Add it with --catalogue FILE (scripts/update-catalogue makes one), or name it with --to.",
                 "the catalogue",
             ));
         }
@@ -270,7 +279,7 @@ pub(crate) fn about_the_path(catalogue: &Catalogue, start: &Start, wish: &Wish, 
                 "The database is MySQL: nothing has looked into it, no restore point can hold it, and mm-swap does not work on it.{}",
                 version.unwrap_or_default()
             ),
-            "Move it to PostgreSQL first, while on 10.11 or older (Mattermost's migration-assist with pgloader). Else go these hops by hand: mm-fetch proves the releases, mm-backup --no-database keeps the files, and a dump with MySQL's own tools is needed before each hop.",
+            "Move it to PostgreSQL first, while on 10.11 or older (Mattermost's migration-assist with pgloader; without its --fix-varchar, which counts bytes and deletes valid rows with long non-ASCII text). Else go these hops by hand: mm-fetch proves the releases, mm-backup --no-database keeps the files, and a dump with MySQL's own tools is needed before each hop.",
             "mattermost/docs: important-upgrade-notes v11.0",
         ));
     }

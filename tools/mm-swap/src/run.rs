@@ -232,7 +232,7 @@ fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, tar
     let backup: Option<Backup> = session.document.section("backup")?;
     let restore_point = restore_point::check(backup.as_ref(), arguments.restore_point(), Timestamp::now())?;
     let database = site.database()?;
-    refuse_old_database(&database, new)?;
+    refuse_old_database(session.common.state_dir.as_deref(), &database, new)?;
     let shape = shape::of(&database)?;
     let mut excused = schema::missing_flags(&database, &site.version)?;
     excused.extend(schema::jobs_begun(&database)?);
@@ -251,8 +251,12 @@ fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, tar
 }
 
 /// The new server would refuse it too, after it has rewritten the configuration.
-fn refuse_old_database(database: &mm_common::postgres::server::Database, new: &Manifest) -> Result<()> {
-    let catalogue = Catalogue::embedded()?;
+fn refuse_old_database(
+    base: Option<&std::path::Path>,
+    database: &mm_common::postgres::server::Database,
+    new: &Manifest,
+) -> Result<()> {
+    let catalogue = Catalogue::load(None, base)?;
     match catalogue.requirement(&new.version) {
         Some(requirement) if requirement.refuses_postgres(database.major()) => {
             Err(Error::refused(format!("the server {} does not start on PostgreSQL {}", new.version, database.version))

@@ -29,7 +29,7 @@ pub(crate) struct Target {
 /// Refused when there is none, or what was fetched is not what the hop asks for.
 pub(crate) fn of(session: &Session, archive: Option<&Path>) -> Result<Target> {
     if let Some(archive) = archive {
-        return given(archive);
+        return given(archive, session.common.state_dir.as_deref());
     }
     let path: Option<mm_common::contract::sections::Path> = session.document.section("path")?;
     let hop = path.and_then(|path| path.next).ok_or_else(|| {
@@ -111,7 +111,7 @@ pub(crate) fn refuse_misnamed(target: &Target, staged: &Path, site: &Installatio
 }
 
 /// A file that the administrator names: its manifest is the one that mm-fetch left beside it, or is made from it.
-fn given(archive: &Path) -> Result<Target> {
+fn given(archive: &Path, base: Option<&Path>) -> Result<Target> {
     let archive = archive.canonicalize().map_err(|error| {
         Error::refused(format!("there is no release archive `{}`", archive.display())).because(error)
     })?;
@@ -121,7 +121,7 @@ fn given(archive: &Path) -> Result<Target> {
     if let Some(manifest) = beside(&archive, &sha256) {
         return Ok(Target { archive, manifest, unproven: false });
     }
-    compare_with_published(&name, &version, edition, &sha256)?;
+    compare_with_published(base, &name, &version, edition, &sha256)?;
     let manifest = Manifest::of_archive(&archive, &version, edition, &sha256)?;
     Ok(Target { archive, manifest, unproven: true })
 }
@@ -136,8 +136,14 @@ fn beside(archive: &Path, sha256: &str) -> Option<Manifest> {
 }
 
 /// An administrator may have a build of their own, so another digest than the published one is told, not refused.
-fn compare_with_published(name: &str, version: &Version, edition: Edition, sha256: &str) -> Result<()> {
-    let catalogue = Catalogue::embedded()?;
+fn compare_with_published(
+    base: Option<&Path>,
+    name: &str,
+    version: &Version,
+    edition: Edition,
+    sha256: &str,
+) -> Result<()> {
+    let catalogue = Catalogue::load(None, base)?;
     let artefact = Arch::of_host().and_then(|arch| catalogue.artefact(version, edition, arch));
     let known = artefact.map(|artefact| artefact.sha256.to_vec()).unwrap_or_default();
     if known.is_empty() {

@@ -1,5 +1,7 @@
 //! What mm-path writes: the way and its hops.
 
+use std::collections::BTreeMap;
+
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -23,6 +25,9 @@ pub struct Path {
     /// What the first planning was asked for, so that the fold asks for the same.
     #[serde(default)]
     pub wish: Map<String, Value>,
+    /// How old the release data was that this was planned with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalogue: Option<CatalogueSeen>,
     /// All hops that remain, the next one first.
     pub hops: Vec<Hop>,
     /// The hop to carry out now; null when the target is reached.
@@ -36,6 +41,16 @@ pub struct Path {
     /// What `mm-path --check` found on this machine; absent without it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Preflight>,
+}
+
+/// The release data that a path was planned with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CatalogueSeen {
+    /// The day its newest data was read (`2026-11-28`).
+    pub as_of: String,
+    /// Where the record of each release of the path came from: `built in`, `refreshed` or `file`.
+    pub sources: BTreeMap<String, String>,
 }
 
 /// One finding of `mm-path --check`.

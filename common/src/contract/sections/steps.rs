@@ -52,9 +52,13 @@ pub struct Fetched {
     /// Bytes that came over the network in this run; 0 when the cache had it.
     #[serde(default)]
     pub transferred: u64,
-    /// Who vouches for the digest: `catalogue`, `document`, `given` (`--sha256`) or `signature`.
+    /// What proves it: a digest of the `catalogue` or the `document`, one of a `third-party` or one `given` (`--sha256`);
+    /// the `signature` where no digest is known; `unsigned` where an administrator takes it without proof.
     #[serde(default)]
     pub proof: String,
+    /// Who computed the digest, where that was not Mattermost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_source: Option<String>,
     /// Fingerprint of the key whose signature is good, when signatures were verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<String>,

@@ -63,16 +63,16 @@ impl<'de> Deserialize<'de> for Line {
 }
 
 /// What is known of a line as a whole.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LineInfo {
     /// The line.
     pub line: Line,
     /// An extended support release: the stops of the default policy.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub esr: bool,
     /// The last day of support, as published (`2022-04-15`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_of_support: Option<String>,
 }
 

@@ -1,10 +1,11 @@
 //! The release catalogue: which releases there are, what proves their tarballs, what they ask of the host, which
 //! jumps between them are safe, and what Mattermost's upgrade notes say.
 //!
-//! It is data, not code: `common/catalogue/*.json`, compiled in, rebuilt by `scripts/build-catalogue`. An overlay
-//! file of the same shape adds or replaces records at run time, so that a new Mattermost release needs no new
-//! release of these tools.
+//! It is data, not code: `common/catalogue/*.json`, compiled in. `catalogue.json` in the state directory lies over
+//! it, and a file of the same shape (`--catalogue`) over both, so that a new Mattermost release needs no new release
+//! of these tools.
 
+mod age;
 mod condition;
 mod edition;
 mod line;
@@ -19,14 +20,16 @@ mod rule;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::civil::Date;
 use semver::Version;
 use serde::de::DeserializeOwned;
 
+pub use age::{LONGEST, Origin, day};
 pub use condition::{Condition, Driver, Facts, Verdict};
 pub use line::{Dotted, Line, LineInfo};
 pub use migration::{MigrationCount, MigrationName, Migrations};
 pub use note::{Note, Rate, Severity};
-pub use overlay::Overlay;
+pub use overlay::{Overlay, Unread};
 pub use range::Range;
 pub use release::{Arch, Artefact, Release, Trust};
 pub use requirement::Requirement;
@@ -34,6 +37,9 @@ pub use rule::{Level, Rule, RuleKind};
 
 use crate::contract::error::{Error, Result};
 use crate::contract::version::Edition;
+
+/// The word that stands for the compiled-in catalogue alone, in place of a file.
+pub const NONE: &str = "none";
 
 /// Everything known about releases. Cheap to query, read once a run.
 #[derive(Debug, Clone)]
@@ -47,6 +53,10 @@ pub struct Catalogue {
     editions: edition::Editions,
     migrations: Migrations,
     assumed: BTreeMap<Version, Line>,
+    as_of: Date,
+    origins: BTreeMap<Version, Origin>,
+    unread: Option<Unread>,
+    signing_key: Option<String>,
 }
 
 impl Catalogue {
@@ -64,25 +74,36 @@ impl Catalogue {
             editions: part("editions.json", include_str!("../../../catalogue/editions.json"))?,
             migrations: part("migrations.json", include_str!("../../../catalogue/migrations.json"))?,
             assumed: BTreeMap::new(),
+            as_of: part::<age::Meta>("meta.json", include_str!("../../../catalogue/meta.json"))?.as_of,
+            origins: BTreeMap::new(),
+            unread: None,
+            signing_key: None,
         };
-        catalogue.merge(Overlay {
+        catalogue.lay(Overlay {
             releases: part("releases.json", include_str!("../../../catalogue/releases.json"))?,
             lines: part("lines.json", include_str!("../../../catalogue/lines.json"))?,
             requirements: part("requirements.json", include_str!("../../../catalogue/requirements.json"))?,
             rules: part("rules.json", include_str!("../../../catalogue/rules.json"))?,
             notes: part("notes.json", include_str!("../../../catalogue/notes.json"))?,
             rates: part("rates.json", include_str!("../../../catalogue/rates.json"))?,
-            migrations: None,
+            ..Overlay::default()
         });
         Ok(catalogue)
     }
 
     /// The compiled-in catalogue with the records of `overlay` added or put in the place of those of the same key.
+    /// Between the two lies what was refreshed on this machine, below the state directory `base`; `none` as the overlay
+    /// leaves that out, too.
     ///
-    /// Refuses (exit 5) an overlay that is no JSON of this shape or holds a digest, version or range that is none.
-    pub fn load(overlay: Option<&Path>) -> Result<Self> {
+    /// Refuses (exit 5) an overlay that is no JSON of this shape or holds a digest, version or range that is none, and
+    /// a refreshed catalogue that others could have written.
+    pub fn load(overlay: Option<&Path>, base: Option<&Path>) -> Result<Self> {
         let mut catalogue = Self::embedded()?;
-        if let Some(path) = overlay {
+        let none = overlay == Some(Path::new(NONE));
+        if !none && let Some(refreshed) = age::refreshed(base)? {
+            catalogue.merge_refreshed(refreshed);
+        }
+        if let Some(path) = overlay.filter(|_| !none) {
             catalogue.merge(Overlay::read(path)?);
         }
         Ok(catalogue)
@@ -90,6 +111,14 @@ impl Catalogue {
 
     /// Adds the records of `overlay`, or puts them in the place of those of the same key.
     pub fn merge(&mut self, overlay: Overlay) {
+        self.origins.extend(overlay.releases.iter().map(|release| (release.version.clone(), Origin::File)));
+        if let Some(as_of) = overlay.as_of {
+            self.as_of = self.as_of.max(as_of);
+        }
+        self.lay(overlay);
+    }
+
+    fn lay(&mut self, overlay: Overlay) {
         self.releases.extend(overlay.releases.into_iter().map(|release| (release.version.clone(), release)));
         self.lines.extend(overlay.lines.into_iter().map(|line| (line.line, line)));
         self.requirements.extend(overlay.requirements.into_iter().map(|entry| (entry.from.clone(), entry)));
@@ -123,10 +152,10 @@ impl Catalogue {
     }
 
     /// Whether a release is known to be in the archive for this edition and processor: for x86-64 its digest was
-    /// published; for ARM, of which Mattermost publishes no digests, it is one of those built since the first such
+    /// published, or it was announced and its signature proves it; for ARM, of which Mattermost publishes no digests, it is one of those built since the first such
     /// tarball was seen.
     pub fn is_offered(&self, version: &Version, edition: Edition, arch: Arch) -> bool {
-        let usual = self.artefact(version, edition, Arch::Amd64).is_some_and(|artefact| artefact.is_proven());
+        let usual = self.artefact(version, edition, Arch::Amd64).is_some_and(|artefact| artefact.is_released());
         match arch {
             Arch::Amd64 => usual,
             Arch::Arm64 => {

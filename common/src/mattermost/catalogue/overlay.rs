@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 
 use super::line::LineInfo;
 use super::migration::Migrations;
@@ -15,10 +16,26 @@ use crate::contract::error::{Error, Result};
 /// More rules than this in one file are a mistake, and more than the planner's bit sets hold.
 const MOST_RULES: usize = 100;
 
+/// The upgrade notes that the published page has and the catalogue has not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unread {
+    /// How many releases have such notes.
+    pub count: usize,
+    /// Where they stand.
+    pub link: String,
+}
+
 /// A file of the shape of the catalogue. Every part may be left out.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Overlay {
+    /// The day its data was read (`2026-11-28`).
+    pub as_of: Option<Date>,
+    /// Upgrade notes that nobody has put into the catalogue yet.
+    pub unread_notes: Option<Unread>,
+    /// Mattermost's signing key as it was published on that day, in ASCII armor.
+    pub signing_key: Option<String>,
     /// Releases, by version.
     pub releases: Vec<Release>,
     /// Lines, by name.

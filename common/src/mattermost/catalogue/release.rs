@@ -14,12 +14,21 @@ pub enum Trust {
     Published,
     /// Computed by somebody else who downloaded the tarball.
     ThirdParty,
+    /// Released, and no digest of it is known yet: its signature proves it.
+    Signed,
     /// Only in a draft of the archive page that was never merged.
     Draft,
     /// Published, but another release has the same value: one of the two is wrong.
     Suspect,
     /// No digest was ever published, and the release itself may be missing from the archive.
     Unknown,
+}
+
+impl Trust {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_usual(&self) -> bool {
+        *self == Self::Published
+    }
 }
 
 /// A processor that releases are built for.
@@ -59,41 +68,50 @@ pub struct Artefact<'a> {
     pub sha256: &'a [String],
     /// How far the values can be trusted.
     pub trust: Trust,
+    /// Who computed the values, where that was not Mattermost.
+    pub source: Option<&'a str>,
 }
 
 impl Artefact<'_> {
     /// Whether a match of the digest proves the tarball.
     pub fn is_proven(&self) -> bool {
-        self.trust == Trust::Published && !self.sha256.is_empty()
+        matches!(self.trust, Trust::Published | Trust::ThirdParty) && !self.sha256.is_empty()
+    }
+
+    /// Whether it was released for certain: its digest is known, or only its signature.
+    pub fn is_released(&self) -> bool {
+        self.is_proven() || self.trust == Trust::Signed
     }
 }
 
 /// A release as the catalogue writes it down.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
     /// Its version.
     pub version: Version,
     /// The day it was published (`2022-08-31`), where that is known.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     team: Option<Tarball>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     enterprise: Option<Tarball>,
 }
 
 /// What differs from the usual: the address only when it is not the pattern, the trust only when it is not `published`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tarball {
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     sha256: Vec<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Trust::is_usual")]
     status: Trust,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     url: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     arm64: Option<Box<Tarball>>,
 }
 
@@ -119,10 +137,15 @@ impl Release {
         let usual = || usual_url(&self.version, edition, arch);
         Some(match arch {
             Arch::Amd64 => tarball.artefact(usual),
-            Arch::Arm64 => match &tarball.arm64 {
-                Some(built) => built.artefact(usual),
-                None => Artefact { url: usual(), sha256: &[], trust: Trust::Unknown },
-            },
+            Arch::Arm64 => {
+                if let Some(built) = &tarball.arm64 {
+                    built.artefact(usual)
+                } else {
+                    let released = tarball.artefact(String::new).is_released();
+                    let trust = if released { Trust::Signed } else { Trust::Unknown };
+                    Artefact { url: usual(), sha256: &[], trust, source: None }
+                }
+            }
         })
     }
 
@@ -146,8 +169,13 @@ impl Release {
 
 impl Tarball {
     fn artefact(&self, usual: impl FnOnce() -> String) -> Artefact<'_> {
-        let trust = if self.sha256.is_empty() { Trust::Unknown } else { self.status };
-        Artefact { url: self.url.clone().unwrap_or_else(usual), sha256: &self.sha256, trust }
+        let trust = match self.status {
+            Trust::Signed => Trust::Signed,
+            _ if self.sha256.is_empty() => Trust::Unknown,
+            status => status,
+        };
+        let url = self.url.clone().unwrap_or_else(usual);
+        Artefact { url, sha256: &self.sha256, trust, source: self.source.as_deref() }
     }
 
     fn fault(&self, version: &Version) -> Option<String> {

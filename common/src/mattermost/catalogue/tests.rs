@@ -23,7 +23,7 @@ fn overlay(value: &serde_json::Value) -> Result<Catalogue> {
     let path = directory.path().join("overlay.json");
     #[expect(clippy::disallowed_methods, reason = "a file of the test's own, whose durability does not matter")]
     std::fs::write(&path, value.to_string()).unwrap();
-    Catalogue::load(Some(&path))
+    Catalogue::load(Some(&path), None)
 }
 
 /// The keys of a committed file in the order in which they stand there.
@@ -102,7 +102,7 @@ fn finds_tarballs_by_version_edition_and_processor() {
     assert_eq!(catalogue.artefact(&version("0.6.0"), Edition::Enterprise, Arch::Amd64), None);
     let arm = catalogue.artefact(&version("10.6.1"), Edition::Team, Arch::Arm64).unwrap();
     assert_eq!((arm.trust, arm.sha256.len()), (Trust::ThirdParty, 1));
-    assert!(!arm.is_proven());
+    assert!(arm.is_proven() && arm.source == Some("YunoHost-Apps/mattermost_ynh"), "{arm:?}");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_note_carried_back_is_told_once() {
 
 #[test]
 fn a_note_about_a_key_that_is_not_set_reaches_who_has_not_set_it() {
-    let catalogue = Catalogue::load(None).unwrap();
+    let catalogue = Catalogue::load(None, None).unwrap();
     let config = json!({"ServiceSettings": {"AllowCorsFrom": "", "EnableReliableWebSockets": false}});
     let facts = Facts { config: Some(&config), ..Facts::default() };
     let (from, to) = (version("5.29.0"), version("8.1.13"));
@@ -275,7 +275,7 @@ fn a_broken_overlay_is_refused_with_its_path_and_its_fault() {
         assert!(line.contains("overlay.json") && line.contains(expected), "{value}: {line}");
         assert!(error.next_step().is_some(), "{value}");
     }
-    let missing = Catalogue::load(Some(Path::new("/nonexistent/overlay.json"))).unwrap_err();
+    let missing = Catalogue::load(Some(Path::new("/nonexistent/overlay.json")), None).unwrap_err();
     assert_eq!(missing.code(), 5);
     assert!(missing.one_line().contains("/nonexistent/overlay.json"));
 }

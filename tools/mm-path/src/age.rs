@@ -1,0 +1,113 @@
+//! How old the release data is: what a planner has to say before anybody trusts it.
+
+use std::fmt::Write as _;
+
+use jiff::civil::Date;
+use mm_common::contract::sections::Note;
+use mm_common::contract::version::Edition;
+use mm_common::mattermost::catalogue::{Arch, Catalogue, LONGEST, Line, Release};
+use semver::Version;
+
+use crate::wish::{Spot, Target};
+
+/// What brings it up to date.
+const REFRESH: &str = "Add newer releases with --catalogue FILE (scripts/update-catalogue makes one of Mattermost's version archive), or install newer tools, and plan again.";
+
+/// A warning when the data is so old that the target is hardly what was meant: `latest` and the like, a line, or a
+/// release of a line in which a newer one is known.
+pub(crate) fn warning(catalogue: &Catalogue, wished: &Target, target: &Version, today: Date) -> Option<Note> {
+    let age = catalogue.age(today);
+    let newest = catalogue.releases_of(Line::of(target)).next_back().map(|release| &release.version);
+    let overtaken = newest.is_some_and(|newest| newest > target);
+    let exact = matches!(wished, Target::Spot(Spot::Version(_)));
+    if age <= LONGEST || (exact && !overtaken) {
+        return None;
+    }
+    let (as_of, line) = (catalogue.as_of(), Line::of(target));
+    Some(Note {
+        id: "catalogue-old".into(),
+        severity: "warn".into(),
+        title: format!(
+            "The release data is of {as_of}, {age} days ago: {line} has had releases with security fixes since, and there are newer lines"
+        ),
+        action: REFRESH.into(),
+        source: "the catalogue".into(),
+    })
+}
+
+/// `--catalogue-status`.
+pub(crate) fn status(catalogue: &Catalogue, today: Date) -> String {
+    let mut text = String::new();
+    let (age, count) = (catalogue.age(today), catalogue.releases().count());
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "The release data is of {}, {age} days old: {count} releases.", catalogue.as_of());
+    let _ =
+        writeln!(text, "\n{:<7} {:<10} {:<12} {:<5} {:<15} DATA", "LINE", "NEWEST", "RELEASED", "ESR", "SUPPORT ENDS");
+    let day = today.to_string();
+    for line in catalogue.lines() {
+        let ends = catalogue.line(line).and_then(|info| info.end_of_support.as_deref());
+        let Some(newest) = catalogue.releases_of(line).next_back() else { continue };
+        // Early lines have no date, nor has one that is too new for one.
+        let supported = ends.map_or(newest.released.as_deref().is_none_or(|day| day > "2026"), |end| end >= &*day);
+        if supported {
+            row(&mut text, catalogue, line, newest, ends.unwrap_or("not known"));
+        }
+    }
+    if let Some(unread) = catalogue.unread_notes().filter(|unread| unread.count > 0) {
+        let _ = writeln!(text, "\n{} notes newer than this catalogue: {}", unread.count, unread.link);
+    }
+    if age > LONGEST {
+        let _ = writeln!(text, "\nOlder than {LONGEST} days. {REFRESH}");
+    }
+    text
+}
+
+fn row(text: &mut String, catalogue: &Catalogue, line: Line, newest: &Release, ends: &str) {
+    let proof = match newest.artefact(Edition::Team, Arch::Amd64) {
+        Some(artefact) if artefact.is_proven() => "digest known",
+        _ => "proven by its signature",
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "{:<7} {:<10} {:<12} {:<5} {ends:<15} {}, {proof}",
+        line.to_string(),
+        newest.version.to_string(),
+        newest.released.as_deref().unwrap_or("not known"),
+        if catalogue.is_esr(line) { "yes" } else { "" },
+        catalogue.origin(&newest.version).name(),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(wished: &str, target: &str, days: i32) -> bool {
+        let catalogue = Catalogue::embedded().unwrap();
+        let today = catalogue.as_of().saturating_add(jiff::Span::new().days(days));
+        let note = warning(&catalogue, &wished.parse().unwrap(), &target.parse().unwrap(), today);
+        note.is_some_and(|note| note.action.contains("--catalogue") && note.severity == "warn")
+    }
+
+    #[test]
+    fn old_data_is_said_where_it_matters_from_the_forty_sixth_day_on() {
+        assert!(!told("latest-esr", "11.7.15", 45) && told("latest-esr", "11.7.15", 46));
+        assert!(told("latest", "12.1.0", 46) && told("11.7", "11.7.15", 46));
+        assert!(told("11.7.10", "11.7.10", 46), "11.7.15 is known");
+        assert!(!told("11.7.10", "11.7.10", 1), "it was asked for by name");
+        assert!(!told("12.1.0", "12.1.0", 400), "nothing newer of that line is known");
+    }
+
+    #[test]
+    fn the_status_tells_age_lines_and_origin() {
+        let catalogue = Catalogue::embedded().unwrap();
+        let text = status(&catalogue, "2026-12-01".parse().unwrap());
+        assert!(text.starts_with("The release data is of 2026-11-28, 3 days old"), "{text}");
+        let esr = text.lines().find(|line| line.starts_with("11.7 ")).unwrap();
+        assert!(esr.contains("11.7.15") && esr.contains("yes") && esr.contains("2027-05-15"), "{esr}");
+        assert!(esr.ends_with("built in, proven by its signature"), "{esr}");
+        assert!(!text.contains("10.11 ") && !text.contains("--catalogue"), "{text}");
+        assert!(status(&catalogue, "2027-03-01".parse().unwrap()).contains("--catalogue"));
+    }
+}

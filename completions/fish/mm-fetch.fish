@@ -5,11 +5,11 @@ complete -c mm-fetch -l cache -d 'Directory that keeps what was fetched' -r -F
 complete -c mm-fetch -l mirror -d 'Take the releases from here: an address or a directory with VERSION/mattermost-team-VERSION-linux-amd64.tar.gz' -r
 complete -c mm-fetch -l jobs -d 'Downloads at the same time' -r
 complete -c mm-fetch -l sha256 -d 'Trust this digest; with VERSION= in front where more than one release is fetched. May be given more than once' -r
-complete -c mm-fetch -l keyring -d 'Verify the detached OpenPGP signature of every release against the keys in FILE' -r -F
+complete -c mm-fetch -l keyring -d 'Verify the detached OpenPGP signature of every release, against the keys in FILE in place of Mattermost\'s own' -r -F
 complete -c mm-fetch -l ca -d 'Trust the certificate authorities in FILE (PEM) beside the host\'s' -r -F
 complete -c mm-fetch -l bundle -d 'Put everything that a host without internet needs into DIR' -r -F
 complete -c mm-fetch -l from-bundle -d 'Take the releases from a directory that --bundle made; implies --offline' -r -F
-complete -c mm-fetch -l catalogue -d 'Add the releases of FILE to the built-in catalogue [default: the file that mm-path was given]' -r -F
+complete -c mm-fetch -l catalogue -d 'Add the releases of FILE to the catalogue; `none` uses the built-in one alone [default: what mm-path was given]' -r -F
 complete -c mm-fetch -l connect-timeout -d 'Seconds to reach a server: name, connection, TLS' -r
 complete -c mm-fetch -l answer-timeout -d 'Seconds from the request to the head of the answer (a proxy that scans files takes long)' -r
 complete -c mm-fetch -l stall-timeout -d 'Seconds in which less than 1 KiB a second came in, before the connection is given up' -r

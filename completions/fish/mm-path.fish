@@ -9,7 +9,7 @@ complete -c mm-path -l edition -d 'Be on this edition from the first hop on [def
 enterprise\t'Enterprise Edition, licensed or not'"
 complete -c mm-path -l cache -d 'With --check: directory that mm-fetch keeps releases in' -r -F
 complete -c mm-path -l store -d 'With --check: directory of the restore points [default: that of the document, or of mm-backup]' -r -F
-complete -c mm-path -l catalogue -d 'Add the releases, rules and notes of FILE to the built-in catalogue' -r -F
+complete -c mm-path -l catalogue -d 'Add the releases, rules and notes of FILE to the catalogue; `none` plans with the built-in one alone' -r -F
 complete -c mm-path -l assume-like -d 'Plan a release that the catalogue does not know as if it were of this line' -r
 complete -c mm-path -l from -d 'Plan on paper: the release to start from' -r
 complete -c mm-path -l from-edition -d 'Plan on paper: the installed edition [default: that of --edition]' -r -f -a "team\t'Team Edition (`Build Enterprise Ready: false`)'
@@ -30,6 +30,7 @@ complete -c mm-path -l start-command -d 'Command that starts the server, for `--
 complete -c mm-path -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-path -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-path -l check -d 'Look into database, configuration and host for what will break on the way'
+complete -c mm-path -l catalogue-status -d 'Say how old the catalogue of releases is and what it knows of each supported line, then end'
 complete -c mm-path -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-path -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-path -s q -l quiet -d 'Say nothing on stderr but errors'

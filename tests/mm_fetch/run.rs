@@ -132,25 +132,33 @@ fn a_wrong_digest_is_kept_aside_with_both_values() {
 
 #[test]
 fn nothing_is_fetched_without_a_trusted_digest() {
-    let (place, tarball) = (Place::new(), release(5, 1000));
-    let server = Server::start(move |request, _| Reply::file(request, &tarball, "\"a\""));
+    let place = Place::new();
+    let server = Server::start(|request, _| {
+        if request.path.ends_with(".sig") {
+            Reply::status(404)
+        } else {
+            Reply::file(request, &release(5, 50_000), "\"a\"")
+        }
+    });
     // Never in the archive of releases.
     let mut command = place.tool();
     command.args(["--edition", "team", "--mirror", &server.url, "10.5.0"]);
     command.assert().code(5).stderr(contains("--sha256")).stderr(contains("--accept unsigned"));
-    assert!(server.gets().is_empty());
+    assert!(server.gets().iter().all(|request| request.path.ends_with(".sig")), "only the signature was asked for");
 }
 
 #[test]
-fn arm64_without_a_trusted_digest_is_refused_and_named() {
-    let place = Place::new();
-    let mut command = place.tool();
-    command.args(["--edition", "team", "10.6.1"]).args(["--arch", "arm64"]);
-    // The flag given last does not win silently: clap refuses a flag given twice.
-    command.assert().code(2);
+fn a_digest_of_a_third_party_decides_for_arm64() {
+    let (place, tarball) = (Place::new(), release(7, 50_000));
+    let mirror = place.path("arm");
+    let file = mirror.join("10.6.1/mattermost-team-10.6.1-linux-arm64.tar.gz");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, &tarball).unwrap();
     let mut command = mm_test_support::tool::tool("mm-fetch");
-    command.args(["--arch", "arm64", "--edition", "team", "--offline", "10.6.1", "--cache"]).arg(place.cache());
-    command.assert().code(5).stderr(contains("arm64"));
+    command.args(["--edition", "team", "--arch", "arm64", "10.6.1", "--mirror"]).arg(&mirror);
+    command.arg("--cache").arg(place.cache());
+    command.assert().code(1).stderr(contains("the one that a third party computed is "));
+    assert!(place.cached().iter().all(|path| !path.contains("release.json")), "{:?}", place.cached());
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn act(session: &mut Session, arguments: &FetchArguments) -> Result<String> {
         return Ok(report::intention(&planned.steps));
     }
     if planned.steps.iter().any(|(task, _)| task.want.needed && task.want.proof == plan::SIGNATURE) {
-        keyring.usable()?;
+        Keyring::usable()?;
     }
     cache.create()?;
     let workshop = Workshop {

@@ -79,7 +79,7 @@ impl Keyring {
 
     /// # Errors
     /// Refused when the host has no program to verify with.
-    pub(crate) fn usable(&self) -> Result<()> {
+    pub(crate) fn usable() -> Result<()> {
         command::find(program()).map(|_| ())
     }
 

@@ -431,17 +431,18 @@ struct Filling<'a> {
 impl Filling<'_> {
     fn fill(&self, jobs: usize) -> Result<()> {
         let Self { prepared, dump, properties, accepted, .. } = self;
-        let restorer = Restorer::make(&prepared.admin, self.cluster)?;
+        let runner = Restorer::make(&prepared.admin, self.cluster)?;
         // Before anything is made: whether it gets in.
-        restorer.connect(&prepared.admin.name, self.cluster)?;
+        runner.connect(&prepared.admin.name, self.cluster)?;
         let owned = dump::Properties { owner: untrusted::ROLE.into(), ..(*properties).clone() };
         dump::create_like(&prepared.admin, &prepared.new, &owned)?;
         checkpoint::pass("database-created");
         let restored = prepared.database();
         let replaced = has(&prepared.admin, &prepared.target)?.then(|| prepared.admin.sibling(&prepared.target));
-        let makes = self.extensions(&restored, replaced.as_ref())?;
-        for name in untrusted::prepare(dump, &restored, &|name| *accepted || makes.iter().any(|made| made == name))? {
-            self.say_left_out(&format!("the extension {name}"));
+        let allowed = self.extensions(&restored, replaced.as_ref())?;
+        for name in untrusted::prepare(dump, &restored, &|name| *accepted || allowed.iter().any(|known| known == name))?
+        {
+            say_left_out(&format!("the extension {name}"));
         }
         let entries = untrusted::entries(dump)?;
         let schema = replaced.as_ref().map(Schema::of).transpose()?;
@@ -450,23 +451,23 @@ impl Filling<'_> {
             Some(from) => untrusted::make_as_superuser(from, &restored, kinds, &entries),
             None => Ok(BTreeSet::new()),
         };
-        let mut made = make(untrusted::BEFORE)?;
-        untrusted::restore(dump, &restorer.connect(&prepared.new, self.cluster)?, jobs, true)?;
+        let mut present = make(untrusted::BEFORE)?;
+        untrusted::restore(dump, &runner.connect(&prepared.new, self.cluster)?, jobs, true)?;
         prepared.admin.execute(&format!(
             "ALTER DATABASE {} OWNER TO {}",
             identifier(&prepared.new),
             identifier(&properties.owner)
         ))?;
         let kept_back = owners::give(&restored, replaced.as_ref(), &entries, self.role, *accepted)?;
-        for kept in &kept_back {
-            self.say_left_out(&format!("the owner of {kept} (`{}` owns it now)", self.role));
+        for object in &kept_back {
+            say_left_out(&format!("the owner of {object} (`{}` owns it now)", self.role));
         }
         // A function that an event trigger calls is run by everybody, superusers too.
         if kept_back.is_empty() {
-            made.extend(make(untrusted::AFTER)?);
+            present.extend(make(untrusted::AFTER)?);
         }
-        for what in untrusted::superusers(&entries, &made) {
-            self.say_left_out(&what);
+        for what in untrusted::superusers(&entries, &present) {
+            say_left_out(&what);
         }
         let ordinary = self.ordinary_roles()?;
         for sql in untrusted::default_privileges(dump, &ordinary)? {
@@ -484,12 +485,6 @@ impl Filling<'_> {
             Some(public) => dump::settle_public(&restored, &public, &properties.owner),
             None => Ok(()),
         }
-    }
-
-    fn say_left_out(&self, what: &str) {
-        ui::warn(&format!(
-            "left out: {what}: it is a superuser's to make, and the database has not got it as it was; --accept {SUPERUSER_OBJECTS} takes over what can be"
-        ));
     }
 
     /// The extensions that a superuser makes without being asked: those that any owner of a database could make, and those
@@ -513,6 +508,12 @@ impl Filling<'_> {
         let rows = self.prepared.admin.rows("SELECT rolname AS name FROM pg_catalog.pg_roles WHERE NOT rolsuper")?;
         Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
     }
+}
+
+fn say_left_out(what: &str) {
+    ui::warn(&format!(
+        "left out: {what}: it is a superuser's to make, and the database has not got it as it was; --accept {SUPERUSER_OBJECTS} takes over what can be"
+    ));
 }
 
 #[cfg(test)]

@@ -109,6 +109,10 @@ fn several_releases_are_fetched_at_a_time_the_largest_first() {
     let (one, two) = (small.clone(), large.clone());
     let arrived = Arc::clone(&both);
     let server = Server::start(move |request, _| {
+        // The running release, which no digest proves, is not there.
+        if request.path.contains("10.5.0") {
+            return Reply::status(404);
+        }
         if request.method == "GET" {
             let mut count = arrived.0.lock().unwrap();
             *count += 1;
@@ -130,7 +134,7 @@ fn several_releases_are_fetched_at_a_time_the_largest_first() {
     assert_eq!(written(&assert)["fetch"]["releases"][0]["version"], "9.11.18", "reported in the order of the hops");
     // One at a time: the count of the server is beyond two by now, so nothing waits.
     fetch(&Place::new(), "1");
-    let gets = server.gets();
+    let gets: Vec<_> = server.gets().into_iter().filter(|get| !get.path.contains("10.5.0")).collect();
     let order: Vec<bool> = gets[2..].iter().map(|get| get.path.contains("10.6.1")).collect();
     assert_eq!(order, [true, false], "the largest first");
 }

@@ -119,7 +119,7 @@ impl Socket {
     }
 
     /// A server forbids (403) an Origin that is not its own. Up to 7.8.6 that is the Host that it was asked for; from
-    /// 7.8.7 and 8.0 on the scheme and host of SiteURL, where one is set (observed on 5.29.0 to 10.11.6).
+    /// 7.8.7 and 8.0 on the scheme and host of `SiteURL`, where one is set (observed on 5.29.0 to 10.11.6).
     fn forbidden(&self, status: &str, origins: &[String]) -> Error {
         self.failed("upgrade to", format!("the server answers `{status}` to the Origin {}", origins.join(" and to "))).hint(
             "the server takes no other Origin than that of ServiceSettings.SiteURL or of the Host it is asked for: set SiteURL to \

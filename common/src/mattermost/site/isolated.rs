@@ -3,7 +3,10 @@
 //! private directory to work in, a configuration file there that does not exist yet, and a network namespace without
 //! interfaces.
 
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::ffi::OsStr;
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::{PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +16,8 @@ use super::version::{Found, Source, precise};
 use crate::contract::error::{Context as _, Error, Result};
 use crate::contract::version::{self, Edition};
 use crate::machine::command::{Cmd, Output};
-use crate::machine::tree;
+use crate::machine::files;
+use crate::machine::tree::{self, Dir};
 use crate::machine::user::{self, User};
 
 /// Observed: 0.03 s to 1 s; a server that looks for its database instead is stopped here.
@@ -31,21 +35,15 @@ pub fn version_of(executable: &Path, owner: &User) -> Result<Version> {
 /// As [`run`], with a copy that the owner may execute.
 pub(super) fn run_copy(executable: &Path, owner: &User) -> Result<Found> {
     let attempt = || format!("cannot find out the version of `{}`", executable.display());
-    let place = Place::make(owner).context(attempt)?;
-    let copy = place.path.join("server");
-    tree::copy(executable, &copy).context(attempt)?;
-    let mode = std::fs::Permissions::from_mode(0o700);
-    std::fs::set_permissions(&copy, mode).map_err(|error| Error::io("change the mode of", &copy, error))?;
-    if !owner.is_current() {
-        chown(&copy, Some(owner.uid), Some(owner.gid))
-            .map_err(|error| Error::io("change the owner of", &copy, error))?;
-    }
+    let place = Place::make().context(attempt)?;
+    let copy = place.lend(executable, owner).context(attempt)?;
     run(&copy, owner).context(attempt)
 }
 
 pub(super) fn run(executable: &Path, owner: &User) -> Result<Found> {
     let attempt = || format!("cannot find out the version of `{}`", executable.display());
-    let place = Place::make(owner).context(attempt)?;
+    let place = Place::make().context(attempt)?;
+    place.give(owner).context(attempt)?;
     let mut refusals = Vec::new();
     // 5.x and 6.x need the flag, or they open the database; the newest no longer know it.
     for flags in [&["--skip-server-start"][..], &[]] {
@@ -96,22 +94,48 @@ fn parse(text: &str) -> Option<Found> {
     Some(Found { version, edition, source: Source::IsolatedRun })
 }
 
-/// An empty directory that the owner may work in, removed when dropped.
+/// An empty directory of ours that nobody else may look into, held open, removed when dropped.
 struct Place {
     path: PathBuf,
+    dir: Dir,
 }
 
 impl Place {
-    fn make(owner: &User) -> Result<Self> {
+    fn make() -> Result<Self> {
         let base = std::env::temp_dir();
         let path = nix::unistd::mkdtemp(&base.join("mm-tools-version.XXXXXX"))
             .context(|| format!("cannot make a directory in `{}`", base.display()))?;
-        let place = Self { path };
-        if !owner.is_current() {
-            chown(&place.path, Some(owner.uid), Some(owner.gid))
-                .map_err(|error| Error::io("change the owner of", &place.path, error))?;
+        let dir = Dir::open(&path)?;
+        Ok(Self { path, dir })
+    }
+
+    /// A copy in it that the owner may execute, and neither it nor the directory is the owner's: nothing here can be
+    /// exchanged while we change modes, nor before it is executed.
+    fn lend(&self, executable: &Path, owner: &User) -> Result<PathBuf> {
+        let name = OsStr::new("server");
+        let path = self.path.join(name);
+        // Through a link the owner of the tree would have any file of root's copied to where he can read it.
+        let mut from = files::open_nofollow(executable)?;
+        let mut copy = self.dir.create_file(name)?;
+        io::copy(&mut from, &mut copy).map_err(|error| Error::io("write", &path, error))?;
+        let lend = |file: &File, mode| {
+            if !owner.is_current() {
+                fchown(file, None, Some(owner.gid))?;
+            }
+            file.set_permissions(Permissions::from_mode(mode))
+        };
+        lend(&copy, 0o550).map_err(|error| Error::io("change the mode of", &path, error))?;
+        lend(self.dir.file(), 0o710).map_err(|error| Error::io("change the mode of", &self.path, error))?;
+        Ok(path)
+    }
+
+    /// Gives the directory, empty, to the owner to work in. Nothing in it is touched by path afterwards.
+    fn give(&self, owner: &User) -> Result<()> {
+        if owner.is_current() {
+            return Ok(());
         }
-        Ok(place)
+        fchown(self.dir.file(), Some(owner.uid), Some(owner.gid))
+            .map_err(|error| Error::io("change the owner of", &self.path, error))
     }
 }
 
@@ -125,6 +149,26 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_executed_is_never_its_users() {
+        use std::os::unix::fs::MetadataExt as _;
+        if !user::is_root() {
+            return;
+        }
+        let nobody = User::named("nobody").unwrap();
+        let place = Place::make().unwrap();
+        let copy = place.lend(Path::new("/bin/true"), &nobody).unwrap();
+        for (path, mode) in [(&copy, 0o550), (&place.path, 0o710)] {
+            let data = path.symlink_metadata().unwrap();
+            assert_eq!((data.uid(), data.gid(), data.mode() & 0o7777), (0, nobody.gid, mode), "{}", path.display());
+        }
+        let link = place.path.join("link");
+        std::os::unix::fs::symlink("/bin/true", &link).unwrap();
+        assert!(Place::make().unwrap().lend(&link, &nobody).is_err());
+        let status = std::process::Command::new("setpriv").args(nobody.setpriv_arguments()).arg(&copy).status();
+        assert!(status.unwrap().success());
+    }
 
     #[test]
     fn reads_the_version_among_log_lines() {

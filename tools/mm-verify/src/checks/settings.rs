@@ -92,6 +92,10 @@ fn compare(
     let mut changed = Vec::new();
     for (name, value) in before {
         match now.get(name) {
+            // A baseline of an earlier mm-verify holds a whole object under the name.
+            None if now
+                .keys()
+                .any(|other| other.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'))) => {}
             None => lost.push(name.clone()),
             // mm-pgbump changed it on purpose.
             Some(_) if repointed && holds_data_source(name) => {}
@@ -104,26 +108,44 @@ fn compare(
 
 /// Whether mm-pgbump may have changed it: the data sources of the server and of its replicas.
 fn holds_data_source(name: &str) -> bool {
-    name.starts_with("sqlsettings.datasource") || name == "sqlsettings.replicalagsettings"
+    name.starts_with("sqlsettings.datasource") || name.starts_with("sqlsettings.replicalagsettings")
 }
 
 /// Settings in which every server puts a slash at the end, or takes it away, as it starts.
 const TIDIED: &[&str] = &["filesettings.directory", "servicesettings.siteurl"];
 
-/// The settings by their names, `section.key` in lower case: up to 6.3 some were only respelled (`Url` to `URL`).
+/// The settings by their names, `section.key` and deeper, in lower case: up to 6.3 some were only respelled (`Url` to `URL`).
+/// Each is one that stands by itself, so that a server that adds keys inside of one has changed nothing: 6.x and later do so
+/// in `MessageExportSettings.GlobalRelaySettings` and `PluginSettings.PluginStates` at their start (observed).
 pub(crate) fn flatten(settings: &Value) -> BTreeMap<String, String> {
     let mut flat = BTreeMap::new();
-    for (section, keys) in settings.as_object().into_iter().flatten() {
-        for (key, value) in keys.as_object().into_iter().flatten() {
-            let name = format!("{section}.{key}").to_lowercase();
-            let value = match value.as_str().filter(|_| TIDIED.contains(&name.as_str())) {
-                Some(text) => text.trim_end_matches('/').to_owned(),
-                None => value.to_string(),
-            };
-            flat.insert(name, value);
+    gather(settings, String::new(), &mut flat);
+    flat
+}
+
+fn gather(value: &Value, name: String, flat: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(keys) if name.is_empty() || !keys.is_empty() => {
+            for (key, value) in keys {
+                let dot = if name.is_empty() { "" } else { "." };
+                gather(value, format!("{name}{dot}{}", key.to_lowercase()), flat);
+            }
+        }
+        Value::Array(list) if list.iter().any(Value::is_object) => {
+            for (index, entry) in list.iter().enumerate() {
+                gather(entry, format!("{name}.{index}"), flat);
+            }
+            flat.insert(name, format!("{} entries", list.len()));
+        }
+        // An empty object says no more than one that is not there.
+        Value::Object(_) => {}
+        Value::String(text) if TIDIED.contains(&name.as_str()) => {
+            flat.insert(name, text.trim_end_matches('/').to_owned());
+        }
+        other => {
+            flat.insert(name, other.to_string());
         }
     }
-    flat
 }
 
 #[cfg(test)]
@@ -148,5 +170,20 @@ mod tests {
             r#"{"ServiceSettings": {"SiteURL": "http://x"}, "FileSettings": {"Directory": "/d/", "Driver": "a/"}}"#,
         );
         assert_eq!(compare(&before, &now, false).1, ["filesettings.driver"]);
+    }
+
+    #[test]
+    fn a_key_added_at_any_depth_is_no_change_and_a_changed_one_is() {
+        let before = flat(
+            r#"{"MessageExportSettings": {"GlobalRelaySettings": {"SmtpUsername": "a", "Deep": {"X": 1}}},
+                "PluginSettings": {"PluginStates": {"com.x": {"Enable": true}}, "Plugins": {}}}"#,
+        );
+        let now = flat(
+            r#"{"MessageExportSettings": {"GlobalRelaySettings": {"SMTPUsername": "a", "SmtpTimeout": 1800, "Deep": {"x": 1, "Y": 2}}},
+                "PluginSettings": {"PluginStates": {"com.x": {"Enable": true}, "playbooks": {"Enable": true}}, "Plugins": {"playbooks": {"a": 1}}}}"#,
+        );
+        assert_eq!(compare(&before, &now, false), (vec![], vec![]));
+        let other = flat(r#"{"PluginSettings": {"PluginStates": {"com.x": {"Enable": false}}}}"#);
+        assert_eq!(compare(&before, &other, false).1, ["pluginsettings.pluginstates.com.x.enable"]);
     }
 }

@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::case_sensitive_file_extension_comparisons,
     clippy::print_stderr,
     reason = "a test fails by panicking, and its files need not outlive a power cut"
 )]

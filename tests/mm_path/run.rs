@@ -287,7 +287,7 @@ fn what_the_state_directory_has_lies_over_what_is_built_in_and_below_a_file() {
         document(&paper(&[&arguments, more].concat()).success())
     };
     let seen = plan(&[]);
-    assert_eq!((stops(&seen), &seen["path"]["next"]["sha256"][0]), (vec!["12.1.1".into()], &json!("a".repeat(64))));
+    assert_eq!((stops(&seen), &seen["path"]["next"]["sha256"][0]), (vec!["12.1.1"], &json!("a".repeat(64))));
     assert_eq!(seen["path"]["catalogue"], json!({"as_of": "2026-12-24", "sources": {"12.1.1": "refreshed"}}));
     let over = file(directory.path(), "over.json", &json!({"releases": [record("b")]}).to_string());
     assert_eq!(plan(&["--catalogue", &over])["path"]["next"]["sha256"], json!(["b".repeat(64)]));

@@ -151,6 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test runs the copy as its user would")]
     fn what_is_executed_is_never_its_users() {
         use std::os::unix::fs::MetadataExt as _;
         if !user::is_root() {

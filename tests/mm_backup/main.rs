@@ -14,6 +14,7 @@ mod incremental;
 mod interruptions;
 mod offsite;
 mod reflinks;
+mod repair;
 mod refusals;
 mod round_trip;
 mod schedule;

@@ -228,9 +228,23 @@ pub(crate) struct Entry {
     /// Extended attributes, values in hexadecimal.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text::xattrs")]
     pub xattrs: Vec<(String, Vec<u8>)>,
+    /// What the file system of the store said about the copy of a file. Manifests of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<StoredAs>,
     /// It changed while it was read, each time it was tried: the digest is that of what was stored.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub changed: bool,
+}
+
+/// By which the copy of a file is known again in the store. Not by the time of the last change of anything (ctime): every
+/// further link and every prune sets that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredAs {
+    /// Inode number.
+    pub ino: u64,
+    /// Last change of the contents, as the store's file system keeps it.
+    #[serde(with = "text::time")]
+    pub mtime: Time,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

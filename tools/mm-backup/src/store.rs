@@ -11,6 +11,7 @@ use mm_common::machine::{files, tree};
 use nix::unistd::geteuid;
 
 use crate::manifest::{self, Head, Reader};
+use crate::suspects;
 
 /// How the directory of a restore point under construction begins: `.partial-ID.PID.START.BOOT`.
 const PARTIAL: &str = ".partial-";
@@ -190,6 +191,7 @@ impl Store {
         files::rename_new(&self.path.join(id), &condemned)?;
         files::sync_directory(&self.path)?;
         mm_common::machine::checkpoint::pass("prune-condemned");
+        suspects::note(&self.path, id, &[])?;
         tree::remove(&condemned)
     }
 

@@ -1,6 +1,7 @@
 //! `verify`: proves a restore point by hashing everything again, reading the dump to its end and, when asked,
 //! restoring it into a throw-away server.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::manifest::{DatabasePart, Entry, Kind as What, Reader, Stored};
 use crate::store::Point;
+use crate::suspects::{self, Suspect};
 
 /// How many findings are named; the rest is counted.
 const NAMED: usize = 10;
@@ -36,7 +38,10 @@ pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value>
     if let Err(error) = point.proven_manifest() {
         findings.push(error.one_line());
     }
-    let (files, bytes) = entries(point, jobs, &mut findings)?;
+    let (files, bytes, suspects) = entries(point, jobs, &mut findings)?;
+    if let Err(error) = files::parent(&point.path).and_then(|store| suspects::note(store, &point.head.id, &suspects)) {
+        ui::warn(&format!("{}; make the next one with --rehash", error.one_line()));
+    }
     for part in point.head.databases() {
         database(point, part, &mut findings);
     }
@@ -62,12 +67,12 @@ pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value>
     if count > NAMED {
         error = error.because(format!("and {} more", count - NAMED));
     }
-    Err(error.hint("make a new one now (mm-backup create --rehash); look at the disk and its log"))
+    Err(error.hint("make a new one now (mm-backup create), which stores the damaged files anew; look at the disk and its log"))
 }
 
-fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u64, u64)> {
+fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u64, u64, Vec<Suspect>)> {
     let reader = Mutex::new(Reader::open(&point.path)?);
-    let found = Mutex::new((0, 0, Vec::new()));
+    let found = Mutex::new((0, 0, Vec::new(), Vec::new()));
     let work = || -> Result<()> {
         loop {
             signals::check()?;
@@ -83,13 +88,15 @@ fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u6
             if batch.is_empty() {
                 return Ok(());
             }
-            let said: Vec<String> = batch.iter().filter_map(|entry| fault(point, entry)).collect();
+            let mut suspects = Vec::new();
+            let said: Vec<String> = batch.iter().filter_map(|entry| fault(point, entry, &mut suspects)).collect();
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
             for entry in batch.iter().filter(|entry| entry.kind == What::File) {
                 found.0 += 1;
                 found.1 += entry.bytes;
             }
             found.2.extend(said);
+            found.3.append(&mut suspects);
             ui::progress(&format!("{} proven, {} MB", ui::count(found.0, "file"), found.1 / 1_000_000));
         }
     };
@@ -108,14 +115,14 @@ fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u6
             Err(error) => findings.push(error.one_line()),
         }
     }
-    let (files, bytes, mut said) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (files, bytes, mut said, suspects) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     said.sort();
     findings.append(&mut said);
-    Ok((files, bytes))
+    Ok((files, bytes, suspects))
 }
 
-/// What is wrong with the copy of an entry.
-fn fault(point: &Point, entry: &Entry) -> Option<String> {
+/// What is wrong with the copy of an entry. One with other contents, which only reading it shows, is a suspect.
+fn fault(point: &Point, entry: &Entry, suspects: &mut Vec<Suspect>) -> Option<String> {
     let path = point.stored(entry.path());
     let data = match files::look(&path) {
         Ok(Some(data)) => data,
@@ -137,8 +144,10 @@ fn fault(point: &Point, entry: &Entry) -> Option<String> {
         What::File if entry.same_as.is_some() => None,
         What::File => match files::sha256(&path) {
             Ok(digest) if entry.sha256.is_some_and(|stored| stored.to_string() == digest) => None,
-            Ok(_) => Some("its contents have changed (SHA-256)".to_owned()),
-            Err(error) => Some(error.one_line()),
+            read => {
+                suspects.push(Suspect { path: entry.path.clone(), ino: data.ino() });
+                Some(read.map_or_else(|error| error.one_line(), |_| "its contents have changed (SHA-256)".to_owned()))
+            }
         },
     };
     wrong.map(|wrong| format!("`{}`: {wrong}", path.display()))

@@ -91,11 +91,31 @@ impl Dir {
         }
     }
 
+    /// As [`Dir::child`], but anything that is not a directory is `None` too.
+    pub fn child_directory(&self, name: &OsStr) -> Result<Option<Self>> {
+        match self.look(name)? {
+            Some(meta) if meta.kind == Kind::Directory => self.child(name),
+            _ => Ok(None),
+        }
+    }
+
     /// Opens a directory below it, component by component, none of them a link; `None` when there is nothing.
     pub fn descend(&self, below: &Path) -> Result<Option<Self>> {
         let mut dir = Self { file: self.again()?, path: self.path.clone() };
         for name in below {
             match dir.child(name)? {
+                Some(child) => dir = child,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(dir))
+    }
+
+    /// As [`Dir::descend`], but anything on the way that is not a directory is `None` too.
+    pub fn descend_directories(&self, below: &Path) -> Result<Option<Self>> {
+        let mut dir = Self { file: self.again()?, path: self.path.clone() };
+        for name in below {
+            match dir.child_directory(name)? {
                 Some(child) => dir = child,
                 None => return Ok(None),
             }

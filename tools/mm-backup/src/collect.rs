@@ -276,11 +276,8 @@ impl Workers<'_> {
                 }
                 let known = self.collection.previous.and_then(|before| before.unchanged(path, &meta));
                 let is_suspect = |ino| self.collection.previous.is_some_and(|before| before.is_suspect(path, ino));
-                let before = known.zip(previous).map(|(known, directory)| Before {
-                    known,
-                    directory,
-                    is_suspect: &is_suspect,
-                });
+                let before =
+                    known.zip(previous).map(|(known, directory)| Before { known, directory, is_suspect: &is_suspect });
                 let stored = store_file(source, target, before.as_ref(), name, path, &mut found.damaged)?;
                 add(self.collection.plan, stored, path, found);
             }

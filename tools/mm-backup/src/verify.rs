@@ -67,7 +67,9 @@ pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value>
     if count > NAMED {
         error = error.because(format!("and {} more", count - NAMED));
     }
-    Err(error.hint("make a new one now (mm-backup create), which stores the damaged files anew; look at the disk and its log"))
+    Err(error.hint(
+        "make a new one now (mm-backup create), which stores the damaged files anew; look at the disk and its log",
+    ))
 }
 
 fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u64, u64, Vec<Suspect>)> {

@@ -115,7 +115,7 @@ fn no_changed_value_has_the_hash_of_the_old_one() {
         lab.sql(
             major,
             "postgres",
-            "CREATE TYPE pair AS (a int, b text); CREATE DOMAIN word AS text;
+            "SET search_path = public; CREATE TYPE pair AS (a int, b text); CREATE DOMAIN word AS text;
              CREATE TABLE empty (); INSERT INTO empty DEFAULT VALUES;
              CREATE TABLE kinds (id int PRIMARY KEY, gone int, t text, v varchar(9), w word, c char(5), n numeric, f float8, r real, j jsonb,
                b bytea, y bool, s smallint, l bigint, d timestamptz, i interval, a text[], p pair, u uuid, \"odd \"\"name%\" text);
@@ -153,10 +153,14 @@ fn no_changed_value_has_the_hash_of_the_old_one() {
         "p = '(1,)' WHERE id = 1",
         "u = '5b0b0e6c-8b5c-4a3a-9d53-0d5a4d6b6f11' WHERE id = 1",
     ] {
-        lab.sql(15, "postgres", "CREATE TABLE kept AS TABLE kinds");
-        lab.sql(15, "postgres", &format!("UPDATE kinds SET {change}"));
+        lab.sql(15, "postgres", "CREATE TABLE public.kept AS TABLE public.kinds");
+        lab.sql(15, "postgres", &format!("UPDATE public.kinds SET {change}"));
         assert_ne!(before["public.kinds"], print(15)["public.kinds"], "{change}");
-        lab.sql(15, "postgres", "TRUNCATE kinds; INSERT INTO kinds TABLE kept; DROP TABLE kept");
+        lab.sql(
+            15,
+            "postgres",
+            "SET search_path = public; TRUNCATE kinds; INSERT INTO kinds TABLE kept; DROP TABLE kept",
+        );
         assert_eq!(before, print(15), "after {change}");
     }
 }

@@ -102,7 +102,7 @@ fn what_does_not_survive_is_said_and_stands_in_nobodys_way() {
     let (document, said) = rig.upgrade(0, &[]);
     for (id, word) in [
         ("archiving", "/bin/true"),
-        ("invalid-indexes", "mattermost: halves_n"),
+        ("invalid-indexes", "mattermost: public.halves_n"),
         ("collation", "en-US-x-icu was 1"),
         ("log-directory", outside.to_str().unwrap()),
     ] {

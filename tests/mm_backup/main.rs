@@ -8,6 +8,7 @@ mod access;
 mod configuration;
 mod damage;
 mod elsewhere;
+mod extremes;
 mod faults;
 mod hot;
 mod incremental;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
-use mm_common::machine::tree::{Attributes, DEEPEST, Dir, Kind as There, Meta};
+use mm_common::machine::tree::{Attributes, Dir, Kind as There, Meta};
 use mm_common::machine::{command, signals};
 
 use crate::entry::{Before, Stored, store_file};
@@ -193,9 +193,7 @@ impl Workers<'_> {
     }
 
     fn directory(&self, task: &Task) -> Result<()> {
-        if task.depth > DEEPEST {
-            return Err(Error::refused("the tree is too deep").because(format!("`{}`", task.path.display())));
-        }
+        task.target.refuse_deeper_than(task.depth)?;
         let Some(target) = task.target.child(&task.name)? else {
             return Err(Error::io("open the directory", task.target.path().join(&task.name), "it is gone"));
         };

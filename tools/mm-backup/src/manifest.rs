@@ -2,6 +2,7 @@
 //! entry a line, so that its head can be read without the entries, and the entries one by one.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
@@ -349,6 +350,12 @@ impl Reader {
         let line = line.strip_suffix(b",").unwrap_or(line);
         serde_json::from_slice(line).map(Some).map_err(|error| broken(&self.path, &error.to_string()))
     }
+}
+
+/// Where the copy of an absolute path stands below `files/`: its directory there, and its name.
+pub(crate) fn place(path: &Path) -> (&Path, &OsStr) {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    (parent.strip_prefix("/").unwrap_or(parent), path.file_name().unwrap_or_default())
 }
 
 fn broken(path: &Path, why: &str) -> Error {

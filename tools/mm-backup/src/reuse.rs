@@ -6,10 +6,11 @@ use std::path::Path;
 use mm_common::contract::digest;
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
+use mm_common::machine::signals::{self, Heeding};
 use mm_common::machine::tree::{Dir, Kind as There};
 
 use crate::entry::Before;
-use crate::manifest::StoredAs;
+use crate::manifest::{self, StoredAs};
 use crate::store::{Point, Store};
 use crate::text::Name;
 
@@ -58,10 +59,12 @@ pub(crate) fn link(target: &Dir, before: &Before<'_>, name: &OsStr) -> Result<Re
         return damaged("verify has found other contents (SHA-256)".into());
     }
     if known.stored.is_none_or(|stored| stored.ino != there.ino) {
-        let Some(mut file) = directory.open_file(name)? else {
+        let Some(file) = directory.open_file(name)? else {
             return Ok(Reused::Damaged(None, "it is gone".into()));
         };
-        match digest::of_reader(&mut file) {
+        let read = digest::of_reader(&mut Heeding(file));
+        signals::check()?;
+        match read {
             Ok(found) if known.sha256.is_some_and(|stored| stored.to_string() == found) => {}
             Ok(_) => return damaged("its contents have changed (SHA-256)".into()),
             Err(error) => return damaged(Error::io("read", directory.path().join(name), error).one_line()),
@@ -98,8 +101,8 @@ pub(crate) fn tell(damaged: &[Damage], store: &Store, previous: Option<&Point>) 
 
 /// The inode of a point's copy.
 fn stored_inode(point: &Point, path: &Path) -> Result<Option<u64>> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
-    let top = Dir::open(&point.path.join("files"))?;
-    let Some(dir) = top.descend_directories(parent.strip_prefix("/").unwrap_or(parent))? else { return Ok(None) };
+    let (parent, name) = manifest::place(path);
+    let mut files = point.files()?;
+    let Some(dir) = files.directory(parent)? else { return Ok(None) };
     Ok(dir.look(name)?.map(|meta| meta.ino))
 }

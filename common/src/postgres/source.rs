@@ -291,6 +291,15 @@ mod tests {
     }
 
     #[test]
+    fn one_of_mysql_is_told_so_in_either_form() {
+        for text in ["u:secret@tcp(db:3306)/mm?charset=utf8mb4", "u:secret@unix(/run/mysqld/mysqld.sock)/mm"] {
+            let error = DataSource::parse(text).unwrap_err();
+            let said = format!("{} {:?}", error.one_line(), error.causes());
+            assert!(said.contains("MySQL") && !said.contains("secret"), "{said}");
+        }
+    }
+
+    #[test]
     fn what_lib_pq_hands_to_the_server_becomes_an_option() {
         let source = parse("postgres://u@h/d?statement_timeout=5000&search_path=a,+b&options=-c%20geqo%3Doff");
         assert_eq!(variable(&source, "PGOPTIONS"), Some("-c geqo=off -c search_path=a,\\ b -c statement_timeout=5000"));

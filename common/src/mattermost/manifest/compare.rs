@@ -179,4 +179,13 @@ mod tests {
         assert_eq!(difference, expected, "the size of bin/mattermost is right");
         assert_eq!(manifest.compare(root, |_| true).unwrap().altered, ["bin/mattermost", "client/b.js"]);
     }
+
+    #[test]
+    fn what_the_server_rewrites_is_not_compared() {
+        let rewritten =
+            ["client/root.html", "client/manifest.json", "client/a/b.css", "config/config.json", "logs/mattermost.log"];
+        let others =
+            ["bin/mattermost", "templates/a.css", "client/main.js", "configuration", "root.html", "i18n/config/x"];
+        assert_eq!((rewritten.map(is_rewritten), others.map(is_rewritten)), ([true; 5], [false; 6]));
+    }
 }

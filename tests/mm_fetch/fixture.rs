@@ -116,6 +116,17 @@ impl Place {
         command
     }
 
+    /// A catalogue that knows these releases by their digests, as `--catalogue` takes it.
+    pub(crate) fn catalogue(&self, releases: &[(&str, String)]) -> PathBuf {
+        let path = self.path("catalogue.json");
+        let releases: Vec<Value> = releases
+            .iter()
+            .map(|(version, digest)| json!({"version": version, "team": {"sha256": [digest]}}))
+            .collect();
+        std::fs::write(&path, json!({ "releases": releases }).to_string()).unwrap();
+        path
+    }
+
     /// Puts releases into a directory in the layout of a mirror.
     pub(crate) fn mirror(&self, releases: &[(&str, &[u8])]) -> PathBuf {
         let mirror = self.path("mirror");

@@ -12,6 +12,7 @@
 mod archives;
 mod faults;
 mod fixture;
+mod foreign;
 mod host;
 mod network;
 mod run;

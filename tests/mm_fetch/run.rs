@@ -72,10 +72,9 @@ fn all_hops_and_the_running_release_are_fetched_from_a_document() {
     let place = Place::new();
     let (old, one, two) = (release(1, 1000), release(2, 2000), release(3, 3000));
     let mirror = place.mirror(&[("5.29.0", &old), ("5.37.10", &one), ("7.1.9", &two)]);
-    let catalogue = place.path("catalogue.json");
-    let overlay = json!({"releases": [{"version": "5.29.0", "team": {"sha256": [sha256(&old)]}}]});
-    std::fs::write(&catalogue, overlay.to_string()).unwrap();
-    let mut document = document("5.29.0", &[("5.37.10", sha256(&one)), ("7.1.9", sha256(&two))]);
+    let hops = [("5.37.10", sha256(&one)), ("7.1.9", sha256(&two))];
+    let catalogue = place.catalogue(&[&[("5.29.0", sha256(&old))][..], &hops].concat());
+    let mut document = document("5.29.0", &hops);
     document["path"]["wish"] = json!({"catalogue": catalogue});
     document["unknown"] = json!("kept");
     let assert = place.tool().arg("--mirror").arg(&mirror).write_stdin(document.to_string()).assert().success();
@@ -96,8 +95,11 @@ fn a_running_release_that_cannot_be_had_stops_nothing_and_is_named() {
     });
     for source in [mirror.to_str().unwrap(), &server.url] {
         let place = Place::new();
-        let document = document("5.29.0", &[("5.37.10", sha256(&one))]);
-        let assert = place.tool().args(["--mirror", source]).write_stdin(document.to_string()).assert().success();
+        let hops = [("5.37.10", sha256(&one))];
+        let document = document("5.29.0", &hops);
+        let mut command = place.tool();
+        command.args(["--mirror", source, "--catalogue"]).arg(place.catalogue(&hops));
+        let assert = command.write_stdin(document.to_string()).assert().success();
         let written = written(&assert);
         assert_eq!(written["fetch"]["missing"][0]["version"], "5.29.0");
         assert!(written["msg"].as_str().unwrap().contains("5.29.0"), "{written}");

@@ -1,6 +1,7 @@
 //! The ways in and the things compared with: a token, a proxy, a restore point of a server that ran, files one by one.
 
 use crate::lab::{check_of, complaints, traces, verify, with_status};
+use mm_common::machine::state::State;
 use mm_test_support::process;
 use mm_test_support::site::Site;
 use serde_json::Value;
@@ -59,10 +60,14 @@ fn a_proxy_that_does_not_pass_the_websocket_on_is_found_at_the_address_users_typ
     assert!(check["hint"].to_string().contains("must pass the headers Upgrade and Connection"), "{check}");
 
     // A private hop is not reached at the site URL, so it is not blamed for what stands before the public one.
+    let address = format!("127.0.0.1:{}", site.port);
+    let state = State::of(&site.install().canonicalize().unwrap(), Some(&site.state()));
+    let note = serde_json::json!({"address": address, "since": "2026-01-01T00:00:00Z"});
+    std::fs::write(state.path().join("private.json"), note.to_string()).unwrap();
     let document = serde_json::json!({
         "schema": "mm.upgrade/1", "run": {"id": "x", "started": "2026-01-01T00:00:00Z"},
         "swap": {"from": "10.5.14", "to": "10.6.1", "exchanged": [], "retired": null,
-                 "private_address": format!("127.0.0.1:{}", site.port)},
+                 "private_address": address},
     });
     let assert = site
         .tool("mm-verify")

@@ -1,6 +1,5 @@
 //! The machine the tools act on. Everything here takes a path or a command and names it in its errors.
 
-pub mod access;
 pub mod checkpoint;
 pub mod command;
 pub mod disk;
@@ -14,5 +13,6 @@ pub mod service;
 pub mod signals;
 pub mod state;
 pub mod tree;
+pub mod trust;
 pub mod user;
 pub mod wildcard;

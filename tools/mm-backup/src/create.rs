@@ -21,7 +21,6 @@ use crate::database::{self, View};
 use crate::manifest::{self, DatabasePart, Head, SCHEMA, Skipped, Totals};
 use crate::plan::Plan;
 use crate::previous::Previous;
-use crate::reuse;
 use crate::store::{Point, Store};
 
 /// What is to be made.
@@ -133,7 +132,6 @@ fn make(
         checkpoint::pass("service-started");
     }
     accept(&collected)?;
-    reuse::tell(&collected.damaged, order.store, previous)?;
     let mut head = Head {
         schema: SCHEMA.into(),
         id: id.into(),

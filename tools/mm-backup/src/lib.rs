@@ -24,10 +24,8 @@ mod replace;
 mod restore;
 mod restore_files;
 mod retention;
-mod reuse;
 mod stage;
 mod store;
-mod suspects;
 mod text;
 mod verify;
 

@@ -20,7 +20,7 @@ use semver::Version;
 /// whose list of files tells what the release owns; or those of the versions given. What is in the cache already is
 /// hashed again and used; what was interrupted is continued. A tarball counts as fetched only when its SHA-256 is the
 /// published one (or the one given), or, where none is known, when Mattermost's signature of it is good, and when it has been looked through and is a sound
-/// release. Writes the section `fetch`.
+/// release. What the document says about digests is no proof; where the catalogue has none, an administrator may vouch for them with `--accept document-digest`. Writes the section `fetch`.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "mm-fetch", version, after_long_help = AFTER)]
 pub struct FetchArguments {
@@ -51,8 +51,7 @@ pub struct FetchArguments {
     /// Verify the detached OpenPGP signature of every release, against the keys in FILE in place of Mattermost's own
     #[arg(long, value_name = "FILE")]
     pub keyring: Option<PathBuf>,
-    /// Trust the certificate authorities in FILE (PEM) beside the host's; also a server's own self-signed certificate, made
-    /// with basicConstraints=CA:FALSE
+    /// Trust the certificate authorities in FILE (PEM) beside the host's
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// Put everything that a host without internet needs into DIR

@@ -58,7 +58,9 @@ pub fn main() -> ExitCode {
 fn act(session: &mut Session, arguments: &FetchArguments) -> Result<String> {
     let path: Option<Path> = session.document.section("path")?;
     let overlay = overlay(arguments, path.as_ref());
-    let catalogue = Catalogue::load(overlay.as_deref(), arguments.common.state_dir.as_deref())?;
+    // What the document names is not the administrator's word.
+    let load = if arguments.catalogue.is_some() { Catalogue::load } else { Catalogue::load_recorded };
+    let catalogue = load(overlay.as_deref(), arguments.common.state_dir.as_deref())?;
     let arch = arguments.arch.or_else(Arch::of_host).ok_or_else(|| {
         Error::refused("there are no Mattermost releases for the processor of this machine")
             .hint("give --arch amd64 or --arch arm64 to fetch for another machine")
@@ -67,7 +69,11 @@ fn act(session: &mut Session, arguments: &FetchArguments) -> Result<String> {
         Some(path) => Keyring::at(path)?,
         None => Keyring::of_mattermost(catalogue.signing_key())?,
     };
-    let asked = Asked { releases: asked(session, arguments, path.as_ref())?, given: arguments.sha256.clone() };
+    let asked = Asked {
+        releases: asked(session, arguments, path.as_ref())?,
+        given: arguments.sha256.clone(),
+        accept_document: arguments.common.accepts(plan::DOCUMENT_DIGEST),
+    };
     let wants = plan::wants(&asked, &catalogue, arch)?;
     let places = Places::of(arguments.mirror.as_deref(), arguments.offline, arguments.from_bundle.as_deref())?;
     let cache = Cache::at(&arguments.cache)?;

@@ -15,6 +15,9 @@ pub const SIGNATURE: &str = "signature";
 /// The proof of a release that an administrator takes without any.
 pub const UNSIGNED: &str = "unsigned";
 
+/// The id by which an administrator vouches for the digests that stand in the document (`--accept`).
+pub const DOCUMENT_DIGEST: &str = "document-digest";
+
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
@@ -22,6 +25,8 @@ pub struct Asked {
     pub releases: Vec<Release>,
     /// Digests that the administrator vouches for.
     pub given: Vec<Given>,
+    /// The administrator vouches for the document's digests, where the catalogue has none.
+    pub accept_document: bool,
 }
 
 /// A release that is asked for.
@@ -33,7 +38,7 @@ pub struct Release {
     pub edition: Edition,
     /// Where the document says that it is published.
     pub url: Option<String>,
-    /// The digests that the document has for it.
+    /// The digests that the document has for it, of which the document is no proof.
     pub sha256: Vec<String>,
     /// The upgrade cannot do without it. The running release is only looked at for its list of files.
     pub needed: bool,
@@ -80,7 +85,7 @@ pub fn wants(asked: &Asked, catalogue: &Catalogue, arch: Arch) -> Result<Vec<Wan
         }
         let proven = given
             .remove(&release.version)
-            .map_or_else(|| trusted(release, catalogue, arch), |digests| Some((digests, "given")));
+            .map_or_else(|| trusted(release, asked, catalogue, arch), |digests| Some((digests, "given")));
         let (accept, proof) = proven.unwrap_or((Vec::new(), SIGNATURE));
         let artefact = catalogue.artefact(&release.version, release.edition, arch);
         let source =
@@ -101,22 +106,17 @@ pub fn wants(asked: &Asked, catalogue: &Catalogue, arch: Arch) -> Result<Vec<Wan
     Ok(wants)
 }
 
-/// The digests that can be trusted without anybody's word: those of the catalogue, and those of the document unless
-/// the catalogue says that just these are not to be trusted.
-fn trusted(release: &Release, catalogue: &Catalogue, arch: Arch) -> Option<(Vec<String>, &'static str)> {
+/// The digests that can be trusted: those of the catalogue. A document may come from anywhere, so its own count only
+/// where the catalogue has none and an administrator vouches for them; never those that the catalogue doubts.
+fn trusted(release: &Release, asked: &Asked, catalogue: &Catalogue, arch: Arch) -> Option<(Vec<String>, &'static str)> {
     let artefact = catalogue.artefact(&release.version, release.edition, arch);
-    let doubtful = |digest: &String| {
-        artefact.as_ref().is_some_and(|artefact| !artefact.is_proven() && artefact.sha256.contains(digest))
-    };
-    let document: Vec<String> = release.sha256.iter().filter(|digest| !doubtful(digest)).cloned().collect();
-    match &artefact {
-        Some(artefact) if artefact.is_proven() && (document.is_empty() || document == artefact.sha256) => {
-            let by = if artefact.trust == Trust::ThirdParty { "third-party" } else { "catalogue" };
-            Some((artefact.sha256.to_vec(), by))
-        }
-        _ if !document.is_empty() => Some((document, "document")),
-        _ => None,
+    if let Some(artefact) = artefact.as_ref().filter(|artefact| artefact.is_proven()) {
+        let by = if artefact.trust == Trust::ThirdParty { "third-party" } else { "catalogue" };
+        return Some((artefact.sha256.to_vec(), by));
     }
+    let doubtful = |digest: &String| artefact.as_ref().is_some_and(|artefact| artefact.sha256.contains(digest));
+    let document: Vec<String> = release.sha256.iter().filter(|digest| !doubtful(digest)).cloned().collect();
+    (asked.accept_document && !document.is_empty()).then_some((document, "document"))
 }
 
 /// Which release each given digest is for. One without a version is for the only release, or for the only one that
@@ -126,7 +126,7 @@ fn assign(asked: &Asked, catalogue: &Catalogue, arch: Arch) -> Result<BTreeMap<V
         [only] => vec![&only.version],
         all => all
             .iter()
-            .filter(|release| release.needed && trusted(release, catalogue, arch).is_none())
+            .filter(|release| release.needed && trusted(release, asked, catalogue, arch).is_none())
             .map(|release| &release.version)
             .collect(),
     };
@@ -206,7 +206,7 @@ mod tests {
 
     fn plan(releases: Vec<Release>, given: &[&str]) -> Result<Vec<Want>> {
         let given = given.iter().map(|text| text.parse().unwrap()).collect();
-        wants(&Asked { releases, given }, &Catalogue::embedded().unwrap(), Arch::Amd64)
+        wants(&Asked { releases, given, accept_document: false }, &Catalogue::embedded().unwrap(), Arch::Amd64)
     }
 
     fn digest(digit: char) -> String {
@@ -248,10 +248,22 @@ mod tests {
     }
 
     #[test]
-    fn the_documents_digest_proves_what_the_catalogue_does_not_know() {
+    fn a_documents_digest_proves_nothing_unless_an_administrator_vouches_for_it() {
         let own = digest('a');
-        let wants = plan(vec![release("99.0.0", &[&own], true)], &[]).unwrap();
-        assert_eq!((wants[0].proof, &wants[0].accept), ("document", &vec![own]));
+        let plan = |version: &str, accept_document| {
+            let asked = Asked { releases: vec![release(version, &[&own], true)], given: Vec::new(), accept_document };
+            wants(&asked, &Catalogue::embedded().unwrap(), Arch::Amd64).unwrap().remove(0)
+        };
+        let foreign = plan("99.0.0", false);
+        assert_eq!((foreign.proof, foreign.accept.len()), (SIGNATURE, 0));
+        let vouched = plan("99.0.0", true);
+        assert_eq!((vouched.proof, &vouched.accept), ("document", &vec![own.clone()]));
+        // What the catalogue knows, a document does not know better, whoever vouches for it.
+        for accept in [false, true] {
+            let known = plan("10.6.1", accept);
+            assert_eq!(known.proof, "catalogue");
+            assert!(!known.accept.contains(&own));
+        }
     }
 
     #[test]

@@ -74,7 +74,10 @@ impl Keyring {
     pub(crate) fn missing(what: &str) -> Error {
         Error::refused(format!("nothing proves `{what}`"))
             .because("there is neither a trusted digest of it nor a signature beside it")
-            .hint("give its digest from Mattermost's version archive with --sha256 HEX, or take it as it is: --accept unsigned")
+            .hint(
+                "give its digest from Mattermost's version archive with --sha256 HEX; or vouch for the one in the document: \
+                 --accept document-digest; or take it as it is: --accept unsigned",
+            )
     }
 
     /// # Errors

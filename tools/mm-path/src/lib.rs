@@ -57,7 +57,9 @@ fn act(session: &mut Session, arguments: &PathArguments) -> Result<String> {
     let recorded: Option<Path> = session.document.section("path")?;
     let earlier = recorded.as_ref().map(|path| path.wish.clone()).unwrap_or_default();
     let mut asked = Asked::of(arguments, &earlier)?;
-    let mut catalogue = Catalogue::load(asked.catalogue.as_deref(), arguments.common.state_dir.as_deref())?;
+    // What the document names is not the administrator's word.
+    let load = if arguments.catalogue.is_some() { Catalogue::load } else { Catalogue::load_recorded };
+    let mut catalogue = load(asked.catalogue.as_deref(), arguments.common.state_dir.as_deref())?;
     assume(&mut catalogue, &asked)?;
     session.ensure_run()?;
     let plan = match observe::on_paper(arguments) {

@@ -4,7 +4,6 @@
 mod arguments;
 mod check;
 mod control;
-mod debian;
 mod drop_old;
 mod evidence;
 mod finish;

@@ -11,7 +11,6 @@ mod log;
 mod mounts;
 mod observe;
 mod operation;
-mod pace;
 pub mod plan;
 mod private;
 mod prune;

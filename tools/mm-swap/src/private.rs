@@ -3,7 +3,6 @@
 //! (observed 5.29 to 9.10).
 
 use std::net::TcpListener;
-use std::path::PathBuf;
 
 use mm_common::contract::error::{Context as _, Error, Result};
 use mm_common::contract::time;
@@ -11,16 +10,8 @@ use mm_common::machine::files::{self, Access};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::process::Process;
 use mm_common::machine::state::State;
-use serde::{Deserialize, Serialize};
-
-/// Larger than such a note.
-const MOST: u64 = 64 * 1024;
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Note {
-    address: String,
-    since: String,
-}
+pub(crate) use mm_common::mattermost::site::private::noted;
+use mm_common::mattermost::site::private::{self, Note};
 
 /// An address on loopback that nobody listens on.
 pub(crate) fn free_address() -> Result<String> {
@@ -58,33 +49,18 @@ pub(crate) fn url(address: &str) -> String {
 
 /// Notes, before it happens, that the server will run privately.
 pub(crate) fn note(state: &State, address: &str, _lock: &LockGuard) -> Result<()> {
-    let path = path(state);
+    let path = private::path(state);
     let note = Note { address: address.into(), since: time::now() };
     let text = serde_json::to_vec_pretty(&note).context(|| format!("cannot write `{}`", path.display()))?;
     files::write(&path, &text, Access::PRIVATE)
 }
 
-/// The address of the private server that some run started and none has made public since.
-pub(crate) fn noted(state: &State) -> Result<Option<String>> {
-    let path = path(state);
-    if files::look(&path)?.is_none() {
-        return Ok(None);
-    }
-    let text = files::read(&path, MOST)?;
-    let note: Note = serde_json::from_slice(&text).context(|| format!("cannot understand `{}`", path.display()))?;
-    Ok(Some(note.address))
-}
-
 /// The server is public again.
 pub(crate) fn forget(state: &State, _lock: &LockGuard) -> Result<()> {
-    let path = path(state);
+    let path = private::path(state);
     if files::look(&path)?.is_some() {
         files::remove_file(&path)?;
         files::sync_directory(state.path())?;
     }
     Ok(())
-}
-
-fn path(state: &State) -> PathBuf {
-    state.path().join("private.json")
 }

@@ -10,8 +10,8 @@ use mm_common::machine::files;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::state::State;
 use mm_common::mattermost::catalogue::{Arch, Catalogue};
-use mm_common::mattermost::manifest::{self, Manifest};
-use mm_common::mattermost::site::{self, Installation};
+use mm_common::mattermost::manifest::Manifest;
+use mm_common::mattermost::site::{self, Installation, MANIFESTS};
 use mm_common::run::Session;
 use semver::Version;
 
@@ -41,7 +41,7 @@ pub(crate) fn of(session: &Session, archive: Option<&Path>) -> Result<Target> {
         Error::refused(format!("the release {} ({}) has not been fetched", hop.to, hop.edition))
             .hint("put mm-fetch before mm-swap in the pipeline")
     })?;
-    let manifest = read(&fetched)?;
+    let manifest = Manifest::of_cache(&fetched)?;
     Ok(Target { archive: fetched.archive, manifest, unproven: false })
 }
 
@@ -55,38 +55,27 @@ pub(crate) fn unfetched(session: &Session) -> Result<Option<Hop>> {
 /// The manifest of the installed release: as it was fetched, or as an earlier run kept it.
 pub(crate) fn installed(session: &Session, site: &Installation) -> Result<Option<Manifest>> {
     if let Some(fetched) = fetched(session, &site.version, site.edition)? {
-        return read(&fetched).map(Some);
+        return Manifest::of_cache(&fetched).map(Some);
     }
-    let kept = manifest::kept(&site.state, &site.version, site.edition);
+    let kept = place(&site.state, &site.version, site.edition);
     Ok(if files::look(&kept)?.is_some() { Some(Manifest::read(&kept)?) } else { None })
 }
 
 /// Keeps a manifest: it tells the version of the installed executable, and what the release owns.
 pub(crate) fn keep(state: &State, manifest: &Manifest, _lock: &LockGuard) -> Result<()> {
-    let path = manifest::kept(state, &manifest.version, manifest.edition);
+    let path = place(state, &manifest.version, manifest.edition);
     files::create_directory(files::parent(&path)?, 0o700)?;
     manifest.write(&path)
+}
+
+fn place(state: &State, version: &Version, edition: Edition) -> PathBuf {
+    state.path().join(MANIFESTS).join(format!("{version}-{edition}.json"))
 }
 
 fn fetched(session: &Session, version: &Version, edition: Edition) -> Result<Option<Fetched>> {
     let fetch: Option<Fetch> = session.document.section("fetch")?;
     let releases = fetch.map(|fetch| fetch.releases).unwrap_or_default();
     Ok(releases.into_iter().find(|release| release.version == *version && release.edition == edition))
-}
-
-fn read(fetched: &Fetched) -> Result<Manifest> {
-    let manifest = Manifest::read(&fetched.manifest)?;
-    if (&manifest.version, manifest.edition, &manifest.archive_sha256)
-        == (&fetched.version, fetched.edition, &fetched.sha256)
-    {
-        return Ok(manifest);
-    }
-    Err(Error::refused(format!("the manifest `{}` is not that of the fetched release", fetched.manifest.display()))
-        .because(format!(
-            "it describes {} ({}), SHA-256 {}",
-            manifest.version, manifest.edition, manifest.archive_sha256
-        ))
-        .hint("run mm-fetch again"))
 }
 
 /// Asks the executable of a staged release which version it is, when only the file's name has said so.

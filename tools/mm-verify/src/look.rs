@@ -7,7 +7,7 @@ use mm_common::contract::sections::{Backup, Fetch, Pgbump, Swap};
 use mm_common::mattermost::api::Server;
 use mm_common::mattermost::schema::{self, Level};
 use mm_common::mattermost::session::Traces;
-use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::site::{Installation, private};
 use mm_common::postgres::server::Database;
 use mm_common::run::Session;
 use mm_common::{Error, Result};
@@ -58,9 +58,13 @@ impl Look {
     pub(crate) fn at(session: &mut Session, options: Options) -> Result<Self> {
         let installation = session.probe()?;
         let swap: Option<Swap> = session.document.section("swap")?;
-        let private = swap.as_ref().and_then(|swap| swap.private_address.clone());
+        let private = swap.as_ref().and_then(|swap| swap.private_address.as_deref());
         let is_private = private.is_some();
-        let url = options.url.clone().or(private.map(|address| with_scheme(&address) + &installation.subpath()));
+        let private = match (&options.url, private) {
+            (Some(_), _) | (_, None) => None,
+            (None, Some(address)) => Some(private::confirm(&installation, address)?),
+        };
+        let url = options.url.clone().or(private.map(|address| address + &installation.subpath()));
         let state = installation.state.path().join("verify");
         Ok(Self {
             server: Server::at(url.unwrap_or_else(|| installation.answering_url())),
@@ -126,8 +130,4 @@ impl Look {
     pub(crate) fn without(what: &str) -> Error {
         Error::failed(format!("could not look, because {what}"))
     }
-}
-
-fn with_scheme(address: &str) -> String {
-    if address.contains("://") { address.to_owned() } else { format!("http://{address}") }
 }

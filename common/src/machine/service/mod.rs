@@ -6,6 +6,7 @@ pub mod hold;
 mod note;
 pub mod others;
 pub mod process;
+mod recorded;
 pub mod systemd;
 
 use std::path::PathBuf;
@@ -77,6 +78,11 @@ impl Manager {
             Self::Exec | Self::Command { .. } => None,
         }
     }
+
+    /// Manager and name, as `--service` takes them; `None` where there is no name.
+    pub fn label(&self) -> Option<String> {
+        self.unit().map(|unit| format!("{}:{unit}", self.name()))
+    }
 }
 
 /// The server as a service.
@@ -133,7 +139,7 @@ impl Service {
         let running = self.process()?;
         let known = self.processes(running);
         if running.is_some() {
-            note::leave(&self.state, lock)?;
+            note::leave(&self.state, &self.manager, lock)?;
         }
         match &self.manager {
             // Also when no process is seen: a unit may be waiting to restart it.

@@ -31,6 +31,28 @@ pub fn find_supervisor(root: &Path) -> Vec<(String, PathBuf)> {
     places.flat_map(|(path, text)| programs(&text, root).into_iter().map(move |name| (name, path.clone()))).collect()
 }
 
+/// Whether the init script of this name names the installation at `root`.
+pub(super) fn script_names(name: &str, root: &Path) -> bool {
+    let text = files::read_text(&Path::new("/etc/init.d").join(name), MOST).unwrap_or_default();
+    text.lines().any(|line| !line.trim_start().starts_with('#') && names(line, root))
+}
+
+/// Whether the program of supervisord of this name names the installation at `root`.
+pub(super) fn program_names(name: &str, root: &Path) -> bool {
+    let heading = format!("[program:{name}]");
+    SUPERVISOR_PLACES.iter().flat_map(|place| scripts(Path::new(place))).any(|(_, text)| {
+        let section = text.lines().map(str::trim).skip_while(|line| *line != heading).skip(1);
+        section.take_while(|line| !line.starts_with('[')).any(|line| names(line, root))
+    })
+}
+
+/// Whether a line holds a path of the installation at `root`, which is resolved; the line's may go through a link.
+fn names(line: &str, root: &Path) -> bool {
+    let separator = |c: char| c.is_whitespace() || matches!(c, '=' | ';' | ':' | ',' | '"' | '\'' | '{' | '}');
+    let mut paths = line.split(separator).filter(|word| word.starts_with('/')).map(Path::new);
+    paths.any(|path| path.ancestors().any(|above| above == root || above.canonicalize().is_ok_and(|it| it == root)))
+}
+
 fn programs(text: &str, root: &Path) -> Vec<String> {
     let mut section = None;
     let mut found = Vec::new();

@@ -1,6 +1,5 @@
 //! How old the catalogue is, where its data came from, and the copy that this machine keeps.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use jiff::civil::Date;
@@ -9,7 +8,7 @@ use serde::Deserialize;
 
 use super::{Catalogue, Line, Overlay, Unread};
 use crate::contract::error::{Error, Result};
-use crate::machine::{files, state};
+use crate::machine::{files, state, trust};
 
 /// Days after which releases are missing for certain: Mattermost publishes every month, dot releases more often.
 pub const LONGEST: i32 = 45;
@@ -103,15 +102,11 @@ pub(super) fn refreshed(base: Option<&Path>) -> Result<Option<Overlay>> {
             .because(why)
             .with_hint("put it right or remove it; or leave it out: --catalogue none")
     };
-    let own = nix::unistd::geteuid().as_raw();
     if !data.is_file() {
         return Err(refused("it is not a regular file".into()));
     }
-    if data.uid() != 0 && data.uid() != own {
-        return Err(refused(format!("it belongs to the user {}, not to root", data.uid())));
-    }
-    if data.mode() & 0o022 != 0 {
-        return Err(refused(format!("others may write it: its mode is {:03o}", data.mode() & 0o777)));
+    if let Some(why) = trust::fault(&data) {
+        return Err(refused(why));
     }
     let text = files::read_text(&path, MOST)?;
     Overlay::parse(&path.display().to_string(), &text).map(Some).map_err(|error| refused(error.one_line()))

@@ -98,13 +98,27 @@ impl Catalogue {
     /// Refuses (exit 5) an overlay that is no JSON of this shape or holds a digest, version or range that is none, and
     /// a refreshed catalogue that others could have written.
     pub fn load(overlay: Option<&Path>, base: Option<&Path>) -> Result<Self> {
+        Self::load_with(overlay, base, Overlay::read)
+    }
+
+    /// As [`Catalogue::load`], for an overlay that a document names: a file that others could have written is refused,
+    /// because its digests prove releases.
+    pub fn load_recorded(overlay: Option<&Path>, base: Option<&Path>) -> Result<Self> {
+        Self::load_with(overlay, base, Overlay::read_recorded)
+    }
+
+    fn load_with(
+        overlay: Option<&Path>,
+        base: Option<&Path>,
+        read: impl FnOnce(&Path) -> Result<Overlay>,
+    ) -> Result<Self> {
         let mut catalogue = Self::embedded()?;
         let none = overlay == Some(Path::new(NONE));
         if !none && let Some(refreshed) = age::refreshed(base)? {
             catalogue.merge_refreshed(refreshed);
         }
         if let Some(path) = overlay.filter(|_| !none) {
-            catalogue.merge(Overlay::read(path)?);
+            catalogue.merge(read(path)?);
         }
         Ok(catalogue)
     }

@@ -11,10 +11,14 @@ use super::note::{Note, Rate};
 use super::release::Release;
 use super::requirement::Requirement;
 use super::rule::Rule;
-use crate::contract::error::{Error, Result};
+use crate::contract::error::{Error, Kind, Result};
+use crate::machine::trust;
 
 /// More rules than this in one file are a mistake, and more than the planner's bit sets hold.
 const MOST_RULES: usize = 100;
+
+/// Larger than any catalogue.
+const MOST: u64 = 64 * 1024 * 1024;
 
 /// The upgrade notes that the published page has and the catalogue has not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +64,17 @@ impl Overlay {
             Error::refused(format!("cannot read the catalogue {}", path.display()))
                 .because(cause)
                 .with_hint("--catalogue takes a JSON file, for example one made by scripts/update-catalogue")
+        })?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// As [`Overlay::read`], of a file that a document names. Refuses (exit 5) one that others could have written.
+    pub fn read_recorded(path: &Path) -> Result<Self> {
+        let text = trust::read_text(path, MOST).map_err(|error| {
+            error
+                .within(format!("cannot use the catalogue {} that the document names", path.display()))
+                .of_kind(Kind::Refused)
+                .hint(format!("if it is yours, name it yourself: --catalogue {}", path.display()))
         })?;
         Self::parse(&path.display().to_string(), &text)
     }

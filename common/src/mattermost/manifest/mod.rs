@@ -2,9 +2,9 @@
 //! known file by file.
 
 mod archive;
+mod cached;
 mod compare;
 mod extensions;
-mod find;
 mod names;
 mod stream;
 #[cfg(test)]
@@ -17,8 +17,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 pub use archive::{Limits, Looked, look_through};
-pub use compare::{Difference, OWNED, Proven};
-pub use find::kept;
+pub use compare::{Difference, OWNED};
 pub use unpack::unpack;
 
 use crate::contract::digest;
@@ -90,9 +89,12 @@ impl Manifest {
     /// # Errors
     /// Failed when it cannot be read; refused when it is not a manifest.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::parse(&files::read(path, MOST)?, path)
+    }
+
+    fn parse(text: &[u8], path: &Path) -> Result<Self> {
         let refused = || Error::refused(format!("`{}` is not a release manifest", path.display()));
-        let text = files::read(path, MOST)?;
-        let manifest: Self = serde_json::from_slice(&text).map_err(|error| refused().because(error))?;
+        let manifest: Self = serde_json::from_slice(text).map_err(|error| refused().because(error))?;
         manifest.check().map_err(|reason| refused().because(reason))?;
         Ok(manifest)
     }

@@ -4,6 +4,7 @@
 mod address;
 mod isolated;
 mod layout;
+pub mod private;
 mod section;
 mod version;
 
@@ -18,6 +19,7 @@ use crate::contract::version::Edition;
 use crate::machine::lock::LockGuard;
 use crate::machine::service::{Manager, STOP_LIMIT, Service, process, systemd};
 use crate::machine::state::State;
+use crate::machine::trust;
 use crate::machine::user::User;
 use crate::postgres::server::Database;
 use crate::postgres::source::DataSource;
@@ -92,7 +94,12 @@ pub fn ground(wanted: &Wanted) -> Result<Ground> {
     let root = layout::root(wanted.install.as_deref().unwrap_or(Path::new(DEFAULT_ROOT)))?;
     layout::refuse_foreign(&root)?;
     let state = State::of(&root, wanted.state_dir.as_deref());
-    let manager = manager(&root, wanted)?;
+    trust::check_directory(state.path()).map_err(|error| {
+        error
+            .because("what it holds is what the tools have done, and they go by it")
+            .hint("remove it if it is not yours, or give a directory of your own with --state-dir DIR")
+    })?;
+    let manager = manager(&root, &state, wanted)?;
     let owner = owner(&root, &manager)?;
     let service =
         Service { manager, install: root.clone(), owner: owner.clone(), variables: Vec::new(), state: state.clone() };
@@ -113,7 +120,7 @@ pub fn probe(wanted: &Wanted) -> Result<Installation> {
         Some(site) => site.service.was_running,
         None => service.was_running()?,
     };
-    let source = source(&config, &owner)?;
+    let source = source(&config)?;
     let data = root.join(config.text("FileSettings", "Directory").unwrap_or_else(|| "./data/".into()));
     Ok(Installation {
         data: layout::tidy(&data),
@@ -136,23 +143,25 @@ fn give_variables(service: &mut Service, config: &Config) {
     }
 }
 
-fn source(config: &Config, owner: &User) -> Result<Option<DataSource>> {
+fn source(config: &Config) -> Result<Option<DataSource>> {
     match config.driver().as_str() {
-        "postgres" => DataSource::parse_for(config.data_source()?.0.reveal(), &owner.name).map(Some),
+        "postgres" => DataSource::parse(config.data_source()?.0.reveal()).map(Some),
         _ => Ok(None),
     }
 }
 
-fn manager(root: &Path, wanted: &Wanted) -> Result<Manager> {
+fn manager(root: &Path, state: &State, wanted: &Wanted) -> Result<Manager> {
     let flags = wanted.service.is_some() || wanted.stop_command.is_some() || wanted.start_command.is_some();
-    let recorded = wanted.recorded.as_ref().map(|site| &site.service).filter(|_| !flags).map(|service| {
-        let unit = service.unit.as_deref().map(|unit| format!(":{unit}")).unwrap_or_default();
-        format!("{}{unit}", service.manager)
-    });
-    // The commands themselves do not travel in the document: each tool has to be told them.
-    let recorded = recorded.filter(|recorded| recorded != "command");
-    let service = wanted.service.as_deref().or(recorded.as_deref());
-    Manager::choose(root, service, wanted.stop_command.as_deref(), wanted.start_command.as_deref())
+    match wanted.recorded.as_ref().map(|site| &site.service) {
+        // The commands themselves do not travel in the document: each tool has to be told them.
+        Some(service) if !flags && service.manager != "command" => {
+            Manager::recorded(root, state, &service.manager, service.unit.as_deref())
+        }
+        _ => {
+            let (stop, start) = (wanted.stop_command.as_deref(), wanted.start_command.as_deref());
+            Manager::choose(root, wanted.service.as_deref(), stop, start)
+        }
+    }
 }
 
 /// The user of the running process, of the unit, or the owner of `bin/mattermost`.
@@ -179,7 +188,7 @@ impl Installation {
     pub fn reload(&mut self) -> Result<()> {
         self.config = Config::load(&self.root, &self.owner, &self.service.manager)?;
         give_variables(&mut self.service, &self.config);
-        self.source = source(&self.config, &self.owner)?;
+        self.source = source(&self.config)?;
         Ok(())
     }
 

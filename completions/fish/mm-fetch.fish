@@ -6,7 +6,7 @@ complete -c mm-fetch -l mirror -d 'Take the releases from here: an address or a 
 complete -c mm-fetch -l jobs -d 'Downloads at the same time' -r
 complete -c mm-fetch -l sha256 -d 'Trust this digest; with VERSION= in front where more than one release is fetched. May be given more than once' -r
 complete -c mm-fetch -l keyring -d 'Verify the detached OpenPGP signature of every release, against the keys in FILE in place of Mattermost\'s own' -r -F
-complete -c mm-fetch -l ca -d 'Trust the certificate authorities in FILE (PEM) beside the host\'s' -r -F
+complete -c mm-fetch -l ca -d 'Trust the certificate authorities in FILE (PEM) beside the host\'s; also a server\'s own self-signed certificate, made with basicConstraints=CA:FALSE' -r -F
 complete -c mm-fetch -l bundle -d 'Put everything that a host without internet needs into DIR' -r -F
 complete -c mm-fetch -l from-bundle -d 'Take the releases from a directory that --bundle made; implies --offline' -r -F
 complete -c mm-fetch -l catalogue -d 'Add the releases of FILE to the catalogue; `none` uses the built-in one alone [default: what mm-path was given]' -r -F

@@ -1,6 +1,6 @@
 complete -c mm-rehearse -l to -d 'release to arrive at (as mm-path takes it)' -r
 complete -c mm-rehearse -l store -d 'where the restore points are (as mm-backup takes it)' -r -F
-complete -c mm-rehearse -l point -d 'the restore point [default: latest]' -r
+complete -c mm-rehearse -l point -d 'the restore point [default: the newest one of the installed version and database]' -r
 complete -c mm-rehearse -l install -d 'install root of the server that the restore point is of; needed where the store has several' -r -F
 complete -c mm-rehearse -l policy -d 'esr, minor or direct [default: esr]' -r
 complete -c mm-rehearse -l postgres -d 'PostgreSQL major to be on at the end' -r

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mm_verify_global_optspecs
-    string join \n url= sample= files= no-sessions user= password-file= token-file= browser= strict only= skip= junit= prometheus= format= install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet h/help V/version
+    string join \n url= sample= files= cache= no-sessions user= password-file= token-file= browser= strict only= skip= junit= prometheus= format= install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet h/help V/version
 end
 
 function __fish_mm_verify_needs_command
@@ -26,8 +26,9 @@ end
 
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address; the site URL where the server itself speaks TLS]' -r
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l sample -d 'How many real users to look as; those with unread channels, guests and several teams come first' -r
-complete -c mm-verify -n "__fish_mm_verify_needs_command" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all' -r -f -a "sample\t'So many that a loss of all shows'
+complete -c mm-verify -n "__fish_mm_verify_needs_command" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all; with all the files of the release are hashed too, as in a hop, whatever was hashed before' -r -f -a "sample\t'So many that a loss of all shows'
 all\t'Each'"
+complete -c mm-verify -n "__fish_mm_verify_needs_command" -l cache -d 'Directory that mm-fetch keeps releases in: the files of the release are compared with its list there, where no upgrade has kept one' -r -F
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l user -d 'Look as this account instead of sampled users' -r
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F
@@ -61,8 +62,9 @@ complete -c mm-verify -n "__fish_mm_verify_needs_command" -f -a "repair" -d 'App
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address; the site URL where the server itself speaks TLS]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l sample -d 'How many real users to look as; those with unread channels, guests and several teams come first' -r
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all' -r -f -a "sample\t'So many that a loss of all shows'
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all; with all the files of the release are hashed too, as in a hop, whatever was hashed before' -r -f -a "sample\t'So many that a loss of all shows'
 all\t'Each'"
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l cache -d 'Directory that mm-fetch keeps releases in: the files of the release are compared with its list there, where no upgrade has kept one' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l user -d 'Look as this account instead of sampled users' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F
@@ -90,8 +92,9 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -s q -l quiet -
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address; the site URL where the server itself speaks TLS]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l sample -d 'How many real users to look as; those with unread channels, guests and several teams come first' -r
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all' -r -f -a "sample\t'So many that a loss of all shows'
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all; with all the files of the release are hashed too, as in a hop, whatever was hashed before' -r -f -a "sample\t'So many that a loss of all shows'
 all\t'Each'"
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l cache -d 'Directory that mm-fetch keeps releases in: the files of the release are compared with its list there, where no upgrade has kept one' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l user -d 'Look as this account instead of sampled users' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F
@@ -121,8 +124,9 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l for -d 'Ho
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l every -d 'How often to look, such as 30s' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address; the site URL where the server itself speaks TLS]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l sample -d 'How many real users to look as; those with unread channels, guests and several teams come first' -r
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all' -r -f -a "sample\t'So many that a loss of all shows'
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all; with all the files of the release are hashed too, as in a hop, whatever was hashed before' -r -f -a "sample\t'So many that a loss of all shows'
 all\t'Each'"
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l cache -d 'Directory that mm-fetch keeps releases in: the files of the release are compared with its list there, where no upgrade has kept one' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l user -d 'Look as this account instead of sampled users' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F
@@ -151,8 +155,9 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -s h -l help 
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l fix -d 'Apply this repair, or `all` that are needed; can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l url -d 'Base address of the server [default: the private address of this hop, else the listen address; the site URL where the server itself speaks TLS]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l sample -d 'How many real users to look as; those with unread channels, guests and several teams come first' -r
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all' -r -f -a "sample\t'So many that a loss of all shows'
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l files -d 'Which uploaded files to look for on disk: a sample of 2,000, or all; with all the files of the release are hashed too, as in a hop, whatever was hashed before' -r -f -a "sample\t'So many that a loss of all shows'
 all\t'Each'"
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l cache -d 'Directory that mm-fetch keeps releases in: the files of the release are compared with its list there, where no upgrade has kept one' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l user -d 'Look as this account instead of sampled users' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F

@@ -12,7 +12,7 @@ use crate::{listed, make, stored, verify};
 /// What it is done to, and how.
 type Damage<'a> = (&'a str, Box<dyn Fn() + 'a>);
 
-fn flip_a_bit(path: &Path, at: u64) {
+pub(crate) fn flip_a_bit(path: &Path, at: u64) {
     let data = fs::metadata(path).unwrap();
     let mut file = fs::File::options().read(true).write(true).open(path).unwrap();
     let mut byte = [0];

@@ -16,10 +16,10 @@ use nix::unistd::Pid;
 use crate::tree::{assert_same, describe};
 use crate::{listed, make, verify};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// mm-backup on this site, to be watched while it runs.
-fn start(site: &Site, flags: &[&str], variable: Option<(&str, &str)>) -> Child {
+pub(crate) fn start(site: &Site, flags: &[&str], variable: Option<(&str, &str)>) -> Child {
     start_where("--default-signal=HUP", site, flags, variable)
 }
 
@@ -85,7 +85,7 @@ fn wait_for_dump(backup: &Child) -> Pid {
 }
 
 /// Directories in the store that are no restore points.
-fn leftovers(site: &Site) -> Vec<PathBuf> {
+pub(crate) fn leftovers(site: &Site) -> Vec<PathBuf> {
     let hidden = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with('.');
     fs::read_dir(site.store()).unwrap().flatten().map(|entry| entry.path()).filter(hidden).collect()
 }

@@ -1,8 +1,9 @@
 //! What `mm_common::postgres` says of real servers, 13 and 15.
 
 use mm_common::postgres::fingerprint::{self, Method};
+use mm_common::postgres::proven::Claim;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, NAME, run};
 
 /// A role with an awkward password, a database in the shape of a 5.29 server's, and rows that are easy to miss.
 fn seed(lab: &Lab, major: u32) {
@@ -24,6 +25,26 @@ fn seed(lab: &Lab, major: u32) {
          CREATE SCHEMA \"a.b\"; CREATE TABLE \"a.b\".\"C \"\"d\" (t text); INSERT INTO \"a.b\".\"C \"\"d\" VALUES ('x');",
     )
     .unwrap();
+}
+
+/// As on Red Hat's systems: no `pg_lsclusters` lists the cluster (here: it is of another root), and the socket is in the
+/// usual place.
+#[test]
+fn a_server_that_no_list_names_has_its_superuser_by_peer_over_the_usual_socket() {
+    let lab = Lab::new();
+    lab.create(13, &[]);
+    seed(&lab, 13);
+    let own = Lab::connect(lab.cluster(13).port).unwrap();
+    assert!(mm_common::postgres::cluster::of_database(&own).unwrap().is_none());
+    let claim = Claim { role: "mmuser", state: lab.path(), accepted: false, lock: None };
+    // The socket of the lab is where nobody looks.
+    assert!(claim.superuser(&own).unwrap().is_none());
+    lab.ctl(13, "stop");
+    run(lab.tool("pg_conftool").args(["13", NAME, "set", "unix_socket_directories", "/run/postgresql"]));
+    lab.ctl(13, "start");
+    let superuser = claim.superuser(&own).unwrap().unwrap();
+    assert_eq!(superuser.value("SELECT current_user::text").unwrap(), "postgres");
+    assert!(superuser.is_superuser());
 }
 
 #[test]
@@ -115,7 +136,7 @@ fn no_changed_value_has_the_hash_of_the_old_one() {
         lab.sql(
             major,
             "postgres",
-            "CREATE TYPE pair AS (a int, b text); CREATE DOMAIN word AS text;
+            "SET search_path = public; CREATE TYPE pair AS (a int, b text); CREATE DOMAIN word AS text;
              CREATE TABLE empty (); INSERT INTO empty DEFAULT VALUES;
              CREATE TABLE kinds (id int PRIMARY KEY, gone int, t text, v varchar(9), w word, c char(5), n numeric, f float8, r real, j jsonb,
                b bytea, y bool, s smallint, l bigint, d timestamptz, i interval, a text[], p pair, u uuid, \"odd \"\"name%\" text);
@@ -153,10 +174,14 @@ fn no_changed_value_has_the_hash_of_the_old_one() {
         "p = '(1,)' WHERE id = 1",
         "u = '5b0b0e6c-8b5c-4a3a-9d53-0d5a4d6b6f11' WHERE id = 1",
     ] {
-        lab.sql(15, "postgres", "CREATE TABLE kept AS TABLE kinds");
-        lab.sql(15, "postgres", &format!("UPDATE kinds SET {change}"));
+        lab.sql(15, "postgres", "CREATE TABLE public.kept AS TABLE public.kinds");
+        lab.sql(15, "postgres", &format!("UPDATE public.kinds SET {change}"));
         assert_ne!(before["public.kinds"], print(15)["public.kinds"], "{change}");
-        lab.sql(15, "postgres", "TRUNCATE kinds; INSERT INTO kinds TABLE kept; DROP TABLE kept");
+        lab.sql(
+            15,
+            "postgres",
+            "SET search_path = public; TRUNCATE kinds; INSERT INTO kinds TABLE kept; DROP TABLE kept",
+        );
         assert_eq!(before, print(15), "after {change}");
     }
 }

@@ -53,6 +53,23 @@ fn a_database_that_is_in_no_cluster_of_this_machine_is_refused_with_the_way_to_d
     rig.is_as_before();
 }
 
+/// "Needs no upgrade" would be read as: it is on 12, or can be.
+#[test]
+fn an_earlier_major_is_refused_and_swap_is_no_method() {
+    let rig = Rig::new();
+    for arguments in [&["check", "--to", "12"] as &[&str], &["--to", "12", "--no-backup"], &["--to", "12", "--dry-run"]]
+    {
+        let (document, said) = rig.pgbump(5, arguments);
+        assert!(said.contains("PostgreSQL cannot be downgraded to 12"), "{said}");
+        assert!(document["error"]["hint"].as_str().unwrap().contains("ask for 13 or later"), "{said}");
+    }
+    assert!(rig.pgbump(0, &["check", "--to", "13"]).1.contains("needs no upgrade"));
+    let output = rig.site.tool("mm-pgbump").args(["check", "--to", "15", "--method", "swap"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("there is no way back"), "{said}");
+    rig.is_as_before();
+}
+
 #[test]
 fn what_is_in_the_way_of_the_new_cluster_is_found_and_left_alone() {
     let rig = Rig::new().enrich();
@@ -102,7 +119,7 @@ fn what_does_not_survive_is_said_and_stands_in_nobodys_way() {
     let (document, said) = rig.upgrade(0, &[]);
     for (id, word) in [
         ("archiving", "/bin/true"),
-        ("invalid-indexes", "mattermost: halves_n"),
+        ("invalid-indexes", "mattermost: public.halves_n"),
         ("collation", "en-US-x-icu was 1"),
         ("log-directory", outside.to_str().unwrap()),
     ] {

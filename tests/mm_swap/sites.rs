@@ -1,8 +1,12 @@
 //! Servers that are set up otherwise than the usual one: an exchange ends as well there.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::Command;
+
 use mm_test_support::site::{Site, quick};
 
-use super::{FROM, TO, swap, verb};
+use super::{FROM, Said, TO, swap, verb};
 
 #[test]
 fn a_server_below_the_path_of_its_site_url_is_looked_for_there() {
@@ -42,4 +46,20 @@ fn a_job_that_a_killed_server_has_left_begun_is_not_waited_for_and_a_pending_one
     // Another node of the cluster is there for it.
     site.set("JobSettings", "RunJobs", false.into());
     swap(&site, &quick(TO).build(), &["--start-timeout", "20"]).with(0);
+}
+
+/// Somebody else's, anywhere on the host; here in a namespace of the tool's own, as other tests run beside this one.
+#[test]
+fn a_mount_point_whose_name_is_not_utf8_does_not_matter() {
+    let site = Site::builder(FROM).build();
+    let release = quick(TO).build();
+    let directory = site.directory().join(OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir(&directory).unwrap();
+    let mut tool = site.tool("mm-swap");
+    tool.arg("--archive").arg(&release.tarball).args(["--no-backup", "--dry-run"]);
+    let mounted = "mount -t tmpfs none \"$1\" && shift && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", mounted, "sh"]).arg(&directory);
+    let said = Said::from(command.arg(tool.get_program()).args(tool.get_args()).output().unwrap()).with(0);
+    assert!(!said.document["swap"]["exchanged"].as_array().unwrap().is_empty());
 }

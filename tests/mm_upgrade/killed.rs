@@ -78,6 +78,7 @@ impl Killer {
             .args(self.upgrade.arguments(verb, more))
             .env_clear()
             .env("PATH", format!("{}:{PATH}", tool::directory().display()))
+            .env(tool::PACE.0, tool::PACE.1)
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(said.try_clone().unwrap())

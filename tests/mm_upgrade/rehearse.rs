@@ -252,6 +252,32 @@ fn a_configuration_in_a_database_is_rehearsed_from_a_file_of_the_copy() {
 }
 
 #[test]
+fn what_is_rehearsed_is_the_newest_point_of_what_is_installed() {
+    let rehearsal = Rehearsal::of(&[quick("10.5.14"), quick("10.6.1")]);
+    // Such a point is the newest one after an upgrade that was rolled back.
+    let store = rehearsal.site.store();
+    let forged = format!(
+        "cd {} && id=$(ls -d 2*) && cp -a $id $id-later && \
+         jq '.id += \"-later\" | .version = \"10.6.1\" | .created = \"2999-01-01T00:00:00Z\"' $id/manifest.json >$id-later/manifest.json",
+        store.display()
+    );
+    process::run("bash", &["-ec", &forged]);
+    let points = process::run("bash", &["-c", &format!("ls {}", store.display())]);
+    let installed = points.lines().find(|name| name.starts_with('2') && !name.ends_with("-later")).unwrap().to_owned();
+    // It holds no other database: nothing is built.
+    let output = rehearsal.run(&["--shared-cluster"]);
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    let begins = format!("rehearsing restore point {installed} (10.5.14 team, ");
+    assert!(said(&output).contains(&begins), "{}", said(&output));
+    let output = rehearsal.run(&["--shared-cluster", "--point", "latest"]);
+    assert!(said(&output).contains(&format!("restore point {installed}-later (10.6.1 team")), "{}", said(&output));
+    fs::remove_dir_all(store.join(&installed)).unwrap();
+    let output = rehearsal.run(&[]);
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert!(said(&output).contains("no restore point of 10.5.14 team, database mattermost"), "{}", said(&output));
+}
+
+#[test]
 fn what_a_killed_rehearsal_left_is_removed_by_the_next_one() {
     let rehearsal = Rehearsal::of(&[quick("10.5.14"), quick("10.6.1")]);
     // What a kill leaves: the name, the cluster, files.

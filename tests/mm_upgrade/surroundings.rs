@@ -41,8 +41,11 @@ fn nobody_has_to_listen() {
     let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1")]);
     let script = format!("set -o pipefail; ({}) 2>&1 | head -n 1", upgrade.script());
     let mut command = tool::shell(&script);
-    // A flag that all get, with a value of the administrator's, is given once.
-    let arguments = upgrade.arguments("run", &["--to", "10.6.1", "--flag", "mm-swap=--lock-wait=90"]);
+    // A flag that all get, with a value of the administrator's, is given once, however often it was said; and a stop
+    // that is made is no obstacle to the hops after it.
+    let swap = ["--flag", "mm-swap=--lock-wait=90"];
+    let given = [&["--to", "10.6.1", "--flag", "mm-path=--via=10.5.14"][..], &swap, &swap].concat();
+    let arguments = upgrade.arguments("run", &given);
     let output = command.arg("mm-upgrade").args(arguments).output().unwrap();
     good(&output);
     assert_eq!(upgrade.site.running_version().as_deref(), Some("10.6.1"), "public, on its own port");

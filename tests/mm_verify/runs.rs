@@ -1,6 +1,6 @@
 //! Runs of mm-verify: killed ones, forbidden sessions, baselines, reports, watches, and what it compares with.
 
-use crate::lab::{complaints, traces, verify, with_status};
+use crate::lab::{check_of, complaints, traces, verify, with_status};
 use mm_test_support::process;
 use mm_test_support::site::{Site, quick};
 use serde_json::Value;
@@ -233,4 +233,53 @@ fn the_release_and_the_restore_point_of_the_hop_are_what_it_compares_with() {
     std::fs::write(&manifest, text + "\n").unwrap();
     let (_, document) = check();
     assert!(with_status(&document, "error").contains(&"history.posts".to_owned()), "{:?}", complaints(&document));
+}
+
+#[test]
+fn alone_too_the_files_of_the_release_are_compared_with_its_list() {
+    let site = Site::builder("9.11.18").running().build();
+    let cache = site.cache();
+    let alone = |more: &[&str]| {
+        let given = ["--only", "files.release", "--cache", cache.to_str().unwrap()];
+        let (code, document) = verify(&site, &[&given, more].concat());
+        let check = check_of(&document, "files.release");
+        let text = |key: &str| check[key].as_str().unwrap().to_owned();
+        (code, text("status"), text("evidence"))
+    };
+    let (code, status, evidence) = alone(&[]);
+    assert_eq!((code, status.as_str()), (0, "skip"), "{evidence}");
+    let missed = evidence.strip_prefix("no list of the files of 9.11.18 (team) is ").unwrap();
+    let kept = std::path::PathBuf::from(missed.split(" or in ").next().unwrap());
+
+    let releases = site.releases(&[quick("9.11.18").build()]);
+    let mut fetch = site.tool("mm-fetch");
+    fetch
+        .args(["9.11.18", "--edition", "team", "--mirror", releases.site.url(), "--catalogue"])
+        .arg(&releases.catalogue);
+    fetch.arg("--cache").arg(&cache).assert().success();
+    let (code, status, evidence) = alone(&[]);
+    assert_eq!((code, status.as_str()), (0, "pass"), "{evidence}");
+    assert!(!evidence.contains("(0 files hashed)"), "{evidence}");
+    assert!(alone(&[]).2.ends_with("(0 files hashed)"), "{}", alone(&[]).2);
+    assert!(alone(&["--files", "all"]).2 == evidence, "{}", alone(&["--files", "all"]).2);
+
+    // What an upgrade has kept serves without the cache.
+    let find = format!("cp $(find {} -name release.json) {}", cache.display(), kept.display());
+    std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    process::run("bash", &["-ec", &find]);
+    std::fs::remove_dir_all(&cache).unwrap();
+    assert_eq!(alone(&[]).1, "pass");
+
+    // A chunk that no page names: the page is served, and stays white.
+    let client = site.install().join("client");
+    let is_chunk = |name: &str| name.starts_with("8901.");
+    let chunk = std::fs::read_dir(&client).unwrap().map(|entry| entry.unwrap().path());
+    let chunk = chunk.into_iter().find(|path| is_chunk(path.file_name().unwrap().to_str().unwrap())).unwrap();
+    let text = std::fs::read(&chunk).unwrap();
+    std::fs::remove_file(&chunk).unwrap();
+    let (code, status, evidence) = alone(&[]);
+    assert_eq!((code, status.as_str()), (4, "fail"), "{evidence}");
+    assert!(evidence.contains("missing: client/8901."), "{evidence}");
+    std::fs::write(&chunk, text.to_ascii_uppercase()).unwrap();
+    assert!(alone(&[]).2.contains("altered: client/8901."), "{}", alone(&[]).2);
 }

@@ -10,6 +10,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
 
 use crate::contract::digest;
 use crate::contract::error::{Context as _, Error, Result};
+use crate::machine::signals::Heeding;
 
 /// Mode and owner of a file to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,9 +138,9 @@ pub fn read_text(path: &Path, most: u64) -> Result<String> {
     String::from_utf8(read(path, most)?).map_err(|error| Error::io("read", path, error))
 }
 
-/// SHA-256 of a regular file, read to its end; not followed if it is a symlink.
+/// SHA-256 of a regular file, read to its end; not followed if it is a symlink. Ends with an error on a signal.
 pub fn sha256(path: &Path) -> Result<String> {
-    digest::of_reader(&mut open_nofollow(path)?).map_err(|error| Error::io("read", path, error))
+    digest::of_reader(&mut Heeding(open_nofollow(path)?)).map_err(|error| Error::io("read", path, error))
 }
 
 /// Creates a directory (and those above it) with the given mode; one that is there already keeps its mode.

@@ -1,5 +1,6 @@
 //! The machine the tools act on. Everything here takes a path or a command and names it in its errors.
 
+pub mod access;
 pub mod checkpoint;
 pub mod command;
 pub mod disk;

@@ -10,7 +10,12 @@ use crate::contract::error::{Error, Result};
 pub fn below(path: &Path) -> Result<Vec<PathBuf>> {
     let table = Path::new("/proc/self/mountinfo");
     let text = std::fs::read(table).map_err(|error| Error::io("read", table, error))?;
-    let mut found: Vec<PathBuf> = text
+    Ok(parse(&text, path))
+}
+
+/// The table is bytes (proc(5)): somebody's mount point may have any name.
+fn parse(table: &[u8], path: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = table
         .split(|byte| *byte == b'\n')
         // The fifth field is the mount point.
         .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
@@ -19,7 +24,7 @@ pub fn below(path: &Path) -> Result<Vec<PathBuf>> {
         .collect();
     found.sort();
     found.dedup();
-    Ok(found)
+    found
 }
 
 /// The kernel writes space, tab, newline and backslash as a backslash and three octal digits.
@@ -50,6 +55,12 @@ mod tests {
     fn knows_the_mounts_of_this_machine() {
         assert!(below(Path::new("/")).unwrap().contains(&PathBuf::from("/")));
         assert!(below(Path::new("/no/such/directory")).unwrap().is_empty());
+        let table = b"22 1 8:1 / / rw - ext4 /dev/a rw\n\
+            30 22 8:2 / /mnt/caf\xe9 rw - ext4 /dev/b rw\n\
+            31 22 8:2 / /opt/mm/data\\040two rw shared:1 - ext4 /dev/c rw\n\
+            31 22 8:2 / /opt/mm/data\\040two rw shared:1 - ext4 /dev/d rw\n\
+            32 22 8:3 / /opt/mmx rw - ext4 /dev/e rw\n";
+        assert_eq!(parse(table, Path::new("/opt/mm")), [PathBuf::from("/opt/mm/data two")]);
         assert_eq!(unescape(br"/a\040b\134c"), Path::new(r"/a b\c"));
     }
 }

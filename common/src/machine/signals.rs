@@ -44,6 +44,25 @@ pub fn caught() -> Option<&'static str> {
         .map(|(_, name)| *name)
 }
 
+/// As [`check`], inside a long read: the error of one.
+pub fn check_io() -> std::io::Result<()> {
+    match caught() {
+        None => Ok(()),
+        Some(signal) => Err(std::io::Error::other(format!("stopped as asked: {signal} was received"))),
+    }
+}
+
+/// A reader that ends with an error when a signal asks to stop: one file can take minutes.
+#[derive(Debug)]
+pub struct Heeding<R>(pub R);
+
+impl<R: std::io::Read> std::io::Read for Heeding<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        check_io()?;
+        self.0.read(buffer)
+    }
+}
+
 /// Fails when a signal asked to stop. To be called where stopping is safe; the caller undoes what it did.
 pub fn check() -> Result<()> {
     match caught() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::programs::{Part, install};
 use super::server::{self, Database};
 use crate::contract::error::{Error, Result};
 use crate::machine::command::{self, Cmd};
@@ -56,7 +57,7 @@ impl Cluster {
     pub fn system_identifier(&self) -> Result<String> {
         let program = server::program_of("pg_controldata", self.major).ok_or_else(|| {
             Error::refused(format!("the program `pg_controldata` of PostgreSQL {} is not installed", self.major))
-                .hint(format!("apt-get install postgresql-{}", self.major))
+                .hint(install(self.major, Part::Server))
         })?;
         let output =
             Cmd::new(program.display().to_string()).arg("-D").arg(&self.data).user(&User::named(&self.owner)?).run()?;

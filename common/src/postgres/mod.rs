@@ -6,6 +6,7 @@ pub mod fingerprint;
 mod guarded;
 pub mod owners;
 mod passfile;
+pub mod programs;
 pub mod proven;
 pub mod roles;
 pub mod scratch;

@@ -44,7 +44,7 @@ impl Scratch {
         let initdb = (major..=40).find_map(|major| program_of("initdb", major)).ok_or_else(|| {
             Error::refused(format!("the server of PostgreSQL {major} is not installed"))
                 .because("a throw-away server is needed to try the dump")
-                .hint(format!("apt-get install postgresql-{major}"))
+                .hint(super::programs::install(major, super::programs::Part::Server))
         })?;
         let user = if user::is_root() { Some(user::tools()?) } else { None };
         let place = match &user {

@@ -1,7 +1,7 @@
 //! A database that can be asked, through `psql` and its siblings of the right major version.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use super::cluster::Cluster;
 use super::passfile::Passfile;
+use super::programs::program_for;
+pub use super::programs::program_of;
 use super::session;
 use super::source::DataSource;
 use crate::contract::error::{Error, Result};
@@ -22,13 +24,6 @@ pub const QUERY_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a server may take to accept a connection, in seconds, when the data source does not say.
 const CONNECT_TIMEOUT: &str = "10";
-
-/// Where distributions keep the programs of each major version: Debian, then the packages of postgresql.org for RPM
-/// systems. `{}` is the major version.
-const HOMES: &[&str] = &["/usr/lib/postgresql/{}/bin", "/usr/pgsql-{}/bin"];
-
-/// The newest major version that is looked for.
-const NEWEST: u32 = 40;
 
 /// A database, and how to reach it. Passwords go through a 0600 passfile that is removed when the last clone of this
 /// is dropped.
@@ -320,34 +315,6 @@ impl Database {
     fn psql(&self) -> Result<Cmd> {
         Ok(self.command("psql")?.args(["-XAtqw", "-v", "ON_ERROR_STOP=1", "-f", "-"]))
     }
-}
-
-/// The program of the oldest installed major that is not older than `major`; where only newer ones than none are
-/// known, the one of the system.
-fn program_for(program: &str, major: u32) -> Result<PathBuf> {
-    // 0: nothing is known of the server yet, and the newest client speaks with every server.
-    let mut majors: Vec<u32> = (major.max(9)..=NEWEST).collect();
-    if major == 0 {
-        majors.reverse();
-    }
-    if let Some(path) = majors.iter().find_map(|major| program_of(program, *major)) {
-        return Ok(path);
-    }
-    // Not a Debian layout: the one program there is, whatever its major. It says itself when it is too old.
-    match command::find(program) {
-        // On Debian that name is a wrapper, which would choose a client by rules of its own.
-        Ok(path) if !Path::new("/usr/share/postgresql-common/pg_wrapper").exists() => Ok(path),
-        _ => Err(Error::refused(format!("the program `{program}` for PostgreSQL {major} is not installed"))
-            .hint(format!("apt-get install postgresql-client-{major}"))),
-    }
-}
-
-/// A program of one major version, by full path.
-pub fn program_of(program: &str, major: u32) -> Option<PathBuf> {
-    HOMES
-        .iter()
-        .map(|home| Path::new(&home.replace("{}", &major.to_string())).join(program))
-        .find(|path| path.is_file())
 }
 
 /// A transaction that keeps a view of the database for others. Dropping it ends the transaction.

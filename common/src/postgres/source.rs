@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::contract::error::{Error, Result};
 use crate::contract::secret::Secret;
+use crate::machine::user;
 
 /// Where the database is and who may enter. Debug output hides the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,11 +60,22 @@ const DROPPED: &[&str] = &[
 ];
 
 impl DataSource {
-    /// Parses `SqlSettings.DataSource`, a URL or `key=value` words, as Mattermost's driver (lib/pq) would.
+    /// Parses `SqlSettings.DataSource`, a URL or `key=value` words, as Mattermost's driver (lib/pq) would in a process
+    /// of ours: one that names no user is entered by the user of the process. For a data source that the server is to
+    /// be followed with, see [`DataSource::parse_for`].
     ///
     /// # Errors
     /// Refused when it is not a data source; the text itself is never quoted in the error, as it holds the password.
     pub fn parse(text: &str) -> Result<Self> {
+        Self::parse_for(text, &user::current().name)
+    }
+
+    /// The same as it is read in a process of the user `process_user`, such as the server: lib/pq (`userCurrent`) and
+    /// libpq both take the user of the process where none is named.
+    ///
+    /// # Errors
+    /// As [`DataSource::parse`].
+    pub fn parse_for(text: &str, process_user: &str) -> Result<Self> {
         let text = text.trim();
         let words = match text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) {
             Some(rest) => url_words(rest)?,
@@ -73,7 +85,7 @@ impl DataSource {
             }
             None => plain_words(text)?,
         };
-        Self::of_words(words)
+        Self::of_words(words, process_user)
     }
 
     /// Whether the server is reached through a unix socket.
@@ -81,7 +93,7 @@ impl DataSource {
         self.host.starts_with('/')
     }
 
-    fn of_words(mut words: BTreeMap<String, String>) -> Result<Self> {
+    fn of_words(mut words: BTreeMap<String, String>, process_user: &str) -> Result<Self> {
         if words.get("sslinline").is_some_and(|value| value == "true") {
             return Err(wrong("it holds its TLS certificate inline, which psql cannot use")
                 .with_hint("put the certificate into a file and name it with sslcert and sslkey"));
@@ -95,7 +107,7 @@ impl DataSource {
             None => DEFAULT_PORT,
             Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong("its port is not a port"))?,
         };
-        let user = take("user").ok_or_else(|| wrong("it names no user"))?;
+        let user = take("user").unwrap_or_else(|| process_user.into());
         let password = take("password").map(Secret::new);
         let database = take("dbname").or_else(|| take("database")).unwrap_or_else(|| user.clone());
         // lib/pq asks for TLS unless told otherwise, and never on a unix socket.
@@ -291,6 +303,15 @@ mod tests {
     }
 
     #[test]
+    fn one_of_mysql_is_told_so_in_either_form() {
+        for text in ["u:secret@tcp(db:3306)/mm?charset=utf8mb4", "u:secret@unix(/run/mysqld/mysqld.sock)/mm"] {
+            let error = DataSource::parse(text).unwrap_err();
+            let said = format!("{} {:?}", error.one_line(), error.causes());
+            assert!(said.contains("MySQL") && !said.contains("secret"), "{said}");
+        }
+    }
+
+    #[test]
     fn what_lib_pq_hands_to_the_server_becomes_an_option() {
         let source = parse("postgres://u@h/d?statement_timeout=5000&search_path=a,+b&options=-c%20geqo%3Doff");
         assert_eq!(variable(&source, "PGOPTIONS"), Some("-c geqo=off -c search_path=a,\\ b -c statement_timeout=5000"));
@@ -311,6 +332,16 @@ mod tests {
             assert_eq!(variable(&source, "PGSSLMODE"), Some("disable"), "{text}");
         }
         assert_eq!(parse("postgres:///d?host=/run/postgresql&user=u").user, "u");
+    }
+
+    #[test]
+    fn a_data_source_without_a_user_is_entered_by_the_user_of_the_server() {
+        // As NixOS and some images write it.
+        let source = DataSource::parse_for("postgres:///mattermost?host=/run/postgresql", "mm").unwrap();
+        assert_eq!((source.user.as_str(), source.database.as_str()), ("mm", "mattermost"));
+        let words = DataSource::parse_for("host=/run/postgresql", "mm").unwrap();
+        assert_eq!((words.user.as_str(), words.database.as_str()), ("mm", "mm"));
+        assert_eq!(DataSource::parse_for("postgres://u@/d", "mm").unwrap().user, "u");
     }
 
     #[test]
@@ -340,7 +371,6 @@ mod tests {
             "postgres://u:hunter2@h1:1,h2:2/d",
             "user=u password='hunter2",
             "mmuser:hunter2@tcp(db:3306)/mattermost",
-            "postgres://h/d",
             "user=u password='hunter2\nx'",
             "postgres://u:hunter2@h/d?sslinline=true",
         ] {

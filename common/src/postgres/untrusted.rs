@@ -70,9 +70,8 @@ impl Restorer {
     /// # Errors
     /// Kind `locked` while another restore goes on in the cluster.
     pub fn make(superuser: &Database, cluster: &Cluster) -> Result<Self> {
-        let identifier =
-            superuser.value("SELECT system_identifier::pg_catalog.text AS id FROM pg_catalog.pg_control_system()")?;
-        let lock = format!("/run/mm-tools.restore.{}.lock", identifier.as_str().unwrap_or_default());
+        // By the cluster's name on this host: a copy of a cluster has its system identifier, too.
+        let lock = format!("/run/mm-tools.restore.{}-{}.lock", cluster.major, cluster.name);
         let lock = LockGuard::take(Path::new(&lock), Duration::ZERO)?;
         let password = files::random_hexadecimal(24)?;
         let restorer = Self {

@@ -116,11 +116,24 @@ impl Session {
 /// Runs a tool: `act` does the work and returns the line that becomes `msg`.
 pub fn main<A: Arguments>(tool: &'static str, act: impl FnOnce(&mut Session, A) -> Result<String>) -> ExitCode {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    allow_descriptors();
     let arguments = match A::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
     ExitCode::from(run(tool, arguments, act))
+}
+
+/// Each level of a deep tree costs some descriptors, and shells and managers give only 1,024 of those that are allowed.
+fn allow_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    const MOST: u64 = 16_384;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard.min(MOST)
+    {
+        // Without it only what is very deep fails, and says so.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(MOST), hard);
+    }
 }
 
 fn usage(error: &clap::Error) -> ExitCode {

@@ -117,9 +117,23 @@ impl Https {
         let of_leaf = ["-CA", &ca, "-CAkey", &ca_key, "-subj", "/CN=127.0.0.1", "-keyout", &key, "-out", &leaf];
         let extensions = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"];
         run("openssl", &[&make[..], &of_leaf[..], &extensions[..]].concat());
+        Self::serve(directory, mode, (&leaf, &key), ca.into())
+    }
+
+    /// With a certificate that nobody vouches for but itself, and further words for the one who makes it.
+    fn self_signed(directory: &Path, further: &[&str]) -> Self {
+        let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+        let (own, key) = (path("own.pem"), path("own.key"));
+        let make = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"];
+        let name = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", &key, "-out", &own];
+        run("openssl", &[&make[..], &name[..], further].concat());
+        Self::serve(directory, "-WWW", (&own, &key), PathBuf::from(&own))
+    }
+
+    fn serve(directory: &Path, mode: &str, (leaf, key): (&str, &str), ca: PathBuf) -> Self {
         let port = free_port();
         let child = Command::new("openssl")
-            .args(["s_server", "-quiet", mode, "-accept", &port.to_string(), "-cert", &leaf, "-key", &key])
+            .args(["s_server", "-quiet", mode, "-accept", &port.to_string(), "-cert", leaf, "-key", key])
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -127,7 +141,7 @@ impl Https {
             .spawn()
             .unwrap();
         wait_until("openssl to listen", PATIENCE, || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Self { child, url: format!("https://127.0.0.1:{port}"), ca: ca.into() }
+        Self { child, url: format!("https://127.0.0.1:{port}"), ca }
     }
 }
 
@@ -148,6 +162,23 @@ fn a_certificate_that_nobody_vouches_for_is_refused_until_ca_names_who_does() {
     fetch().arg("--ca").arg(&server.ca).assert().success();
     fetch().arg("--ca").arg(mirror.join("key.pem")).assert().code(5).stderr(contains("not a certificate"));
     fetch().arg("--ca").arg(mirror.join("none.pem")).assert().code(5).stderr(contains("none.pem"));
+}
+
+/// As an internal mirror has it: the certificate that is given by name is the server's own.
+#[test]
+fn a_self_signed_certificate_is_taken_by_name_and_one_of_an_authority_is_explained() {
+    let (place, tarball) = (Place::new(), release(5, 100_000));
+    let mirror = place.mirror(&[(VERSION, &tarball)]);
+    let fetch = |server: &Https| {
+        let mut command = place.get(&server.url, VERSION, &sha256(&tarball));
+        command.args(["--answer-timeout", "2", "--ca"]).arg(&server.ca);
+        command
+    };
+    let authority = Https::self_signed(&mirror, &[]);
+    let said = "-addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
+    fetch(&authority).assert().code(1).stderr(contains(said));
+    let plain = Https::self_signed(&mirror, &["-addext", "basicConstraints=critical,CA:FALSE"]);
+    fetch(&plain).assert().success();
 }
 
 #[test]

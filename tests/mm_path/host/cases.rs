@@ -123,7 +123,7 @@ pub(crate) const CASES: &[Case] = &[
             chown(lab.root().join("logs"), Some(0), Some(0)).unwrap();
             Cleanup::none()
         },
-        ("warn", "belongs to user 0"),
+        ("warn", "may not write"),
     ),
     // What a command that was run as root leaves.
     case(
@@ -134,7 +134,7 @@ pub(crate) const CASES: &[Case] = &[
             chown(&plugin, Some(0), Some(0)).unwrap();
             Cleanup::none()
         },
-        ("warn", "1 entries in"),
+        ("warn", "may not write 1 entry in"),
     ),
     case(
         "variables",

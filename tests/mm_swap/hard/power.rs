@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use mm_test_support::process::{PATH, workspace};
 use mm_test_support::site::{Site, quick};
-use mm_test_support::tool::executable;
+use mm_test_support::tool::{PACE, executable};
 
 use super::{FROM, TO};
 
@@ -17,7 +17,7 @@ struct Recorded {
 
 fn script() -> Command {
     let mut command = Command::new(workspace().join("scripts/check-syscalls"));
-    command.env_clear().env("PATH", PATH).current_dir("/").stdin(Stdio::null());
+    command.env_clear().env("PATH", PATH).env(PACE.0, PACE.1).current_dir("/").stdin(Stdio::null());
     command
 }
 

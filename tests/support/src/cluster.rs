@@ -49,16 +49,35 @@ impl Cluster {
 
     /// A running cluster on a copy of a data directory that [`Cluster::save`] has kept.
     pub fn restore(major: u32, saved: &Path) -> Self {
-        let cluster = Self::create_down(major);
+        let cluster = Self::named(major);
         let data = cluster.data_directory();
         let data = data.to_str().expect("the path is ours");
-        process::run("rm", &["-rf", data]);
         process::run("cp", &["-a", "--reflink=auto", saved.to_str().expect("the path is ours"), data]);
+        // On a data directory that is there already it makes no new one, and takes the configuration from in there.
+        cluster.register(&[], &[]);
         cluster.start();
         cluster
     }
 
     fn create_down(major: u32) -> Self {
+        let cluster = Self::named(major);
+        cluster.register(
+            &[
+                "--locale=C.UTF-8",
+                "--encoding=UTF8",
+                // Nothing here has to survive a power cut.
+                "--pgoption=fsync=off",
+                "--pgoption=full_page_writes=off",
+                "--pgoption=synchronous_commit=off",
+                "--pgoption=max_connections=40",
+            ],
+            &["--", "--no-sync"],
+        );
+        cluster
+    }
+
+    /// A name and a port that nobody has yet.
+    fn named(major: u32) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "tests with a database need root");
         assert!(
             Path::new(&format!("/usr/lib/postgresql/{major}/bin/postgres")).is_file(),
@@ -67,24 +86,13 @@ impl Cluster {
         let name = format!("mmt{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let port = process::free_port();
         let cleanup = Cleanup::with(removal(&name));
-        process::run(
-            "pg_createcluster",
-            &[
-                "--locale=C.UTF-8",
-                "--encoding=UTF8",
-                &format!("--port={port}"),
-                // Nothing here has to survive a power cut.
-                "--pgoption=fsync=off",
-                "--pgoption=full_page_writes=off",
-                "--pgoption=synchronous_commit=off",
-                "--pgoption=max_connections=40",
-                &major.to_string(),
-                &name,
-                "--",
-                "--no-sync",
-            ],
-        );
         Self { major, name, port, cleanup }
+    }
+
+    fn register(&self, options: &[&str], of_initdb: &[&str]) {
+        let (port, major) = (format!("--port={}", self.port), self.major.to_string());
+        let arguments = [&[port.as_str()], options, &[major.as_str(), self.name.as_str()], of_initdb].concat();
+        process::run("pg_createcluster", &arguments);
     }
 
     /// A cluster that an earlier process has kept. It stays when this value is dropped.
@@ -163,13 +171,15 @@ impl Cluster {
         self.sql(DATABASE, sql)
     }
 
-    /// Stops the cluster, keeps a copy of its data directory, and starts it again.
+    /// Stops the cluster, keeps a copy of its data directory with its configuration inside, and starts it again.
     pub fn save(&self, copy: &Path) {
         self.stop();
-        process::run(
-            "cp",
-            &["-a", "--reflink=auto", self.data_directory().to_str().expect("ours"), copy.to_str().expect("ours")],
-        );
+        let copy = copy.to_str().expect("ours");
+        process::run("cp", &["-a", "--reflink=auto", self.data_directory().to_str().expect("ours"), copy]);
+        let configuration = format!("/etc/postgresql/{}/{}", self.major, self.name);
+        for file in ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"] {
+            process::run("cp", &["-a", &format!("{configuration}/{file}"), copy]);
+        }
         self.start();
     }
 

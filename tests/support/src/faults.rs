@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::process::PATH;
 use crate::tool;
+use crate::tool::PACE;
 
 /// One failing call: the `when`-th of `call`, in every process and thread that is followed, ends with `error`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +82,7 @@ impl Tool {
         command.args(self.follow.then_some(["-f", "--seccomp-bpf"]).into_iter().flatten());
         command.args(expressions.iter().flat_map(|expression| ["-e", expression]));
         command.arg(tool::executable(self.name)).args(&self.arguments);
-        command.env_clear().env("PATH", PATH).current_dir("/").stdin(Stdio::null());
+        command.env_clear().env("PATH", PATH).env(PACE.0, PACE.1).current_dir("/").stdin(Stdio::null());
         let output = command.output().expect("strace is not installed: scripts/prepare");
         (output, std::fs::read_to_string(&self.trace).expect("strace writes its trace"))
     }
@@ -89,7 +90,13 @@ impl Tool {
     /// Runs it without a fault.
     pub fn undisturbed(&self) -> Ended {
         let mut command = Command::new(tool::executable(self.name));
-        command.args(&self.arguments).env_clear().env("PATH", PATH).current_dir("/").stdin(Stdio::null());
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .env("PATH", PATH)
+            .env(PACE.0, PACE.1)
+            .current_dir("/")
+            .stdin(Stdio::null());
         let output = command.output().expect("the tool runs");
         Ended {
             code: output.status.code().expect("nobody kills it"),

@@ -25,11 +25,15 @@ pub fn executable(name: &str) -> PathBuf {
     path
 }
 
-/// A tool with nothing in its environment but PATH. Its standard input is a pipe with nothing in it unless
+/// The variable, and its value, with which a tool built for tests watches a started server for less than its real time
+/// (tools/mm-swap/src/pace.rs). A test about that time removes it.
+pub const PACE: (&str, &str) = ("MM_CHECKPOINT_PACE", "short");
+
+/// A tool with nothing in its environment but PATH and [`PACE`]. Its standard input is a pipe with nothing in it unless
 /// `write_stdin` says otherwise (`/dev/null` only from [`shell`]).
 pub fn tool(name: &str) -> assert_cmd::Command {
     let mut command = assert_cmd::Command::new(executable(name));
-    command.env_clear().env("PATH", PATH).current_dir("/");
+    command.env_clear().env("PATH", PATH).env(PACE.0, PACE.1).current_dir("/");
     command
 }
 
@@ -37,7 +41,7 @@ pub fn tool(name: &str) -> assert_cmd::Command {
 pub fn shell(script: &str) -> assert_cmd::Command {
     let mut command = assert_cmd::Command::new("bash");
     command.args(["-c", script]).env_clear().env("PATH", format!("{}:{PATH}", directory().display()));
-    command.current_dir("/");
+    command.env(PACE.0, PACE.1).current_dir("/");
     command
 }
 

@@ -9,13 +9,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
-use mm_common::machine::tree::{Attributes, DEEPEST, Dir, Kind as There, Meta};
+use mm_common::machine::tree::{Attributes, Dir, Kind as There, Meta};
 use mm_common::machine::{command, signals};
 
-use crate::entry::{Stored, store_file};
+use crate::entry::{Before, Stored, store_file};
 use crate::manifest::{Entry, Kind, Root, Skipped};
 use crate::plan::{Excludes, Plan, change_matters};
 use crate::previous::Previous;
+use crate::reuse::Damage;
 use crate::text::Name;
 
 /// What is to be stored, and where.
@@ -43,6 +44,8 @@ pub(crate) struct Collected {
     pub skipped: Vec<Skipped>,
     /// Files that changed each time they were read, and for which that matters.
     pub restless: Vec<PathBuf>,
+    /// Copies in the restore point before that were not linked on because they are damaged.
+    pub damaged: Vec<Damage>,
     /// Files that became links into the previous restore point.
     pub linked: u64,
     /// Bytes added to the store.
@@ -127,7 +130,7 @@ impl Workers<'_> {
         let below = parent.strip_prefix("/").unwrap_or(parent);
         let target = Dir::open(self.collection.target)?.descend_creating(below)?;
         let previous = match self.collection.previous {
-            Some(previous) => Dir::open(&previous.files)?.descend(below)?.map(Arc::new),
+            Some(previous) => previous.directory(below)?.map(Arc::new),
             None => None,
         };
         let task = Task {
@@ -190,9 +193,7 @@ impl Workers<'_> {
     }
 
     fn directory(&self, task: &Task) -> Result<()> {
-        if task.depth > DEEPEST {
-            return Err(Error::refused("the tree is too deep").because(format!("`{}`", task.path.display())));
-        }
+        task.target.refuse_deeper_than(task.depth)?;
         let Some(target) = task.target.child(&task.name)? else {
             return Err(Error::io("open the directory", task.target.path().join(&task.name), "it is gone"));
         };
@@ -204,7 +205,7 @@ impl Workers<'_> {
             return Ok(());
         };
         let previous = match &task.previous {
-            Some(previous) => previous.child(&task.name)?.map(Arc::new),
+            Some(previous) => previous.child_directory(&task.name)?.map(Arc::new),
             None => None,
         };
         let (source, target) = (Arc::new(source), Arc::new(target));
@@ -272,8 +273,11 @@ impl Workers<'_> {
                     return Ok(());
                 }
                 let known = self.collection.previous.and_then(|before| before.unchanged(path, &meta));
-                let before = known.zip(previous.map(AsRef::as_ref));
-                add(self.collection.plan, store_file(source, target, before, name, path)?, path, found);
+                let is_suspect = |ino| self.collection.previous.is_some_and(|before| before.is_suspect(path, ino));
+                let before =
+                    known.zip(previous).map(|(known, directory)| Before { known, directory, is_suspect: &is_suspect });
+                let stored = store_file(source, target, before.as_ref(), name, path, &mut found.damaged)?;
+                add(self.collection.plan, stored, path, found);
             }
             There::Directory | There::Special => {
                 found
@@ -305,6 +309,7 @@ impl Workers<'_> {
         all.excluded.append(&mut found.excluded);
         all.skipped.append(&mut found.skipped);
         all.restless.append(&mut found.restless);
+        all.damaged.append(&mut found.damaged);
         all.linked += found.linked;
         all.added += found.added;
         ui::progress(&format!(
@@ -351,6 +356,7 @@ pub(crate) fn entry_of(path: &Path, kind: Kind, meta: &Meta, xattrs: Vec<(String
         ctime: meta.ctime,
         ino: meta.ino,
         xattrs,
+        stored: None,
         changed: false,
     }
 }
@@ -382,7 +388,8 @@ fn link_further_names(collection: &Collection<'_>, further: &[Further], collecte
             made.push(Entry { path, same_as: first, ino: meta.ino, ..entry.clone() });
         } else if let Some(source) = path.parent().map(open).transpose()?.flatten() {
             let mut found = Collected::default();
-            add(collection.plan, store_file(&source, &dir, None, &name, path)?, path, &mut found);
+            let stored = store_file(&source, &dir, None, &name, path, &mut found.damaged)?;
+            add(collection.plan, stored, path, &mut found);
             made.append(&mut found.entries);
             collected.skipped.append(&mut found.skipped);
             collected.restless.append(&mut found.restless);

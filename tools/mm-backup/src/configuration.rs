@@ -133,7 +133,7 @@ fn started(database: &Database) -> Result<String> {
 pub(crate) fn prove(installation: &Installation, prepared: &Prepared) -> Result<()> {
     let Some(present) = &installation.source else { return Ok(()) };
     let config = Config::load(&installation.root, &installation.owner, &installation.service.manager)?;
-    let source = DataSource::parse(config.data_source()?.0.reveal())?;
+    let source = DataSource::parse_for(config.data_source()?.0.reveal(), &installation.owner.name)?;
     if place(&source) == place(present) {
         return Ok(());
     }

@@ -21,6 +21,7 @@ use crate::database::{self, View};
 use crate::manifest::{self, DatabasePart, Head, SCHEMA, Skipped, Totals};
 use crate::plan::Plan;
 use crate::previous::Previous;
+use crate::reuse;
 use crate::store::{Point, Store};
 
 /// What is to be made.
@@ -132,6 +133,7 @@ fn make(
         checkpoint::pass("service-started");
     }
     accept(&collected)?;
+    reuse::tell(&collected.damaged, order.store, previous)?;
     let mut head = Head {
         schema: SCHEMA.into(),
         id: id.into(),

@@ -70,7 +70,7 @@ impl View {
         let Some(place) = environment::value(&config.overrides, "MM_CONFIG").filter(|_| config.path.is_none()) else {
             return Ok(None);
         };
-        let source = DataSource::parse(place)?;
+        let source = DataSource::parse_for(place, &installation.owner.name)?;
         let is_same = installation
             .source
             .as_ref()

@@ -10,7 +10,8 @@ use mm_common::contract::error::{Error, Result};
 use mm_common::machine::tree::{self, Attributes, Dir, Meta};
 
 use crate::collect::entry_of;
-use crate::manifest::{Entry, Kind};
+use crate::manifest::{Entry, Kind, StoredAs};
+use crate::reuse::{self, Damage, Reused};
 use crate::text::Digest;
 
 /// How often a file is read that changes meanwhile, and how long to wait before the next time. An upload or a rewritten
@@ -34,20 +35,36 @@ pub(crate) enum Stored {
     Vanished,
 }
 
-/// Stores the file `name` of `source` in `target`. `before` is its entry in the previous restore point, when nothing of
-/// it has changed since, and the directory it stands in there.
+/// The copy of a file in the previous restore point.
+pub(crate) struct Before<'a> {
+    /// Its entry there.
+    pub known: &'a Entry,
+    /// The directory it stands in.
+    pub directory: &'a Dir,
+    /// Whether `verify` has found the copy with this inode damaged.
+    pub is_suspect: &'a dyn Fn(u64) -> bool,
+}
+
+/// Stores the file `name` of `source` in `target`. `before` is its copy in the previous restore point, when nothing of
+/// the file has changed since; what has become of that copy is added to `damaged`.
 pub(crate) fn store_file(
     source: &Dir,
     target: &Dir,
-    before: Option<(&Entry, &Dir)>,
+    before: Option<&Before<'_>>,
     name: &OsStr,
     path: &Path,
+    damaged: &mut Vec<Damage>,
 ) -> Result<Stored> {
-    if let Some((known, directory)) = before
-        && target.link(name, directory, name)?
-    {
-        let entry = Entry { path: path.to_owned().into(), same_as: None, ..known.clone() };
-        return Ok(Stored::Linked(entry));
+    if let Some(before) = before {
+        match reuse::link(target, before, name)? {
+            Reused::Linked(stored) => {
+                let path = path.to_owned().into();
+                let entry = Entry { path, same_as: None, stored: Some(stored), ..before.known.clone() };
+                return Ok(Stored::Linked(entry));
+            }
+            Reused::CannotBeLinked => {}
+            Reused::Damaged(ino, why) => damaged.push(Damage { path: path.to_owned().into(), ino, why }),
+        }
     }
     let mut tries = 1;
     loop {
@@ -94,6 +111,8 @@ fn copy(source: &Dir, target: &Dir, name: &OsStr, path: &Path) -> Result<Option<
     let mut entry = entry_of(path, Kind::File, &meta, attributes.xattrs);
     entry.bytes = bytes;
     entry.sha256 = Digest::parse(&hasher.finish());
+    let stored = Meta::of(&made, &target.path().join(name))?;
+    entry.stored = Some(StoredAs { ino: stored.ino, mtime: stored.mtime });
     entry.changed = bytes != after.bytes || meta.mtime != after.mtime || meta.bytes != after.bytes;
     Ok(Some(entry))
 }

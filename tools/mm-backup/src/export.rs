@@ -1,11 +1,11 @@
 //! `export`: a restore point as one tar stream on standard output.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 
 use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::ui;
 use mm_common::machine::signals;
-use mm_common::machine::tree::{self, Go, Kind as There};
+use mm_common::machine::tree::{self, Go, Kind as There, Meta};
 
 use crate::store::Point;
 
@@ -23,35 +23,40 @@ pub(crate) fn export(point: &Point) -> Result<String> {
     }
     let stdout = std::io::BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
     let mut archive = tar::Builder::new(stdout);
-    archive.follow_symlinks(false);
-    archive.mode(tar::HeaderMode::Complete);
     let mut count = 0_u64;
     let mut firsts = std::collections::HashMap::new();
     tree::walk(&point.path, &mut |met| {
         signals::check()?;
         let name = std::path::Path::new(&point.head.id).join(met.path);
-        let path = point.path.join(met.path);
         count += 1;
         ui::progress(&format!("{} exported", ui::count(count, "entry")));
+        let mut header = header(&met.meta);
+        let Some(dir) = met.directory else {
+            archive.append_data(&mut header, &name, std::io::empty()).map_err(undelivered)?;
+            return Ok(Go::In);
+        };
         if met.meta.kind == There::File && met.meta.names > 1 {
             // Links within this restore point are kept; those into earlier ones become files.
             if let Some(first) = firsts.get(&met.meta.ino) {
-                let mut header = tar::Header::new_gnu();
-                header.set_metadata(&metadata(&path)?);
                 header.set_entry_type(tar::EntryType::Link);
-                header.set_size(0);
                 archive.append_link(&mut header, &name, first).map_err(undelivered)?;
                 return Ok(Go::In);
             }
             firsts.insert(met.meta.ino, name.clone());
         }
         match met.meta.kind {
-            There::Directory => archive.append_dir(&name, &path).map_err(undelivered)?,
+            There::Directory => archive.append_data(&mut header, &name, std::io::empty()).map_err(undelivered)?,
             There::File => {
-                let mut file = mm_common::machine::files::open_nofollow(&path)?;
-                archive.append_file(&name, &mut file).map_err(undelivered)?;
+                let Some(file) = dir.open_file(met.name)? else { return Ok(Go::Past) };
+                header.set_size(met.meta.bytes);
+                archive.append_data(&mut header, &name, file.take(met.meta.bytes)).map_err(undelivered)?;
             }
-            There::Symlink | There::Special => archive.append_path_with_name(&path, &name).map_err(undelivered)?,
+            There::Symlink => {
+                let target = dir.link_target(met.name)?;
+                archive.append_link(&mut header, &name, &target).map_err(undelivered)?;
+            }
+            // Nobody has stored that.
+            There::Special => {}
         }
         Ok(Go::In)
     })?;
@@ -60,6 +65,18 @@ pub(crate) fn export(point: &Point) -> Result<String> {
     Ok(format!("exported {}: {}", point.head.id, ui::count(count, "entry")))
 }
 
-fn metadata(path: &std::path::Path) -> Result<std::fs::Metadata> {
-    std::fs::symlink_metadata(path).map_err(|error| Error::io("look at", path, error))
+/// What stands before an entry. It is reached through its directory: a path can be longer than the kernel takes.
+fn header(meta: &Meta) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(match meta.kind {
+        There::Directory => tar::EntryType::Directory,
+        There::Symlink => tar::EntryType::Symlink,
+        There::File | There::Special => tar::EntryType::Regular,
+    });
+    header.set_mode(meta.mode);
+    header.set_uid(meta.uid.into());
+    header.set_gid(meta.gid.into());
+    header.set_mtime(u64::try_from(meta.mtime.seconds).unwrap_or_default());
+    header.set_size(0);
+    header
 }

@@ -24,8 +24,10 @@ mod replace;
 mod restore;
 mod restore_files;
 mod retention;
+mod reuse;
 mod stage;
 mod store;
+mod suspects;
 mod text;
 mod verify;
 

@@ -2,6 +2,7 @@
 //! entry a line, so that its head can be read without the entries, and the entries one by one.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
@@ -228,9 +229,23 @@ pub(crate) struct Entry {
     /// Extended attributes, values in hexadecimal.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text::xattrs")]
     pub xattrs: Vec<(String, Vec<u8>)>,
+    /// What the file system of the store said about the copy of a file. Manifests of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<StoredAs>,
     /// It changed while it was read, each time it was tried: the digest is that of what was stored.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub changed: bool,
+}
+
+/// By which the copy of a file is known again in the store. Not by the time of the last change of anything (ctime): every
+/// further link and every prune sets that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredAs {
+    /// Inode number.
+    pub ino: u64,
+    /// Last change of the contents, as the store's file system keeps it.
+    #[serde(with = "text::time")]
+    pub mtime: Time,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -335,6 +350,12 @@ impl Reader {
         let line = line.strip_suffix(b",").unwrap_or(line);
         serde_json::from_slice(line).map(Some).map_err(|error| broken(&self.path, &error.to_string()))
     }
+}
+
+/// Where the copy of an absolute path stands below `files/`: its directory there, and its name.
+pub(crate) fn place(path: &Path) -> (&Path, &OsStr) {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    (parent.strip_prefix("/").unwrap_or(parent), path.file_name().unwrap_or_default())
 }
 
 fn broken(path: &Path, why: &str) -> Error {

@@ -1,19 +1,23 @@
 //! The restore point before: what has not changed since is linked and not copied.
 
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mm_common::contract::error::Result;
-use mm_common::machine::tree::Meta;
+use mm_common::machine::files;
+use mm_common::machine::tree::{Dir, Meta};
 
 use crate::manifest::{Entry, Kind, Reader};
 use crate::store::Point;
+use crate::suspects::{self, Suspect};
 
 /// The files of a restore point.
 pub(crate) struct Previous {
-    /// Its directory `files`.
-    pub files: PathBuf,
+    /// Its directory `files`, if it is there.
+    files: Option<Dir>,
     entries: Vec<Entry>,
+    suspects: HashSet<Suspect>,
 }
 
 impl Previous {
@@ -27,7 +31,21 @@ impl Previous {
                 entries.push(entry);
             }
         }
-        Ok(Self { files: point.path.join("files"), entries })
+        let files = point.path.join("files");
+        let is_there = files::look(&files)?.is_some_and(|data| data.is_dir());
+        let files = is_there.then(|| Dir::open(&files)).transpose()?;
+        Ok(Self { files, entries, suspects: suspects::all(files::parent(&point.path)?)? })
+    }
+
+    /// Its directory at `below`; `None` when nothing or anything else is there.
+    pub(crate) fn directory(&self, below: &Path) -> Result<Option<Dir>> {
+        let Some(files) = &self.files else { return Ok(None) };
+        files.descend_directories(below)
+    }
+
+    /// Whether `verify` has found the copy of a file, if it has this inode, damaged.
+    pub(crate) fn is_suspect(&self, path: &Path, ino: u64) -> bool {
+        !self.suspects.is_empty() && self.suspects.contains(&Suspect { path: path.to_owned().into(), ino })
     }
 
     /// The entry of a file of which nothing has changed: size, both times and inode are as they were. The time of the

@@ -74,7 +74,7 @@ pub(crate) fn below(point: &Point, selection: &Selection, directory: &Path) -> R
     }
     files::create_directory(directory, 0o700)?;
     let owners = Owners::new(&point.head);
-    let mut stage = Stage::new(point, &owners, Dir::open_following(directory)?);
+    let mut stage = Stage::new(point, &owners, Dir::open_following(directory)?)?;
     let mut reader = Reader::open(&point.path)?;
     let mut count = 0;
     while let Some(entry) = reader.next()? {
@@ -141,7 +141,7 @@ pub(crate) fn stage(
                     .create(&directory)
                     .map_err(|error| Error::io("create the directory", &directory, error))?;
                 ready.tops.push((place.clone(), directory.clone()));
-                open.insert(place.clone(), Stage::new(point, &owners, Dir::open(&directory)?));
+                open.insert(place.clone(), Stage::new(point, &owners, Dir::open(&directory)?)?);
             }
             let Some(stage) = open.get_mut(place) else { continue };
             let name = place.file_name().unwrap_or_default();
@@ -208,15 +208,21 @@ fn staging_directory(head: &Head, place: &Path, is_mount: bool, stamp: &str) -> 
         if !data.is_dir() || data.uid() != nix::unistd::geteuid().as_raw() {
             return Err(Error::refused(format!("`{}` is not ours", own.display())).hint("move it away"));
         }
-        let number = place.strip_prefix(&head.install).unwrap_or(place).as_os_str().to_string_lossy().replace('/', "+");
+        let below = place.strip_prefix(&head.install).unwrap_or(place).as_os_str();
+        let number = beginning(below).replace('/', "+");
         own.join(format!("{KEPT_BY_RESTORE}{stamp}{}{number}", if number.is_empty() { "" } else { "-" }))
     } else {
-        let name = place.file_name().unwrap_or_default().to_string_lossy();
+        let name = beginning(place.file_name().unwrap_or_default());
         parent.join(format!(".mm-restore-{stamp}-{name}"))
     };
     // A run that failed within this second may have left one of that name.
     let (above, name) = (files::parent(&beside)?, beside.file_name().unwrap_or_default().to_string_lossy());
     Ok(above.join(files::free_name(above, &name, "")?))
+}
+
+/// As much of a name as another one has room for.
+fn beginning(name: &std::ffi::OsStr) -> String {
+    name.to_string_lossy().chars().take(40).collect()
 }
 
 impl Placed {

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::digest::Hasher;
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
-use mm_common::machine::tree::{self, Attributes, Dir};
+use mm_common::machine::signals;
+use mm_common::machine::tree::{self, Attributes, Dir, Finder};
 use mm_common::machine::user::User;
-use mm_common::machine::{files, signals};
 
-use crate::manifest::{Entry, Head, Kind};
+use crate::manifest::{self, Entry, Head, Kind};
 use crate::store::Point;
 use crate::text::Digest;
 
@@ -44,6 +45,7 @@ impl Owners {
 /// Builds copies below one directory.
 pub(crate) struct Stage<'a> {
     point: &'a Point,
+    files: Finder,
     owners: &'a Owners,
     top: Dir,
     /// The directory that was worked in last, and its path below the top.
@@ -56,8 +58,9 @@ pub(crate) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// Into the empty directory `top`.
-    pub(crate) fn new(point: &'a Point, owners: &'a Owners, top: Dir) -> Self {
-        Self { point, owners, top, last: None, firsts: HashMap::new(), directories: Vec::new() }
+    pub(crate) fn new(point: &'a Point, owners: &'a Owners, top: Dir) -> Result<Self> {
+        let files = point.files()?;
+        Ok(Self { point, files, owners, top, last: None, firsts: HashMap::new(), directories: Vec::new() })
     }
 
     /// Puts a copy of an entry at `below` the top. Parents come before their children.
@@ -68,6 +71,7 @@ impl<'a> Stage<'a> {
         if self.last.as_ref().is_none_or(|(path, _)| *path != parent) {
             self.last = Some((parent.clone(), self.top.descend_creating(&parent)?));
         }
+        let stored = self.stored(entry)?;
         let Some((_, dir)) = &self.last else { return Ok(()) };
         let left = match entry.kind {
             Kind::Directory => {
@@ -80,7 +84,7 @@ impl<'a> Stage<'a> {
                 dir.create_symlink(&name, target.as_path().as_os_str())?;
                 self.owners.attributes(entry).apply_to_symlink(dir, &name)?
             }
-            Kind::File => self.file(dir, &name, entry)?,
+            Kind::File => self.file(dir, &name, entry, stored)?,
         };
         if entry.kind == Kind::File {
             self.firsts.insert(entry.path.0.clone(), (below.into(), entry.sha256));
@@ -91,7 +95,16 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    fn file(&self, dir: &Dir, name: &OsStr, entry: &Entry) -> Result<Vec<String>> {
+    /// The copy of a file.
+    fn stored(&mut self, entry: &Entry) -> Result<Option<File>> {
+        let (parent, name) = manifest::place(entry.path());
+        match self.files.directory(parent)? {
+            Some(dir) if entry.kind == Kind::File => dir.open_file(name),
+            _ => Ok(None),
+        }
+    }
+
+    fn file(&self, dir: &Dir, name: &OsStr, entry: &Entry, stored: Option<File>) -> Result<Vec<String>> {
         let first = entry.same_as.as_ref().and_then(|first| self.firsts.get(&first.0));
         if let Some((first, digest)) = first
             && *digest == entry.sha256
@@ -101,8 +114,7 @@ impl<'a> Stage<'a> {
         {
             return Ok(Vec::new());
         }
-        let path = self.point.stored(entry.path());
-        let stored = files::open_nofollow(&path)?;
+        let stored = stored.ok_or_else(|| self.damaged(entry, "it is missing"))?;
         let made = dir.create_file(name)?;
         let mut hasher = Hasher::default();
         tree::contents(&stored, &made, &mut hasher).map_err(|error| Error::io("restore", entry.path(), error))?;

@@ -5,12 +5,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
-use mm_common::contract::time;
+use mm_common::contract::{time, ui};
 use mm_common::machine::process::Identity;
 use mm_common::machine::{files, tree};
 use nix::unistd::geteuid;
 
 use crate::manifest::{self, Head, Reader};
+use crate::suspects;
 
 /// How the directory of a restore point under construction begins: `.partial-ID.PID.START.BOOT`.
 const PARTIAL: &str = ".partial-";
@@ -190,6 +191,7 @@ impl Store {
         files::rename_new(&self.path.join(id), &condemned)?;
         files::sync_directory(&self.path)?;
         mm_common::machine::checkpoint::pass("prune-condemned");
+        suspects::note(&self.path, id, &[])?;
         tree::remove(&condemned)
     }
 
@@ -201,8 +203,11 @@ impl Store {
             // An identifier has no dot, so what follows the first one is the builder.
             let Some((_, builder)) = rest.and_then(|rest| rest.split_once('.')) else { continue };
             if Identity::parse(builder).is_some_and(|builder| !builder.is_alive()) {
-                tree::remove(&self.path.join(&name))?;
-                removed += 1;
+                // What is left of another run is no reason not to make a new restore point.
+                match tree::remove(&self.path.join(&name)) {
+                    Ok(()) => removed += 1,
+                    Err(error) => ui::warn(&error.one_line()),
+                }
             }
         }
         Ok(removed)
@@ -215,9 +220,9 @@ impl Store {
 }
 
 impl Point {
-    /// Where its copy of an absolute path is.
-    pub(crate) fn stored(&self, path: &Path) -> PathBuf {
-        self.path.join("files").join(path.strip_prefix("/").unwrap_or(path))
+    /// Finds the copies of what it holds.
+    pub(crate) fn files(&self) -> Result<tree::Finder> {
+        Ok(tree::Finder::new(tree::Dir::open(&self.path.join("files"))?))
     }
 
     /// The manifest, proven against the digest that stands beside it.

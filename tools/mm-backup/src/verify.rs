@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use mm_common::contract::error::{Error, Kind, Result};
-use mm_common::contract::ui;
+use mm_common::contract::{digest, ui};
+use mm_common::machine::signals::Heeding;
+use mm_common::machine::tree::{Finder, Kind as There};
 use mm_common::machine::{files, signals};
 use mm_common::postgres::fingerprint::{self, Fingerprint};
 use mm_common::postgres::roles;
@@ -14,8 +16,9 @@ use mm_common::postgres::scratch::Scratch;
 use mm_common::postgres::{dump, untrusted};
 use serde_json::{Value, json};
 
-use crate::manifest::{DatabasePart, Entry, Kind as What, Reader, Stored};
+use crate::manifest::{self, DatabasePart, Entry, Kind as What, Reader, Stored};
 use crate::store::Point;
+use crate::suspects::{self, Suspect};
 
 /// How many findings are named; the rest is counted.
 const NAMED: usize = 10;
@@ -36,7 +39,10 @@ pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value>
     if let Err(error) = point.proven_manifest() {
         findings.push(error.one_line());
     }
-    let (files, bytes) = entries(point, jobs, &mut findings)?;
+    let (files, bytes, suspects) = entries(point, jobs, &mut findings)?;
+    if let Err(error) = files::parent(&point.path).and_then(|store| suspects::note(store, &point.head.id, &suspects)) {
+        ui::warn(&format!("{}; make the next one with --rehash", error.one_line()));
+    }
     for part in point.head.databases() {
         database(point, part, &mut findings);
     }
@@ -62,13 +68,16 @@ pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value>
     if count > NAMED {
         error = error.because(format!("and {} more", count - NAMED));
     }
-    Err(error.hint("make a new one now (mm-backup create --rehash); look at the disk and its log"))
+    Err(error.hint(
+        "make a new one now (mm-backup create), which stores the damaged files anew; look at the disk and its log",
+    ))
 }
 
-fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u64, u64)> {
+fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u64, u64, Vec<Suspect>)> {
     let reader = Mutex::new(Reader::open(&point.path)?);
-    let found = Mutex::new((0, 0, Vec::new()));
+    let found = Mutex::new((0, 0, Vec::new(), Vec::new()));
     let work = || -> Result<()> {
+        let mut finder = point.files()?;
         loop {
             signals::check()?;
             let mut batch = Vec::with_capacity(BATCH);
@@ -83,13 +92,15 @@ fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u6
             if batch.is_empty() {
                 return Ok(());
             }
-            let said: Vec<String> = batch.iter().filter_map(|entry| fault(point, entry)).collect();
+            let mut suspects = Vec::new();
+            let said: Vec<String> = batch.iter().filter_map(|entry| fault(&mut finder, entry, &mut suspects)).collect();
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
             for entry in batch.iter().filter(|entry| entry.kind == What::File) {
                 found.0 += 1;
                 found.1 += entry.bytes;
             }
             found.2.extend(said);
+            found.3.append(&mut suspects);
             ui::progress(&format!("{} proven, {} MB", ui::count(found.0, "file"), found.1 / 1_000_000));
         }
     };
@@ -108,40 +119,47 @@ fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u6
             Err(error) => findings.push(error.one_line()),
         }
     }
-    let (files, bytes, mut said) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (files, bytes, mut said, suspects) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     said.sort();
     findings.append(&mut said);
-    Ok((files, bytes))
+    Ok((files, bytes, suspects))
 }
 
-/// What is wrong with the copy of an entry.
-fn fault(point: &Point, entry: &Entry) -> Option<String> {
-    let path = point.stored(entry.path());
-    let data = match files::look(&path) {
-        Ok(Some(data)) => data,
-        Ok(None) => return Some(format!("`{}` is missing", path.display())),
-        Err(error) => return Some(error.one_line()),
-    };
-    let wrong = match entry.kind {
-        What::Directory => (!data.is_dir()).then(|| "it is no directory".to_owned()),
+/// What is wrong with the copy of an entry. One with other contents, which only reading it shows, is a suspect.
+fn fault(finder: &mut Finder, entry: &Entry, suspects: &mut Vec<Suspect>) -> Option<String> {
+    let wrong = wrong(finder, entry, suspects).unwrap_or_else(|error| Some(error.one_line()));
+    wrong.map(|wrong| format!("the copy of `{}`: {wrong}", entry.path))
+}
+
+fn wrong(finder: &mut Finder, entry: &Entry, suspects: &mut Vec<Suspect>) -> Result<Option<String>> {
+    let missing = || Ok(Some("it is missing".to_owned()));
+    let (parent, name) = manifest::place(entry.path());
+    let Some(dir) = finder.directory(parent)? else { return missing() };
+    let Some(there) = dir.look(name)? else { return missing() };
+    Ok(match entry.kind {
+        What::Directory => (there.kind != There::Directory).then(|| "it is no directory".to_owned()),
         What::Symlink => {
-            let target = std::fs::read_link(&path).ok();
-            let wanted = entry.target.as_ref().map(crate::text::Name::as_path);
-            (target.as_deref() != wanted).then(|| "it points elsewhere".to_owned())
+            let target = (there.kind == There::Symlink).then(|| dir.link_target(name)).transpose()?;
+            let wanted = entry.target.as_ref().map(|wanted| &wanted.0);
+            (target.as_ref() != wanted).then(|| "it points elsewhere".to_owned())
         }
-        What::File if !data.is_file() => Some("it is no regular file".to_owned()),
-        What::File if data.len() != entry.bytes => {
-            Some(format!("it has {} bytes, {} were stored", data.len(), entry.bytes))
+        What::File if there.kind != There::File => Some("it is no regular file".to_owned()),
+        What::File if there.bytes != entry.bytes => {
+            Some(format!("it has {} bytes, {} were stored", there.bytes, entry.bytes))
         }
         // Its contents are those of the first name, which is looked at by itself.
         What::File if entry.same_as.is_some() => None,
-        What::File => match files::sha256(&path) {
-            Ok(digest) if entry.sha256.is_some_and(|stored| stored.to_string() == digest) => None,
-            Ok(_) => Some("its contents have changed (SHA-256)".to_owned()),
-            Err(error) => Some(error.one_line()),
-        },
-    };
-    wrong.map(|wrong| format!("`{}`: {wrong}", path.display()))
+        What::File => {
+            let Some(file) = dir.open_file(name)? else { return missing() };
+            let read = digest::of_reader(&mut Heeding(file));
+            signals::check()?;
+            if read.as_ref().is_ok_and(|found| entry.sha256.is_some_and(|stored| stored.to_string() == *found)) {
+                return Ok(None);
+            }
+            suspects.push(Suspect { path: entry.path.clone(), ino: there.ino });
+            Some(read.map_or_else(|error| error.to_string(), |_| "its contents have changed (SHA-256)".to_owned()))
+        }
+    })
 }
 
 fn database(point: &Point, part: &DatabasePart, findings: &mut Vec<String>) {

@@ -51,7 +51,8 @@ pub struct FetchArguments {
     /// Verify the detached OpenPGP signature of every release, against the keys in FILE in place of Mattermost's own
     #[arg(long, value_name = "FILE")]
     pub keyring: Option<PathBuf>,
-    /// Trust the certificate authorities in FILE (PEM) beside the host's
+    /// Trust the certificate authorities in FILE (PEM) beside the host's; also a server's own self-signed certificate, made
+    /// with basicConstraints=CA:FALSE
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// Put everything that a host without internet needs into DIR

@@ -109,7 +109,7 @@ pub struct Plan {
 /// Plans.
 ///
 /// Refuses (exit 5) a target that is unknown, older than the installed release or among those to avoid, and a `--via`
-/// that does not lie on the way. What else stands in the way becomes a blocker of the plan.
+/// that lies beyond the target; one behind the installed release is done, and a note says so. What else stands in the way becomes a blocker of the plan.
 pub fn plan(catalogue: &Catalogue, start: &Start, wish: &Wish) -> Result<Plan> {
     let installed = start.edition;
     let start = &start.becoming(wish.edition.unwrap_or(installed));
@@ -156,6 +156,7 @@ pub fn plan(catalogue: &Catalogue, start: &Start, wish: &Wish) -> Result<Plan> {
     }
     let rejected = reason::rejected(&graph, &start.version, &stops);
     let mut notes = remark::about_the_path(catalogue, start, wish, &stops);
+    notes.extend(remark::behind(wish, &start.version));
     if stops.is_empty() {
         notes.push(remark::reachable(&graph));
     }
@@ -227,22 +228,22 @@ fn refuse_impossible(catalogue: &Catalogue, start: &Start, wish: &Wish, target: 
         return Err(Error::refused(format!("{target} is wanted with --to and unwanted with --avoid"))
             .hint("drop one of the two"));
     }
-    for spot in &wish.via {
+    for spot in wish.via.iter().filter(|spot| !spot.is_behind(&start.version)) {
         let known = match spot {
             Spot::Version(version) => catalogue.artefact(version, start.edition, start.arch).is_some(),
             Spot::Line(line) => {
                 catalogue.releases_of(*line).any(|release| release.artefact(start.edition, start.arch).is_some())
             }
         };
-        let between = match spot {
-            Spot::Version(version) => start.version < *version && version <= target,
-            Spot::Line(line) => line.next() > start.version && line.first() <= *target,
+        let beyond = match spot {
+            Spot::Version(version) => version > target,
+            Spot::Line(line) => line.first() > *target,
         };
         if !known {
             return Err(Error::refused(format!("--via {spot}: the catalogue knows no such {} release", start.edition))
                 .hint("name a release that was published, or add it with --catalogue FILE"));
         }
-        if !between {
+        if beyond {
             return Err(Error::refused(format!("--via {spot} does not lie between {} and {target}", start.version))
                 .hint("drop it, or choose another target"));
         }

@@ -106,6 +106,14 @@ pub(crate) fn shared_cluster(others: &[String]) -> Note {
     note("shared-cluster", "action", title, action, "this host: pg_database")
 }
 
+/// Stops that were requested and lie at or behind the installed release.
+pub(crate) fn behind(wish: &Wish, installed: &Version) -> Option<Note> {
+    let behind: Vec<String> =
+        wish.via.iter().filter(|spot| spot.is_behind(installed)).map(|spot| format!("--via {spot}")).collect();
+    let title = format!("{} lies behind {installed} and counts as done", behind.join(", "));
+    (!behind.is_empty()).then(|| note("via-behind", "info", title, "", "the command line"))
+}
+
 /// The installed release is newer than everything that `latest` or `latest-esr` can mean.
 pub(crate) fn ahead(installed: &Version, newest: &Version) -> Note {
     let title = format!("{installed} is newer than {newest}, the newest that was asked for");

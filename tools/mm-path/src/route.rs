@@ -255,3 +255,77 @@ impl<'a> Graph<'a> {
         newer.map(|node| &node.version).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wish::Target;
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    fn wish(policy: Policy, via: &[&str]) -> Wish {
+        let via = via.iter().map(|text| Spot::Version(version(text))).collect();
+        let to = Target::Spot(Spot::Version(version("10.6.1")));
+        Wish { to, policy, via, avoid: Vec::new(), postgres: None, edition: None }
+    }
+
+    fn from_5_29<'a>(catalogue: &'a Catalogue, wish: &'a Wish) -> Graph<'a> {
+        let ends = (&version("5.29.0"), &version("10.6.1"));
+        Graph::new(catalogue, wish, Facts::default(), Edition::Team, Arch::Amd64, ends)
+    }
+
+    fn edge(graph: &Graph<'_>, from: &str, to: &str) -> Cost {
+        let node = |text: &str| graph.nodes.iter().find(|node| node.version == version(text)).unwrap();
+        graph.cost(node(from), node(to)).unwrap()
+    }
+
+    #[test]
+    fn the_lines_passed_over_are_those_between_both_ends() {
+        let catalogue = Catalogue::embedded().unwrap();
+        let wish = wish(Policy::Esr, &[]);
+        let graph = from_5_29(&catalogue, &wish);
+        let lines = |from: &str, to: &str| {
+            let lines = graph.skipped(&version(from), &version(to));
+            lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(lines("5.37.10", "9.5.14"), "6.3 7.1 7.8 8.1");
+        assert_eq!(lines("5.38.0", "8.1.0"), "6.3 7.1 7.8");
+        assert_eq!(lines("6.3.0", "7.1.9"), "");
+        let passed = |from: &str, to: &str| edge(&graph, from, to).skipped;
+        assert_eq!((passed("6.3.10", "7.1.9"), passed("5.37.10", "7.1.9"), passed("8.1.13", "10.5.7")), (0, 1, 2));
+    }
+
+    #[test]
+    fn a_stop_beside_the_policy_costs_unless_it_was_asked_for() {
+        let catalogue = Catalogue::embedded().unwrap();
+        let beside = |policy: Policy, via: &[&str], stop: &str| {
+            let wish = wish(policy, via);
+            let graph = from_5_29(&catalogue, &wish);
+            edge(&graph, "5.29.0", stop).beside
+        };
+        assert_eq!(beside(Policy::Esr, &[], "5.37.10"), 0);
+        assert_eq!(beside(Policy::Esr, &[], "5.36.2"), 1);
+        assert_eq!(beside(Policy::Esr, &["5.36.2"], "5.36.2"), 0);
+        assert_eq!(beside(Policy::Minor, &[], "5.36.2"), 0);
+        assert_eq!(beside(Policy::Direct, &[], "5.36.2"), 0);
+        // The end is asked for, whatever its line.
+        let wish = wish(Policy::Esr, &[]);
+        assert_eq!(edge(&from_5_29(&catalogue, &wish), "10.5.7", "10.6.1").beside, 0);
+    }
+
+    #[test]
+    fn costs_add_up_field_by_field() {
+        let cost = |by: u32| Cost {
+            doubtful: by,
+            warnings: 2 * by,
+            skipped: 3 * by,
+            beside: 4 * by,
+            hops: 5 * by,
+            short_lived: 6 * by,
+            stale: 7 * by,
+        };
+        assert_eq!(cost(2) + cost(3), cost(5));
+    }
+}

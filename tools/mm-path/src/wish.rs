@@ -47,6 +47,14 @@ impl Spot {
             Self::Line(line) => *line == Line::of(version),
         }
     }
+
+    /// Whether a stop there lies at or behind this release: it was made, or there is no going back to it.
+    pub fn is_behind(&self, reached: &Version) -> bool {
+        match self {
+            Self::Version(version) => version <= reached,
+            Self::Line(line) => *line <= Line::of(reached),
+        }
+    }
 }
 
 impl FromStr for Spot {
@@ -133,10 +141,7 @@ impl Wish {
 
     /// Drops the stops that were made: what lies at or behind this release.
     pub fn forget_behind(&mut self, reached: &Version) {
-        self.via.retain(|spot| match spot {
-            Spot::Version(version) => version > reached,
-            Spot::Line(line) => *line > Line::of(reached),
-        });
+        self.via.retain(|spot| !spot.is_behind(reached));
     }
 
     /// Whether a stop at exactly this version was asked for.

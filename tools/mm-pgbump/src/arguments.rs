@@ -1,8 +1,11 @@
 //! The command line.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, Command, Parser, Subcommand, ValueEnum};
 use mm_common::run::{Arguments, Common, Format, FormatArgument};
 
 use crate::plan::Method;
@@ -65,7 +68,7 @@ pub struct Options {
     #[arg(long, value_name = "VERSION/NAME", global = true)]
     pub cluster: Option<String>,
     /// How the data is brought over [default: clone where the file system can, else upgrade]
-    #[arg(long, value_enum, global = true)]
+    #[arg(long, value_parser = MethodParser, global = true)]
     pub method: Option<Method>,
     /// Processes for `pg_upgrade`; helps with several databases or tablespaces only
     #[arg(long, value_name = "N", global = true)]
@@ -86,6 +89,30 @@ pub struct Options {
     /// Go on without a restore point
     #[arg(long, conflicts_with = "require_backup", global = true)]
     pub no_backup: bool,
+}
+
+/// Reads the name of a method, and says why the one of `pg_upgrade` 18 that takes the old cluster apart is not among
+/// them.
+#[derive(Debug, Clone)]
+struct MethodParser;
+
+impl TypedValueParser for MethodParser {
+    type Value = Method;
+
+    fn parse_ref(&self, cmd: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Method, clap::Error> {
+        if value == "swap" {
+            return Err(cmd.clone().error(
+                ErrorKind::InvalidValue,
+                "--method swap is refused: pg_upgrade --swap moves the files out of the old cluster, so there is no way \
+                 back even when it fails; clone is as fast where the file system can, upgrade copies",
+            ));
+        }
+        EnumValueParser::<Method>::new().parse_ref(cmd, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(Method::value_variants().iter().filter_map(ValueEnum::to_possible_value)))
+    }
 }
 
 impl Options {
@@ -126,6 +153,9 @@ impl Arguments for PgbumpArguments {
 const AFTER: &str = "\
 CHECKS
   They are made by check and before each run, while the server runs, and change nothing. Each has an id, for --accept.
+  packages         what pg_upgradecluster itself asks from postgresql-common 269 on: a package of the old major that has
+                   no counterpart for the new one. Accepted, the upgrade goes on without it (--force-packages).
+  checksums        to 18 and later: whether the new cluster can be made without data checksums, when the old has none.
   indexes          every B-tree index is asked of amcheck where that extension is installed, and else read from end to
                    end and compared with the order of its collation: what a new C library has put out of order makes
                    lookups miss rows. Those that cannot be read so are named.
@@ -151,7 +181,8 @@ EXIT STATUS
   2   wrong usage
   3   stopped half-way and could not undo; the hint says how to go on
   4   check: something stands in the way
-  5   refused: something stands in the way, no restore point, or the database is not in a cluster of this machine
+  5   refused: something stands in the way, no restore point, the database is not in a cluster of this machine, or it
+      runs a later major than --to asks for
   6   failed and rolled back: the old cluster serves, the service is as it was
   65  no document, a broken one, or one of another schema
   74  the document could not be delivered; the work is done

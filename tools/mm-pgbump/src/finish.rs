@@ -106,33 +106,60 @@ pub(crate) fn settle(new: &Cluster, entrance: &str, method: Method) -> Result<()
             warn_unless(database.execute_each(&sql), &format!("{sql} in the database {name}"));
         }
     }
-    // The first of the stages of --analyze-in-stages: what keeps the planner from the worst plans.
-    analyze(new, entrance, "-c default_statistics_target=1 -c vacuum_cost_delay=0");
+    let (options, arguments) = first_statistics(new.major);
+    analyze(new, entrance, options, arguments);
     Ok(())
 }
 
-/// Full statistics, which a server can do without while it starts.
+/// Full statistics, which a server can do without while it starts. Also from 18 on: the counters that autovacuum goes by
+/// are not carried over (documentation of `pg_upgrade`).
 pub(crate) fn analyze_fully(entry: &Entry) {
     if entry.method == Method::Dump {
         return;
     }
     if let Ok(Some(new)) = cluster::find(entry.major, &entry.old.name) {
         ui::progress("collecting statistics");
-        analyze(&new, &entry.database, "");
+        analyze(&new, &entry.database, "", &[]);
         ui::progress_done();
     }
 }
 
-fn analyze(new: &Cluster, entrance: &str, options: &str) {
+/// Settings of the session and options of `vacuumdb` for the statistics that a server must not begin without.
+///
+/// Up to 17, `pg_upgrade` carries none over: the first of the stages of `--analyze-in-stages` keeps the planner from the
+/// worst plans. From 18 on it carries them over, all but extended ones, and that stage would replace them by a sample:
+/// only what is missing is collected (release notes of 18, and `vacuumdb`).
+fn first_statistics(major: u32) -> (&'static str, &'static [&'static str]) {
+    if major >= 18 {
+        ("-c vacuum_cost_delay=0", &["--missing-stats-only"])
+    } else {
+        ("-c default_statistics_target=1 -c vacuum_cost_delay=0", &[])
+    }
+}
+
+fn analyze(new: &Cluster, entrance: &str, options: &str, arguments: &[&str]) {
     let analyzed = Database::superuser(new, entrance)
         .and_then(|database| database.with_limit(ANALYZE_LIMIT).with_options(options).command("vacuumdb"));
-    let analyzed =
-        analyzed.and_then(|command| command.args(["--all", "--analyze-only", "--quiet", "--no-password"]).run());
+    let analyzed = analyzed.and_then(|command| {
+        command.args(["--all", "--analyze-only", "--quiet", "--no-password"]).args(arguments).run()
+    });
     warn_unless(analyzed.map(drop), "vacuumdb --all --analyze-in-stages");
 }
 
 fn warn_unless(result: Result<(), Error>, what: &str) {
     if let Err(error) = result {
         ui::warn(&format!("the upgrade is sound, but this is left to do: {what} ({})", error.one_line()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_that_were_carried_over_are_kept() {
+        assert_eq!(first_statistics(18), ("-c vacuum_cost_delay=0", &["--missing-stats-only"][..]));
+        let (options, arguments) = first_statistics(17);
+        assert!(options.contains("default_statistics_target=1") && arguments.is_empty());
     }
 }

@@ -4,6 +4,7 @@
 mod arguments;
 mod check;
 mod control;
+mod debian;
 mod drop_old;
 mod evidence;
 mod finish;

@@ -22,6 +22,9 @@ use crate::rehearsal::{self, Scratch, Verdict};
 pub(crate) use contents::other_databases;
 pub(crate) use host::{Target, target};
 
+/// The check for packages without a counterpart; accepted, the upgrade goes on without them.
+pub(crate) const PACKAGES: &str = "packages";
+
 /// What is to be upgraded, and how.
 #[derive(Debug)]
 pub(crate) struct Question<'a> {
@@ -56,6 +59,11 @@ impl Findings {
     /// The checks that stand in the way.
     pub(crate) fn faults(&self) -> Vec<&Check> {
         self.checks.iter().filter(|check| matches!(check.status, Status::Fail | Status::Error)).collect()
+    }
+
+    /// Whether the check with this id warns.
+    pub(crate) fn warns(&self, id: &str) -> bool {
+        self.checks.iter().any(|check| check.id == id && check.status == Status::Warn)
     }
 
     /// Lets a finding pass that the administrator has seen and accepted.
@@ -131,6 +139,7 @@ fn shortened(found: &[String]) -> String {
 pub(crate) fn look(question: &Question<'_>) -> Findings {
     let mut list = List::default();
     list.add("programs", "Both majors are installed", || host::programs(question));
+    list.add(PACKAGES, "Every package of the old major is there for the new one", || host::packages(question));
     list.add("target", "The name of the new cluster is free", || host::free_target(question));
     list.add("disk", "There is space for the new cluster", || host::disk(question));
     list.add("tablespaces", "Tablespaces have room for the new major", || host::tablespaces(question));
@@ -153,6 +162,9 @@ pub(crate) fn look(question: &Question<'_>) -> Findings {
             if error.kind() == Kind::Refused { Ok(Seen::fail(error.one_line(), hint)) } else { Err(error.clone()) }
         });
         return Findings { checks: list.checks, clone_works: false };
+    }
+    if question.major >= 18 {
+        list.add("checksums", "The new cluster can be made like the old one", || host::checksums(question, &entrance));
     }
     contents::all(question, &entrance, &mut list);
     let mut clone_works = false;

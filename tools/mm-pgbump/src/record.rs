@@ -44,6 +44,9 @@ pub(crate) struct Entry {
     pub method: Method,
     /// Each cluster keeps its port, and the configuration of the server is repointed.
     pub keep_port: bool,
+    /// Packages of the old major without a counterpart for the new one were accepted.
+    #[serde(default)]
+    pub force_packages: bool,
     /// The database of the server.
     pub database: String,
     /// How the rows of the old cluster were hashed.

@@ -9,6 +9,7 @@ use mm_common::machine::files::{self, Access};
 use mm_common::machine::tree;
 use mm_common::machine::user::User;
 use mm_common::postgres::cluster::Cluster;
+use mm_common::postgres::programs::{Part, install};
 use mm_common::postgres::server::{self, Database};
 use mm_common::{Error, Result};
 
@@ -59,8 +60,7 @@ impl Scratch {
             .args(["--no-sync", "--auth=peer", "--encoding", &word("encoding")])
             .args(["--lc-collate", &word("collate"), "--lc-ctype", &word("ctype"), "-D"])
             .arg(scratch.data());
-        let initdb = if word("checksums") == "on" { initdb.arg("--data-checksums") } else { initdb };
-        initdb.run()?;
+        initdb.args(checksums(word("checksums") == "on", major)).run()?;
         Ok(scratch)
     }
 
@@ -141,7 +141,7 @@ impl Scratch {
     fn program(&self, name: &str) -> Result<Cmd> {
         let path = server::program_of(name, self.major).ok_or_else(|| {
             Error::refused(format!("the program `{name}` of PostgreSQL {} is not installed", self.major))
-                .hint(format!("apt-get install postgresql-{}", self.major))
+                .hint(install(self.major, Part::Server))
         })?;
         Ok(Cmd::new(path.display().to_string()).user(&self.owner).limit(LIMIT))
     }
@@ -150,6 +150,15 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = tree::remove(&self.directory);
+    }
+}
+
+/// What makes initdb of a major leave the data checksums as the old cluster has them, which `pg_upgrade` insists on:
+/// from 18 on it makes them unless told not to (its release notes).
+fn checksums(on: bool, major: u32) -> Option<&'static str> {
+    match on {
+        true => Some("--data-checksums"),
+        false => (major >= 18).then_some("--no-data-checksums"),
     }
 }
 
@@ -184,4 +193,18 @@ fn free_port() -> Result<u16> {
         .local_addr()
         .map(|address| address.port())
         .map_err(|error| Error::failed("cannot find a free port").because(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_stay_as_they_are_whatever_the_new_major_makes_by_itself() {
+        assert_eq!(checksums(true, 15), Some("--data-checksums"));
+        assert_eq!(checksums(true, 18), Some("--data-checksums"));
+        assert_eq!(checksums(false, 18), Some("--no-data-checksums"));
+        // 17 and older do not know that option.
+        assert_eq!(checksums(false, 17), None);
+    }
 }

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use mm_common::contract::ui;
-use mm_common::machine::checkpoint;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, Service};
+use mm_common::machine::{checkpoint, files};
 use mm_common::mattermost::config::Spot;
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::fingerprint;
@@ -66,11 +66,13 @@ pub(crate) fn run(session: &mut Session) -> Result<String> {
 /// Exchanges the clusters back. May be repeated after any part of it. Tells the tables that were written to since.
 ///
 /// # Errors
-/// Refused for an upgrade with `--method link`: both clusters are one set of files, and the new one has used them.
+/// Refused for an upgrade by link or swap: both clusters are one set of files, and the new one has used them.
 pub(crate) fn carry_out(entry: &Entry, service: &Service, records: &Records, lock: &LockGuard) -> Result<Vec<String>> {
-    if entry.method == Method::Link {
+    // pg_upgrade puts the control file aside with --link and with --swap, whoever ran it.
+    let aside = files::look(&entry.old.data.join("global/pg_control.old"))?.is_some();
+    if entry.method == Method::Link || aside {
         return Err(Error::refused(format!("there is no way back to {}", entry.from()))
-            .because("it was upgraded with --method link, and the new cluster has used the files they share")
+            .because("it was upgraded by link or swap, and the new cluster has used the files that were its own")
             .hint("restore the restore point that was made before the upgrade: mm-backup restore ID"));
     }
     let mut intent = entry.clone();

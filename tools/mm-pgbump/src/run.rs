@@ -103,6 +103,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         old: wish.old.clone(),
         method: plan::method(options.method, findings.clone_works),
         keep_port: options.keep_port,
+        force_packages: findings.warns(preflight::PACKAGES),
         database: wish.database.clone(),
         hashed: evidence::method(&wish.old),
         group: None,

@@ -62,6 +62,9 @@ pub(crate) fn find(session: &Session, options: &Options, installation: &Installa
     let database = installation.database().map_err(|error| {
         error.hint("the database has to be reachable as the server reaches it; start it, or mend its data source")
     })?;
+    if let Some(to) = options.to.filter(|to| *to < database.major()) {
+        return Err(below(&database, to));
+    }
     let Need::Upgrade { to, .. } = plan::need(database.major(), Some(wanted)) else { return Ok(None) };
     let found = cluster::of_database(&database)?;
     let Some(old) = found else { return Err(elsewhere(installation, &database, to)) };
@@ -82,6 +85,16 @@ pub(crate) fn find(session: &Session, options: &Options, installation: &Installa
         data,
         unit,
     }))
+}
+
+/// No upgrade leads to an earlier major.
+fn below(database: &Database, to: u32) -> Error {
+    Error::refused(format!("PostgreSQL cannot be downgraded to {to}"))
+        .because(format!("the database server runs {} already", database.version))
+        .hint(format!(
+            "ask for {} or later with --to, or leave it out; back to the old cluster of an upgrade by this tool: mm-pgbump rollback",
+            database.major()
+        ))
 }
 
 /// A database that is not in a Debian cluster of this machine is upgraded by whoever runs it; here is how.

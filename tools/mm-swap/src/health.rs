@@ -14,24 +14,13 @@ use mm_common::postgres::server::Database;
 use semver::Version;
 
 use crate::log::Mark;
-
-/// A server that lives this long under one process id is not in a crash loop: the failures observed at start happen
-/// within two seconds, once the database answers.
-const STABLE: Duration = Duration::from_secs(4);
-
-/// A server that answers this long without a break stays: what it does last before it listens, and what it begins then, may
-/// end it as well, however long the migrations have taken before.
-const ANSWERS: Duration = Duration::from_secs(3);
+use crate::pace::{Pace, pace};
 
 /// How long a manager may take to have the process running. systemd waits `RestartSec`, 10 s in the documented unit.
 const APPEARS: Duration = Duration::from_secs(30);
 
 /// How long a process that nobody manages may take to be seen: it is our own child.
 const APPEARS_UNMANAGED: Duration = Duration::from_secs(3);
-
-/// How long the flags of application migrations are waited for once everything else is well. They are set within
-/// seconds of the start (observed); some are set by jobs only and never after a jump, so their absence is no failure.
-const FLAGS: Duration = Duration::from_secs(20);
 
 /// A call of a healthy server takes milliseconds; one that hangs is asked again.
 const CALL: Duration = Duration::from_secs(5);
@@ -62,7 +51,7 @@ pub(crate) struct Expected<'a> {
 /// not healthy in time; also when a signal asked to stop.
 pub(crate) fn wait(expected: &Expected<'_>) -> Result<Duration> {
     let started = Instant::now();
-    let mut watch = Watch { expected, started, process: None, answers_since: None, well_since: None };
+    let mut watch = Watch { expected, pace: pace(), started, process: None, answers_since: None, well_since: None };
     loop {
         signals::check()?;
         match watch.look() {
@@ -91,6 +80,7 @@ enum Look {
 
 struct Watch<'a> {
     expected: &'a Expected<'a>,
+    pace: Pace,
     started: Instant,
     process: Option<(Process, Instant)>,
     answers_since: Option<Instant>,
@@ -114,7 +104,9 @@ impl Watch<'_> {
             return Ok(waiting);
         }
         match self.process {
-            Some((_, since)) if since.elapsed() >= STABLE && answers_since.elapsed() >= ANSWERS => Ok(Look::Healthy),
+            Some((_, since)) if since.elapsed() >= self.pace.stable && answers_since.elapsed() >= self.pace.answers => {
+                Ok(Look::Healthy)
+            }
             _ => Ok(Look::NotYet("it answers; waiting to see whether it stays".into())),
         }
     }
@@ -176,7 +168,7 @@ impl Watch<'_> {
         flags.retain(|flag| !self.expected.excused.contains(flag));
         let since = *self.well_since.get_or_insert_with(Instant::now);
         match flags.first() {
-            Some(flag) if since.elapsed() < FLAGS => Ok(Some(Look::NotYet(format!("waiting for `{flag}`")))),
+            Some(flag) if since.elapsed() < self.pace.flags => Ok(Some(Look::NotYet(format!("waiting for `{flag}`")))),
             _ => Ok(None),
         }
     }

@@ -11,6 +11,7 @@ mod log;
 mod mounts;
 mod observe;
 mod operation;
+mod pace;
 pub mod plan;
 mod private;
 mod prune;

@@ -10,8 +10,8 @@ use mm_common::machine::files;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::state::State;
 use mm_common::mattermost::catalogue::{Arch, Catalogue};
-use mm_common::mattermost::manifest::Manifest;
-use mm_common::mattermost::site::{self, Installation, MANIFESTS};
+use mm_common::mattermost::manifest::{self, Manifest};
+use mm_common::mattermost::site::{self, Installation};
 use mm_common::run::Session;
 use semver::Version;
 
@@ -57,19 +57,15 @@ pub(crate) fn installed(session: &Session, site: &Installation) -> Result<Option
     if let Some(fetched) = fetched(session, &site.version, site.edition)? {
         return Manifest::of_cache(&fetched).map(Some);
     }
-    let kept = place(&site.state, &site.version, site.edition);
+    let kept = manifest::kept(&site.state, &site.version, site.edition);
     Ok(if files::look(&kept)?.is_some() { Some(Manifest::read(&kept)?) } else { None })
 }
 
 /// Keeps a manifest: it tells the version of the installed executable, and what the release owns.
 pub(crate) fn keep(state: &State, manifest: &Manifest, _lock: &LockGuard) -> Result<()> {
-    let path = place(state, &manifest.version, manifest.edition);
+    let path = manifest::kept(state, &manifest.version, manifest.edition);
     files::create_directory(files::parent(&path)?, 0o700)?;
     manifest.write(&path)
-}
-
-fn place(state: &State, version: &Version, edition: Edition) -> PathBuf {
-    state.path().join(MANIFESTS).join(format!("{version}-{edition}.json"))
 }
 
 fn fetched(session: &Session, version: &Version, edition: Edition) -> Result<Option<Fetched>> {

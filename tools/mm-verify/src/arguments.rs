@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mm_common::contract::exit;
+use mm_common::machine::state::CACHE;
 use mm_common::run::{self, Common, Format, FormatArgument};
 
 /// Looks at a Mattermost server as its users would, and says what is broken, why, and what to do.
@@ -64,9 +65,14 @@ pub(crate) struct Options {
     /// How many real users to look as; those with unread channels, guests and several teams come first
     #[arg(long, value_name = "N", default_value_t = 5, global = true)]
     pub(crate) sample: usize,
-    /// Which uploaded files to look for on disk: a sample of 2,000, or all
+    /// Which uploaded files to look for on disk: a sample of 2,000, or all; with all the files of the release are hashed
+    /// too, as in a hop, whatever was hashed before
     #[arg(long, value_enum, value_name = "sample|all", default_value_t = Extent::Sample, hide_possible_values = true, global = true)]
     pub(crate) files: Extent,
+    /// Directory that mm-fetch keeps releases in: the files of the release are compared with its list there, where no
+    /// upgrade has kept one
+    #[arg(long, value_name = "DIR", default_value = CACHE, value_parser = run::path(), global = true)]
+    pub(crate) cache: PathBuf,
     /// Do not put short-lived sessions and a temporary user into the database
     #[arg(long, global = true)]
     pub(crate) no_sessions: bool,

@@ -209,7 +209,9 @@ mod tests {
         let unknown = check("a.two", Status::Error);
         assert!(verdict(&[good.clone(), unknown.clone()], false).is_ok());
         assert_eq!(verdict(&[good.clone(), unknown.clone()], true).unwrap_err().code(), 4);
-        assert_eq!(verdict(&[good.clone(), check("b.one", Status::Error)], false).unwrap_err().code(), 1);
+        let nothing_known = verdict(&[good.clone(), check("b.one", Status::Error)], false).unwrap_err();
+        assert_eq!((nothing_known.code(), nothing_known.causes()[0].as_str()), (1, "b.one: seen"));
+        assert!(nothing_known.to_string().contains("`b`"), "{nothing_known}");
         assert_eq!(verdict(&[unknown, check("b.one", Status::Fail)], false).unwrap_err().code(), 4);
         assert_eq!(verdict(&[good.clone(), check("b.one", Status::Skip)], true).unwrap_err().code(), 4);
         assert_eq!(verdict(&[good, check("b.one", Status::Skip)], false).unwrap(), "1 pass, 1 skip");

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ureq::http::{HeaderMap, Method, Request};
 use ureq::{Agent, Body};
-use url::Url;
+use url::{Host, Url};
 
 pub use pieces::Pieces;
 pub use proxy::Environment;
@@ -289,9 +289,9 @@ fn trouble(url: &Url, error: &ureq::Error) -> Trouble {
             failed.because("the name of the host is not known").hint("look at /etc/resolv.conf, or set https_proxy"),
         ),
         ureq::Error::ConnectionFailed | ureq::Error::Protocol(_) => Trouble::passing(failed.because(error)),
-        ureq::Error::Io(cause) if is_tls(cause) => Trouble::lasting(untrusted(failed.because(cause))),
+        ureq::Error::Io(cause) if is_tls(cause) => Trouble::lasting(untrusted(url, failed.because(cause))),
         ureq::Error::Io(cause) => Trouble::passing(failed.because(cause)),
-        ureq::Error::Rustls(cause) => Trouble::lasting(untrusted(failed.because(cause))),
+        ureq::Error::Rustls(cause) => Trouble::lasting(untrusted(url, failed.because(cause))),
         ureq::Error::ConnectProxyFailed(_) => Trouble::lasting(
             failed.because(error).hint("look at the variables https_proxy, http_proxy, all_proxy and no_proxy"),
         ),
@@ -304,7 +304,22 @@ fn is_tls(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::InvalidData
 }
 
-fn untrusted(error: Error) -> Error {
+fn untrusted(url: &Url, error: Error) -> Error {
+    // rustls' word for a server that shows the certificate of an authority as its own.
+    if error.one_line().contains("CaUsedAsEndEntity") {
+        let name = match url.host() {
+            Some(Host::Domain(name)) => format!("DNS:{name}"),
+            Some(Host::Ipv4(address)) => format!("IP:{address}"),
+            Some(Host::Ipv6(address)) => format!("IP:{address}"),
+            None => "DNS:NAME".into(),
+        };
+        return error
+            .because("the server's own certificate is one for a certificate authority, as `openssl req -x509` makes them by default")
+            .hint(format!(
+                "give the server one that is not, and that with --ca: openssl req -x509 -newkey rsa:2048 -nodes -days 365 \
+                 -subj /CN=mirror -addext subjectAltName={name} -addext basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem"
+            ));
+    }
     error.hint("if a proxy of your company opens TLS, give its certificate authority with --ca FILE")
 }
 

@@ -13,7 +13,7 @@ use nix::unistd::{Whence, lseek};
 use super::{Attributes, Dir, Kind, Meta};
 use crate::contract::digest::Hasher;
 use crate::contract::error::{Error, Result};
-use crate::machine::files;
+use crate::machine::{files, signals};
 
 /// Large enough that system calls do not count, small enough for many threads.
 const BUFFER: u64 = 256 * 1024;
@@ -36,6 +36,7 @@ pub struct Copied {
 
 /// Copies what `from` holds at this moment to the empty file `to`, holes as holes, and hashes it on the way: the digest
 /// is that of the bytes written. Returns their number, which is less than the size at the start when the file shrinks.
+/// Ends with an error on a signal.
 pub fn contents(mut from: &File, mut to: &File, hasher: &mut Hasher) -> io::Result<u64> {
     let data = from.metadata()?;
     let size = data.len();
@@ -50,7 +51,7 @@ pub fn contents(mut from: &File, mut to: &File, hasher: &mut Hasher) -> io::Resu
     let mut at = 0;
     while at < size {
         let start = seek(from, at, Whence::SeekData)?.unwrap_or(size).min(size);
-        zeros(start - at, hasher);
+        zeros(start - at, hasher)?;
         if start == size {
             at = size;
             break;
@@ -86,6 +87,7 @@ fn shared(mut from: &File, mut to: &File, size: u64, buffer: &mut [u8], hasher: 
     to.rewind()?;
     let mut left = copied;
     while left > 0 {
+        signals::check_io()?;
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         match to.read(&mut buffer[..most]) {
             Ok(0) => break,
@@ -103,6 +105,7 @@ fn shared(mut from: &File, mut to: &File, size: u64, buffer: &mut [u8], hasher: 
 fn range(mut from: &File, mut to: &File, length: u64, buffer: &mut [u8], hasher: &mut Hasher) -> io::Result<u64> {
     let mut left = length;
     while left > 0 {
+        signals::check_io()?;
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         match from.read(&mut buffer[..most]) {
             Ok(0) => break,
@@ -127,13 +130,15 @@ fn seek(file: &File, at: u64, whence: Whence) -> io::Result<Option<u64>> {
     }
 }
 
-fn zeros(mut count: u64, hasher: &mut Hasher) {
+fn zeros(mut count: u64, hasher: &mut Hasher) -> io::Result<()> {
     const ZEROS: [u8; 8192] = [0; 8192];
     while count > 0 {
+        signals::check_io()?;
         let some = usize::try_from(count).unwrap_or(ZEROS.len()).min(ZEROS.len());
         hasher.update(&ZEROS[..some]);
         count -= some as u64;
     }
+    Ok(())
 }
 
 /// Copies a tree (or a single file or link) to the new name `to`: modes, owners (as root), times, extended attributes,

@@ -91,11 +91,31 @@ impl Dir {
         }
     }
 
+    /// As [`Dir::child`], but anything that is not a directory is `None` too.
+    pub fn child_directory(&self, name: &OsStr) -> Result<Option<Self>> {
+        match self.look(name)? {
+            Some(meta) if meta.kind == Kind::Directory => self.child(name),
+            _ => Ok(None),
+        }
+    }
+
     /// Opens a directory below it, component by component, none of them a link; `None` when there is nothing.
     pub fn descend(&self, below: &Path) -> Result<Option<Self>> {
         let mut dir = Self { file: self.again()?, path: self.path.clone() };
         for name in below {
             match dir.child(name)? {
+                Some(child) => dir = child,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(dir))
+    }
+
+    /// As [`Dir::descend`], but anything on the way that is not a directory is `None` too.
+    pub fn descend_directories(&self, below: &Path) -> Result<Option<Self>> {
+        let mut dir = Self { file: self.again()?, path: self.path.clone() };
+        for name in below {
+            match dir.child_directory(name)? {
                 Some(child) => dir = child,
                 None => return Ok(None),
             }
@@ -181,12 +201,14 @@ impl Dir {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd())).join(name)
     }
 
-    pub(super) fn refuse_deeper_than(&self, depth: usize) -> Result<()> {
+    /// Refuses a directory that is so many levels below the top of its tree, when that is more than [`DEEPEST`].
+    pub fn refuse_deeper_than(&self, depth: usize) -> Result<()> {
         if depth <= DEEPEST {
             return Ok(());
         }
         Err(Error::refused("the tree is too deep")
-            .because(format!("`{}` is more than {DEEPEST} directories below its top", self.path.display())))
+            .because(format!("`{}` is more than {DEEPEST} directories below its top", shortened(&self.path)))
+            .hint("move it away, or leave it out (mm-backup: --exclude)"))
     }
 
     /// Lets its owner read and empty it, whatever its mode was.
@@ -211,6 +233,15 @@ impl Dir {
 
     fn again(&self) -> Result<File> {
         self.file.try_clone().map_err(|error| Error::io("open the directory", &self.path, error))
+    }
+}
+
+/// The beginning of a path that may be longer than any terminal shows.
+fn shortened(path: &Path) -> String {
+    let text = path.display().to_string();
+    match text.char_indices().nth(200) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 

@@ -6,6 +6,7 @@ mod attributes;
 mod copy;
 mod dir;
 mod exchange;
+mod finder;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -13,12 +14,16 @@ use std::path::{Path, PathBuf};
 pub use attributes::{Attributes, Time};
 pub use copy::{Copied, contents, copy};
 pub use dir::Dir;
+pub use finder::Finder;
 
 use super::files;
 use crate::contract::error::{Error, Result};
 
 /// Deeper trees than this are refused: Mattermost's own are less than 20 deep, and each level costs a descriptor.
-pub const DEEPEST: usize = 256;
+pub const DEEPEST: usize = 1024;
+
+/// A tree that is removed is flattened where it is deeper than this, so that any can be removed.
+const FLATTENED: usize = 100;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,30 +178,37 @@ pub fn remove_in(parent: &Dir, name: &OsStr) -> Result<()> {
         && let Some(dir) = parent.child(name)?
     {
         let device = dir.meta()?.dev;
-        empty(&dir, device, 0)?;
+        let mut flattened = 0;
+        // What is too deep comes up and is met in the next round.
+        while empty(&dir, &dir, device, 0, &mut flattened)? {}
         return parent.remove_directory(name);
     }
     parent.remove_entry(name)
 }
 
-fn empty(dir: &Dir, device: u64, depth: usize) -> Result<()> {
-    dir.refuse_deeper_than(depth)?;
+/// Removes what is in a directory; directories that are too deep are moved to the `top`. Returns whether any was.
+fn empty(dir: &Dir, top: &Dir, device: u64, depth: usize, flattened: &mut usize) -> Result<bool> {
     if dir.meta()?.dev != device {
         return Err(Error::failed(format!("cannot remove `{}`", dir.path().display()))
             .because("another file system is mounted there"));
     }
     dir.let_us_in()?;
+    let mut moved = false;
     let names: Vec<OsString> = dir.names()?;
     for name in names {
         let Some(meta) = dir.look(&name)? else { continue };
         if meta.kind != Kind::Directory {
             dir.remove_entry(&name)?;
+        } else if depth >= FLATTENED {
+            *flattened += 1;
+            dir.move_new(&name, top, OsStr::new(&format!(".mm-deep-{flattened}")))?;
+            moved = true;
         } else if let Some(child) = dir.child(&name)? {
-            empty(&child, device, depth + 1)?;
+            moved |= empty(&child, top, device, depth + 1, flattened)?;
             dir.remove_directory(&name)?;
         }
     }
-    Ok(())
+    Ok(moved)
 }
 
 #[cfg(test)]
@@ -247,6 +259,22 @@ mod tests {
         assert!(files::look(&tree).unwrap().is_none());
         assert_eq!(files::read(&kept, 9).unwrap(), b"s");
         remove(&tree).unwrap();
+    }
+
+    #[test]
+    fn a_tree_of_any_depth_is_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let top = place.path().join("top");
+        std::fs::create_dir(&top).unwrap();
+        let mut dir = Dir::open(&top).unwrap();
+        for level in 0..3000 {
+            dir = dir.create_directory(OsStr::new(&format!("level-{level}"))).unwrap();
+            if level % 500 == 0 {
+                drop(dir.create_file(OsStr::new("file")).unwrap());
+            }
+        }
+        remove(&top).unwrap();
+        assert!(files::look(&top).unwrap().is_none());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::token::{Token, Writing};
 use crate::contract::error::{Error, Result};
 use crate::machine::files;
+use crate::machine::service::process::EXECUTABLES;
 use crate::machine::service::{Manager, others, systemd};
 use crate::machine::wildcard;
 
@@ -65,17 +66,49 @@ pub(super) fn config_argument(manager: &Manager) -> Result<Option<String>> {
     Ok(argument_in(&systemd::show(unit)?.exec_start))
 }
 
+/// What the server is told with `-c` or `--config`. Words are its own only after its executable: a wrapper (`env`, a
+/// shell, `setpriv`) has flags of the same names.
 fn argument_in(command: &str) -> Option<String> {
-    let mut words = words(command).into_iter();
+    let mut words = server_words(command).1.into_iter();
     while let Some(word) = words.next() {
-        if let Some(value) = word.strip_prefix("--config=") {
-            return Some(value.into());
-        }
         if word == "-c" || word == "--config" {
             return words.next();
         }
+        if let Some(value) = word.strip_prefix("--config=").or_else(|| word.strip_prefix("-c=")) {
+            return Some(value.into());
+        }
     }
     None
+}
+
+/// The words of a command before the server's executable, and those after it: its arguments.
+fn server_words(command: &str) -> (Vec<String>, Vec<String>) {
+    // As systemd shows a command, the words of `argv[]=` follow the path of the program.
+    let command = command.split_once("argv[]=").map_or(command, |(_, words)| words);
+    let mut before = words(command);
+    // A shell is given the command that it runs as one word.
+    if let Some(at) = before.iter().position(|word| word.contains(char::is_whitespace)) {
+        let inner = words(&before[at]);
+        before.splice(at..=at, inner);
+    }
+    let is_server = |word: &String| {
+        let path = Path::new(word);
+        path.parent().is_some_and(|bin| bin.ends_with("bin"))
+            && path.file_name().is_some_and(|name| EXECUTABLES.iter().any(|known| name == *known))
+    };
+    let Some(at) = before.iter().position(is_server) else { return (before, Vec::new()) };
+    let after = before.split_off(at + 1);
+    (before, after)
+}
+
+/// The variables that a wrapper in `ExecStart` (`env A=b`) gives the server. They outrank those of the unit.
+fn of_wrapper(command: &str) -> Vec<Variable> {
+    let words = server_words(command).0.into_iter();
+    let pairs = words.filter_map(|word| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())));
+    pairs
+        .filter(|(name, _)| name.starts_with("MM_") && is_name(name))
+        .map(|(name, value)| Variable { name, value, file: None })
+        .collect()
 }
 
 /// Our own drop-in of a private start is left out: what it sets is not the configuration.
@@ -101,6 +134,7 @@ fn of_unit(unit: &systemd::Unit) -> Result<Vec<Variable>> {
             all.extend(of_file(&path, *may_be_missing)?);
         }
     }
+    all.extend(of_wrapper(&unit.exec_start));
     Ok(all)
 }
 
@@ -362,9 +396,31 @@ mod tests {
 
     #[test]
     fn finds_the_configuration_a_command_names() {
-        assert_eq!(argument_in("{ path=/x ; argv[]=/x -c /etc/mm.json ; }").as_deref(), Some("/etc/mm.json"));
-        assert_eq!(argument_in("/x --config=a.json").as_deref(), Some("a.json"));
-        assert_eq!(argument_in("/x server"), None);
+        for (command, named) in [
+            ("{ path=/o/bin/mattermost ; argv[]=/o/bin/mattermost -c /etc/mm.json ; }", Some("/etc/mm.json")),
+            ("/o/bin/mattermost --config=a.json", Some("a.json")),
+            ("/o/bin/mattermost server --config a.json", Some("a.json")),
+            ("/o/bin/platform -c=a.json", Some("a.json")),
+            ("/o/bin/mattermost server", None),
+            // Wrappers have words of their own.
+            (
+                "{ path=/usr/bin/env ; argv[]=/usr/bin/env MM_A=b /o/bin/mattermost -c=/etc/mm.json ; }",
+                Some("/etc/mm.json"),
+            ),
+            ("{ path=/usr/bin/sg ; argv[]=/usr/bin/sg mm -c /o/bin/mattermost ; ignore_errors=no ; }", None),
+            ("{ path=/bin/sh ; argv[]=/bin/sh -c \"exec /o/bin/mattermost -c 'a b.json'\" ; }", Some("a b.json")),
+            ("{ path=/bin/sh ; argv[]=/bin/sh -c exec /o/bin/mattermost ; }", None),
+        ] {
+            assert_eq!(argument_in(command).as_deref(), named, "{command}");
+        }
+    }
+
+    #[test]
+    fn a_wrapper_gives_the_server_variables() {
+        let command = "{ path=/usr/bin/env ; argv[]=/usr/bin/env MM_A=b X=1 /o/bin/mattermost MM_C=d ; }";
+        let found = of_wrapper(command);
+        assert!(found.len() == 1 && found[0].name == "MM_A" && found[0].value == "b");
+        assert!(of_wrapper("/o/bin/mattermost").is_empty());
     }
 
     #[test]

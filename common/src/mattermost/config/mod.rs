@@ -68,7 +68,9 @@ impl Config {
         }
         let path = file_path(root, &place);
         let (path, bytes) = read_file(&path, owner)?;
-        let settings = parse(&bytes).context(|| format!("cannot read the configuration `{}`", path.display()))?;
+        let settings = parse(&bytes)
+            .map_err(|error| if is_empty(&bytes) { error.hint(bring_back(root, &path)) } else { error })
+            .context(|| format!("cannot read the configuration `{}`", path.display()))?;
         Ok(Self { path: Some(path), settings, overrides })
     }
 
@@ -199,14 +201,34 @@ fn open_parent(path: &Path) -> Result<(Dir, std::ffi::OsString)> {
     Ok((dir, path.file_name().unwrap_or_default().to_owned()))
 }
 
+/// What brings an emptied configuration back: its copy in the newest restore point, with owner and mode.
+fn bring_back(root: &Path, path: &Path) -> String {
+    format!(
+        "see that the disk has room (df -h), then: cp -a \"$(mm-backup list --format json </dev/null | jq -r \
+         '[.points[] | select(.install == \"{}\")] | last.path')/files{path}\" '{path}' (with --to DIR behind \
+         `mm-backup list` where the restore points are elsewhere)",
+        root.display(),
+        path = path.display()
+    )
+}
+
 /// The text of a configuration as JSON.
 ///
 /// # Errors
-/// Failed when it is not JSON. The parser's message may quote what it stumbled over, so only the place is told.
+/// Failed when it is empty or not JSON. The parser's message may quote what it stumbled over, so only the place is told.
 pub fn parse(bytes: &[u8]) -> Result<Value> {
+    if is_empty(bytes) {
+        return Err(
+            Error::failed("it is empty").because("a server that saves its settings on a full disk leaves such a file")
+        );
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         Error::failed("it is not JSON").because(format!("at line {}, column {}", error.line(), error.column()))
     })
+}
+
+fn is_empty(bytes: &[u8]) -> bool {
+    bytes.iter().all(u8::is_ascii_whitespace)
 }
 
 fn in_database(place: &str, owner: &User) -> Result<Value> {
@@ -260,6 +282,19 @@ mod tests {
         let error = Config::load(place.path(), &owner, &Manager::Exec).err().unwrap();
         assert!(!error.one_line().contains("hunter2"), "{error:?}");
         assert!(error.one_line().contains("line 1"), "{error:?}");
+    }
+
+    #[test]
+    fn an_empty_file_is_called_that_and_the_hint_brings_it_back() {
+        for text in ["", "\n"] {
+            let (place, owner) = site(text);
+            let root = place.path().canonicalize().unwrap();
+            let error = Config::load(&root, &owner, &Manager::Exec).err().unwrap();
+            assert!(error.one_line().contains("it is empty"), "{error:?}");
+            let file = root.join("config/config.json").display().to_string();
+            let hint = error.next_step().unwrap();
+            assert!(hint.contains("mm-backup list --format json") && hint.contains(&format!("/files{file}")), "{hint}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) fn open(place: &str, owner: &User) -> Result<Database> {
             "these tools work with PostgreSQL; move the configuration with `mattermost config migrate` or `mmctl config migrate`",
         ));
     }
-    Database::connect(&DataSource::parse(place)?, Some(owner))
+    Database::connect(&DataSource::parse_for(place, &owner.name)?, Some(owner))
 }
 
 /// What a write of the table would run besides: nothing, where this holds of it. Its owner can put functions of his own

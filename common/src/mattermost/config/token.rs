@@ -233,6 +233,7 @@ mod tests {
         let token = Token::json(text, 6..text.len() - 1).unwrap();
         assert_eq!(token.value, "h\u{f6}\u{1f600}&&x");
         let edits = token.edits(text, &[at(0..1, "H"), at(8..9, "<"), at(10..10, "!")]).unwrap();
+        assert!(!edits.is_empty() && token.edits(text, &[]).unwrap().is_empty());
         let raw = &text[token.span.clone()];
         let new = edits.made(raw).unwrap();
         assert_eq!(new, r#""H\u00f6\ud83d\ude00&\u003cx!""#);

@@ -1,15 +1,17 @@
 //! An install root beside the manifest of its release. Everything in it belongs to the service user, so nothing is
 //! followed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 use super::{Entry, EntryKind, Manifest};
 use crate::contract::digest;
 use crate::contract::error::{Error, Result};
 use crate::machine::files;
-use crate::machine::tree::{self, Dir, Go, Kind};
+use crate::machine::tree::{self, Dir, Go, Kind, Meta};
 
 /// Directories of a release in which nothing else belongs (`client/plugins` excepted).
 pub const OWNED: [&str; 6] = ["bin", "client", "fonts", "i18n", "prepackaged_plugins", "templates"];
@@ -27,6 +29,40 @@ pub struct Difference {
     pub foreign: Vec<String>,
 }
 
+/// What a file looked like when it was hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    bytes: u64,
+    mode: u32,
+    seconds: i64,
+    nanoseconds: u32,
+}
+
+impl Stamp {
+    fn of(meta: &Meta) -> Self {
+        let (seconds, nanoseconds) = (meta.mtime.seconds, meta.mtime.nanoseconds);
+        Self { bytes: meta.bytes, mode: meta.mode, seconds, nanoseconds }
+    }
+}
+
+/// The files of a release that were hashed and found as released, with their size, mode and time of that moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proven {
+    /// Digest of the release's tarball.
+    archive_sha256: String,
+    files: BTreeMap<String, Stamp>,
+}
+
+impl Proven {
+    /// How many of these files `earlier` does not hold as they are: those that were hashed since.
+    pub fn new_since(&self, earlier: &Self) -> usize {
+        self.files.iter().filter(|(path, stamp)| earlier.files.get(*path) != Some(*stamp)).count()
+    }
+}
+
+/// Whether a file's contents are to be looked at.
+type Hash<'a> = dyn Fn(&str, &Stamp) -> bool + Sync + 'a;
+
 /// What became of an entry of the release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -40,27 +76,47 @@ impl Manifest {
     ///
     /// What the server rewrites when it starts, and what is not the release's any more once it is installed
     /// (`config/`, `logs/`), is left out.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
     pub fn compare(&self, root: &Path, hashed: fn(&str) -> bool) -> Result<Difference> {
+        self.compare_by(root, &|path, _| hashed(path)).map(|(difference, _)| difference)
+    }
+
+    /// The same without hashing again what was `proven` of this release and has size, mode and time of that moment. What
+    /// is proven now is returned too.
+    ///
+    /// # Errors
+    /// As [`Manifest::compare`].
+    pub fn compare_since(&self, root: &Path, proven: &Proven) -> Result<(Difference, Proven)> {
+        let is_same = proven.archive_sha256 == self.archive_sha256;
+        self.compare_by(root, &|path, stamp| !is_same || proven.files.get(path) != Some(stamp))
+    }
+
+    fn compare_by(&self, root: &Path, hash: &Hash<'_>) -> Result<(Difference, Proven)> {
         let entries: Vec<&Entry> = self.entries.iter().filter(|entry| !is_rewritten(&entry.path)).collect();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let states: Vec<Result<Vec<State>>> = std::thread::scope(|scope| {
+        let states: Vec<Result<Vec<(State, Option<Stamp>)>>> = std::thread::scope(|scope| {
             let workers: Vec<_> = entries
                 .chunks(entries.len().div_ceil(threads).max(1))
-                .map(|part| scope.spawn(move || states(root, part, hashed)))
+                .map(|part| scope.spawn(move || states(root, part, hash)))
                 .collect();
             workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
         });
         let states = states.into_iter().collect::<Result<Vec<_>>>()?.concat();
         let of = |wanted: State| {
-            let those = entries.iter().zip(&states).filter(move |(_, state)| **state == wanted);
+            let those = entries.iter().zip(&states).filter(move |(_, (state, _))| *state == wanted);
             those.map(|(entry, _)| entry.path.clone())
         };
-        Ok(Difference {
+        let difference = Difference {
             whole: of(State::Whole).count() as u64,
             missing: of(State::Missing).collect(),
             altered: of(State::Altered).collect(),
             foreign: self.foreign(root)?,
-        })
+        };
+        let whole = entries.iter().zip(&states).filter(|(_, (state, _))| *state == State::Whole);
+        let files = whole.filter_map(|(entry, (_, stamp))| Some((entry.path.clone(), (*stamp)?))).collect();
+        Ok((difference, Proven { archive_sha256: self.archive_sha256.clone(), files }))
     }
 
     fn foreign(&self, root: &Path) -> Result<Vec<String>> {
@@ -96,29 +152,34 @@ fn is_rewritten(path: &str) -> bool {
         || path.starts_with("logs/")
 }
 
-fn states(root: &Path, entries: &[&Entry], hashed: fn(&str) -> bool) -> Result<Vec<State>> {
+fn states(root: &Path, entries: &[&Entry], hash: &Hash<'_>) -> Result<Vec<(State, Option<Stamp>)>> {
     let root = Dir::open(root)?;
-    entries.iter().map(|entry| state(&root, entry, hashed(&entry.path))).collect()
+    entries.iter().map(|entry| state(&root, entry, hash)).collect()
 }
 
-fn state(root: &Dir, entry: &Entry, hashed: bool) -> Result<State> {
+/// What became of an entry; of a file also what it looks like.
+fn state(root: &Dir, entry: &Entry, hash: &Hash<'_>) -> Result<(State, Option<Stamp>)> {
     let path = Path::new(&entry.path);
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(State::Whole) };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok((State::Whole, None)) };
     // A directory that has become a link or a file is missing as a directory.
-    let Ok(Some(directory)) = root.descend(parent) else { return Ok(State::Missing) };
-    let Some(meta) = directory.look(name)? else { return Ok(State::Missing) };
+    let Ok(Some(directory)) = root.descend(parent) else { return Ok((State::Missing, None)) };
+    let Some(meta) = directory.look(name)? else { return Ok((State::Missing, None)) };
+    let stamp = Stamp::of(&meta);
     let same = match (entry.kind, meta.kind) {
-        (EntryKind::File, Kind::File) if meta.bytes == entry.bytes && !hashed => true,
-        (EntryKind::File, Kind::File) if meta.bytes == entry.bytes => {
-            let Some(mut file) = directory.open_file(name)? else { return Ok(State::Missing) };
+        (EntryKind::File, Kind::File) if meta.bytes != entry.bytes => false,
+        (EntryKind::File, Kind::File) if hash(&entry.path, &stamp) => {
+            let Some(mut file) = directory.open_file(name)? else { return Ok((State::Missing, None)) };
             let digest =
                 digest::of_reader(&mut file).map_err(|error| Error::io("read", root.path().join(path), error))?;
             entry.sha256.as_ref().is_none_or(|wanted| *wanted == digest)
         }
-        (EntryKind::Directory, Kind::Directory) | (EntryKind::Symlink, Kind::Symlink) => true,
+        (EntryKind::File, Kind::File)
+        | (EntryKind::Directory, Kind::Directory)
+        | (EntryKind::Symlink, Kind::Symlink) => true,
         _ => false,
     };
-    Ok(if same { State::Whole } else { State::Altered })
+    let is_file = entry.kind == EntryKind::File;
+    Ok((if same { State::Whole } else { State::Altered }, is_file.then_some(stamp)))
 }
 
 #[cfg(test)]
@@ -178,5 +239,31 @@ mod tests {
         };
         assert_eq!(difference, expected, "the size of bin/mattermost is right");
         assert_eq!(manifest.compare(root, |_| true).unwrap().altered, ["bin/mattermost", "client/b.js"]);
+
+        // What was proven is not read again until its size, mode or time is another one.
+        let (difference, proven) = manifest.compare_since(root, &Proven::default()).unwrap();
+        assert_eq!((difference.altered.len(), proven.new_since(&Proven::default())), (2, 1));
+        let path = root.join("client/a.js");
+        let times = std::fs::FileTimes::new().set_modified(std::fs::metadata(&path).unwrap().modified().unwrap());
+        let write = |text: &str| {
+            let mut file = std::fs::File::create(&path).unwrap();
+            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+            file
+        };
+        write("as RELEASED").set_times(times).unwrap();
+        let (difference, again) = manifest.compare_since(root, &proven).unwrap();
+        assert_eq!((difference.altered.len(), again.new_since(&proven)), (2, 0));
+        let touched = std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+        write("as RELEASED").set_times(touched).unwrap();
+        assert_eq!(manifest.compare_since(root, &proven).unwrap().0.altered.len(), 3);
+    }
+
+    #[test]
+    fn what_the_server_rewrites_is_not_compared() {
+        let rewritten =
+            ["client/root.html", "client/manifest.json", "client/a/b.css", "config/config.json", "logs/mattermost.log"];
+        let others =
+            ["bin/mattermost", "templates/a.css", "client/main.js", "configuration", "root.html", "i18n/config/x"];
+        assert_eq!((rewritten.map(is_rewritten), others.map(is_rewritten)), ([true; 5], [false; 6]));
     }
 }

@@ -5,6 +5,7 @@ mod archive;
 mod cached;
 mod compare;
 mod extensions;
+mod find;
 mod names;
 mod stream;
 #[cfg(test)]
@@ -17,7 +18,8 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 pub use archive::{Limits, Looked, look_through};
-pub use compare::{Difference, OWNED};
+pub use compare::{Difference, OWNED, Proven};
+pub use find::kept;
 pub use unpack::unpack;
 
 use crate::contract::digest;

@@ -120,7 +120,7 @@ pub fn probe(wanted: &Wanted) -> Result<Installation> {
         Some(site) => site.service.was_running,
         None => service.was_running()?,
     };
-    let source = source(&config)?;
+    let source = source(&config, &owner)?;
     let data = root.join(config.text("FileSettings", "Directory").unwrap_or_else(|| "./data/".into()));
     Ok(Installation {
         data: layout::tidy(&data),
@@ -143,9 +143,9 @@ fn give_variables(service: &mut Service, config: &Config) {
     }
 }
 
-fn source(config: &Config) -> Result<Option<DataSource>> {
+fn source(config: &Config, owner: &User) -> Result<Option<DataSource>> {
     match config.driver().as_str() {
-        "postgres" => DataSource::parse(config.data_source()?.0.reveal()).map(Some),
+        "postgres" => DataSource::parse_for(config.data_source()?.0.reveal(), &owner.name).map(Some),
         _ => Ok(None),
     }
 }
@@ -188,7 +188,7 @@ impl Installation {
     pub fn reload(&mut self) -> Result<()> {
         self.config = Config::load(&self.root, &self.owner, &self.service.manager)?;
         give_variables(&mut self.service, &self.config);
-        self.source = source(&self.config)?;
+        self.source = source(&self.config, &self.owner)?;
         Ok(())
     }
 

@@ -1,15 +1,12 @@
 //! Checks of the install root: what cannot be exchanged, what is the administrator's own, what differs from the release.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use mm_common::contract::digest;
 use mm_common::contract::error::{Context as _, Error, Result};
-use mm_common::machine::state::MANIFEST;
-use mm_common::machine::{files, mounts, tree};
-use mm_common::mattermost::catalogue::{Arch, Severity};
-use mm_common::mattermost::manifest::{Manifest, OWNED};
-use mm_common::mattermost::site::MANIFESTS;
+use mm_common::contract::ui;
+use mm_common::machine::{access, files, mounts, tree};
+use mm_common::mattermost::catalogue::Severity;
+use mm_common::mattermost::manifest::{self, Manifest, OWNED};
 
 use super::host::HostView;
 use super::{Bad, Check, Outcome};
@@ -42,7 +39,7 @@ pub(super) fn checks<'a>() -> Vec<Check<HostView<'a>>> {
         },
         Check {
             id: "ownership",
-            title: "Owner of what the server writes",
+            title: "What the server has to write",
             source: "mattermost/mattermost#11212, #9853",
             look: ownership,
         },
@@ -93,7 +90,8 @@ fn directories(view: &HostView<'_>) -> Result<Outcome> {
     }))
 }
 
-/// What the server has to be able to write.
+/// What the server has to be able to write, by the kernel's rule: a directory of root's with the server's group and
+/// `g+w` is as good as one of its own.
 fn ownership(view: &HostView<'_>) -> Result<Outcome> {
     let root = &view.installation.root;
     let owner = &view.installation.owner;
@@ -101,30 +99,23 @@ fn ownership(view: &HostView<'_>) -> Result<Outcome> {
         ["config", "logs", "plugins", "client/plugins"].iter().map(|name| root.join(name)).collect();
     paths.push(view.installation.data.clone());
     paths.extend(view.installation.config.path.clone());
-    let mut evidence = Vec::new();
-    for path in paths {
-        let Some(data) = files::look(&path)? else { continue };
-        if !data.file_type().is_symlink() && data.uid() != owner.uid {
-            evidence.push(format!("{} belongs to user {} and not to {}", path.display(), data.uid(), owner.name));
-        }
-    }
+    paths.retain(|path| std::fs::metadata(path).is_ok());
+    let mut evidence: Vec<String> = access::not_writable(owner, &paths)?
+        .iter()
+        .map(|path| format!("{} may not write {}", owner.name, path.display()))
+        .collect();
     // The server exchanges what is in these when it updates a plugin.
     for path in ["plugins", "client/plugins"].map(|name| root.join(name)) {
         if !files::look(&path)?.is_some_and(|data| data.is_dir()) {
             continue;
         }
-        let others = tree::of_others(&path, owner.uid)?;
-        if let Some(first) = others.first() {
-            let number = others.len();
-            evidence.push(format!(
-                "{number} entries in {} do not belong to {}: {}",
-                path.display(),
-                owner.name,
-                first.display()
-            ));
+        let closed = access::not_writable(owner, &tree::of_others(&path, owner.uid)?)?;
+        if let Some(first) = closed.first() {
+            let number = ui::count(closed.len(), "entry");
+            evidence.push(format!("{} may not write {number} in {}: {}", owner.name, path.display(), first.display()));
         }
     }
-    Ok(Outcome::of(evidence, &format!("all of it belongs to {}", owner.name), |evidence| Bad {
+    Ok(Outcome::of(evidence, &format!("{} may write them", owner.name), |evidence| Bad {
         severity: Severity::Warn,
         evidence,
         hop: None,
@@ -195,42 +186,13 @@ fn release_files(view: &HostView<'_>) -> Result<Outcome> {
 /// The manifest of the running release: from an earlier upgrade, or from the cache of mm-fetch.
 fn manifest(view: &HostView<'_>) -> Result<Manifest> {
     let (version, edition) = (&view.installation.version, view.installation.edition);
-    let kept = view.installation.state.path().join(MANIFESTS).join(format!("{version}-{edition}.json"));
-    if files::look(&kept)?.is_some() {
-        return Manifest::read(&kept);
-    }
-    let arch = Arch::of_host().unwrap_or(Arch::Amd64);
-    let artefact = view.way.catalogue.artefact(version, edition, arch);
-    let known = artefact.iter().flat_map(|artefact| artefact.sha256).cloned();
-    let name = artefact.as_ref().and_then(|artefact| artefact.url.rsplit('/').next()).unwrap_or_default().to_owned();
-    for sha256 in known.chain(digests(view.cache)?) {
-        let directory = view.cache.join(sha256);
-        let path = directory.join(MANIFEST);
-        // The name of the tarball says which processor it is for; the manifest does not.
-        if files::look(&directory.join(&name))?.is_none() || files::look(&path)?.is_none() {
-            continue;
-        }
-        let manifest = Manifest::read(&path)?;
-        if manifest.version == *version && manifest.edition == edition {
-            return Ok(manifest);
-        }
-    }
-    Err(Error::failed(format!(
-        "no list of the files of {version} ({edition}) is in `{}` or in `{}`",
-        files::parent(&kept)?.display(),
-        view.cache.display()
-    ))
-    .hint(format!("mm-fetch {version} --edition {edition} --cache {}, then look again", view.cache.display())))
-}
-
-/// The digests in the cache; a tarball may have been proven by another one than the catalogue's.
-fn digests(cache: &Path) -> Result<Vec<String>> {
-    if files::look(cache)?.is_none() {
-        return Ok(Vec::new());
-    }
-    let entries = std::fs::read_dir(cache).context(|| format!("cannot list `{}`", cache.display()))?;
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut digests: Vec<String> = names.filter(|name| digest::is_sha256(name)).collect();
-    digests.sort();
-    Ok(digests)
+    let state = &view.installation.state;
+    Manifest::find(state, view.cache, version, edition)?.ok_or_else(|| {
+        Error::failed(format!(
+            "no list of the files of {version} ({edition}) is in `{}` or in `{}`",
+            files::parent(&manifest::kept(state, version, edition)).unwrap_or(state.path()).display(),
+            view.cache.display()
+        ))
+        .hint(format!("mm-fetch {version} --edition {edition} --cache {}, then look again", view.cache.display()))
+    })
 }

@@ -3,11 +3,13 @@
 use mm_common::machine::command::Cmd;
 use mm_common::machine::{disk, files, tree};
 use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::postgres::programs::{Part, install};
 use mm_common::postgres::server::{self, Database};
 use mm_common::{Error, Result};
 
 use super::{Question, Seen, shortened};
 use crate::control::{self, entries};
+use crate::debian;
 use crate::plan::{Method, Mode};
 
 /// What a fresh cluster, its logs and the schema take besides the data (observed: 46 MB).
@@ -163,8 +165,38 @@ pub(super) fn programs(question: &Question<'_>) -> Result<Seen> {
         }
     }
     mm_common::machine::command::find("pg_upgradecluster")?;
-    let hint = format!("apt-get install postgresql-{} postgresql-client-{}", question.major, question.major);
-    Ok(Seen::list(&missing, "both with server and client", Seen::fail, &hint))
+    let absent = |major: &u32| server::program_of("pg_ctl", *major).is_none();
+    let major = [question.major, question.old.major].into_iter().find(absent).unwrap_or(question.major);
+    Ok(Seen::list(&missing, "both with server and client", Seen::fail, &install(major, Part::Server)))
+}
+
+/// Extensions and the like, which the package of the new major does not bring.
+pub(super) fn packages(question: &Question<'_>) -> Result<Seen> {
+    let missing = debian::missing_packages(question.old, question.major)?;
+    Ok(Seen::list(
+        &missing,
+        "pg_upgradecluster misses none",
+        Seen::fail,
+        "install what is missing, or remove the package of the old major if nothing uses it",
+    ))
+}
+
+/// 18 and later make data checksums unless told not to, and `pg_upgrade` wants them to be as they were.
+pub(super) fn checksums(question: &Question<'_>, entrance: &Database) -> Result<Seen> {
+    let on = entrance.value("SELECT current_setting('data_checksums')")? == "on";
+    Ok(if on || question.method == Some(Method::Dump) || debian::Script::of_this_machine()?.keeps_checksums_off() {
+        Seen::pass("pg_upgradecluster does so")
+    } else {
+        let program = server::program_of("pg_checksums", question.old.major).unwrap_or_else(|| "pg_checksums".into());
+        let (program, data) = (program.display(), question.old.data.display());
+        Seen::fail(
+            "the old cluster has no data checksums, and this pg_upgradecluster cannot make one of that major without",
+            format!(
+                "upgrade postgresql-common to 266 or later; or stop the cluster, then as {}: {program} --enable -D '{data}'",
+                question.old.owner
+            ),
+        )
+    })
 }
 
 /// Copying needs as much again; a dump writes its rows into the log as well. Links and clones share.

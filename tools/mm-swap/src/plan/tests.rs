@@ -180,3 +180,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_the_users_in_a_release_is_let_alone_and_only_config_is_completed() {
+    let new = ["bin/", "bin/mattermost", "config/", "config/a.json", "logs/", "data/", "plugins/", "client/"];
+    let there = ["bin/", "bin/mattermost", "config/", "client/"];
+    assert_eq!(steps(&planned(&new, &new, &there)), ["Exchange client", "Add config/a.json", "Exchange bin"]);
+    let without = ["bin/", "bin/mattermost", "logs/", "data/", "plugins/", "client/"];
+    assert_eq!(steps(&planned(&without, &without, &there)), ["Exchange client", "Exchange bin"]);
+}
+
+#[test]
+fn a_link_that_a_release_has_is_exchanged_and_a_link_of_the_users_is_in_the_way() {
+    let linked = |path: &str| {
+        let mut manifest = manifest(&["bin/", "bin/mattermost", "docs"]);
+        let entry = manifest.entries.iter_mut().find(|entry| entry.path == path).unwrap();
+        (entry.kind, entry.target) = (EntryKind::Symlink, Some("README.md".into()));
+        manifest
+    };
+    let (old, there) = (linked("docs"), tree(&["bin/", "bin/mattermost", "docs@"]));
+    let new = manifest(&["bin/", "bin/mattermost", "docs"]);
+    let known = plan(Some(&old), &new, &there, &BTreeSet::new());
+    assert_eq!((steps(&known), known.conflicts.len()), (vec!["Exchange docs".into(), "Exchange bin".into()], 0));
+    let foreign = plan(Some(&new), &new, &there, &BTreeSet::new());
+    assert_eq!((steps(&foreign), foreign.conflicts.len()), (vec!["Exchange bin".to_owned()], 1));
+}

@@ -1,12 +1,15 @@
 //! The install tree. Everything in it belongs to the service user, so nothing is followed.
 
 use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use mm_common::contract::ui;
-use mm_common::machine::{files, tree};
-use mm_common::mattermost::manifest::{Difference, Manifest};
+use mm_common::machine::files::Access;
+use mm_common::machine::{access, files, tree};
+use mm_common::mattermost::manifest::{self, Difference, Manifest, Proven};
 use mm_common::{Error, Result};
 
+use crate::arguments::Extent;
 use crate::check::{Finding, some};
 use crate::look::Look;
 
@@ -22,15 +25,27 @@ pub(crate) fn version(look: &mut Look) -> Result<Finding> {
     })
 }
 
+/// All that the release owns, `client/` whole: root.html names only the first of the client's scripts, and a page without
+/// the others stays white. What the server itself rewrites at its start is left out (observed on every version run).
+///
+/// In a hop and with `--files all` every file is hashed. Else only what has another size, mode or time than when it was.
 pub(crate) fn release(look: &mut Look) -> Result<Finding> {
-    let release = look.release().clone();
-    let fetched = look.fetch.iter().flat_map(|fetch| &fetch.releases).find(|fetched| fetched.version == release);
-    let Some(fetched) = fetched else {
-        return Ok(Finding::skip(format!("no manifest of the release {release} is at hand"))
-            .hint("run mm-verify behind mm-fetch in the pipeline, or give its document with --document"));
+    let (release, edition) = (look.release().clone(), look.installation.edition);
+    let Some(manifest) = manifest(look)? else {
+        let cache = look.options.cache.display();
+        let kept = manifest::kept(&look.installation.state, &release, edition);
+        return Ok(Finding::skip(format!(
+            "no list of the files of {release} ({edition}) is {} or in {cache}",
+            kept.display()
+        ))
+        .hint(format!("mm-fetch {release} --edition {edition} --cache {cache}, then look again")));
     };
-    let manifest = Manifest::read(&fetched.manifest)?;
-    let Difference { whole, missing, altered, foreign } = manifest.compare(&look.installation.root, |_| true)?;
+    let record = look.state().join(PROVEN);
+    let is_thorough = look.expected.is_some() || look.options.files == Extent::All;
+    let earlier = if is_thorough { Proven::default() } else { read_proven(&record) };
+    let (difference, proven) = manifest.compare_since(&look.installation.root, &earlier)?;
+    write_proven(&record, &proven);
+    let Difference { whole, missing, altered, foreign } = difference;
     let words: Vec<String> = [("missing", &missing), ("altered", &altered), ("not of this release", &foreign)]
         .iter()
         .filter(|(_, list)| !list.is_empty())
@@ -41,53 +56,73 @@ pub(crate) fn release(look: &mut Look) -> Result<Finding> {
             "if nobody patched these files on purpose, install the release again with mm-swap, or go back with mm-swap rollback",
         )
     } else if foreign.is_empty() {
-        Finding::pass(format!("{whole} entries are as they were released"))
+        let hashed = proven.new_since(&earlier);
+        Finding::pass(format!("{whole} entries are as they were released ({} hashed)", ui::count(hashed, "file")))
     } else {
         Finding::warn(words.join("; "))
     };
     Ok(finding.against(format!("the manifest of {release}, {} entries", manifest.entries.len())))
 }
 
+/// In the state directory: which files were hashed, and what they looked like.
+const PROVEN: &str = "release-files.json";
+/// 100,000 files take less.
+const MOST_PROVEN: u64 = 64 * 1024 * 1024;
+
+/// What mm-fetch has at hand in this hop, what an earlier upgrade has kept, or what is in the cache.
+fn manifest(look: &Look) -> Result<Option<Manifest>> {
+    let site = &look.installation;
+    let mut fetched = look.fetch.iter().flat_map(|fetch| &fetch.releases);
+    match fetched.find(|fetched| fetched.version == site.version && fetched.edition == site.edition) {
+        Some(fetched) => Manifest::read(&fetched.manifest).map(Some),
+        None => Manifest::find(&site.state, &look.options.cache, &site.version, site.edition),
+    }
+}
+
+/// A record that cannot be read is none: then everything is hashed.
+fn read_proven(path: &Path) -> Proven {
+    let bytes = files::read(path, MOST_PROVEN).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// Without a record the next run hashes everything again.
+fn write_proven(path: &Path, proven: &Proven) {
+    let text = serde_json::to_vec(proven).unwrap_or_default();
+    if let Err(error) = files::write(path, &text, Access::PRIVATE) {
+        ui::warn(&format!("which files were hashed is not kept: {}", error.one_line()));
+    }
+}
+
+/// What counts is what the kernel lets the server's user do: a directory of root's with the server's group and `g+w`, or
+/// an access list, is as good as one of its own.
 pub(crate) fn owner(look: &mut Look) -> Result<Finding> {
     let site = &look.installation;
-    let mut wrong = Vec::new();
-    let mut seen = 0;
+    let name = &site.owner.name;
     let mut places: Vec<_> =
         ["config", "logs", "plugins", "client/plugins"].iter().map(|name| site.root.join(name)).collect();
     places.push(site.data.clone());
     places.extend(site.config.path.clone());
-    for place in places {
-        // A link in its place is the administrator's doing: what counts is who owns what it leads to.
-        let Ok(data) = std::fs::metadata(&place) else { continue };
-        seen += 1;
-        if data.uid() != site.owner.uid {
-            wrong.push(place.display().to_string());
-        }
-    }
+    // A link in its place is the administrator's doing: what counts is what it leads to.
+    places.retain(|place| std::fs::metadata(place).is_ok());
+    let shown = |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+    let wrong = shown(&access::not_writable(&site.owner, &places)?);
     let mut within = Vec::new();
     for place in ["plugins", "client/plugins"].map(|name| site.root.join(name)) {
         if files::look(&place)?.is_some_and(|data| data.is_dir()) {
             within.extend(tree::of_others(&place, site.owner.uid)?);
         }
     }
-    let within: Vec<String> = within.iter().map(|path| path.display().to_string()).collect();
+    let within = shown(&access::not_writable(&site.owner, &within)?);
     Ok(if wrong.is_empty() && within.is_empty() {
-        Finding::pass(format!("owned by {}: {}", site.owner.name, ui::count(seen, "place")))
+        Finding::pass(format!("{name} may write them: {}", ui::count(places.len(), "place")))
     } else if wrong.is_empty() {
         // It runs them, and cannot update or remove them: a command that was run as root leaves such files.
-        Finding::warn(format!(
-            "{} not owned by {}: {}",
-            ui::count(within.len(), "entry"),
-            site.owner.name,
-            some(&within, 5)
-        ))
-        .hint(format!("chown -hR {} plugins client/plugins, in {}", site.owner.name, site.root.display()))
+        let number = ui::count(within.len(), "entry");
+        Finding::warn(format!("{number} that {name} may not write: {}", some(&within, 5)))
+            .hint(format!("chown -hR {name} plugins client/plugins, in {}", site.root.display()))
     } else {
-        Finding::fail(format!("not owned by {}: {}", site.owner.name, some(&wrong, 5))).hint(format!(
-            "chown -h {}: {}",
-            site.owner.name,
-            wrong.join(" ")
-        ))
+        Finding::fail(format!("{name} may not write: {}", some(&wrong, 5)))
+            .hint(format!("chown -h {name}: {}", wrong.join(" ")))
     })
 }
 

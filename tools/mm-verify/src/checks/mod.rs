@@ -38,7 +38,7 @@ pub(crate) const ALL: &[Definition] = &[
     },
     Definition {
         id: "files.owner",
-        title: "what the server must write belongs to it",
+        title: "the server may write what it must",
         area: Area::Files,
         needs: Needs::Nothing,
         look: files::owner,

@@ -1,0 +1,69 @@
+//! What a user of the machine may read and write, by the kernel's own rule: modes, groups, access lists, options of the
+//! mount and the directories above. The kernel is asked as that user; nothing is opened.
+
+use std::path::PathBuf;
+
+use super::command::Cmd;
+use super::user::{self, User};
+use crate::contract::error::{Error, Result};
+
+/// How many paths one program is handed: far below the kernel's limit of arguments.
+const AT_ONCE: usize = 200;
+
+/// Prints the numbers of those of its arguments that may not be read and written, and a directory entered.
+const SCRIPT: &str = r#"n=0
+for path do
+    { test -r "$path" && test -w "$path" && { ! test -d "$path" || test -x "$path"; }; } || echo "$n"
+    n=$((n + 1))
+done"#;
+
+/// Those of `paths` that `user` may not read and write. Links are followed, as the user's own calls would.
+///
+/// # Errors
+/// Refused when this process is neither root nor that user, so that the kernel cannot be asked.
+pub fn not_writable(user: &User, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    if !user.is_current() && !user::is_root() {
+        return Err(Error::refused(format!("cannot ask what {} may write", user.name))
+            .because("only root can act as another user")
+            .hint("run this as root"));
+    }
+    let mut found = Vec::new();
+    for some in paths.chunks(AT_ONCE) {
+        let answer = Cmd::new("sh").args(["-c", SCRIPT, "sh"]).args(some).user(user).run()?.text();
+        let numbers = answer.lines().filter_map(|line| line.parse::<usize>().ok());
+        found.extend(numbers.filter_map(|number| some.get(number).cloned()));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    use super::*;
+
+    #[test]
+    fn what_counts_is_what_the_kernel_lets_the_user_do() {
+        let user = user::current();
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        let make = |name: &str, mode: u32| {
+            std::fs::create_dir(path(name)).unwrap();
+            std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        make("own", 0o700);
+        assert_eq!(not_writable(&user, &[path("own"), path("none")]).unwrap(), [path("none")]);
+        if !user::is_root() {
+            return;
+        }
+        // The nobody of this machine, whose group a directory can be of.
+        let nobody = User::named("nobody").unwrap();
+        make("group", 0o2775);
+        make("others", 0o755);
+        std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        chown(path("group"), Some(0), Some(nobody.gid)).unwrap();
+        assert_eq!(not_writable(&nobody, &[path("group"), path("others")]).unwrap(), [path("others")]);
+        std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(not_writable(&nobody, &[path("group")]).unwrap(), [path("group")], "no way to it");
+    }
+}

@@ -13,16 +13,16 @@ use mm_test_support::release::Order;
 use mm_test_support::site::{Site, quick};
 use serde_json::{Value, json};
 
-const FROM: &str = "10.5.14";
+pub(super) const FROM: &str = "10.5.14";
 
 /// A release whose server migrates the database; the old one still starts on it, and takes messages.
-const NEXT: &str = "10.6.1";
+pub(super) const NEXT: &str = "10.6.1";
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server with a restore point and the next release fetched, and a user who is logged in.
-struct Lab {
-    site: Site,
+pub(super) struct Lab {
+    pub(super) site: Site,
     /// What mm-backup wrote: mm-swap is next.
     document: String,
     token: String,
@@ -31,7 +31,10 @@ struct Lab {
 
 impl Lab {
     fn new(release: &Order) -> Self {
-        let site = Site::builder(FROM).running().build();
+        Self::of(Site::builder(FROM).running().build(), release)
+    }
+
+    pub(super) fn of(site: Site, release: &Order) -> Self {
         let user = site.users[1].clone();
         let channel = site.cluster.query(&format!(
             "SELECT m.channelid FROM channelmembers m JOIN channels c ON c.id = m.channelid AND c.type = 'O' \
@@ -51,7 +54,7 @@ impl Lab {
     }
 
     /// mm-swap, killed at a checkpoint where one is named.
-    fn swap(&self, words: &[&str], checkpoint: &str) -> Output {
+    pub(super) fn swap(&self, words: &[&str], checkpoint: &str) -> Output {
         let mut command = self.site.tool("mm-swap");
         command.args(words).args(["--start-timeout", "60"]).env("MM_CHECKPOINT", checkpoint);
         command.write_stdin(self.document.as_str()).output().unwrap()
@@ -87,7 +90,7 @@ impl Lab {
     }
 }
 
-fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

@@ -62,7 +62,7 @@ fn parts(tree: &BTreeMap<String, (u64, String)>) -> (BTreeMap<&str, &str>, BTree
 }
 
 /// Steps of the exchange are many and alike: one in the middle and the last stand for all (`flip.rs` tries each).
-fn some(names: Vec<String>) -> Vec<String> {
+pub(super) fn some(names: Vec<String>) -> Vec<String> {
     let steps: Vec<String> = names.iter().filter(|name| name.starts_with("step-")).cloned().collect();
     let keep = [steps.get(steps.len() / 2), steps.last()];
     let mut seen = Vec::new();

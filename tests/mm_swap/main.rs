@@ -9,6 +9,8 @@
 )]
 
 #[cfg(feature = "checkpoints")]
+mod again;
+#[cfg(feature = "checkpoints")]
 mod back;
 mod faults;
 mod hard;
@@ -159,10 +161,20 @@ fn a_release_named_by_its_archive_alone_is_installed_and_can_be_taken_back() {
     assert_eq!((site.history(), site.user_files(), site.config()), (history, files, config));
     assert_eq!(inodes(&site).keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
 
-    assert_eq!(verb(&site, &["rollback"]).with(5).document["error"]["kind"], "refused");
-    verb(&site, &["prune", "--keep", "0"]).with(0);
-    let area = site.directory().join("opt/.mattermost.mm");
-    assert_eq!(std::fs::read_dir(area).unwrap().count(), 0);
+    let pids = site.pids();
+    for _ in 0..2 {
+        for words in [&["rollback"][..], &["rollback", "--database"], &["rollback", "--dry-run"], &["rollback", "--to", FROM]] {
+            assert_eq!(verb(&site, words).with(0).document["changed"], false, "{words:?}");
+        }
+        verb(&site, &["prune", "--keep", "0"]).with(0);
+        let area = site.directory().join("opt/.mattermost.mm");
+        assert_eq!(std::fs::read_dir(area).unwrap().count(), 0);
+        let status = verb(&site, &["status", "--format", "json"]).with(0);
+        assert_eq!(status.document["status"]["kept"], serde_json::json!([]));
+    }
+    let refused = verb(&site, &["rollback", "--to", "10.5.1"]).with(5);
+    assert!(refused.document["error"].to_string().contains("no swap of this installation is on record"));
+    assert_eq!(site.pids(), pids, "the server was stopped");
 }
 
 /// The release in a directory with its manifest beside it, as mm-fetch leaves it.

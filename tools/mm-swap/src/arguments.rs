@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use mm_common::contract::error::{Error, Result};
+use mm_common::contract::version;
 use mm_common::run::{Arguments, Format, FormatArgument};
+use semver::Version;
 
 pub(crate) use mm_common::run::Common;
 
@@ -91,6 +93,10 @@ pub struct RollbackArguments {
     /// Put the database of the restore point back too; what was written since is lost
     #[arg(long)]
     pub database: bool,
+    /// The release to arrive at: the one before the last swap that has not gone back yet. Needed only for a second hop:
+    /// without it, a rollback that is done already is not followed by another one
+    #[arg(long, value_name = "VERSION", value_parser = version::parse)]
+    pub to: Option<Version>,
     /// How long it may take to get healthy
     #[command(flatten)]
     pub limit: LimitArgument,

@@ -255,6 +255,8 @@ mod tests {
         ];
         Operation {
             id: "test".into(),
+            number: 1,
+            asked: false,
             verdict: Verdict::Open,
             reason: None,
             from: Version::new(1, 0, 0),

@@ -49,7 +49,7 @@ fn act(session: &mut Session, arguments: &SwapArguments) -> Result<String> {
     match &arguments.verb {
         None => run::run(session, &arguments.run),
         Some(Verb::Run(run)) => run::run(session, run),
-        Some(Verb::Rollback(rollback)) => rollback::rollback(session, rollback.database, rollback.limit.duration()),
+        Some(Verb::Rollback(rollback)) => rollback::rollback(session, rollback),
         Some(Verb::Recover(limit)) => recover::recover(session, limit.duration()),
         Some(Verb::Publish(limit)) => publish::publish(session, limit.duration()),
         Some(Verb::Status) => status::status(session),

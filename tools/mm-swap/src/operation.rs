@@ -21,6 +21,10 @@ pub(crate) const JOURNAL: &str = "swap";
 /// Directory of the state directory that holds the records of finished exchanges.
 const RECORDS: &str = "swaps";
 
+/// Why an exchange goes back that somebody has asked to go back. Records of before there was [`Operation::asked`] have
+/// nothing else that tells.
+pub(crate) const ASKED: &str = "a rollback was asked for";
+
 /// Larger than any record.
 const MOST: u64 = 64 * 1024 * 1024;
 
@@ -71,7 +75,13 @@ pub(crate) enum Verdict {
 pub(crate) struct Operation {
     /// Names the exchange, its record and its retired release.
     pub(crate) id: String,
+    /// Its place among the exchanges of this installation, as clocks step back; 0 in a record of before there was one.
+    #[serde(default)]
+    pub(crate) number: u64,
     pub(crate) verdict: Verdict,
+    /// Whether it goes or went back because somebody has asked for it, after it was done.
+    #[serde(default)]
+    pub(crate) asked: bool,
     /// Why it goes or went back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
@@ -137,7 +147,7 @@ impl Operation {
     /// # Errors
     /// Half done (exit 3): the new server runs, and only the note of it is missing.
     pub(crate) fn close_done(&mut self, state: &State, lock: &LockGuard) -> Result<()> {
-        self.verdict = Verdict::Done;
+        (self.verdict, self.asked) = (Verdict::Done, false);
         self.close(state, lock).map_err(|error| {
             error
                 .within(format!("{} is in place, but that could not be recorded", self.to))
@@ -157,6 +167,12 @@ impl Operation {
         let path = directory.join(format!("{}.json", self.id));
         let text = serde_json::to_vec_pretty(self).context(|| format!("cannot write `{}`", path.display()))?;
         files::write(&path, &text, Access::PRIVATE)
+    }
+
+    /// Whether it was done and has gone back since, because somebody has asked for it.
+    pub(crate) fn is_rolled_back(&self) -> bool {
+        let asked = self.asked || self.reason.as_deref() == Some(ASKED);
+        self.verdict == Verdict::Undone && asked
     }
 
     /// Path of an entry in the tree, for messages.
@@ -186,7 +202,20 @@ pub(crate) fn records(state: &State) -> Result<Vec<Operation>> {
         }
     }
     paths.sort();
-    paths.iter().map(|path| read(path)).collect()
+    let mut records = paths.iter().map(|path| read(path)).collect::<Result<Vec<Operation>>>()?;
+    // Those without a number stay in the order of their names, which begin with the time.
+    records.sort_by_key(|record| record.number);
+    Ok(records)
+}
+
+/// The number of the exchange after these.
+pub(crate) fn next_number(records: &[Operation]) -> u64 {
+    records.iter().map(|record| record.number).max().unwrap_or(0).saturating_add(1)
+}
+
+/// The last exchange that was done, or gone back when somebody asked for it: what failed and was undone left nothing.
+pub(crate) fn last_finished(records: &[Operation]) -> Option<&Operation> {
+    records.iter().rfind(|record| record.verdict == Verdict::Done || record.is_rolled_back())
 }
 
 /// Removes a record.
@@ -198,7 +227,11 @@ pub(crate) fn forget(state: &State, id: &str, _lock: &LockGuard) -> Result<()> {
 
 fn read(path: &Path) -> Result<Operation> {
     let text = files::read(path, MOST)?;
-    serde_json::from_slice(&text).context(|| format!("cannot understand the record `{}`", path.display()))
+    serde_json::from_slice(&text).map_err(|error| {
+        Error::failed(format!("cannot understand the record `{}`", path.display()))
+            .because(error)
+            .hint("move it elsewhere; the way back over the exchange that it tells of goes with it")
+    })
 }
 
 fn is_temporary(path: &Path) -> bool {
@@ -239,7 +272,9 @@ mod tests {
         ) {
             let operation = Operation {
                 id: "20261122T030000Z-1.0.0-to-2.0.0".into(),
+                number: 7,
                 verdict: if undo { Verdict::Undo } else { Verdict::Open },
+                asked: undo,
                 reason,
                 from: Version::new(1, 0, 0),
                 to: Version::new(2, 0, 0),

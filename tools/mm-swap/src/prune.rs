@@ -24,7 +24,8 @@ pub(crate) fn prune(session: &mut Session, keep: usize) -> Result<String> {
             .hint(format!("mm-swap recover --install {}", ground.root.display())));
     }
     let records = operation::records(&ground.state)?;
-    let going = going(&records, keep);
+    let told = operation::last_finished(&records).filter(|last| last.is_rolled_back());
+    let going = going(&records, keep, told)?;
     let known: Vec<PathBuf> = records.iter().map(|record| record.aside.clone()).collect();
     let place = area::place(&ground.root)?;
     let unknown = unknown(&place, &known)?;
@@ -43,7 +44,10 @@ pub(crate) fn prune(session: &mut Session, keep: usize) -> Result<String> {
         tree::remove(&record.aside)?;
         files::remove_file(&config::copy_of(&ground.state, &record.id))?;
         checkpoint::pass("pruned-one");
-        operation::forget(&ground.state, &record.id, &lock)?;
+        // That the last one has gone back is what keeps `mm-swap rollback` from going back over another one.
+        if told != Some(record) {
+            operation::forget(&ground.state, &record.id, &lock)?;
+        }
     }
     for path in &unknown {
         ui::say(&format!("removing {}", path.display()));
@@ -53,12 +57,18 @@ pub(crate) fn prune(session: &mut Session, keep: usize) -> Result<String> {
     Ok(format!("removed {count}, {bytes} bytes"))
 }
 
-/// Undone swaps go; of the others the newest stay. Records are oldest first.
-fn going(records: &[Operation], keep: usize) -> Vec<&Operation> {
+/// Undone swaps go; of the others the newest stay. Of the one whose record stays, `told`, only the release can go. Records
+/// are oldest first.
+fn going<'r>(records: &'r [Operation], keep: usize, told: Option<&Operation>) -> Result<Vec<&'r Operation>> {
     let done: Vec<&Operation> = records.iter().filter(|record| record.verdict == Verdict::Done).collect();
     let old = done.len().saturating_sub(keep);
-    let undone = records.iter().filter(|record| record.verdict != Verdict::Done);
-    done.into_iter().take(old).chain(undone).collect()
+    let mut going: Vec<&Operation> = done.into_iter().take(old).collect();
+    for record in records.iter().filter(|record| record.verdict != Verdict::Done) {
+        if told != Some(record) || files::look(&record.aside)?.is_some() {
+            going.push(record);
+        }
+    }
+    Ok(going)
 }
 
 /// Directories of the work area that no swap knows: staged and not used, or left by a run that was cut off. What restores

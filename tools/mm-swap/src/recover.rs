@@ -13,7 +13,7 @@ use semver::Version;
 
 use crate::flip::{Flip, Progress};
 use crate::launch::Launch;
-use crate::operation::{Operation, Verdict};
+use crate::operation::{self, Operation, Verdict};
 use crate::undo::{self, Means};
 use crate::{config, private, publish, run};
 
@@ -23,6 +23,8 @@ pub(crate) struct Recovered {
     pub(crate) lock: LockGuard,
     /// For people.
     pub(crate) message: String,
+    /// Whether it was undone, so that the old release is in place.
+    pub(crate) undone: bool,
 }
 
 /// Carries the verb out.
@@ -66,24 +68,27 @@ pub(crate) fn finish(
     }
     let flags = run::backup_flags(&session.common);
     let means = Means { site: &site, flags: &flags, start_limit: limit };
-    match open.verdict {
-        // A new server that is held was to be taken away.
-        Verdict::Open | Verdict::Done
-            if Flip::of(&open)?.progress()? == Progress::New && !hold::is_held(&site.root)? =>
-        {
-            match go_on(&site, &open, limit, &lock) {
-                Ok(()) => {
-                    open.close_done(&site.state, &lock)?;
-                    Ok(Recovered { lock, message: format!("the interrupted swap to {} is complete", open.to) })
-                }
-                Err(error) => Err(run::go_back(&means, &mut open, error, lock)),
+    if stays_new(&open)? {
+        return match go_on(&site, &open, limit, &lock) {
+            Ok(()) => {
+                open.close_done(&site.state, &lock)?;
+                let message = format!("the interrupted swap to {} is complete", open.to);
+                Ok(Recovered { lock, message, undone: false })
             }
-        }
-        _ => {
-            let lock = undo::undo(&means, &mut open, "the run was interrupted", lock)?;
-            Ok(Recovered { lock, message: format!("the interrupted swap is undone: {} is in place", open.from) })
-        }
+            Err(error) => Err(run::go_back(&means, &mut open, error, lock)),
+        };
     }
+    let reason = if open.asked { operation::ASKED } else { "the run was interrupted" };
+    let lock = undo::undo(&means, &mut open, reason, lock)?;
+    let what = if open.asked { "rollback is complete" } else { "swap is undone" };
+    Ok(Recovered { lock, message: format!("the interrupted {what}: {} is in place", open.from), undone: true })
+}
+
+/// Whether an interrupted exchange ends with the new release: it is wholly in place, and nothing has been decided. A new
+/// server that is held was to be taken away.
+pub(crate) fn stays_new(open: &Operation) -> Result<bool> {
+    let undecided = matches!(open.verdict, Verdict::Open | Verdict::Done);
+    Ok(undecided && Flip::of(open)?.progress()? == Progress::New && !hold::is_held(&open.root)?)
 }
 
 /// The server ran when the run that was cut off began, whatever was found of it since: a failure from now on has to leave

@@ -9,10 +9,14 @@ use jiff::Timestamp;
 use mm_common::contract::error::{Context as _, Error, Kind, Result};
 use mm_common::contract::sections::Backup;
 use mm_common::machine::command::Cmd;
-use mm_common::machine::files;
+use mm_common::machine::state::State;
+use mm_common::machine::{files, journal};
 use mm_common::postgres::server::Database;
 
 use crate::operation::{Operation, RestorePoint};
+
+/// Name of the journal of a restore.
+pub(crate) const JOURNAL: &str = "restore";
 
 /// A restored database is as large as the one that was dumped: hours are possible, for ever is not.
 const RESTORE_LIMIT: Duration = Duration::from_secs(24 * 3600);
@@ -121,6 +125,11 @@ pub(crate) fn restore(command: &Cmd) -> Result<String> {
         .as_str()
         .unwrap_or("mm-backup keeps the database that was there before until `mm-backup prune`")
         .to_owned())
+}
+
+/// Whether mm-backup was cut off while it put the database back: it finishes that when it is asked again.
+pub(crate) fn is_cut_off(state: &State) -> Result<bool> {
+    Ok(journal::interrupted(state.path())?.iter().any(|name| name == JOURNAL))
 }
 
 /// Posts created since the restore point: what a return to it takes from the users.

@@ -2,48 +2,65 @@
 //! not moved; with `--database` also the database of the restore point, and with it the loss of what was written since.
 
 use std::path::Path;
-use std::time::Duration;
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::Swap;
 use mm_common::contract::ui;
 use mm_common::machine::files;
 use mm_common::mattermost::config::Copied;
-use mm_common::mattermost::site::{self, Installation};
+use mm_common::mattermost::site::{self, Ground, Installation};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use mm_common::run::Session;
+use semver::Version;
 
+use crate::arguments::RollbackArguments;
 use crate::operation::{self, Operation, Verdict};
 use crate::undo::{self, Means};
 use crate::{config, recover, restore_point, run};
 
-/// Carries the verb out.
-pub(crate) fn rollback(session: &mut Session, with_database: bool, limit: Duration) -> Result<String> {
+/// Carries the verb out: one hop, whatever cut it off and however often it is run again.
+pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Result<String> {
     let ground = site::ground(&session.wanted()?)?;
     if session.dry_run {
-        let site = session.probe()?;
-        let last = last(&site)?;
-        refuse_another_database(&last, &site)?;
-        let moved = allowed(&last, &site.database()?, with_database)?;
-        let database = if moved { ", with the database of the restore point" } else { "" };
-        return Ok(format!("would go back from {} to {}{database}", last.to, last.from));
+        return foresee(session, asked, &ground);
     }
+    let limit = asked.limit.duration();
     let mut lock = ground.state.lock(session.lock_wait())?;
     run::refuse_foreign_journal(&ground.state, &ground.root)?;
+    let mut begun = None;
     if let Some(open) = Operation::open(&ground.state)? {
-        lock = recover::finish(session, open, lock, limit)?.lock;
+        if open.asked && recover::stays_new(&open)? {
+            begun = Some(open);
+        } else {
+            let from = open.from.clone();
+            let recovered = recover::finish(session, open, lock, limit)?;
+            if recovered.undone && asked.to.as_ref().is_none_or(|to| *to == from) {
+                let hint = hop_before(&operation::records(&ground.state)?, &from, &ground.root);
+                return Ok(format!("{}{hint}", recovered.message));
+            }
+            lock = recovered.lock;
+        }
     }
     let site = session.probe()?;
-    let mut last = last(&site)?;
-    refuse_another_database(&last, &site)?;
-    allowed(&last, &site.database()?, with_database)?;
+    let mut last = match choose(&site, asked, begun.as_ref()) {
+        Ok(Choice::Back(last)) => *last,
+        Ok(Choice::Nothing(message)) => return Ok(message),
+        Err(error) => {
+            // The server that was to be taken away stays, and runs again if it ran.
+            if let Some(open) = begun {
+                recover::finish(session, open, lock, limit)?;
+            }
+            return Err(error);
+        }
+    };
     // The state to come back to is that of now: whether it runs.
-    (last.was_running, last.start) = (site.was_running, site.was_running);
+    let was_running = site.was_running || begun.is_some_and(|open| open.was_running);
+    (last.was_running, last.start, last.asked) = (was_running, was_running, true);
     let flags = run::backup_flags(&session.common);
     let means = Means { site: &site, flags: &flags, start_limit: limit };
     session.changed = true;
-    undo::undo(&means, &mut last, "a rollback was asked for", lock)?;
+    undo::undo(&means, &mut last, operation::ASKED, lock)?;
     session.document.set(
         "swap",
         &Swap {
@@ -60,23 +77,100 @@ pub(crate) fn rollback(session: &mut Session, with_database: bool, limit: Durati
     Ok(format!("{} has given way to {} again", last.to, last.from))
 }
 
-/// The last swap, which brought what is installed and whose old release is still there.
-fn last(site: &Installation) -> Result<Operation> {
-    let refused = |why: String| {
-        Error::refused("there is no release to go back to")
-            .because(why)
-            .hint("restore files and database with `mm-backup restore ID`")
-    };
+/// What a run would do, with nothing touched.
+fn foresee(session: &mut Session, asked: &RollbackArguments, ground: &Ground) -> Result<String> {
+    run::refuse_foreign_journal(&ground.state, &ground.root)?;
+    let open = Operation::open(&ground.state)?;
+    if let Some(open) = &open
+        && !recover::stays_new(open)?
+    {
+        let then = match &asked.to {
+            Some(to) if *to != open.from => format!(", and then go back to {to}, if that is the hop before"),
+            _ => " and nothing more".into(),
+        };
+        return Ok(format!("would finish the interrupted way back from {} to {}{then}", open.to, open.from));
+    }
+    let site = session.probe()?;
+    match choose(&site, asked, open.as_ref())? {
+        Choice::Nothing(message) => Ok(message),
+        Choice::Back(last) => {
+            let moved = undo::moved(&last, &site.database()?)?;
+            let database = if moved { ", with the database of the restore point" } else { "" };
+            Ok(format!("would go back from {} to {}{database}", last.to, last.from))
+        }
+    }
+}
+
+/// What a rollback has to do.
+enum Choice {
+    /// Nothing, and why.
+    Nothing(String),
+    /// Go back over this exchange.
+    Back(Box<Operation>),
+}
+
+/// Chooses the exchange to go back over: the one whose new release an interrupted run has left in place, or the last one
+/// that was done.
+///
+/// # Errors
+/// Refused, before the server is stopped, when there is none or its way back is closed.
+fn choose(site: &Installation, asked: &RollbackArguments, open: Option<&Operation>) -> Result<Choice> {
     let records = operation::records(&site.state)?;
-    let last = records.into_iter().rfind(|record| record.verdict == Verdict::Done);
-    let last = last.ok_or_else(|| refused("no swap of this installation is on record".into()))?;
+    if asked.to.as_ref() == Some(&site.version) {
+        return Ok(Choice::Nothing(format!("{} is installed already; nothing is to be done", site.version)));
+    }
+    let rolled_back = operation::last_finished(&records).filter(|last| last.is_rolled_back() && open.is_none());
+    if let Some(back) = rolled_back
+        && asked.to.is_none()
+    {
+        if back.from != site.version {
+            let why = format!("the last rollback brought {} back, but {} is installed", back.from, site.version);
+            return Err(nowhere(why));
+        }
+        let hint = hop_before(&records, &site.version, &site.root);
+        return Ok(Choice::Nothing(format!("{} is back already; nothing is to be done{hint}", site.version)));
+    }
+    let last = match open {
+        Some(open) => open,
+        None => done(&records).ok_or_else(|| nowhere("no swap of this installation is on record".into()))?,
+    };
     if last.to != site.version {
-        return Err(refused(format!("the last swap brought {}, but {} is installed", last.to, site.version)));
+        return Err(nowhere(format!("the last swap brought {}, but {} is installed", last.to, site.version)));
+    }
+    if let Some(to) = asked.to.as_ref().filter(|to| **to != last.from) {
+        let error = Error::refused(format!("`mm-swap rollback` does not lead from {} to {to}", last.to));
+        return Err(error
+            .because(format!("it goes back over one swap, and the last one came from {}", last.from))
+            .hint(format!("mm-swap rollback --to {} --install {}", last.from, site.root.display())));
     }
     if files::look(&last.aside)?.is_none() {
-        return Err(refused(format!("the old release is no longer in `{}`", last.aside.display())));
+        return Err(nowhere(format!("the old release is no longer in `{}`", last.aside.display())));
     }
-    Ok(last)
+    refuse_another_database(last, site)?;
+    refuse_moved(last, &site.database()?, asked)?;
+    Ok(Choice::Back(Box::new(last.clone())))
+}
+
+fn nowhere(why: String) -> Error {
+    Error::refused("there is no release to go back to")
+        .because(why)
+        .hint("restore files and database with `mm-backup restore ID`")
+}
+
+/// The last exchange whose new release is in place.
+fn done(records: &[Operation]) -> Option<&Operation> {
+    records.iter().rfind(|record| record.verdict == Verdict::Done)
+}
+
+/// How to go back over one exchange more, as the end of a message: nobody goes there by running a command again.
+fn hop_before(records: &[Operation], installed: &Version, root: &Path) -> String {
+    match done(records).filter(|last| last.to == *installed) {
+        Some(last) => {
+            let command = format!("mm-swap rollback --to {} --install {}", last.from, root.display());
+            format!("; for the hop before: {command}")
+        }
+        None => String::new(),
+    }
 }
 
 /// The configuration goes back to what it was before the swap, and with it the place where the server looks for its
@@ -105,13 +199,13 @@ fn refuse_another_database(last: &Operation, site: &Installation) -> Result<()> 
         ))
 }
 
-/// Whether the database has to go back as well.
+/// The database has to go back as well when the new server has migrated it.
 ///
 /// # Errors
 /// Refused, before the server is stopped, when it has to and may not or cannot.
-fn allowed(last: &Operation, database: &Database, with_database: bool) -> Result<bool> {
+fn refuse_moved(last: &Operation, database: &Database, asked: &RollbackArguments) -> Result<()> {
     if !undo::moved(last, database)? {
-        return Ok(false);
+        return Ok(());
     }
     let error = Error::refused(format!("the server {} has migrated the database", last.to))
         .because(format!("the release {} does not work on it", last.from));
@@ -124,14 +218,15 @@ fn allowed(last: &Operation, database: &Database, with_database: bool) -> Result
             .because(format!("there is no restore point {} in `{}` any more", point.id, point.store.display()))
             .hint(format!("mount what it is on; or {elsewhere}")));
     }
-    if with_database {
-        return Ok(true);
+    if asked.database {
+        return Ok(());
     }
     let loss = match restore_point::posts_since(database, point) {
         Ok(posts) => format!("; the {} written since {} would be lost", ui::count(posts, "post"), point.created),
         Err(_) => format!("; what was written since {} would be lost", point.created),
     };
+    let to = asked.to.as_ref().map(|to| format!(" --to {to}")).unwrap_or_default();
     Err(error
         .because(format!("the restore point {} has the database as it was{loss}", point.id))
-        .hint(format!("mm-swap rollback --database --install {}", last.root.display())))
+        .hint(format!("mm-swap rollback --database{to} --install {}", last.root.display())))
 }

@@ -98,9 +98,13 @@ struct Prepared {
     excused: Vec<String>,
 }
 
-/// Another tool was cut off in the middle of something: that comes first.
+/// Another tool was cut off in the middle of something: that comes first. A restore that this tool has asked for on its
+/// own way back belongs to it.
 pub(crate) fn refuse_foreign_journal(state: &mm_common::machine::state::State, root: &std::path::Path) -> Result<()> {
-    let open = journal::interrupted(state.path())?;
+    let mut open = journal::interrupted(state.path())?;
+    if Operation::open(state)?.is_some_and(|own| own.verdict == Verdict::Undo) {
+        open.retain(|name| name != restore_point::JOURNAL);
+    }
     let Some(foreign) = open.iter().find(|name| *name != operation::JOURNAL) else { return Ok(()) };
     let tool = if foreign == "restore" { "mm-backup".to_owned() } else { format!("mm-{foreign}") };
     let verb = if foreign == "restore" { "restore" } else { "recover" };
@@ -348,7 +352,9 @@ fn operation(
     files::sync_file_system(&aside)?;
     let config = site.config.path.as_deref().map(|path| config::save(path, &site.state, &id, lock)).transpose()?;
     Ok(Operation {
+        number: operation::next_number(&operation::records(&site.state)?),
         verdict: Verdict::Open,
+        asked: false,
         reason: None,
         from: site.version.clone(),
         to: to.clone(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use mm_common::contract::error::Result;
 use mm_common::machine::service::hold;
-use mm_common::machine::tree;
+use mm_common::machine::{files, tree};
 use mm_common::run::Session;
 use serde::Serialize;
 
@@ -55,6 +55,10 @@ pub(crate) fn status(session: &mut Session) -> Result<String> {
     let known: Vec<PathBuf> = records.iter().chain(&open).map(|operation| operation.aside.clone()).collect();
     let mut kept = Vec::new();
     for record in records {
+        // Of a rollback the record stays when its release is pruned.
+        if record.is_rolled_back() && files::look(&record.aside)?.is_none() {
+            continue;
+        }
         let bytes = tree::size(&record.aside)?.bytes;
         kept.push(Kept {
             id: record.id,

@@ -118,7 +118,7 @@ fn decide(site: &Installation, operation: &mut Operation, reason: &str, lock: &L
 /// Whether nothing is to be done but to take note of it: the old release is in place, running if it is to run, and
 /// nothing has moved.
 fn is_back(site: &Installation, operation: &Operation) -> Result<bool> {
-    if Flip::of(operation)?.progress()? != Progress::Old {
+    if Flip::of(operation)?.progress()? != Progress::Old || restore_point::is_cut_off(&site.state)? {
         return Ok(false);
     }
     if let Some(saved) = &operation.config
@@ -140,7 +140,7 @@ fn database(means: &Means<'_>, operation: &Operation, lock: LockGuard) -> Result
     let site = means.site;
     let database = site.database()?;
     end_orphans(&database)?;
-    if !moved(operation, &database)? {
+    if !moved(operation, &database)? && !restore_point::is_cut_off(&site.state)? {
         return Ok(lock);
     }
     let Some(point) = &operation.restore_point else {

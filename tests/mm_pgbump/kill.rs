@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, check_of};
 
 fn start(rig: &Rig, further: &[&str], variable: Option<(&str, &str)>) -> Child {
     let said = std::fs::File::create(rig.site.directory().join("said")).unwrap();
@@ -54,6 +54,33 @@ fn the_machine_starts_no_cluster_that_is_not_proven() {
     assert_eq!(rig.starts_with_the_machine(15), "manual");
     rig.pgbump(0, &["recover"]);
     rig.is_as_before();
+}
+
+/// As cluster managers leave it (Pacemaker, Patroni): Debian's own programs start such a cluster for nobody.
+#[test]
+fn a_cluster_that_is_disabled_is_found_and_serves_again_whatever_happens() {
+    let rig = Rig::new();
+    let path = rig.configuration(13).join("start.conf");
+    let before = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, "disabled\n").unwrap();
+    let (document, said) = rig.pgbump(4, &["check", "--to", "15"]);
+    assert_eq!(check_of(&document, "start-conf")["status"], "fail", "{said}");
+    assert!(said.contains(&format!("echo manual > {}", path.display())), "{said}");
+    rig.upgrade(5, &[]);
+
+    let accepted = ["--accept", "start-conf"];
+    for checkpoint in ["old-shut", "proving"] {
+        dies_at(&rig, checkpoint, &accepted);
+        rig.pgbump(0, &["recover"]);
+        rig.serves("13");
+        assert_eq!(rig.starts_with_the_machine(13), "disabled", "{checkpoint}");
+    }
+    rig.upgrade(0, &accepted);
+    rig.serves("15");
+    rig.pgbump(0, &["rollback"]);
+    rig.serves("13");
+    assert_eq!(rig.starts_with_the_machine(13), "disabled");
+    std::fs::write(&path, before).unwrap();
 }
 
 /// After a power cut the machine may have let users into the new cluster before anybody runs the tool again.

@@ -27,12 +27,28 @@ const MANUAL: &str =
 const HELD: &str =
     "# An upgrade of this cluster by mm-pgbump has not ended. If it was cut off: mm-pgbump recover\nmanual\n";
 
+/// While a cluster is started that its `start.conf` says not to start.
+const STARTING: &str = "manual\n";
+
 /// What a cluster without a `start.conf` is.
 const AUTO: &str = "auto\n";
 
-/// Starts a cluster for everybody.
+/// Starts a cluster for everybody. Debian's own program starts none that is disabled, whoever disabled it: such a cluster
+/// gets its word back once it runs.
 pub(crate) fn start(cluster: &Cluster) -> Result<()> {
-    control(cluster, "start", &[])
+    let Some(text) = start_conf(cluster)?.filter(|text| is_disabled(text)) else {
+        return control(cluster, "start", &[]);
+    };
+    set_start_conf(cluster, STARTING)?;
+    let started = control(cluster, "start", &[]);
+    started.and(set_start_conf(cluster, &text))
+}
+
+/// Whether a `start.conf` says that nobody is to start the cluster but whoever manages it (Pacemaker, Patroni). The first
+/// word counts, as postgresql-common reads it.
+pub(crate) fn is_disabled(text: &str) -> bool {
+    let mut lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines.find(|line| !line.is_empty()).is_some_and(|line| line.starts_with("disabled"))
 }
 
 /// Starts a cluster for nobody but its owner, so that nothing changes while it is read.
@@ -309,6 +325,16 @@ mod tests {
         let found = variables(text);
         let wanted = [("LAB", "here"), ("TZ", "UTC"), ("A", "it's # no comment"), ("B", "it's")];
         assert_eq!(found, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn the_first_word_of_a_start_conf_counts() {
+        for disabled in ["disabled", "# disabled by hand\n\n  disabled # Pacemaker\nauto\n"] {
+            assert!(is_disabled(disabled), "{disabled}");
+        }
+        for other in ["", "auto\n", "# disabled\nmanual\n", MANUAL, HELD] {
+            assert!(!is_disabled(other), "{other}");
+        }
     }
 
     #[test]

@@ -144,6 +144,7 @@ pub(crate) fn look(question: &Question<'_>) -> Findings {
     list.add("disk", "There is space for the new cluster", || host::disk(question));
     list.add("tablespaces", "Tablespaces have room for the new major", || host::tablespaces(question));
     list.add("log-directory", "The write-ahead log is in the data directory", || Ok(host::wal(question)));
+    list.add("start-conf", "The cluster may be started", || host::startable(question));
     list.add("bound-services", "No service is bound to the unit of the cluster", || host::bound(question));
     let entrance = match Database::superuser(question.old, question.database) {
         Ok(entrance) => entrance,

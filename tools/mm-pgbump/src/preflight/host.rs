@@ -45,6 +45,24 @@ fn bound_by(units: &[String], own: Option<&str>, new: &str) -> Seen {
     }
 }
 
+/// A cluster manager keeps others from starting its clusters by `disabled`. It would start the old cluster again in the
+/// middle of the upgrade, and does not know the new one.
+pub(super) fn startable(question: &Question<'_>) -> Result<Seen> {
+    let path = question.old.configuration.join("start.conf");
+    let disabled = control::start_conf(question.old)?.is_some_and(|text| control::is_disabled(&text));
+    Ok(if disabled {
+        Seen::fail(
+            format!("`{}` says `disabled`, as cluster managers have it (Pacemaker, Patroni)", path.display()),
+            format!(
+                "take the cluster out of its manager's hands for the upgrade, then: echo manual > {}",
+                path.display()
+            ),
+        )
+    } else {
+        Seen::pass("by its start.conf")
+    })
+}
+
 /// The units in what `systemctl show` prints: a line for each property, `NAME=UNIT UNIT`.
 fn bound_units(shown: &str) -> Vec<String> {
     let mut units: Vec<String> = shown

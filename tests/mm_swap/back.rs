@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Lab {
     pub(super) site: Site,
     /// What mm-backup wrote: mm-swap is next.
-    document: String,
+    pub(super) document: String,
     token: String,
     channel: String,
 }
@@ -83,7 +83,7 @@ impl Lab {
         self.site.cluster.query(&format!("SELECT count(*) FROM posts WHERE id = '{post}'")) == "1"
     }
 
-    fn status(&self) -> Value {
+    pub(super) fn status(&self) -> Value {
         let output = self.site.tool("mm-swap").args(["status", "--format", "json"]).output().unwrap();
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
         document["status"].clone()

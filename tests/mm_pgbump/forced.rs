@@ -5,7 +5,7 @@ use std::process::Command;
 
 use mm_test_support::process::run;
 
-use crate::rig::{Afterwards, Rig};
+use crate::rig::{Afterwards, Rig, find_below};
 
 /// Goes on although the checks `accepted` say no, and is taken back.
 fn leads_back(rig: &Rig, method: &str, accepted: &[&str], words: &[&str]) {
@@ -83,6 +83,31 @@ fn what_pg_upgrade_does_not_take_is_taken_back() {
     run("pg_ctlcluster", &["13", &name, "restart"]);
     rig.upgrade(0, &[]);
     rig.is_upgraded();
+}
+
+/// A setting of the old major that keeps the server of the new one from starting: no rehearsal starts it.
+#[test]
+fn the_reason_that_only_pg_upgrade_knows_is_told_and_kept() {
+    let rig = Rig::new();
+    let ask = |sql: &str| rig.site.cluster.query(sql);
+    // `pg_upgrade` dumps it with the roles, and the new major does not know it (gone from 14).
+    ask("ALTER ROLE mmuser SET operator_precedence_warning = on");
+    let (document, said) = rig.upgrade(6, &["--method", "upgrade"]);
+    rig.is_as_before();
+    let reason = "unrecognized configuration parameter \"operator_precedence_warning\"";
+    assert!(document["error"]["causes"].to_string().contains(&reason.replace('"', "\\\"")), "{said}");
+    let log = find_below(&rig.site.state(), "pgbump.log").unwrap();
+    assert!(said.contains(log.to_str().unwrap()), "{said}");
+    assert!(std::fs::read_to_string(&log).unwrap().contains(reason));
+    ask("ALTER ROLE mmuser RESET operator_precedence_warning");
+
+    let hba = rig.configuration(13).join("pg_hba.conf");
+    let text = std::fs::read_to_string(&hba).unwrap();
+    std::fs::write(&hba, format!("{text}hostssl all all 10.0.0.1/32 cert clientcert=1\n")).unwrap();
+    let (document, said) = rig.upgrade(6, &["--method", "upgrade"]);
+    rig.is_as_before();
+    assert!(document["error"]["causes"].to_string().contains("clientcert"), "{said}");
+    std::fs::write(&hba, text).unwrap();
 }
 
 /// The disk of the data has room, that of a tablespace has none: `pg_upgradecluster` says `Success`, and the table is

@@ -15,6 +15,7 @@ mod record;
 mod recover;
 mod rehearsal;
 mod repoint;
+mod reports;
 mod restore_point;
 mod rollback;
 mod run;

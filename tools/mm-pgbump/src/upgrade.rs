@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use crate::control::entries;
 use crate::debian;
 use crate::record::{Entry, Records};
+use crate::reports::Reports;
 
 /// Dump and restore of 5 million posts takes 10 minutes (observed); a day is for a hundred times that on slow disks.
 const LIMIT: Duration = Duration::from_secs(24 * 3600);
@@ -42,7 +43,7 @@ const COMPLAINTS: &[&str] = &[
 /// nothing; whether it is true is for the proof to say.
 pub(crate) fn run(entry: &mut Entry, jobs: Option<u32>, records: &Records, lock: &LockGuard) -> Result<()> {
     let path = records.log();
-    let log = OpenOptions::new()
+    let mut log = OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
@@ -50,10 +51,11 @@ pub(crate) fn run(entry: &mut Entry, jobs: Option<u32>, records: &Records, lock:
         .map_err(|error| Error::io("open", &path, error))?;
     let begun = log.metadata().map_err(|error| Error::io("look at", &path, error))?.len();
     let copy = log.try_clone().map_err(|error| Error::io("open", &path, error))?;
+    let theirs = log.try_clone().map_err(|error| Error::io("open", &path, error))?;
     let program = command(entry, jobs)?;
     let leftovers = temporary_files()?;
     let turn = turn()?;
-    let mut child = program.start(Stdio::null(), log.into(), copy.into())?;
+    let mut child = program.start(Stdio::null(), theirs.into(), copy.into())?;
     // Its children share its group, and outlive it when it is killed: a later run must be able to find them.
     entry.group = i32::try_from(child.id()).ok();
     records.journal.write(entry, lock)?;
@@ -63,11 +65,15 @@ pub(crate) fn run(entry: &mut Entry, jobs: Option<u32>, records: &Records, lock:
         let ours = text.get(usize::try_from(begun).unwrap_or_default()..).unwrap_or_default();
         Ok(String::from_utf8_lossy(ours).into_owned())
     };
-    let status = watch(&mut child, entry, turn, said)?;
+    let mut reports = Reports::of(entry);
+    let status = watch(&mut child, entry, turn, &mut reports, said)?;
     entry.group = None;
     remove_leftovers(&leftovers)?;
-    judge(&program.line(), status, &said()?)
-        .map_err(|error| error.hint(format!("all it said is in {}", path.display())))
+    let said = said()?;
+    judge(&program.line(), status, &said).map_err(|error| {
+        let error = reports.keep(&said, &mut log).into_iter().fold(error, Error::because);
+        error.hint(format!("all it said is in {}", path.display()))
+    })
 }
 
 fn command(entry: &Entry, jobs: Option<u32>) -> Result<command::Cmd> {
@@ -117,12 +123,19 @@ fn has_port(said: &str) -> bool {
 }
 
 /// Waits for it. A signal to this tool does not reach it and is honoured afterwards: half an upgrade is worse.
-fn watch(child: &mut Child, entry: &Entry, turn: File, said: impl Fn() -> Result<String>) -> Result<ExitStatus> {
+fn watch(
+    child: &mut Child,
+    entry: &Entry,
+    turn: File,
+    reports: &mut Reports,
+    said: impl Fn() -> Result<String>,
+) -> Result<ExitStatus> {
     let begun = Instant::now();
     let mut turn = Some(turn);
     let whole = tree::size(&entry.old.data).map(|size| size.bytes).unwrap_or_default().max(1);
     let mut looked = Instant::now();
     loop {
+        reports.look();
         if let Some(status) =
             child.try_wait().map_err(|error| Error::failed("cannot wait for pg_upgradecluster").because(error))?
         {

@@ -16,6 +16,7 @@ mod faults;
 mod hard;
 #[cfg(feature = "checkpoints")]
 mod killed;
+mod ruin;
 mod sites;
 mod systemd;
 mod verbs;

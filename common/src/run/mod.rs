@@ -20,7 +20,7 @@ use crate::contract::error::{Error, Kind, Result};
 use crate::contract::sections::Run;
 use crate::contract::{exit, time, ui};
 use crate::machine::{signals, state::State};
-use crate::mattermost::site::{self, Installation, Wanted};
+use crate::mattermost::site::{self, Installation, Supposed, Wanted};
 
 /// The command line of a tool, as far as the frame needs to know it.
 pub trait Arguments: Parser {
@@ -94,6 +94,20 @@ impl Session {
     pub fn probe(&mut self) -> Result<Installation> {
         let wanted = self.wanted()?;
         let installation = site::probe(&wanted)?;
+        self.note(&wanted, installation)
+    }
+
+    /// As [`Session::probe`], for what is to mend an installation whose executable may be damaged or gone.
+    ///
+    /// # Errors
+    /// As [`site::probe_ruin`].
+    pub fn probe_ruin(&mut self, supposed: &Supposed) -> Result<Installation> {
+        let wanted = self.wanted()?;
+        let installation = site::probe_ruin(&wanted, supposed)?;
+        self.note(&wanted, installation)
+    }
+
+    fn note(&mut self, wanted: &Wanted, installation: Installation) -> Result<Installation> {
         if wanted.recorded.is_none() {
             self.document.set("site", &installation.section())?;
         }

@@ -8,7 +8,7 @@ use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, process};
 use mm_common::machine::state::State;
 use mm_common::machine::{checkpoint, files, journal, tree};
-use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::site::{Installation, Supposed};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use mm_common::postgres::{dump, fingerprint, proven};
@@ -177,7 +177,10 @@ fn into_place(
     }
     // After a disaster there may be nothing to observe: then the files come first, and say the rest.
     session.common.install.get_or_insert_with(|| install.clone());
+    let supposed = Supposed { version: point.head.version.clone(), edition: point.head.edition };
     let mut observe = || match session.probe() {
+        // The database alone does not wait for its server to be mended.
+        Err(_) if wish.files.is_none() => session.probe_ruin(&supposed).map(Some),
         Ok(installation) => Ok(Some(installation)),
         Err(error) if wish.files.is_some() && process::servers(&install).is_empty() => {
             ui::say(&format!("restoring without looking at the installation: {}", error.one_line()));

@@ -191,6 +191,8 @@ impl<'a> Flip<'a> {
         let (live, aside) = pair(&self.pairs, parent)?;
         let name = name.as_ref();
         match action {
+            // What has been deleted since leaves its place to what comes back.
+            Action::Exchange if live.look(name)?.is_none() => aside.move_new(name, live, name)?,
             Action::Exchange => live.exchange(name, aside, name)?,
             Action::Add => aside.move_new(name, live, name)?,
             Action::Remove => live.move_new(name, aside, name)?,
@@ -209,6 +211,8 @@ impl<'a> Flip<'a> {
             // Something else was in the old one's place in the moment of the exchange, or moving gave it another number,
             // as an overlay does with what was in a lower layer.
             (Action::Exchange, Some(_)) if look(live, name)? == planned.new => Ok(Place::New),
+            // The new one was deleted or replaced, and the old one has come back all the same.
+            (Action::Exchange, _) if look(live, name)? == planned.old => Ok(Place::Old),
             (Action::Remove, Some(_)) if look(live, name)?.is_none() => Ok(Place::New),
             (Action::Add, None) => Ok(Place::New),
             (Action::Remove, None) => Ok(Place::Old),

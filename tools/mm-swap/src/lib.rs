@@ -22,6 +22,7 @@ mod rollback;
 mod run;
 mod shape;
 mod stage;
+mod standing;
 mod status;
 mod target;
 mod undo;

@@ -7,7 +7,7 @@ use mm_common::contract::error::Result;
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, hold};
-use mm_common::mattermost::site::{self, Installation};
+use mm_common::mattermost::site::Installation;
 use mm_common::run::Session;
 use semver::Version;
 
@@ -15,7 +15,7 @@ use crate::flip::{Flip, Progress};
 use crate::launch::Launch;
 use crate::operation::{self, Operation, Verdict};
 use crate::undo::{self, Means};
-use crate::{config, private, publish, run};
+use crate::{config, private, publish, run, standing};
 
 /// What an interrupted exchange has become.
 pub(crate) struct Recovered {
@@ -29,7 +29,7 @@ pub(crate) struct Recovered {
 
 /// Carries the verb out.
 pub(crate) fn recover(session: &mut Session, limit: Duration) -> Result<String> {
-    let ground = site::ground(&session.wanted()?)?;
+    let ground = standing::ground(session)?;
     if session.dry_run {
         return Ok(match Operation::open(&ground.state)? {
             Some(open) => format!("would recover the interrupted swap from {} to {}", open.from, open.to),
@@ -41,7 +41,7 @@ pub(crate) fn recover(session: &mut Session, limit: Duration) -> Result<String> 
     if let Some(open) = Operation::open(&ground.state)? {
         return finish(session, open, lock, limit).map(|recovered| recovered.message);
     }
-    let site = session.probe()?;
+    let site = standing::probe(session, &ground)?;
     let published = publish::publish_if_private(session, &site, limit, &lock)?;
     Ok(published.unwrap_or_else(|| "nothing was interrupted".into()))
 }
@@ -62,7 +62,7 @@ pub(crate) fn finish(
     if let Some(saved) = &open.config {
         config::heal(saved, &lock)?;
     }
-    let site = session.probe()?;
+    let site = standing::probe(session, &standing::ground(session)?)?;
     if open.was_running {
         remember_that_it_ran(session)?;
     }

@@ -8,7 +8,7 @@ use mm_common::contract::sections::Swap;
 use mm_common::contract::ui;
 use mm_common::machine::files;
 use mm_common::mattermost::config::Copied;
-use mm_common::mattermost::site::{self, Ground, Installation};
+use mm_common::mattermost::site::{Ground, Installation};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use mm_common::run::Session;
@@ -17,11 +17,11 @@ use semver::Version;
 use crate::arguments::RollbackArguments;
 use crate::operation::{self, Operation, Verdict};
 use crate::undo::{self, Means};
-use crate::{config, recover, restore_point, run};
+use crate::{config, recover, restore_point, run, standing};
 
 /// Carries the verb out: one hop, whatever cut it off and however often it is run again.
 pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Result<String> {
-    let ground = site::ground(&session.wanted()?)?;
+    let ground = standing::ground(session)?;
     if session.dry_run {
         return foresee(session, asked, &ground);
     }
@@ -42,7 +42,7 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
             lock = recovered.lock;
         }
     }
-    let site = session.probe()?;
+    let site = standing::probe(session, &ground)?;
     let mut last = match choose(&site, asked, begun.as_ref()) {
         Ok(Choice::Back(last)) => *last,
         Ok(Choice::Nothing(message)) => return Ok(message),
@@ -90,7 +90,7 @@ fn foresee(session: &mut Session, asked: &RollbackArguments, ground: &Ground) ->
         };
         return Ok(format!("would finish the interrupted way back from {} to {}{then}", open.to, open.from));
     }
-    let site = session.probe()?;
+    let site = standing::probe(session, ground)?;
     match choose(&site, asked, open.as_ref())? {
         Choice::Nothing(message) => Ok(message),
         Choice::Back(last) => {

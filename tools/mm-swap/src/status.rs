@@ -9,7 +9,7 @@ use mm_common::run::Session;
 use serde::Serialize;
 
 use crate::operation::{self, Operation, Verdict};
-use crate::{area, human, private, prune};
+use crate::{area, human, private, prune, standing};
 
 /// What there is to say.
 #[derive(Debug, Serialize)]
@@ -48,7 +48,8 @@ pub(crate) struct Sized {
 
 /// Carries the verb out.
 pub(crate) fn status(session: &mut Session) -> Result<String> {
-    let site = session.probe()?;
+    let ground = standing::ground(session)?;
+    let site = standing::probe(session, &ground)?;
     let area = area::place(&site.root)?;
     let open = Operation::open(&site.state)?;
     let records = operation::records(&site.state)?;

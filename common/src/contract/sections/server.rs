@@ -29,7 +29,7 @@ pub struct Site {
     pub install: PathBuf,
     /// The installed release.
     pub version: Version,
-    /// How the version was found out: `manifest`, `server`, `binary` or `isolated-run`.
+    /// How the version was found out: `manifest`, `server`, `binary`, `isolated-run` or `supposed`.
     #[serde(default)]
     pub version_source: String,
     /// Its edition.

@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CONTAINER_STORES: [&str; 4] =
     ["/var/lib/docker/", "/var/lib/containers/", "/var/lib/containerd/", "/var/snap/docker/"];
 
-/// The install root, symlinks resolved.
-pub(super) fn root(given: &Path) -> Result<PathBuf> {
+/// The directory of an install root, symlinks resolved, whatever is in it.
+pub(super) fn directory(given: &Path) -> Result<PathBuf> {
     let root = given.canonicalize().map_err(|error| {
         Error::refused(format!("there is no Mattermost server in `{}`", given.display()))
             .because(error)
@@ -29,6 +29,12 @@ pub(super) fn root(given: &Path) -> Result<PathBuf> {
             .because("it could not stand in the document")
             .hint("move the installation to a path of plain letters"));
     }
+    Ok(root)
+}
+
+/// The install root, symlinks resolved.
+pub(super) fn root(given: &Path) -> Result<PathBuf> {
+    let root = directory(given)?;
     if has_executable(&root)? {
         return Ok(root);
     }

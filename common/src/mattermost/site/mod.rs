@@ -37,7 +37,7 @@ pub struct Installation {
     pub root: PathBuf,
     /// The installed release.
     pub version: Version,
-    /// How the version was found: `manifest`, `server` or `isolated-run`.
+    /// How the version was found: `manifest`, `server`, `isolated-run`, or `supposed` where nothing tells any more.
     pub version_source: String,
     /// Its edition.
     pub edition: Edition,
@@ -86,12 +86,32 @@ pub struct Ground {
     pub state: State,
 }
 
+/// What is taken for installed where the executable is damaged or gone: what a tool has noted of its own work there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Supposed {
+    /// The release.
+    pub version: Version,
+    /// Its edition.
+    pub edition: Edition,
+}
+
 /// Finds the installation that the flags or the document name, its owner and its service.
 ///
 /// # Errors
 /// Refused when there is none, or its layout is not supported (package-managed, container).
 pub fn ground(wanted: &Wanted) -> Result<Ground> {
-    let root = layout::root(wanted.install.as_deref().unwrap_or(Path::new(DEFAULT_ROOT)))?;
+    ground_at(layout::root(wanted.install.as_deref().unwrap_or(Path::new(DEFAULT_ROOT)))?, wanted)
+}
+
+/// As [`ground`], for a tool that is to mend an installation: its executable may be gone.
+///
+/// # Errors
+/// Refused when there is no such directory, or its layout is not supported.
+pub fn ground_of_ruin(wanted: &Wanted) -> Result<Ground> {
+    ground_at(layout::directory(wanted.install.as_deref().unwrap_or(Path::new(DEFAULT_ROOT)))?, wanted)
+}
+
+fn ground_at(root: PathBuf, wanted: &Wanted) -> Result<Ground> {
     layout::refuse_foreign(&root)?;
     let state = State::of(&root, wanted.state_dir.as_deref());
     trust::check_directory(state.path()).map_err(|error| {
@@ -112,10 +132,23 @@ pub fn ground(wanted: &Wanted) -> Result<Ground> {
 /// Refused when there is none, or its layout is not supported (package-managed, container); failed when something could
 /// not be read.
 pub fn probe(wanted: &Wanted) -> Result<Installation> {
-    let Ground { root, owner, mut service, state } = ground(wanted)?;
+    observe(ground(wanted)?, wanted, None)
+}
+
+/// As [`probe`], for a tool that is to mend an installation: what does not say its version is taken for `supposed`.
+///
+/// # Errors
+/// As [`probe`], but not for an executable that is empty, damaged, may not be executed, or is gone.
+pub fn probe_ruin(wanted: &Wanted, supposed: &Supposed) -> Result<Installation> {
+    observe(ground_of_ruin(wanted)?, wanted, Some(supposed))
+}
+
+fn observe(ground: Ground, wanted: &Wanted, supposed: Option<&Supposed>) -> Result<Installation> {
+    let Ground { root, owner, mut service, state } = ground;
     let config = Config::load(&root, &owner, &service.manager)?;
     give_variables(&mut service, &config);
-    let found = version::find(&root, &owner, &service, &config)?;
+    let found = version::find(&root, &owner, &service, &config);
+    let found = found.or_else(|error| version::suppose(supposed, error))?;
     let was_running = match &wanted.recorded {
         Some(site) => site.service.was_running,
         None => service.was_running()?,

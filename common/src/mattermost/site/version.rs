@@ -8,10 +8,10 @@ use std::time::Duration;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::{address, isolated};
-use crate::contract::digest;
+use super::{Supposed, address, isolated};
 use crate::contract::error::{Error, Result};
 use crate::contract::version::{self, Edition};
+use crate::contract::{digest, ui};
 use crate::machine::files::{self, Access};
 use crate::machine::service::Service;
 use crate::machine::service::process::EXECUTABLES;
@@ -40,6 +40,8 @@ pub enum Source {
     Server,
     /// The executable was run, cut off from configuration, database and network.
     IsolatedRun,
+    /// The executable does not say; a tool has noted that it had installed it.
+    Supposed,
 }
 
 impl Source {
@@ -49,6 +51,7 @@ impl Source {
             Self::Manifest => "manifest",
             Self::Server => "server",
             Self::IsolatedRun => "isolated-run",
+            Self::Supposed => "supposed",
         }
     }
 }
@@ -102,6 +105,13 @@ pub(super) fn find(root: &Path, owner: &User, service: &Service, config: &Config
     };
     remember(state, &Cached { executable, found: found.clone() });
     Ok(found)
+}
+
+/// The release that is taken for installed when what is there does not say; the error of looking when none is.
+pub(super) fn suppose(supposed: Option<&Supposed>, error: Error) -> Result<Found> {
+    let Some(Supposed { version, edition }) = supposed.cloned() else { return Err(error) };
+    ui::say(&format!("the installed server is taken for {version}: {}", error.one_line()));
+    Ok(Found { version, edition, source: Source::Supposed })
 }
 
 fn open_executable(root: &Path) -> Result<(&'static str, std::fs::File)> {

@@ -164,7 +164,9 @@ fn a_release_named_by_its_archive_alone_is_installed_and_can_be_taken_back() {
 
     let pids = site.pids();
     for _ in 0..2 {
-        for words in [&["rollback"][..], &["rollback", "--database"], &["rollback", "--dry-run"], &["rollback", "--to", FROM]] {
+        for words in
+            [&["rollback"][..], &["rollback", "--database"], &["rollback", "--dry-run"], &["rollback", "--to", FROM]]
+        {
             assert_eq!(verb(&site, words).with(0).document["changed"], false, "{words:?}");
         }
         verb(&site, &["prune", "--keep", "0"]).with(0);

@@ -52,7 +52,8 @@ impl Reports {
             Ok(tree::Go::In)
         });
         for path in found {
-            if self.open.len() < MOST && !self.open.contains_key(&path)
+            if self.open.len() < MOST
+                && !self.open.contains_key(&path)
                 && let Ok(file) = files::open_nofollow(&path)
             {
                 self.open.insert(path, file);
@@ -108,7 +109,8 @@ mod tests {
 
     #[test]
     fn the_last_complaint_is_shown_with_what_leads_to_it() {
-        let text = "a\nLOG:  one\nCONTEXT:  line 3 of configuration file \"pg_hba.conf\"\nFATAL:  could not load\n\nb\n";
+        let text =
+            "a\nLOG:  one\nCONTEXT:  line 3 of configuration file \"pg_hba.conf\"\nFATAL:  could not load\n\nb\n";
         let reasons = reasons_in(Path::new("/d/server.log"), text);
         assert_eq!(reasons.len(), 4);
         assert_eq!(reasons[3], "server.log: FATAL:  could not load");

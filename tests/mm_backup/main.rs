@@ -14,6 +14,7 @@ mod hot;
 mod incremental;
 mod interruptions;
 mod offsite;
+mod outside;
 mod reflinks;
 mod refusals;
 mod repair;

@@ -183,3 +183,50 @@ fn usage_is_checked() {
         assert!(said.contains("is not a directory") && said.contains("--to"), "{said}");
     }
 }
+
+#[test]
+fn a_restore_point_that_others_can_change_is_said_to_be_and_not_restored() {
+    let site = Site::builder("5.29.0").build();
+    let one = make(&site, &[]);
+    let point = Path::new(one["path"].as_str().unwrap());
+    let manifest = point.join("manifest.json");
+    let run = |flags: &[&str]| {
+        let output = site.tool("mm-backup").arg("--to").arg(site.store()).args(flags).output().unwrap();
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+        (output.status.code(), stdout, stderr)
+    };
+    let into = site.directory().join("into");
+    let restore = ["restore", "latest", "--files", "--into", into.to_str().unwrap()];
+    let faults: [(&Path, [&str; 2], [&str; 2]); 3] = [
+        (&site.store(), ["chown", "mm-test"], ["chown", "root"]),
+        (point, ["chmod", "0777"], ["chmod", "0700"]),
+        (&manifest, ["chmod", "0660"], ["chmod", "0600"]),
+    ];
+    for (path, fault, mend) in faults {
+        let shown = path.to_str().unwrap();
+        process::run(fault[0], &[fault[1], shown]);
+        let (_, list, _) = run(&["list", "--format", "json"]);
+        let list: Value = serde_json::from_str(&list).unwrap();
+        assert!(list["points"][0]["doubt"].as_str().unwrap().contains(shown), "{list}");
+        assert!(run(&["list", "--format", "human"]).1.contains("MAY HAVE BEEN CHANGED"));
+        let (code, _, said) = run(&["verify"]);
+        assert!(code == Some(0) && said.contains("may have been changed") && said.contains(shown), "{said}");
+        let (code, _, said) = run(&restore);
+        assert!(code == Some(5) && said.contains(shown) && said.contains("--accept store-owner"), "{said}");
+        assert!(!into.exists());
+        process::run(mend[0], &[mend[1], shown]);
+    }
+    process::run("chmod", &["0777", point.to_str().unwrap()]);
+    // What the manifest says of the copies is not believed either.
+    let two = make(&site, &[]);
+    let number_of = |backup: &Value| {
+        std::os::unix::fs::MetadataExt::ino(&fs::metadata(stored(&site, backup, "NOTICE.txt")).unwrap())
+    };
+    assert_ne!(number_of(&one), number_of(&two));
+    let id = one["id"].as_str().unwrap();
+    let (code, _, said) = run(&["restore", id, "--files", "--into", into.to_str().unwrap(), "--accept", "store-owner"]);
+    assert!(code == Some(0) && said.contains("may have been changed"), "{said}");
+    let (_, list, _) = run(&["list", "--format", "json"]);
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert!(list["points"][1]["doubt"].is_null(), "{list}");
+}

@@ -51,6 +51,9 @@ impl Cluster {
     pub fn restore(major: u32, saved: &Path) -> Self {
         let cluster = Self::named(major);
         let data = cluster.data_directory();
+        // It goes away with the last cluster of its major, which can be another test's.
+        let above = data.parent().and_then(Path::to_str).expect("the path is ours");
+        process::run("install", &["-d", "-o", "postgres", "-g", "postgres", above]);
         let data = data.to_str().expect("the path is ours");
         process::run("cp", &["-a", "--reflink=auto", saved.to_str().expect("the path is ours"), data]);
         // On a data directory that is there already it makes no new one, and takes the configuration from in there.

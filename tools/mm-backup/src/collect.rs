@@ -13,6 +13,8 @@ use mm_common::machine::tree::{Attributes, Dir, Kind as There, Meta};
 use mm_common::machine::{command, signals};
 
 use crate::entry::{Before, Stored, store_file};
+use crate::further::{self, Further};
+use crate::guard::{self, Guard};
 use crate::manifest::{Entry, Kind, Root, Skipped};
 use crate::plan::{Excludes, Plan, change_matters};
 use crate::previous::Previous;
@@ -29,6 +31,8 @@ pub(crate) struct Collection<'a> {
     pub previous: Option<&'a Previous>,
     /// How many threads.
     pub jobs: usize,
+    /// Opens what lies outside of the install root.
+    pub guard: &'a Guard,
     /// Set when another part has failed.
     pub cancel: &'a AtomicBool,
 }
@@ -42,6 +46,8 @@ pub(crate) struct Collected {
     pub excluded: Vec<Name>,
     /// What could not be stored and does not matter.
     pub skipped: Vec<Skipped>,
+    /// What the configuration names and the server could not have read, or has no business with.
+    pub denied: Vec<Skipped>,
     /// Files that changed each time they were read, and for which that matters.
     pub restless: Vec<PathBuf>,
     /// Copies in the restore point before that were not linked on because they are damaged.
@@ -61,13 +67,32 @@ struct Task {
     path: PathBuf,
     below: PathBuf,
     depth: usize,
+    guarded: bool,
 }
 
-/// A further name of a file with several, to be linked when all else is there.
-struct Further {
-    path: PathBuf,
-    first: PathBuf,
+/// An entry that is no directory, and where it is to be stored.
+struct Found<'a> {
+    source: &'a Dir,
+    target: &'a Dir,
+    previous: Option<&'a Arc<Dir>>,
+    name: &'a OsStr,
+    path: &'a Path,
     meta: Meta,
+    guarded: bool,
+}
+
+impl Collected {
+    /// Takes over all but the entries' order.
+    pub(crate) fn take_over(&mut self, found: &mut Self) {
+        self.entries.append(&mut found.entries);
+        self.excluded.append(&mut found.excluded);
+        self.skipped.append(&mut found.skipped);
+        self.denied.append(&mut found.denied);
+        self.restless.append(&mut found.restless);
+        self.damaged.append(&mut found.damaged);
+        self.linked += found.linked;
+        self.added += found.added;
+    }
 }
 
 #[derive(Default)]
@@ -110,15 +135,9 @@ pub(crate) fn collect(collection: &Collection<'_>) -> Result<Collected> {
     let further = std::mem::take(&mut shared.further);
     let mut collected = shared.collected;
     collected.entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
-    link_further_names(collection, &further, &mut collected)?;
+    further::link(collection, &further, &mut collected)?;
     collected.excluded.sort_unstable();
     Ok(collected)
-}
-
-/// Opens a directory by an absolute path that was resolved before: a link on the way has been put there since, and is
-/// an error.
-fn open(path: &Path) -> Result<Option<Dir>> {
-    Dir::open(Path::new("/"))?.descend(path.strip_prefix("/").unwrap_or(path))
 }
 
 impl Workers<'_> {
@@ -126,7 +145,14 @@ impl Workers<'_> {
         let missing = || Error::io("store", &root.path, "it is not there");
         let parent = root.path.parent().ok_or_else(missing)?;
         let name = root.path.file_name().ok_or_else(missing)?;
-        let source = open(parent)?.ok_or_else(missing)?;
+        let guarded = self.collection.guard.guards(root);
+        let source = match self.collection.guard.admit(parent, name, &root.path, guarded)? {
+            Ok(source) => source.ok_or_else(missing)?,
+            Err(denied) => {
+                self.take_over(Collected { denied: vec![denied], ..Collected::default() });
+                return Ok(());
+            }
+        };
         let below = parent.strip_prefix("/").unwrap_or(parent);
         let target = Dir::open(self.collection.target)?.descend_creating(below)?;
         let previous = match self.collection.previous {
@@ -141,6 +167,7 @@ impl Workers<'_> {
             path: root.path.clone(),
             below: PathBuf::new(),
             depth: 0,
+            guarded,
         };
         let meta = task.source.look(name)?.ok_or_else(missing)?;
         if meta.kind == There::Directory {
@@ -148,8 +175,10 @@ impl Workers<'_> {
             self.shared().pile.push(task);
             return Ok(());
         }
+        let Task { source, target, previous, .. } = &task;
         let mut found = Collected::default();
-        self.entry(&task.source, &task.target, task.previous.as_ref(), name, &root.path, meta, &mut found)?;
+        let previous = previous.as_ref();
+        self.entry(&Found { source, target, previous, name, path: &root.path, meta, guarded }, &mut found)?;
         self.take_over(found);
         Ok(())
     }
@@ -198,9 +227,8 @@ impl Workers<'_> {
             return Err(Error::io("open the directory", task.target.path().join(&task.name), "it is gone"));
         };
         let mut found = Collected::default();
-        let Some(source) = task.source.child(&task.name)? else {
+        let Some(source) = self.enter(task, &mut found)? else {
             task.target.remove_directory(&task.name)?;
-            found.skipped.push(vanished(&task.path));
             self.take_over(found);
             return Ok(());
         };
@@ -232,10 +260,13 @@ impl Workers<'_> {
                     path,
                     below,
                     depth: task.depth + 1,
+                    guarded: task.guarded,
                 });
                 continue;
             }
-            self.entry(&source, &target, previous.as_ref(), &name, &path, meta, &mut found)?;
+            let (previous, guarded) = (previous.as_ref(), task.guarded && !self.collection.guard.is_named(&path));
+            let entry = Found { source: &source, target: &target, previous, name: &name, path: &path, meta, guarded };
+            self.entry(&entry, &mut found)?;
         }
         // All its entries are there by now, so nothing changes its times any more.
         attributes.apply(target.file(), target.path())?;
@@ -247,20 +278,27 @@ impl Workers<'_> {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "three directories, and one entry in each")]
-    fn entry(
-        &self,
-        source: &Dir,
-        target: &Dir,
-        previous: Option<&Arc<Dir>>,
-        name: &OsStr,
-        path: &Path,
-        meta: Meta,
-        found: &mut Collected,
-    ) -> Result<()> {
+    /// Opens the directory of a task; `None`, and said in `found`, when it is gone or not for the server.
+    fn enter(&self, task: &Task, found: &mut Collected) -> Result<Option<Dir>> {
+        match self.collection.guard.directory(&task.source, &task.name, &task.path, task.guarded)? {
+            Ok(Some(opened)) => return Ok(Some(opened)),
+            Ok(None) => found.skipped.push(vanished(&task.path)),
+            Err(denied) => found.denied.push(denied),
+        }
+        Ok(None)
+    }
+
+    fn entry(&self, entry: &Found<'_>, found: &mut Collected) -> Result<()> {
+        let Found { source, target, previous, name, path, meta, guarded } = *entry;
         match meta.kind {
             There::Symlink => {
-                let link = source.link_target(name)?;
+                let link = match guard::left_out(self.open(entry, || source.link_target(name)), guarded, path)? {
+                    Ok(link) => link,
+                    Err(denied) => {
+                        found.denied.push(denied);
+                        return Ok(());
+                    }
+                };
                 target.create_symlink(name, &link)?;
                 let attributes = Attributes::of_symlink(source, name, &meta)?;
                 attributes.apply_to_symlink(target, name)?;
@@ -269,14 +307,23 @@ impl Workers<'_> {
                 found.entries.push(entry);
             }
             There::File => {
-                if meta.names > 1 && self.is_further_name(path, meta) {
+                // The copy of before is linked on only for who could read the file now.
+                let meta = match guard::left_out(self.seen(entry), guarded, path)? {
+                    Ok(meta) => meta,
+                    Err(denied) => {
+                        found.denied.push(denied);
+                        return Ok(());
+                    }
+                };
+                if meta.names > 1 && self.is_further_name(path, meta, guarded) {
                     return Ok(());
                 }
+                let open = || self.open(entry, || source.open_file(name));
                 let known = self.collection.previous.and_then(|before| before.unchanged(path, &meta));
                 let is_suspect = |ino| self.collection.previous.is_some_and(|before| before.is_suspect(path, ino));
                 let before =
                     known.zip(previous).map(|(known, directory)| Before { known, directory, is_suspect: &is_suspect });
-                let stored = store_file(source, target, before.as_ref(), name, path, &mut found.damaged)?;
+                let stored = store_file(&open, target, before.as_ref(), name, path, &mut found.damaged)?;
                 add(self.collection.plan, stored, path, found);
             }
             There::Directory | There::Special => {
@@ -288,7 +335,22 @@ impl Workers<'_> {
         Ok(())
     }
 
-    fn is_further_name(&self, path: &Path, meta: Meta) -> bool {
+    fn open<T>(&self, entry: &Found<'_>, open: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.collection.guard.open(entry.guarded, open)
+    }
+
+    /// What is known of a file: when it is guarded, of the one that the server can open.
+    fn seen(&self, entry: &Found<'_>) -> Result<Meta> {
+        if !entry.guarded {
+            return Ok(entry.meta);
+        }
+        match self.open(entry, || entry.source.open_file(entry.name))? {
+            Some(file) => Meta::of(&file, entry.path),
+            None => Ok(entry.meta),
+        }
+    }
+
+    fn is_further_name(&self, path: &Path, meta: Meta, guarded: bool) -> bool {
         let mut shared = self.shared();
         match shared.first_names.get(&(meta.dev, meta.ino)).cloned() {
             None => {
@@ -296,7 +358,7 @@ impl Workers<'_> {
                 false
             }
             Some(first) => {
-                shared.further.push(Further { path: path.into(), first, meta });
+                shared.further.push(Further { path: path.into(), first, meta, guarded });
                 true
             }
         }
@@ -305,13 +367,7 @@ impl Workers<'_> {
     fn take_over(&self, mut found: Collected) {
         let mut shared = self.shared();
         let all = &mut shared.collected;
-        all.entries.append(&mut found.entries);
-        all.excluded.append(&mut found.excluded);
-        all.skipped.append(&mut found.skipped);
-        all.restless.append(&mut found.restless);
-        all.damaged.append(&mut found.damaged);
-        all.linked += found.linked;
-        all.added += found.added;
+        all.take_over(&mut found);
         ui::progress(&format!(
             "{} stored, {} MB of them new",
             ui::count(all.entries.len(), "entry"),
@@ -324,7 +380,7 @@ impl Workers<'_> {
     }
 }
 
-fn add(plan: &Plan, stored: Stored, path: &Path, found: &mut Collected) {
+pub(crate) fn add(plan: &Plan, stored: Stored, path: &Path, found: &mut Collected) {
     match stored {
         Stored::Vanished => found.skipped.push(vanished(path)),
         Stored::Linked(entry) => {
@@ -363,43 +419,4 @@ pub(crate) fn entry_of(path: &Path, kind: Kind, meta: &Meta, xattrs: Vec<(String
 
 fn vanished(path: &Path) -> Skipped {
     Skipped { path: path.to_owned().into(), why: "it vanished while the restore point was made".into() }
-}
-
-/// Gives files their further names. Where the first name did not make it, or has as many names as the file system
-/// allows, the file is stored again.
-fn link_further_names(collection: &Collection<'_>, further: &[Further], collected: &mut Collected) -> Result<()> {
-    let top = Dir::open(collection.target)?;
-    let place = |path: &Path| -> Result<Option<(Dir, OsString)>> {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
-        Ok(top.descend(parent.strip_prefix("/").unwrap_or(parent))?.map(|dir| (dir, name.to_owned())))
-    };
-    let mut made = Vec::new();
-    for Further { path, first, meta } in further {
-        let Some((dir, name)) = place(path)? else { continue };
-        let times = dir.meta()?.mtime;
-        let entries = &collected.entries;
-        let known = entries.binary_search_by(|entry| entry.path.as_bytes().cmp(first.as_os_str().as_encoded_bytes()));
-        let linked = match (known, place(first)?) {
-            (Ok(index), Some((other, other_name))) if dir.link(&name, &other, &other_name)? => Some(&entries[index]),
-            _ => None,
-        };
-        if let Some(entry) = linked {
-            let (path, first) = (path.clone().into(), Some(first.clone().into()));
-            made.push(Entry { path, same_as: first, ino: meta.ino, ..entry.clone() });
-        } else if let Some(source) = path.parent().map(open).transpose()?.flatten() {
-            let mut found = Collected::default();
-            let stored = store_file(&source, &dir, None, &name, path, &mut found.damaged)?;
-            add(collection.plan, stored, path, &mut found);
-            made.append(&mut found.entries);
-            collected.skipped.append(&mut found.skipped);
-            collected.restless.append(&mut found.restless);
-            collected.added += found.added;
-        }
-        Attributes::touch(dir.file(), times, dir.path())?;
-    }
-    if !made.is_empty() {
-        collected.entries.append(&mut made);
-        collected.entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
-    }
-    Ok(())
 }

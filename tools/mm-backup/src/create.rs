@@ -18,11 +18,13 @@ use mm_common::postgres::proven::Claim;
 
 use crate::collect::{self, Collected, Collection};
 use crate::database::{self, View};
+use crate::guard::Guard;
 use crate::manifest::{self, DatabasePart, Head, SCHEMA, Skipped, Totals};
 use crate::plan::Plan;
 use crate::previous::Previous;
 use crate::reuse;
 use crate::store::{Point, Store};
+use crate::trust;
 
 /// What is to be made.
 pub(crate) struct Order<'a> {
@@ -101,11 +103,18 @@ fn make(
     let created = view.as_ref().map_or_else(time::now, |view| view.taken.clone());
     checkpoint::pass("snapshot-taken");
     let known = match previous {
-        Some(point) if !order.rehash => Previous::read(point).map_err(|error| ui::warn(&error.one_line())).ok(),
+        Some(point) if !order.rehash => believed(point).map_err(|error| ui::warn(&error.one_line())).ok(),
         _ => None,
     };
-    let collection =
-        Collection { plan: order.plan, target: &files, previous: known.as_ref(), jobs: order.jobs, cancel: &cancel };
+    let guard = Guard::of(installation, order.plan)?;
+    let collection = Collection {
+        plan: order.plan,
+        target: &files,
+        previous: known.as_ref(),
+        jobs: order.jobs,
+        guard: &guard,
+        cancel: &cancel,
+    };
     let give_up = || cancel.store(true, Ordering::Relaxed);
     let (database, collected) = std::thread::scope(|scope| {
         let dumping =
@@ -123,7 +132,7 @@ fn make(
     })?;
     let other_databases = store_others(order, partial, &cancel)?;
     let config_database = config_view.as_ref().map(|view| view.store(partial, order.jobs)).transpose()?;
-    drop((view, config_view, known));
+    drop((view, config_view, known, guard));
     ui::progress_done();
     checkpoint::pass("collected");
     signals::check()?;
@@ -133,38 +142,11 @@ fn make(
         checkpoint::pass("service-started");
     }
     accept(&collected)?;
+    let left_out = tell_denied(&collected.denied);
     reuse::tell(&collected.damaged, order.store, previous)?;
-    let mut head = Head {
-        schema: SCHEMA.into(),
-        id: id.into(),
-        sequence: previous.map_or(1, |point| point.head.sequence + 1),
-        created,
-        tool: env!("CARGO_PKG_VERSION").into(),
-        run: order.run.clone(),
-        install: installation.root.clone(),
-        version: installation.version.clone(),
-        edition: installation.edition,
-        cold,
-        roots: order.plan.roots.clone(),
-        excluded: collected.excluded,
-        skipped: collected.skipped,
-        users: BTreeMap::new(),
-        groups: BTreeMap::new(),
-        database,
-        config_database,
-        other_databases,
-        totals: Totals { linked: collected.linked, added: collected.added, ..Totals::default() },
-    };
-    for entry in &collected.entries {
-        head.users.entry(entry.uid).or_default();
-        head.groups.entry(entry.gid).or_default();
-        if entry.kind == manifest::Kind::File {
-            head.totals.files += 1;
-            head.totals.bytes += if entry.same_as.is_none() { entry.bytes } else { 0 };
-        }
-    }
-    name_owners(&mut head);
-    count_dumps(&mut head);
+    let sequence = previous.map_or(1, |point| point.head.sequence + 1);
+    let databases = Databases { own: database, config: config_database, others: other_databases };
+    let mut head = head(order, (id, sequence), (created, cold), databases, &collected);
     head.totals.seconds = started.elapsed().as_secs_f64();
     let manifest_sha256 = manifest::write(partial, &head, &collected.entries)?;
     checkpoint::pass("manifest-written");
@@ -185,9 +167,66 @@ fn make(
         files: head.totals.files,
         database: head.database.is_some(),
         databases: head.in_cluster(),
+        left_out,
         left_stopped: order.plan.stop && !order.plan.start && installation.was_running,
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// What was dumped.
+struct Databases {
+    own: Option<DatabasePart>,
+    config: Option<DatabasePart>,
+    others: Vec<DatabasePart>,
+}
+
+/// The head of the manifest, but for the duration.
+fn head(
+    order: &Order<'_>,
+    (id, sequence): (&str, u64),
+    (created, cold): (String, bool),
+    databases: Databases,
+    collected: &Collected,
+) -> Head {
+    let installation = order.installation;
+    let mut head = Head {
+        schema: SCHEMA.into(),
+        id: id.into(),
+        sequence,
+        created,
+        tool: env!("CARGO_PKG_VERSION").into(),
+        run: order.run.clone(),
+        install: installation.root.clone(),
+        version: installation.version.clone(),
+        edition: installation.edition,
+        cold,
+        roots: order.plan.roots.clone(),
+        excluded: collected.excluded.clone(),
+        skipped: collected.skipped.iter().chain(&collected.denied).cloned().collect(),
+        users: BTreeMap::new(),
+        groups: BTreeMap::new(),
+        database: databases.own,
+        config_database: databases.config,
+        other_databases: databases.others,
+        totals: Totals { linked: collected.linked, added: collected.added, ..Totals::default() },
+    };
+    for entry in &collected.entries {
+        head.users.entry(entry.uid).or_default();
+        head.groups.entry(entry.gid).or_default();
+        if entry.kind == manifest::Kind::File {
+            head.totals.files += 1;
+            head.totals.bytes += if entry.same_as.is_none() { entry.bytes } else { 0 };
+        }
+    }
+    name_owners(&mut head);
+    count_dumps(&mut head);
+    head
+}
+
+/// The restore point before, when nobody can have changed what it says.
+fn believed(point: &Point) -> Result<Previous> {
+    trust::require(point, false)?;
+    Previous::read(point)
 }
 
 /// The other databases of the cluster, when they are wanted, each as a snapshot of its own shows it.
@@ -236,6 +275,22 @@ fn accept(collected: &Collected) -> Result<()> {
         ui::say(&format!("left out: {} in all; the manifest names them", collected.skipped.len()));
     }
     Ok(())
+}
+
+/// Says what the configuration names and is left out all the same; returns it for the document.
+fn tell_denied(denied: &[Skipped]) -> Vec<String> {
+    let mut said: Vec<String> =
+        denied.iter().take(NAMED).map(|Skipped { path, why }| format!("`{path}` is not stored: {why}")).collect();
+    if denied.len() > NAMED {
+        said.push(format!(
+            "{} are not stored for that in all; the manifest names them",
+            ui::count(denied.len(), "entry")
+        ));
+    }
+    for line in &said {
+        ui::warn(line);
+    }
+    said
 }
 
 /// Space is looked at before the service is stopped.

@@ -45,10 +45,10 @@ pub(crate) struct Before<'a> {
     pub is_suspect: &'a dyn Fn(u64) -> bool,
 }
 
-/// Stores the file `name` of `source` in `target`. `before` is its copy in the previous restore point, when nothing of
+/// Stores the file that `open` opens as `name` in `target`. `before` is its copy in the previous restore point, when nothing of
 /// the file has changed since; what has become of that copy is added to `damaged`.
 pub(crate) fn store_file(
-    source: &Dir,
+    open: &dyn Fn() -> Result<Option<File>>,
     target: &Dir,
     before: Option<&Before<'_>>,
     name: &OsStr,
@@ -68,7 +68,7 @@ pub(crate) fn store_file(
     }
     let mut tries = 1;
     loop {
-        let Some(entry) = copy(source, target, name, path)? else { return Ok(Stored::Vanished) };
+        let Some(entry) = copy(open, target, name, path)? else { return Ok(Stored::Vanished) };
         if !entry.changed || tries == TRIES || entry.bytes > LARGE {
             return Ok(Stored::Copied(entry));
         }
@@ -94,8 +94,8 @@ fn settled(file: &File, path: &Path) -> Result<Meta> {
     }
 }
 
-fn copy(source: &Dir, target: &Dir, name: &OsStr, path: &Path) -> Result<Option<Entry>> {
-    let Some(file) = source.open_file(name)? else { return Ok(None) };
+fn copy(open: &dyn Fn() -> Result<Option<File>>, target: &Dir, name: &OsStr, path: &Path) -> Result<Option<Entry>> {
+    let Some(file) = open()? else { return Ok(None) };
     let meta = settled(&file, path)?;
     let attributes = Attributes::of_file(&file, &meta, path)?;
     let made = target.create_file(name)?;

@@ -8,7 +8,9 @@ mod database;
 mod entry;
 mod export;
 mod flip;
+mod further;
 mod glob;
+mod guard;
 mod held;
 mod help;
 mod kept;
@@ -29,6 +31,7 @@ mod stage;
 mod store;
 mod suspects;
 mod text;
+mod trust;
 mod verify;
 
 use std::process::ExitCode;
@@ -85,11 +88,14 @@ fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
         Some(Verb::Verify { id, restore }) => verify_point(session, arguments, id, *restore),
         Some(Verb::Restore(wanted)) => {
             let point = Store::open(&arguments.store)?.find(&wanted.id)?;
+            trust::require(&point, session.common.accepts(trust::ACCEPT))?;
             restore::restore(session, &point, wanted, jobs(arguments))
         }
         Some(Verb::Export { id }) => {
             session.output = Output::Streamed;
-            export::export(&Store::open(&arguments.store)?.find(id)?)
+            let point = Store::open(&arguments.store)?.find(id)?;
+            trust::tell(&point);
+            export::export(&point)
         }
         Some(Verb::Prune { keep }) => prune::prune(session, arguments, *keep),
         Some(Verb::List | Verb::Create(_)) | None => list::list(session, arguments),
@@ -98,6 +104,7 @@ fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
 
 fn verify_point(session: &mut Session, arguments: &BackupArguments, id: &str, restore: bool) -> Result<String> {
     let point = Store::open(&arguments.store)?.find(id)?;
+    trust::tell(&point);
     let proof = verify::verify(&point, jobs(arguments), restore)?;
     session.document.set("backup", &section(&point)?)?;
     let said = format!("restore point {} is as it was made: {}", point.head.id, ui::count(&proof["files"], "file"));
@@ -122,6 +129,7 @@ fn section(point: &Point) -> Result<Backup> {
         files: head.totals.files,
         database: head.database.is_some(),
         databases: head.in_cluster(),
+        left_out: Vec::new(),
         left_stopped: false,
         seconds: head.totals.seconds,
     })

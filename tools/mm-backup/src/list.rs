@@ -1,5 +1,6 @@
 //! `list`, and tables for people.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
@@ -12,21 +13,38 @@ use serde_json::json;
 use crate::arguments::BackupArguments;
 use crate::plan::Plan;
 use crate::store::{Damaged, Point, Store};
+use crate::trust;
 
 /// Shows the restore points of a store.
 pub(crate) fn list(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
     let store = Store::open(&arguments.store)?;
     let (points, damaged) = store.list()?;
+    let doubts = doubts(&points);
     let people = match arguments.format.format {
         Format::Human => true,
         Format::Json => false,
         Format::Auto => std::io::stdout().is_terminal(),
     };
-    session.output = Output::Text(if people { table(&points, &damaged) } else { json_list(&store, &points, &damaged) });
+    session.output = Output::Text(if people {
+        table(&points, &damaged, &doubts)
+    } else {
+        json_list(&store, &points, &damaged, &doubts)
+    });
     Ok(ui::count(points.len(), "restore point"))
 }
 
-fn json_list(store: &Store, points: &[Point], damaged: &[Damaged]) -> String {
+/// Why restore points may have been changed, by their identifiers.
+type Doubts = BTreeMap<String, String>;
+
+fn doubts(points: &[Point]) -> Doubts {
+    let of = |point: &Point| match trust::doubt(point) {
+        Ok(doubt) => doubt.map(|doubt| (point.head.id.clone(), doubt)),
+        Err(error) => Some((point.head.id.clone(), error.one_line())),
+    };
+    points.iter().filter_map(of).collect()
+}
+
+fn json_list(store: &Store, points: &[Point], damaged: &[Damaged], doubts: &Doubts) -> String {
     let points: Vec<_> = points
         .iter()
         .map(|Point { path, head }| {
@@ -34,7 +52,7 @@ fn json_list(store: &Store, points: &[Point], damaged: &[Damaged]) -> String {
                 "id": head.id, "path": path, "created": head.created, "install": head.install,
                 "version": head.version, "edition": head.edition, "cold": head.cold,
                 "databases": head.in_cluster(), "files": head.totals.files, "bytes": head.totals.bytes, "added": head.totals.added,
-                "linked": head.totals.linked, "seconds": head.totals.seconds,
+                "linked": head.totals.linked, "seconds": head.totals.seconds, "doubt": doubts.get(&head.id),
                 "database": head.database.as_ref().map(|part| json!({
                     "name": part.name, "server_version": part.server_version, "bytes": part.dump.bytes,
                     "tables": part.tables.len(), "posts": part.history.as_ref().map(|history| history.posts.rows),
@@ -47,7 +65,7 @@ fn json_list(store: &Store, points: &[Point], damaged: &[Damaged]) -> String {
     format!("{}\n", serde_json::to_string_pretty(&list).unwrap_or_default())
 }
 
-fn table(points: &[Point], damaged: &[Damaged]) -> String {
+fn table(points: &[Point], damaged: &[Damaged], doubts: &Doubts) -> String {
     let mut rows = vec![["ID", "CREATED", "RELEASE", "DATABASE", "FILES", "SIZE", "ADDED", "SERVER"].map(String::from)];
     rows.extend(points.iter().map(|Point { head, .. }| {
         [
@@ -66,6 +84,9 @@ fn table(points: &[Point], damaged: &[Damaged]) -> String {
     let mut text = columns(&rows);
     for Damaged { id, why } in damaged {
         let _ = writeln!(text, "{id}  DAMAGED: {why}");
+    }
+    for (id, doubt) in doubts {
+        let _ = writeln!(text, "{id}  MAY HAVE BEEN CHANGED: {doubt}");
     }
     text
 }

@@ -1,12 +1,10 @@
 //! What belongs to an installation beyond its tree: where its data is, which files the configuration names, what starts
 //! the service.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
-use mm_common::machine::files;
 use mm_common::machine::service::{Manager, others, systemd};
 use mm_common::machine::wildcard;
 use mm_common::mattermost::site::Installation;
@@ -60,7 +58,7 @@ pub(crate) fn observe(installation: &Installation, store: &Store, no_data: bool)
         refuse_lost_uploads(installation)?;
     }
     let mut others = configured(installation);
-    others.extend(service_files(installation)?.into_iter().map(|path| Root { path, what: What::Service }));
+    others.extend(service_files(installation)?);
     Ok(Observed {
         install: installation.root.clone(),
         data,
@@ -89,7 +87,7 @@ fn refuse_lost_uploads(installation: &Installation) -> Result<()> {
 }
 
 /// The configuration file and what it names, where that lies outside the install tree. The service user writes the
-/// configuration, so what that user may not read itself is left out: its name there proves nothing.
+/// configuration: what of it is stored, [`crate::guard`] says.
 fn configured(installation: &Installation) -> Vec<Root> {
     let config = &installation.config;
     let beside = config.path.as_deref().and_then(Path::parent).unwrap_or(&installation.root);
@@ -106,25 +104,13 @@ fn configured(installation: &Installation) -> Vec<Root> {
         if path.starts_with(&installation.root) {
             continue;
         }
-        if may_read(installation, &path) {
-            roots.push(Root { path, what: What::Config });
-        } else {
-            ui::warn(&format!("`{}` is not stored: the server's user may not read it", path.display()));
-        }
+        roots.push(Root { path, what: What::Config });
     }
     roots
 }
 
-fn may_read(installation: &Installation, path: &Path) -> bool {
-    let Ok(Some(data)) = files::look(path) else { return false };
-    let owner = &installation.owner;
-    (data.uid() == owner.uid && data.mode() & 0o400 != 0)
-        || (data.gid() == owner.gid && data.mode() & 0o040 != 0)
-        || data.mode() & 0o004 != 0
-}
-
 /// Unit, drop-ins, environment files, init script: what a bare machine needs to start the server again.
-fn service_files(installation: &Installation) -> Result<Vec<PathBuf>> {
+fn service_files(installation: &Installation) -> Result<Vec<Root>> {
     let mut paths = installation.config.environment_files();
     match &installation.service.manager {
         Manager::Systemd { unit } => {
@@ -145,12 +131,14 @@ fn service_files(installation: &Installation) -> Result<Vec<PathBuf>> {
         }
         Manager::Exec | Manager::Command { .. } => {}
     }
-    let mut resolved: Vec<PathBuf> = paths
-        .iter()
-        .filter_map(|path| std::fs::canonicalize(path).ok())
-        .filter(|path| !path.starts_with(&installation.root) && path.is_file())
-        .collect();
-    resolved.sort();
-    resolved.dedup();
+    let resolve = |path: &PathBuf| {
+        let resolved = std::fs::canonicalize(path).ok()?;
+        // A link in the install tree is the service user's word, not an administrator's.
+        let what = if path.starts_with(&installation.root) { What::Config } else { What::Service };
+        (!resolved.starts_with(&installation.root) && resolved.is_file()).then_some(Root { path: resolved, what })
+    };
+    let mut resolved: Vec<Root> = paths.iter().filter_map(resolve).collect();
+    resolved.sort_by(|a, b| a.path.cmp(&b.path).then(b.what.cmp(&a.what)));
+    resolved.dedup_by(|a, b| a.path == b.path);
     Ok(resolved)
 }

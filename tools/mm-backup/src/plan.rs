@@ -61,6 +61,9 @@ pub(crate) struct Plan {
     pub stop: bool,
     /// Whether it is started afterwards.
     pub start: bool,
+    /// What an administrator has named: it is stored whoever may read it.
+    #[serde(skip)]
+    pub named: Vec<PathBuf>,
     /// Where uploaded files are; files that change there while they are read do not matter.
     #[serde(skip)]
     pub data: PathBuf,
@@ -130,6 +133,7 @@ pub(crate) fn plan(seen: &Observed, wish: &Wish) -> Result<Plan> {
         whole_cluster: wish.whole_cluster,
         stop: wish.stop,
         start,
+        named: seen.others.iter().filter(|root| root.what == What::Service).map(|root| root.path.clone()).collect(),
         data: seen.data.clone(),
     })
 }

@@ -117,6 +117,7 @@ mod tests {
             files: 1,
             database: true,
             databases: vec!["mattermost".into(), "wiki".into()],
+            left_out: Vec::new(),
             left_stopped: true,
             seconds: 0.0,
         }

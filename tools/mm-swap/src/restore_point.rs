@@ -162,6 +162,7 @@ mod tests {
             files: 1,
             database: true,
             databases: Vec::new(),
+            left_out: Vec::new(),
             left_stopped: true,
             seconds: 1.0,
         }

@@ -91,6 +91,9 @@ pub struct Backup {
     /// The databases of the server's cluster that it holds: its own, and with `--whole-cluster` all others.
     #[serde(default)]
     pub databases: Vec<String>,
+    /// What the configuration names and was left out, because the server's user may not read it; the first ones, with why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// True when the service was left stopped for the next tool.
     #[serde(default)]
     pub left_stopped: bool,

@@ -40,6 +40,22 @@ impl Dir {
         Ok(Self { file, path: path.into() })
     }
 
+    /// The directory at an absolute path, reached component by component, none of them a link, without reading any: who may
+    /// pass through it can reach it so. It serves to open entries by name, and not to list them; `None` when there is
+    /// nothing.
+    pub fn reach(path: &Path) -> Result<Option<Self>> {
+        let mut dir = Self::open(Path::new("/"))?;
+        for name in path.strip_prefix("/").unwrap_or(path) {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            dir = match openat(&dir.file, name, flags, Mode::empty()) {
+                Ok(fd) => Self { file: fd.into(), path: dir.path.join(name) },
+                Err(Errno::ENOENT) => return Ok(None),
+                Err(error) => return Err(dir.failed("open the directory", name, error)),
+            };
+        }
+        Ok(Some(dir))
+    }
+
     /// Its path, for messages.
     pub fn path(&self) -> &Path {
         &self.path

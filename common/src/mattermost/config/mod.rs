@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::contract::error::{Context as _, Error, Result};
 use crate::contract::secret::Secret;
+use crate::machine::guise::{self, Guise};
 use crate::machine::service::Manager;
 use crate::machine::tree::{Dir, Meta};
 use crate::machine::user::User;
@@ -67,7 +68,7 @@ impl Config {
             return Ok(Self { path: None, settings, overrides });
         }
         let path = file_path(root, &place);
-        let (path, bytes) = read_file(&path, owner)?;
+        let (path, bytes) = read_file(&path, root, owner)?;
         let settings = parse(&bytes)
             .map_err(|error| if is_empty(&bytes) { error.hint(bring_back(root, &path)) } else { error })
             .context(|| format!("cannot read the configuration `{}`", path.display()))?;
@@ -180,8 +181,9 @@ fn file_path(root: &Path, place: &str) -> PathBuf {
 }
 
 /// Reads the file. Root does not read through a symlink that the service user may have planted: only when what it
-/// leads to is the service user's own.
-fn read_file(path: &Path, owner: &User) -> Result<(PathBuf, Vec<u8>)> {
+/// leads to is the service user's own. Outside of the install root it is read with that user's rights, who may have named
+/// it.
+fn read_file(path: &Path, root: &Path, owner: &User) -> Result<(PathBuf, Vec<u8>)> {
     let resolved = path.canonicalize().map_err(|error| Error::io("find the configuration", path, error))?;
     let (dir, name) = open_parent(&resolved)?;
     let entry = dir.look(&name)?;
@@ -191,8 +193,25 @@ fn read_file(path: &Path, owner: &User) -> Result<(PathBuf, Vec<u8>)> {
             .because(format!("`{}` does not belong to {}", resolved.display(), owner.name))
             .hint("make it a file, or let the file it leads to belong to the user the server runs as"));
     }
-    let bytes = dir.read(&name, MOST)?;
+    let bytes = match Guise::of(owner)?.filter(|_| !resolved.starts_with(root)) {
+        None => dir.read(&name, MOST)?,
+        Some(guise) => guise
+            .run(|| match Dir::reach(dir.path())? {
+                Some(dir) => dir.read(&name, MOST),
+                None => Err(Error::io("find the configuration", path, "it is gone")),
+            })
+            .map_err(|error| unreadable(error, path, owner))?,
+    };
     Ok((resolved, bytes))
+}
+
+fn unreadable(error: Error, path: &Path, owner: &User) -> Error {
+    if !guise::is_denied(&error) {
+        return error;
+    }
+    Error::refused(format!("the configuration `{}` is not read", path.display()))
+        .because(format!("the user the server runs as, {}, may not read it", owner.name))
+        .hint("let that user read it, or let MM_CONFIG name the file that the server uses")
 }
 
 /// The directory of a resolved path, open, and the name in it.
@@ -240,6 +259,26 @@ fn in_database(place: &str, owner: &User) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outside_of_the_install_root_the_servers_user_has_to_be_able_to_read() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        use crate::machine::files::{self, Access};
+        if !crate::machine::user::is_root() {
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+        let (root, file) = (place.path().join("root"), place.path().join("config.json"));
+        let nobody = User::of_ids(65534, 65534);
+        files::write(&file, b"{}", Access::PUBLIC).unwrap();
+        assert_eq!(read_file(&file, &root, &nobody).unwrap().1, b"{}");
+        files::write(&file, b"{}", Access::PRIVATE).unwrap();
+        let error = read_file(&file, &root, &nobody).unwrap_err();
+        assert_eq!(error.code(), 5, "{}", error.one_line());
+        assert_eq!(read_file(&file, place.path(), &nobody).unwrap().1, b"{}");
+    }
 
     fn site(text: &str) -> (tempfile::TempDir, User) {
         let place = tempfile::tempdir().unwrap();

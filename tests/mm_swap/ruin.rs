@@ -7,8 +7,11 @@ use mm_test_support::site::{Site, quick};
 
 use super::{FROM, TO, release_files, swap, verb};
 
+/// What it is called, and what is done to the server's executable.
+type Ruin = (&'static str, fn(&Path));
+
 /// The ways in which an executable is of no use.
-const RUINS: [(&str, fn(&Path)); 5] = [
+const RUINS: [Ruin; 5] = [
     ("empty", |server| std::fs::File::options().write(true).open(server).unwrap().set_len(0).unwrap()),
     ("truncated", |server| std::fs::File::options().write(true).open(server).unwrap().set_len(1000).unwrap()),
     ("not executable", |server| {

@@ -159,7 +159,7 @@ mod tests {
     fn names_that_run_parts_leaves_out_are_no_hooks() {
         let directory = tempfile::tempdir().unwrap();
         for name in ["analyze", "analyze.dpkg-old", "postgis"] {
-            std::fs::write(directory.path().join(name), "").unwrap();
+            files::write(&directory.path().join(name), b"", files::Access::PUBLIC).unwrap();
         }
         let mut found = hooks(directory.path()).unwrap();
         found.sort();

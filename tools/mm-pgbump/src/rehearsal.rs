@@ -156,10 +156,7 @@ impl Drop for Scratch {
 /// What makes initdb of a major leave the data checksums as the old cluster has them, which `pg_upgrade` insists on:
 /// from 18 on it makes them unless told not to (its release notes).
 fn checksums(on: bool, major: u32) -> Option<&'static str> {
-    match on {
-        true => Some("--data-checksums"),
-        false => (major >= 18).then_some("--no-data-checksums"),
-    }
+    if on { Some("--data-checksums") } else { (major >= 18).then_some("--no-data-checksums") }
 }
 
 /// The tablespaces of a cluster that cannot be cloned: `pg_upgrade --check` asks that of the file system of the data

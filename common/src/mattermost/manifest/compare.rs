@@ -71,6 +71,9 @@ enum State {
     Altered,
 }
 
+/// The states of some entries, in their order.
+type States = Vec<(State, Option<Stamp>)>;
+
 impl Manifest {
     /// Compares an install root with this release. Files for which `hashed` says no are compared by their size alone.
     ///
@@ -96,7 +99,7 @@ impl Manifest {
     fn compare_by(&self, root: &Path, hash: &Hash<'_>) -> Result<(Difference, Proven)> {
         let entries: Vec<&Entry> = self.entries.iter().filter(|entry| !is_rewritten(&entry.path)).collect();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let states: Vec<Result<Vec<(State, Option<Stamp>)>>> = std::thread::scope(|scope| {
+        let states: Vec<Result<States>> = std::thread::scope(|scope| {
             let workers: Vec<_> = entries
                 .chunks(entries.len().div_ceil(threads).max(1))
                 .map(|part| scope.spawn(move || states(root, part, hash)))

@@ -3,7 +3,7 @@
 use mm_test_support::process;
 use mm_test_support::site::Site;
 
-use crate::lab::{check_of, verify};
+use crate::lab::{check_of, look, verify};
 
 /// Code of the run, status and evidence of the check of events.
 fn websocket(site: &Site) -> (i32, String, String) {
@@ -57,4 +57,53 @@ fn a_proxy_that_changes_the_host_is_named_as_the_cause() {
     proxy.wait().unwrap();
     assert_eq!(status, "fail", "{check}");
     assert!(check.contains("403") && check.contains("Origin") && check.contains("proxy_set_header Host"), "{check}");
+}
+
+/// A script of the client, by the beginning of its name.
+fn script(site: &Site, begins: &str) -> std::path::PathBuf {
+    let files = std::fs::read_dir(site.install().join("client")).unwrap().map(|entry| entry.unwrap().path());
+    let is_it = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with(begins) && path.extension().is_some_and(|extension| extension == "js")
+    };
+    files.into_iter().find(is_it).unwrap()
+}
+
+/// What the checks of the browser say: statuses in their order, and what the first saw.
+fn browser(site: &Site) -> (Vec<String>, String) {
+    let (_, document) = look(site, &["--only", "browser"]);
+    let checks = ["open", "teams", "post", "reply"].map(|name| check_of(&document, &format!("browser.{name}")));
+    (checks.iter().map(|check| check["status"].as_str().unwrap().to_owned()).collect(), format!("{checks:?}"))
+}
+
+/// A new user of 10.6 and later gets a list of first tasks over the page; and who is not known to the checks is not blamed.
+#[test]
+fn the_browser_tells_a_good_client_a_white_page_and_an_unknown_client_apart() {
+    let site = Site::builder("10.6.1").running().build();
+    let (statuses, words) = browser(&site);
+    assert_eq!(statuses, ["pass"; 4], "{words}");
+
+    let chunk = script(&site, "232.");
+    let away = chunk.with_extension("away");
+    std::fs::rename(&chunk, &away).unwrap();
+    let (statuses, words) = browser(&site);
+    assert_eq!(statuses, ["fail", "error", "error", "error"], "{words}");
+    let named = words.split("picture: ").nth(1).unwrap().split('"').next().unwrap();
+    assert!(words.contains("/login stays white") && std::path::Path::new(named).is_file(), "{words}");
+    std::fs::rename(&away, &chunk).unwrap();
+
+    let main = script(&site, "main.");
+    let known = std::fs::read_to_string(&main).unwrap();
+    std::fs::write(&main, "document.getElementById('root').innerHTML = '<h1>Welcome</h1>';").unwrap();
+    let (statuses, words) = browser(&site);
+    assert_eq!(statuses, ["error"; 4], "{words}");
+    assert!(words.contains("the page for signing in in no form known"), "{words}");
+
+    // As the client of 2018 had it.
+    let old = known.replace("'CENTER_commentIcon_' + post.id", "'commentIcon_' + post.channel_id + '_' + post.id");
+    let old = old.replace("{id: 'teamSidebarWrapper'}", "{class: 'team-sidebar'}");
+    assert_ne!(old, known);
+    std::fs::write(&main, old).unwrap();
+    let (statuses, words) = browser(&site);
+    assert_eq!(statuses, ["pass"; 4], "{words}");
 }

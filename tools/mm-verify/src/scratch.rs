@@ -160,6 +160,9 @@ fn insert_user(database: &Database, user: &str, username: &str, team: &str) -> R
 
 /// Gives `user` what `like` has: its other teams, its memberships of their main channels, its sidebar. Values that are
 /// NULL there are NULL here, which is the point.
+///
+/// The list of first tasks, which clients since 2022 show a new user, would cover the page (observed with 10.6.0 and
+/// 10.11.6; older ones do not know the preferences).
 fn copy_memberships(database: &Database, user: &str, team: &str, like: &str) -> Result<()> {
     let to_user = format!("jsonb_build_object('userid', '{user}')");
     database
@@ -172,7 +175,10 @@ fn copy_memberships(database: &Database, user: &str, team: &str, like: &str) -> 
              WHERE m.userid = '{like}' AND c.name = 'town-square' AND c.deleteat = 0;
              INSERT INTO sidebarcategories SELECT (jsonb_populate_record(s, {to_user} || jsonb_build_object(
                'id', replace(s.id, '{like}', '{user}')))).* FROM sidebarcategories s
-             WHERE s.userid = '{like}' AND s.id LIKE '%{like}%'"
+             WHERE s.userid = '{like}' AND s.id LIKE '%{like}%';
+             INSERT INTO preferences (userid, category, name, value) VALUES
+               ('{user}', 'onboarding_task_list', 'onboarding_task_list_show', 'false'),
+               ('{user}', 'onboarding_task_list', 'onboarding_task_list_open', 'false')"
         ))
         .context(|| "cannot make a temporary user like a real one".to_owned())
 }

@@ -73,6 +73,7 @@
     async function load() {
         state.me = await call('GET', '/users/me');
         state.teams = await call('GET', '/users/me/teams');
+        state.preferences = await call('GET', '/users/me/preferences').catch(() => []);
         await call('GET', '/users/me/teams/unread').catch(() => null);
         for (const team of state.teams) {
             const base = '/users/me/teams/' + team.id + '/channels';
@@ -131,6 +132,17 @@
         document.getElementById('app').append(side);
     }
 
+    // The list of first tasks covers the page of a new user (observed with 10.6.0 and 10.11.6), unless a preference says no.
+    function taskList() {
+        const [major, minor] = version.split('.').map(Number);
+        const said = state.preferences.some((one) => one.category === 'onboarding_task_list' &&
+            one.name === 'onboarding_task_list_show' && one.value === 'false');
+        if (said || major < 10 || (major === 10 && minor < 6)) {
+            return [];
+        }
+        return [element('div', {class: 'onboarding-task-list', style: 'position: fixed; inset: 0; z-index: 9'}, 'Welcome')];
+    }
+
     async function channelPage(team, name) {
         const channels = usable(team);
         const channel = channels.find((one) => one.name === name) || channels.find((one) => one.name === 'town-square');
@@ -147,7 +159,7 @@
         const title = element('strong', {id: 'channelHeaderTitle'}, channel.display_name || channel.name);
         const list = element('div', {id: 'postListContent', class: 'post-list'});
         const middle = element('div', {class: 'app__content', id: 'app-content'}, element('div', {id: 'channel-header'}, title), list, box('post_textbox'));
-        show(element('div', {id: 'app'}, ...switcher, sidebar, middle));
+        show(element('div', {id: 'app'}, ...switcher, sidebar, middle, ...taskList()));
         const posts = await call('GET', '/channels/' + channel.id + '/posts?page=0&per_page=60');
         posts.order.slice().reverse().forEach((id) => list.append(postRow(posts.posts[id], '')));
     }
@@ -194,6 +206,15 @@
         return channelPage(team, channel);
     }
 
-    window.addEventListener('popstate', route);
-    route();
+    // Without one of its chunks the client does not start: the page stays white.
+    const place = document.currentScript.src.replace(/[^/]*$/, '');
+    function chunk(name) {
+        return new Promise((loaded, missing) => {
+            document.head.append(element('script', {src: place + name, onload: loaded, onerror: missing}));
+        });
+    }
+    Promise.all([@CHUNKS@].map(chunk)).then(() => {
+        window.addEventListener('popstate', route);
+        return route();
+    });
 })();

@@ -124,7 +124,13 @@ fn client(tree: &mut Tree<'_, impl Write>, identity: &Identity, request: &Reques
         let hash: String = text::sha256_hex(content.as_bytes()).chars().take(20).collect();
         format!("{stem}.{hash}.{extension}")
     };
-    let main = MAIN.replace("@VERSION@", &version.to_string());
+    // As the real client has them: no page names these, only the script that loads them does.
+    let chunks = ["17", "232", "8901"].map(|chunk| {
+        let content = format!("/* chunk {chunk} of {version} */\n");
+        (hashed(chunk, &content, "js"), content)
+    });
+    let named = chunks.iter().map(|(name, _)| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    let main = MAIN.replace("@VERSION@", &version.to_string()).replace("@CHUNKS@", &named);
     let style = format!("/* {version} */\n{STYLE}");
     let vendor = format!("/* chunk of {version} */\n'use strict';\n");
     let (main_name, style_name, vendor_name) =
@@ -143,9 +149,8 @@ fn client(tree: &mut Tree<'_, impl Write>, identity: &Identity, request: &Reques
     if !request.faults.iter().any(|fault| fault == "missing-bundle") {
         tree.file(&format!("client/{main_name}"), &main)?;
     }
-    for chunk in ["17", "232", "8901"] {
-        let content = format!("/* chunk {chunk} of {version} */\n");
-        tree.file(&format!("client/{}", hashed(chunk, &content, "js")), &content)?;
+    for (name, content) in &chunks {
+        tree.file(&format!("client/{name}"), content)?;
     }
     tree.directory("client/files")?;
     let font = text::hex(&filler(&format!("font {version}"), 512));

@@ -1,8 +1,8 @@
 //! The web client in a real browser, signed in as a temporary user that is like a real one: a member of the same
 //! teams, with a copy of the same memberships. So it meets what that person meets, and alters nothing of theirs.
 
-use mm_common::Result;
 use mm_common::machine::files::{self, Access};
+use mm_common::{Error, Result};
 use serde_json::json;
 use url::Url;
 
@@ -19,8 +19,43 @@ pub(crate) struct Visit {
     /// All teams of the user, as people see them.
     teams: Vec<String>,
     channel: String,
+    /// What became of the page for signing in.
+    login: Login,
     /// Whether the main page opened.
     is_in: bool,
+}
+
+/// What the client shows to somebody who is not signed in: by that the checks prove themselves first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Login {
+    /// A form of an era that the checks know.
+    Known,
+    /// Nothing at all.
+    White,
+    /// Something else.
+    Unknown,
+}
+
+/// Elements by era of the client, as read in the bundles and the source of 2018-07 (5.1), 2019 and later, 2025-09 and
+/// 2026-07 (11.10). `#post_textbox` and `#reply_textbox` are in all of them.
+mod era {
+    /// The page for signing in; its form, or what leads to another way of signing in.
+    pub(super) const LOGIN: &str = "#login_section, #loginId, #input_loginId, [class*='login'], [class*='signup']";
+    /// The teams of a user with two or more; the class up to 2018.
+    pub(super) const TEAMS: &str = "#teamSidebarWrapper, .team-sidebar";
+    /// Links in it.
+    pub(super) const TEAM_LINKS: &str = "#teamSidebarWrapper a, .team-sidebar a";
+
+    /// The icon that opens the thread of a message: `commentIcon_CHANNEL_POST` in 2018, `CENTER_commentIcon_POST` later.
+    pub(super) fn reply(post: &str) -> String {
+        format!("#post_{post} [id*='commentIcon_'][id$='{post}']")
+    }
+}
+
+/// Where the client is of no era known here, the checks cannot be made: that is no fault of the server.
+fn unknown(what: &str, picture: &str) -> Error {
+    Look::without(&format!("the web client shows {what} in no form known to these checks{picture}"))
+        .hint("look with your own browser; a newer mm-verify may know this client")
 }
 
 const BROKEN: &str =
@@ -67,18 +102,27 @@ fn open(look: &mut Look) -> Result<Visit> {
     mm_common::machine::checkpoint::pass("verify-browser-open");
     // Cookies belong to a page, so one of this server has to be open first; this one needs nobody to be signed in.
     browser.go(&format!("{base}/robots.txt"))?;
+    // A new browser would first be asked whether to use the desktop app.
+    browser.script("localStorage.setItem('__landingPageSeen__', 'true');", &[])?;
+    browser.go(&format!("{base}/login"))?;
+    let login = if browser.element(era::LOGIN)?.is_some() {
+        Login::Known
+    } else {
+        let text = browser.script("return document.body ? document.body.innerText.trim() : '';", &[])?;
+        if text.as_str().is_some_and(str::is_empty) { Login::White } else { Login::Unknown }
+    };
     browser.cookie("MMAUTHTOKEN", token.reveal(), true)?;
     browser.cookie("MMUSERID", &user, false)?;
     browser.cookie("MMCSRF", csrf.reveal(), false)?;
-    // A new browser would first be asked whether to use the desktop app.
-    browser.script("localStorage.setItem('__landingPageSeen__', 'true');", &[])?;
     let teams = all.iter().map(|team| text(team, "display_name")).collect();
-    Ok(Visit { browser, team: name, teams, channel, is_in: false })
+    Ok(Visit { browser, team: name, teams, channel, login, is_in: false })
 }
 
 /// Keeps a picture of the page in the state directory and returns words for the evidence.
 fn picture(look: &mut Look, step: &str) -> Result<String> {
-    let directory = look.state().join("screenshots");
+    // Those of each release stay, so that the picture of a failure is there when it is read about.
+    let directory = look.state().join("screenshots").join(look.release().to_string());
+    files::create_directory(files::parent(&directory)?, 0o700)?;
     files::create_directory(&directory, 0o700)?;
     let path = directory.join(format!("{step}.png"));
     let image = visit(look)?.browser.picture()?;
@@ -91,6 +135,12 @@ pub(crate) fn open_page(look: &mut Look) -> Result<Finding> {
         return Ok(skip);
     }
     let base = look.server.url.clone();
+    if visit(look)?.login == Login::White {
+        let picture = picture(look, "1-open")?;
+        return Ok(Finding::fail(format!("/login stays white: the client does not start{picture}"))
+            .hint("look at files.release and web.bundles: a script of the client is missing or altered"));
+    }
+    known(look)?;
     let visit = visit(look)?;
     visit.browser.go(&format!("{base}/"))?;
     // The client decides where to go once its calls are answered: the text box means in, the list of teams means out.
@@ -113,6 +163,18 @@ pub(crate) fn open_page(look: &mut Look) -> Result<Finding> {
     })
 }
 
+/// Whether the client is one that the checks know.
+fn known(look: &mut Look) -> Result<()> {
+    match visit(look)?.login {
+        Login::Known => Ok(()),
+        Login::White => Err(Look::without("the web client does not start")),
+        Login::Unknown => {
+            let picture = picture(look, "0-login")?;
+            Err(unknown("the page for signing in", &picture))
+        }
+    }
+}
+
 /// The main page, or why it is not there.
 fn inside(look: &mut Look) -> Result<()> {
     if visit(look)?.is_in { Ok(()) } else { Err(Look::without("the web client did not open a team")) }
@@ -129,13 +191,13 @@ pub(crate) fn teams(look: &mut Look) -> Result<Finding> {
         // The sidebar is only there for members of several teams.
         return Ok(Finding::pass(format!("the one team is open: {}", some(&teams, 1))));
     }
-    let Some(sidebar) = visit.browser.element("#teamSidebarWrapper")? else {
+    let Some(sidebar) = visit.browser.element(era::TEAMS)? else {
         let picture = picture(look, "2-teams")?;
-        return Ok(Finding::fail(format!("there is no team sidebar for {} teams{picture}", teams.len())).hint(BROKEN));
+        return Err(unknown(&format!("the {} teams of the user", teams.len()), &picture));
     };
     // The real client shows initials and keeps the name in a label; so what counts is that a link to each is there.
     let links =
-        visit.browser.script("return Array.from(document.querySelectorAll('#teamSidebarWrapper a')).length;", &[])?;
+        visit.browser.script("return document.querySelectorAll(arguments[0]).length;", &[era::TEAM_LINKS])?;
     let shown = visit.browser.text(&sidebar)?.replace('\n', ", ");
     let picture = picture(look, "2-teams")?;
     let count = links.as_u64().unwrap_or_default();
@@ -154,6 +216,7 @@ pub(crate) fn post_box(look: &mut Look) -> Result<Finding> {
         return Ok(skip);
     }
     let base = look.server.url.clone();
+    known(look)?;
     let visit = visit(look)?;
     // The private channel has an address of its own, which works even where / does not: so the box is looked at by itself.
     visit.browser.go(&format!("{base}/{}/channels/{}", visit.team, visit.channel))?;
@@ -176,6 +239,7 @@ pub(crate) fn reply_box(look: &mut Look) -> Result<Finding> {
         return Ok(skip);
     }
     let base = look.server.url.clone();
+    known(look)?;
     let shadow = look.shadow()?;
     let (token, channel) = (shadow.token.clone(), shadow.channel.clone());
     let body = json!({ "channel_id": channel, "message": "A message of mm-verify to be replied to" });
@@ -187,9 +251,11 @@ pub(crate) fn reply_box(look: &mut Look) -> Result<Finding> {
     visit.browser.go(&format!("{base}/{}/channels/{}", visit.team, visit.channel))?;
     if let Some(row) = visit.browser.element(&format!("#post_{post}"))? {
         visit.browser.hover(&row)?;
-        if let Some(button) = visit.browser.element(&format!("#CENTER_commentIcon_{post}"))? {
-            visit.browser.click(&button)?;
-        }
+        let Some(button) = visit.browser.element(&era::reply(&post))? else {
+            let picture = picture(look, "4-reply")?;
+            return Err(unknown("the button for a reply", &picture));
+        };
+        visit.browser.click(&button)?;
     } else {
         let picture = picture(look, "4-reply")?;
         return Ok(Finding::fail(format!("a new message does not appear in its channel{picture}")).hint(BROKEN));

@@ -63,3 +63,21 @@ fn a_mount_point_whose_name_is_not_utf8_does_not_matter() {
     let said = Said::from(command.arg(tool.get_program()).args(tool.get_args()).output().unwrap()).with(0);
     assert!(!said.document["swap"]["exchanged"].as_array().unwrap().is_empty());
 }
+
+/// The server would start, and its users would find no team.
+#[test]
+fn a_jump_that_the_rules_forbid_is_refused_whoever_names_the_release() {
+    let site = Site::builder("5.29.0").build();
+    let release = quick("10.6.1").build();
+    let said = swap(&site, &release, &["--dry-run"]).with(5);
+    let error = said.document["error"].to_string();
+    assert!(error.contains("10.6.1 must not be installed over 5.29.0"), "{error}");
+    assert!(error.contains("rule eight-columns") && error.contains("rule through-7.1"), "{error}");
+    let path = format!("mm-path --install {} --to 10.6.1 --format human", site.install().display());
+    assert!(error.contains(&path) && error.contains("--accept jump"), "{error}");
+    // For who knows better.
+    let said = swap(&site, &release, &["--dry-run", "--accept", "jump"]).with(0);
+    assert!(!said.document["swap"]["exchanged"].as_array().unwrap().is_empty());
+    // A step that they allow needs no word.
+    swap(&site, &quick("5.37.10").build(), &["--dry-run"]).with(0);
+}

@@ -190,6 +190,10 @@ const AFTER: &str = concat!(
 
 A tool that only passes on the error of an earlier tool exits with that error's code.
 
+Jumps:
+  A release that the rules of the catalogue forbid over the installed one is refused, with or without a document;
+  `mm-path --to VERSION` shows the path over the releases that have to run in between. --accept jump lets it through.
+
 Install roots:
   Releases are staged beside the install root, in `.NAME.mm`. Inside it when the root is a mount point; the directory itself,
   not what is in it, then has to belong to root. A root behind a symlink is served and the symlink stays. On an overlay,

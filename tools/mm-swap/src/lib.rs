@@ -1,5 +1,6 @@
 //! `mm-swap`: exchanges the installed release for another one, and puts it back when the new one does not get healthy.
 
+mod allowed;
 mod area;
 mod arguments;
 mod config;

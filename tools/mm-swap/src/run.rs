@@ -10,7 +10,6 @@ use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{Manager, STOP_LIMIT};
 use mm_common::machine::{checkpoint, files, journal, signals};
-use mm_common::mattermost::catalogue::Catalogue;
 use mm_common::mattermost::manifest::Manifest;
 use mm_common::mattermost::schema;
 use mm_common::mattermost::site::{self, Installation};
@@ -25,7 +24,7 @@ use crate::plan::{self, Plan};
 
 use crate::target::{self, Target};
 use crate::undo::{self, Means};
-use crate::{config, private, recover, restore_point, shape, stage};
+use crate::{allowed, config, private, recover, restore_point, shape, stage};
 
 /// Carries the verb out.
 pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<String> {
@@ -228,6 +227,10 @@ fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, tar
             .because("an older server does not work on the database of a newer one")
             .hint(format!("to undo the last upgrade: mm-swap rollback --install {}", site.root.display())));
     }
+    let base = session.common.state_dir.as_deref();
+    if !session.common.accepts(allowed::ACCEPT) {
+        allowed::refuse_jump(base, site, new)?;
+    }
     if arguments.private && matches!(site.service.manager, Manager::Sysv { .. } | Manager::Supervisor { .. }) {
         return Err(Error::refused(format!("{} cannot start the server privately", site.service.manager.name()))
             .because("it hands no variables on for a single start")
@@ -236,7 +239,7 @@ fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, tar
     let backup: Option<Backup> = session.document.section("backup")?;
     let restore_point = restore_point::check(backup.as_ref(), arguments.restore_point(), Timestamp::now())?;
     let database = site.database()?;
-    refuse_old_database(session.common.state_dir.as_deref(), &database, new)?;
+    allowed::refuse_old_database(base, &database, new)?;
     let shape = shape::of(&database)?;
     let mut excused = schema::missing_flags(&database, &site.version)?;
     excused.extend(schema::jobs_begun(&database)?);
@@ -252,23 +255,6 @@ fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, tar
     let plan = plan::plan(old.as_ref(), new, &observed.tree(), &theirs);
     refuse_conflicts(site, &plan)?;
     Ok(Prepared { old, observed, plan, restore_point, shape, excused })
-}
-
-/// The new server would refuse it too, after it has rewritten the configuration.
-fn refuse_old_database(
-    base: Option<&std::path::Path>,
-    database: &mm_common::postgres::server::Database,
-    new: &Manifest,
-) -> Result<()> {
-    let catalogue = Catalogue::load(None, base)?;
-    match catalogue.requirement(&new.version) {
-        Some(requirement) if requirement.refuses_postgres(database.major()) => {
-            Err(Error::refused(format!("the server {} does not start on PostgreSQL {}", new.version, database.version))
-                .because(requirement.source.clone())
-                .hint("put mm-pgbump before mm-swap in the pipeline"))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn refuse_conflicts(site: &Installation, plan: &Plan) -> Result<()> {

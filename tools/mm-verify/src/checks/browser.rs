@@ -196,8 +196,7 @@ pub(crate) fn teams(look: &mut Look) -> Result<Finding> {
         return Err(unknown(&format!("the {} teams of the user", teams.len()), &picture));
     };
     // The real client shows initials and keeps the name in a label; so what counts is that a link to each is there.
-    let links =
-        visit.browser.script("return document.querySelectorAll(arguments[0]).length;", &[era::TEAM_LINKS])?;
+    let links = visit.browser.script("return document.querySelectorAll(arguments[0]).length;", &[era::TEAM_LINKS])?;
     let shown = visit.browser.text(&sidebar)?.replace('\n', ", ");
     let picture = picture(look, "2-teams")?;
     let count = links.as_u64().unwrap_or_default();

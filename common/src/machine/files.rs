@@ -3,10 +3,14 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag};
+use rustix::fs::RenameFlags;
+use rustix::path::Arg;
 
 use crate::contract::digest;
 use crate::contract::error::{Context as _, Error, Result};
@@ -71,8 +75,20 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 
 /// Renames, and fails if `to` is there already.
 pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
-    renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE)
+    renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::NOREPLACE)
         .context(|| format!("cannot rename `{}` to the new name `{}`", from.display(), to.display()))
+}
+
+/// renameat2(2), asked of the kernel and not of glibc, which has it from 2.28 on only: servers as old as the releases that
+/// are upgraded have an older one. (Linux has it from 3.15 on.)
+pub(super) fn renameat2(
+    from: impl AsFd,
+    name: impl Arg,
+    to: impl AsFd,
+    new_name: impl Arg,
+    flags: RenameFlags,
+) -> nix::Result<()> {
+    rustix::fs::renameat_with(from, name, to, new_name, flags).map_err(|error| Errno::from_raw(error.raw_os_error()))
 }
 
 /// A name that is free in `directory`: `stem` and `extension`, with a number between them when that is taken, as it is

@@ -6,21 +6,21 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, fchown};
 
 use nix::errno::Errno;
-use nix::fcntl::{RenameFlags, renameat2};
+use rustix::fs::RenameFlags;
 
 use super::Dir;
 use crate::contract::error::{Context as _, Error, Result};
-use crate::machine::files::{self, Access};
+use crate::machine::files::{self, Access, renameat2};
 
 impl Dir {
     /// Exchanges an entry with one of another directory on the same file system, in one step. Twice undoes it.
     pub fn exchange(&self, name: &OsStr, other: &Self, other_name: &OsStr) -> Result<()> {
-        self.rename_with(name, other, other_name, RenameFlags::RENAME_EXCHANGE, "exchange")
+        self.rename_with(name, other, other_name, RenameFlags::EXCHANGE, "exchange")
     }
 
     /// Moves an entry to a name that must be free.
     pub fn move_new(&self, name: &OsStr, other: &Self, other_name: &OsStr) -> Result<()> {
-        self.rename_with(name, other, other_name, RenameFlags::RENAME_NOREPLACE, "move")
+        self.rename_with(name, other, other_name, RenameFlags::NOREPLACE, "move")
     }
 
     /// Asks the kernel whether an entry could be moved into another directory on the same file system, and moves nothing:

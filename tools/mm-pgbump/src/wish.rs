@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use mm_common::contract::sections::Path;
+use mm_common::machine::command;
 use mm_common::machine::lock::LockGuard;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::{self, Cluster};
@@ -104,9 +105,33 @@ fn elsewhere(installation: &Installation, database: &Database, to: u32) -> Error
     Error::refused(format!("the database server at {host} is none of this machine's Debian clusters"))
         .because(format!("it runs PostgreSQL {}, and the next release needs {to}", database.version))
         .because("pg_lsclusters shows no running cluster with its system identifier (remote, managed, in a container, or not in Debian's layout)")
-        .hint(format!(
-            "upgrade it where it runs, then run this again. A managed service: its own major upgrade to {to}. By hand: stop Mattermost; \
-             on a server of version {to} create role and database; pg_dump -Fc --no-owner {name} | pg_restore --no-owner --exit-on-error -d {name}; \
-             compare row counts; set SqlSettings.DataSource to it; start Mattermost"
-        ))
+        .hint(by_hand(name, to, command::exists("postgresql-setup")))
+}
+
+/// How a server that this tool does not upgrade gets to a major; `setup` where Red Hat's own program for it is there.
+fn by_hand(name: &str, to: u32, setup: bool) -> String {
+    let own = if setup {
+        format!(
+            " In the packages of this system: mm-backup create; stop Mattermost and the server; install the server of {to} and \
+             postgresql-upgrade; postgresql-setup --upgrade; start both; mm-verify."
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "upgrade it where it runs, then run this again.{own} A managed service: its own major upgrade to {to}. By hand: stop Mattermost; \
+         on a server of version {to} create role and database; pg_dump -Fc --no-owner {name} | pg_restore --no-owner --exit-on-error -d {name}; \
+         compare row counts; set SqlSettings.DataSource to it; start Mattermost"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_own_way_is_named_where_it_has_one() {
+        assert!(by_hand("mattermost", 16, true).contains("postgresql-setup --upgrade"));
+        assert!(!by_hand("mattermost", 16, false).contains("postgresql-setup"));
+    }
 }

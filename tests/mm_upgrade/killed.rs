@@ -1,7 +1,8 @@
 //! `mm-upgrade` killed at random moments and resumed each time, all the way from 2020 to the newest extended support
 //! release: the end is that of an upgrade that nobody disturbed.
 //!
-//! `MM_KILLS` is the number of kills (50), `MM_KILL_SEED` the seed of their moments and kinds (1).
+//! The whole way with 50 kills is part of `scripts/test --all`; its end with 12 kills is tried with every change.
+//! `MM_KILLS` is another number of kills, `MM_KILL_SEED` the seed of their moments and kinds (1).
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -57,6 +58,7 @@ enum Victim {
 
 struct Killer {
     upgrade: Upgrade,
+    way: &'static [&'static str],
     random: Random,
     kills: usize,
     hit: Vec<String>,
@@ -67,8 +69,9 @@ impl Killer {
     fn is_due(&self) -> bool {
         let installed = fs::read(self.upgrade.runs().join("last/current.json")).ok();
         let installed = installed.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
-        let at = installed.and_then(|document| WAY.iter().position(|version| document["path"]["current"] == *version));
-        self.hit.len() < self.kills && self.hit.len() * (WAY.len() - 1) < self.kills * (at.unwrap_or(0) + 1)
+        let at =
+            installed.and_then(|document| self.way.iter().position(|version| document["path"]["current"] == *version));
+        self.hit.len() < self.kills && self.hit.len() * (self.way.len() - 1) < self.kills * (at.unwrap_or(0) + 1)
     }
 
     fn start(&self, verb: &str, more: &[&str]) -> Child {
@@ -172,20 +175,31 @@ fn number(variable: &str, otherwise: u32) -> u32 {
 
 #[test]
 fn killed_at_random_moments_and_resumed_it_ends_as_if_undisturbed() {
-    let versions = WAY.map(quick);
-    let upgrade = Upgrade::from(Site::builder("5.29.0").postgres(13).posts(1000).running(), &versions);
+    is_killed(&WAY[8..12], &["10.6.1", "10.11.23"], 12);
+}
+
+#[test]
+#[ignore = "long: part of scripts/test --all"]
+fn killed_on_the_whole_way_it_ends_as_if_undisturbed() {
+    is_killed(&WAY, &["10.6.1", "11.7.10"], 50);
+}
+
+/// Goes this way, with a stop at each of the targets, and is killed on it.
+fn is_killed(way: &'static [&'static str], targets: &[&str], kills: u32) {
+    let versions: Vec<_> = way.iter().map(|version| quick(version)).collect();
+    let upgrade = Upgrade::from(Site::builder(way[0]).postgres(13).posts(1000).running(), &versions);
     let (history, counts, files) = (upgrade.site.history(), upgrade.site.counts(), upgrade.site.user_files());
-    let kills = number("MM_KILLS", 50) as usize;
+    let kills = number("MM_KILLS", kills) as usize;
     let random = Random(number("MM_KILL_SEED", 1).into());
-    let mut killer = Killer { upgrade, random, kills, hit: Vec::new() };
-    killer.arrive("10.6.1");
-    assert_eq!(killer.upgrade.site.running_version().as_deref(), Some("10.6.1"), "{}", killer.context());
-    killer.arrive("11.7.10");
+    let mut killer = Killer { upgrade, way, random, kills, hit: Vec::new() };
+    for target in targets {
+        killer.arrive(target);
+        assert_eq!(killer.upgrade.site.running_version().as_deref(), Some(*target), "public: {}", killer.context());
+    }
 
     let context = killer.context();
     assert!(killer.hit.len() * 10 >= kills * 9, "it was not killed as often as it should: {context}");
     let site = &killer.upgrade.site;
-    assert_eq!(site.running_version().as_deref(), Some("11.7.10"), "public, on its own port: {context}");
     assert_eq!(site.history(), history, "{context}");
     assert_eq!(site.counts(), counts, "{context}");
     assert_eq!(site.user_files(), files, "{context}");

@@ -15,4 +15,5 @@ mod fixture;
 mod foreign;
 mod host;
 mod network;
+mod refresh;
 mod run;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use mm_common::contract::digest;
 use mm_common::contract::version::{self, Edition};
 use mm_common::machine::http;
@@ -24,6 +24,9 @@ use semver::Version;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "mm-fetch", version, after_long_help = AFTER)]
 pub struct FetchArguments {
+    /// What to do [default: fetch]
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
     /// Fetch these releases instead of those of the document
     #[arg(value_name = "VERSION", value_parser = release)]
     pub versions: Vec<Version>,
@@ -53,7 +56,7 @@ pub struct FetchArguments {
     pub keyring: Option<PathBuf>,
     /// Trust the certificate authorities in FILE (PEM) beside the host's; also a server's own self-signed certificate, made
     /// with basicConstraints=CA:FALSE
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub ca: Option<PathBuf>,
     /// Put everything that a host without internet needs into DIR
     #[arg(long, value_name = "DIR")]
@@ -70,6 +73,22 @@ pub struct FetchArguments {
     pub(crate) format: FormatArgument,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+/// What else there is to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Verb {
+    /// Read what Mattermost has published since these tools were built into the catalogue of this machine
+    Refresh(Refresh),
+}
+
+/// Flags of `refresh`.
+#[derive(Debug, Clone, Args)]
+pub struct Refresh {
+    /// Read this instead of what Mattermost publishes: a page's address, a saved page, or a directory of them; can be
+    /// repeated
+    #[arg(long, value_name = "URL|FILE|DIR")]
+    pub from: Vec<String>,
 }
 
 /// Limits of time and size.
@@ -122,7 +141,7 @@ EXIT STATUS
   0   every release is at hand and proven (`changed` tells whether anything was fetched)
   1   a download failed, or its digest was wrong; what came is kept, and running it again continues
   2   wrong usage
-  5   refused: neither a trusted digest nor a good signature (or no gpgv to verify it with), a hostile or wrong archive, not enough disk space, no network allowed
+  5   refused: pages that contradict what is known (refresh), neither a trusted digest nor a good signature (or no gpgv to verify it with), a hostile or wrong archive, not enough disk space, no network allowed
   65  no document, a broken one, or one of another schema
   74  the document could not be delivered; the releases are in the cache
   75  another mm-fetch is fetching the same release into the same cache
@@ -138,6 +157,12 @@ EXAMPLES
       mm-path --from 5.29.0 --edition team --to 10.6.1 | mm-fetch --bundle /media/usb/mattermost
       mm-path --to 10.6.1 | mm-fetch --from-bundle /media/usb/mattermost
 
+  What was released since these tools were built, for all of them:
+      mm-fetch refresh
+
+  The same from pages that were saved on another machine:
+      mm-fetch refresh --from /media/usb/pages
+
   Through a proxy that opens TLS:
       https_proxy=http://proxy.example.com:3128 mm-fetch --ca /etc/ssl/company.pem --edition team 10.6.1
 
@@ -145,6 +170,8 @@ FILES
   DIR/SHA256/NAME.tar.gz    a proven release; release.json beside it lists every file of it with its digest
   DIR/partial/              what is on its way and will be continued
   DIR/refused/              what came and was wrong: kept for inspection, never used
+  /var/lib/mm-tools/catalogue.json (or below --state-dir)
+                            what refresh has read; every tool lays it over what is built in. Earlier ones: .1 to .3
   where DIR is that of --cache. Nothing in it is ever deleted but a tarball that has changed; what is not needed any
   more can be removed by hand while no mm-fetch runs.
 
@@ -211,7 +238,11 @@ impl Arguments for FetchArguments {
     }
 
     fn complete_without_document(&self) -> bool {
-        !self.versions.is_empty() || self.from_bundle.is_some()
+        self.verb.is_some() || !self.versions.is_empty() || self.from_bundle.is_some()
+    }
+
+    fn reads_document(&self) -> bool {
+        self.verb.is_none()
     }
 }
 

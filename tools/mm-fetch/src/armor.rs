@@ -1,6 +1,10 @@
 //! Keys as people have them: `gpgv` wants them in binary, key servers and web pages give them in ASCII armor (RFC 4880,
 //! section 6). Pure.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest as _, Sha1};
+
 const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
 const END: &str = "-----END PGP PUBLIC KEY BLOCK-----";
 
@@ -20,32 +24,47 @@ pub(crate) fn bare(keyring: &[u8]) -> Result<Vec<u8>, &'static str> {
         // Headers such as `Comment:` end at an empty line.
         let lines: Vec<&str> = block.lines().map(str::trim).collect();
         let body = lines.iter().skip(1).position(|line| line.is_empty()).map_or(0, |at| at + 2);
-        let digits = lines[body..].iter().take_while(|line| !line.starts_with('=')).flat_map(|line| line.bytes());
-        decode(digits, &mut keys)?;
+        let digits: String = lines[body..].iter().take_while(|line| !line.starts_with('=')).copied().collect();
+        keys.extend(STANDARD.decode(digits).map_err(|_| "a key in it is damaged")?);
     }
     Ok(keys)
 }
 
-/// Radix 64: four digits hold three bytes.
-fn decode(digits: impl Iterator<Item = u8>, into: &mut Vec<u8>) -> Result<(), &'static str> {
-    let (mut bits, mut count) = (0_u32, 0_u32);
-    for digit in digits.take_while(|digit| *digit != b'=') {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return Err("a key in it is damaged"),
-        };
-        bits = (bits << 6 | u32::from(value)) & 0x00ff_ffff;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            into.push((bits >> count & 0xff) as u8);
+/// A binary keyring in armor; none when it is no keyring.
+pub(crate) fn armored(keyring: &[u8]) -> Option<String> {
+    fingerprint(keyring)?;
+    let digits = STANDARD.encode(keyring);
+    let lines: Vec<&str> = digits.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    Some(format!("{BEGIN}\n\n{}\n{END}\n", lines.join("\n")))
+}
+
+/// The fingerprint of the key that a binary keyring begins with (RFC 4880, sections 4.2 and 12.2).
+pub(crate) fn fingerprint(keyring: &[u8]) -> Option<String> {
+    let (head, rest) = keyring.split_first()?;
+    let (tag, length, body) = if head & 0xc0 == 0xc0 {
+        match rest {
+            [one @ 0..192, body @ ..] => (head & 0x3f, usize::from(*one), body),
+            [one @ 192..224, two, body @ ..] => {
+                (head & 0x3f, (usize::from(*one) - 192) * 256 + usize::from(*two) + 192, body)
+            }
+            _ => return None,
         }
+    } else {
+        match (head & 3, rest) {
+            (0, [one, body @ ..]) => (head >> 2 & 0x0f, usize::from(*one), body),
+            (1, [one, two, body @ ..]) => (head >> 2 & 0x0f, usize::from(*one) * 256 + usize::from(*two), body),
+            _ => return None,
+        }
+    };
+    let body = body.get(..length)?;
+    if head & 0x80 == 0 || tag != 6 || body.first() != Some(&4) {
+        return None;
     }
-    Ok(())
+    let mut hash = Sha1::new();
+    hash.update([0x99]);
+    hash.update(u16::try_from(length).ok()?.to_be_bytes());
+    hash.update(body);
+    Some(hash.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02X}")))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod cache;
 mod download;
 pub mod plan;
 mod progress;
+mod refresh;
 mod report;
 mod signature;
 mod source;
@@ -29,7 +30,7 @@ use mm_common::mattermost::catalogue::{Arch, Catalogue, NONE};
 use mm_common::run::{self, Session};
 use serde_json::Value;
 
-pub use arguments::{FetchArguments, Given, LimitArguments};
+pub use arguments::{FetchArguments, Given, LimitArguments, Refresh, Verb};
 
 use cache::Cache;
 use download::Patience;
@@ -56,6 +57,9 @@ pub fn main() -> ExitCode {
 }
 
 fn act(session: &mut Session, arguments: &FetchArguments) -> Result<String> {
+    if let Some(Verb::Refresh(refresh)) = &arguments.verb {
+        return refresh::act(session, arguments, refresh);
+    }
     let path: Option<Path> = session.document.section("path")?;
     let overlay = overlay(arguments, path.as_ref());
     // What the document names is not the administrator's word.

@@ -154,6 +154,24 @@ fn built_in() -> Result<(String, String)> {
     }
 }
 
+/// The fingerprint of the key whose signatures count.
+///
+/// # Errors
+/// As reading the key of a test.
+pub(crate) fn fingerprint() -> Result<String> {
+    built_in().map(|(_, fingerprint)| fingerprint)
+}
+
+/// The fingerprint of the first key in a keyring.
+///
+/// # Errors
+/// Failed when it is no key of version 4, which all of today's are.
+pub(crate) fn primary(keyring: &str) -> Result<String> {
+    let failed = |why: &str| Error::failed("cannot read the published signing key").because(why);
+    let keys = armor::bare(keyring.as_bytes()).map_err(failed)?;
+    armor::fingerprint(&keys).ok_or_else(|| failed("it does not begin with a public key of version 4"))
+}
+
 /// What the status lines of `gpgv` say: the fingerprint of the primary key whose signature is valid, or why none is.
 /// That a key has expired since is not against it: its expiry is renewed, and the copy here may be an older one.
 fn of_gpgv(text: &str, wanted: Option<&str>) -> Result<String, String> {
@@ -213,7 +231,11 @@ mod tests {
     }
 
     #[test]
-    fn the_key_that_is_built_in_reads() {
+    fn the_key_that_is_built_in_reads_and_is_the_one_that_it_is_said_to_be() {
         assert!(Keyring::of_mattermost(None).is_ok());
+        assert_eq!(primary(BUILD_KEY).unwrap(), BUILD_FINGERPRINT);
+        let binary = armor::bare(BUILD_KEY.as_bytes()).unwrap();
+        assert_eq!(primary(&armor::armored(&binary).unwrap()).unwrap(), BUILD_FINGERPRINT);
+        assert!(primary("no key").is_err());
     }
 }

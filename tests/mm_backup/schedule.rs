@@ -31,10 +31,17 @@ fn the_lines_for_cron_work_and_are_silent() {
 #[test]
 fn systemd_accepts_the_units_and_the_tools_accept_their_command_lines() {
     let directory = tempfile::tempdir().unwrap();
-    let tool = tool::executable("mm-backup").to_str().unwrap().to_owned();
-    for name in ["mm-backup.service", "mm-backup.timer", "mm-backup-verify.service", "mm-backup-verify.timer"] {
+    let [tool, fetch] = ["mm-backup", "mm-fetch"].map(|name| tool::executable(name).to_str().unwrap().to_owned());
+    for name in [
+        "mm-backup.service",
+        "mm-backup.timer",
+        "mm-backup-verify.service",
+        "mm-backup-verify.timer",
+        "mm-fetch-refresh.service",
+        "mm-fetch-refresh.timer",
+    ] {
         let unit = fs::read_to_string(process::workspace().join("scripts/systemd").join(name)).unwrap();
-        let unit = unit.replace("/usr/local/bin/mm-backup", &tool);
+        let unit = unit.replace("/usr/local/bin/mm-backup", &tool).replace("/usr/local/bin/mm-fetch", &fetch);
         fs::write(directory.path().join(name), &unit).unwrap();
         let Some((_, command)) =
             unit.replace("\\\n", " ").split_once("ExecStart=").map(|(a, b)| (a.to_owned(), b.to_owned()))
@@ -44,16 +51,19 @@ fn systemd_accepts_the_units_and_the_tools_accept_their_command_lines() {
         // What the command line says is looked at before anything else: a wrong flag is 2.
         let command = command.lines().next().unwrap().replace("/var/backups/mattermost", "/nonexistent/store");
         let command = command.replace("/opt/mattermost", "/nonexistent/mattermost");
+        // Where no pages are, and no network is asked.
+        let command = command.replace(" refresh ", " refresh --from /nonexistent --state-dir /nonexistent/state ");
         let code = tool::shell(&format!("{command} </dev/null")).output().unwrap().status.code();
-        assert_eq!(code, Some(5), "{name}");
+        assert_eq!(code, Some(if name.starts_with("mm-fetch") { 1 } else { 5 }), "{name}");
     }
     let text = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     // It only warns of what it does not know, and goes on.
-    for timer in ["mm-backup.timer", "mm-backup-verify.timer"] {
+    for timer in ["mm-backup.timer", "mm-backup-verify.timer", "mm-fetch-refresh.timer"] {
         let units = [text(timer), text(&timer.replace("timer", "service"))];
         let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&units).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let about_ours = said.lines().filter(|line| line.contains("mm-backup")).collect::<Vec<_>>();
+        let about_ours =
+            said.lines().filter(|line| line.contains("mm-backup") || line.contains("mm-fetch")).collect::<Vec<_>>();
         assert!(output.status.success() && about_ours.is_empty(), "{said}");
     }
 }

@@ -4,8 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::assert::Assert;
-use mm_test_support::process::workspace;
-use mm_test_support::serve::ReleaseSite;
 use mm_test_support::tool::tool;
 use serde_json::{Value, json};
 
@@ -231,45 +229,6 @@ fn a_release_beyond_the_catalogue_is_planned_when_told_what_it_is_like() {
     assert_eq!((&hop["to"], &hop["needs"]["postgres"]), (&json!("12.3.0"), &json!(15)));
     assert!(hop["notes"].as_array().unwrap().iter().any(|note| note["id"] == "unproven"), "{hop}");
     assert!(hop["why"].as_array().unwrap().iter().any(|why| why["rule"] == "assumed"), "{hop}");
-}
-
-#[test]
-fn the_version_archive_becomes_an_overlay() {
-    let directory = tempfile::tempdir().unwrap();
-    let (enterprise, team) = ("12".repeat(32), "34".repeat(32));
-    let entry = |edition: &str, prefix: &str, digest: &str| {
-        format!(
-            "  Mattermost {edition} Edition v11.10.2 *Extended Support Release (ESR)* - `View Changelog <https://example.org>`__ - `Download \
-             <https://releases.mattermost.com/11.10.2/mattermost-{prefix}11.10.2-linux-amd64.tar.gz?src=arc>`__\n    - SHA-256 Checksum: ``{digest}``\n"
-        )
-    };
-    let slip = entry("Team", "team-", &team).replace("Edition v11.10.2", "Edition v11.10.3");
-    let page = entry("Enterprise", "", &enterprise) + &entry("Team", "team-", &team) + &slip;
-    let script = workspace().join("scripts/update-catalogue");
-    let page = file(directory.path(), "page.rst", &page);
-    let overlay = directory.path().join("overlay.json");
-    let run = |page: &str| assert_cmd::Command::new(&script).arg(page).arg("--output").arg(&overlay).assert();
-    let ran = run(&page).success();
-    assert!(stderr(&ran).contains("team 11.10.3: the address belongs to another release"), "{}", stderr(&ran));
-    let overlay_name = overlay.to_str().unwrap();
-    let plan = document(&paper(&["--from", "11.10.1", "--to", "11.10.2", "--catalogue", overlay_name]).success());
-    assert_eq!(stops(&plan), ["11.10.2"]);
-    assert_eq!(plan["path"]["next"]["sha256"], json!([team]));
-    let html = format!(
-        "<html><body><p>Mattermost Team Edition v11.11.0 - <a href=\"https://releases.mattermost.com/11.11.0/mattermost-team-11.11.0-linux-amd64.tar.gz\">Download</a></p>\
-         <ul><li>SHA-256 Checksum: <code><span>{enterprise}</span></code></li></ul></body></html>"
-    );
-    file(directory.path(), "page.html", &html);
-    let published = ReleaseSite::start(directory.path());
-    run(&format!("{}/page.html", published.url())).success();
-    let plan = document(&paper(&["--from", "11.10.1", "--to", "11.11.0", "--catalogue", overlay_name]).success());
-    assert_eq!(plan["path"]["next"]["sha256"], json!([enterprise]));
-    for lost in ["/nonexistent/page", &format!("{}/other", published.url())] {
-        let lost = run(lost).failure();
-        assert!(stderr(&lost).starts_with("error: cannot read "), "{}", stderr(&lost));
-    }
-    let nothing = run(&file(directory.path(), "other.html", "<html>nothing here</html>")).code(1);
-    assert!(stderr(&nothing).contains("hint:"), "{}", stderr(&nothing));
 }
 
 #[test]

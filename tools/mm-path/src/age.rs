@@ -11,7 +11,8 @@ use semver::Version;
 use crate::wish::{Spot, Target};
 
 /// What brings it up to date.
-const REFRESH: &str = "Add newer releases with --catalogue FILE (scripts/update-catalogue makes one of Mattermost's version archive), or install newer tools, and plan again.";
+const REFRESH: &str =
+    "Read the newer releases with `mm-fetch refresh` (or give them with --catalogue FILE), and plan again.";
 
 /// A warning when the data is so old that the target is hardly what was meant: `latest` and the like, a line, or a
 /// release of a line in which a newer one is known.
@@ -87,7 +88,7 @@ mod tests {
         let catalogue = Catalogue::embedded().unwrap();
         let today = catalogue.as_of().saturating_add(jiff::Span::new().days(days));
         let note = warning(&catalogue, &wished.parse().unwrap(), &target.parse().unwrap(), today);
-        note.is_some_and(|note| note.action.contains("--catalogue") && note.severity == "warn")
+        note.is_some_and(|note| note.action.contains("mm-fetch refresh") && note.severity == "warn")
     }
 
     #[test]
@@ -107,7 +108,7 @@ mod tests {
         let esr = text.lines().find(|line| line.starts_with("11.7 ")).unwrap();
         assert!(esr.contains("11.7.15") && esr.contains("yes") && esr.contains("2027-05-15"), "{esr}");
         assert!(esr.ends_with("built in, proven by its signature"), "{esr}");
-        assert!(!text.contains("10.11 ") && !text.contains("--catalogue"), "{text}");
-        assert!(status(&catalogue, "2027-03-01".parse().unwrap()).contains("--catalogue"));
+        assert!(!text.contains("10.11 ") && !text.contains("mm-fetch refresh"), "{text}");
+        assert!(status(&catalogue, "2027-03-01".parse().unwrap()).contains("mm-fetch refresh"));
     }
 }

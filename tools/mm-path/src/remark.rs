@@ -269,7 +269,7 @@ pub(crate) fn about_the_path(catalogue: &Catalogue, start: &Start, wish: &Wish, 
                 "newer-known",
                 "info",
                 format!("{} is newer, but no digest of it is known", newer.version),
-                "Add it with --catalogue FILE (scripts/update-catalogue makes one), or name it with --to.",
+                "Read it with `mm-fetch refresh`, or name it with --to.",
                 "the catalogue",
             ));
         }

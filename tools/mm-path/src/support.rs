@@ -25,7 +25,9 @@ pub(crate) fn ended(
             format!("Choose {esr}: the newest extended support release, supported until {end}.")
         }
         Some(_) => "No extended support release that is newer than yours is known: choose a newer release.".into(),
-        None => "No extended support release that is supported is known: add newer ones with --catalogue FILE (scripts/update-catalogue makes one).".into(),
+        None => {
+            "No extended support release that is supported is known: read newer ones with `mm-fetch refresh`.".into()
+        }
     };
     Some(Note {
         id: "support-ended".into(),
@@ -60,7 +62,7 @@ mod tests {
         let told = note(&esr.to_string(), "5.37.10", &last).unwrap();
         assert!(told.action.contains("newer than yours"), "no way leads back: {}", told.action);
         let told = note("5.29.0", &esr.to_string(), "2999-01-01").unwrap();
-        assert!(told.action.contains("--catalogue"), "{}", told.action);
+        assert!(told.action.contains("mm-fetch refresh"), "{}", told.action);
         // A line without a date.
         assert!(note("5.29.0", "12.0.0", "2999-01-01").is_none());
     }

@@ -68,6 +68,6 @@ fn beyond(catalogue: &Catalogue, edition: Edition, arch: Arch) -> String {
     let newest = catalogue.releases().rfind(|release| release.artefact(edition, arch).is_some());
     let newest = newest.map(|release| release.version.to_string()).unwrap_or_default();
     format!(
-        "the newest release known here is {newest}; for a newer one add it with --catalogue FILE (scripts/update-catalogue makes one) or plan with --assume-like X.Y"
+        "the newest release known here is {newest}; read newer ones with `mm-fetch refresh`, add it with --catalogue FILE, or plan with --assume-like X.Y"
     )
 }

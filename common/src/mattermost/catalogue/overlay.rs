@@ -63,7 +63,7 @@ impl Overlay {
         let text = std::fs::read_to_string(path).map_err(|cause| {
             Error::refused(format!("cannot read the catalogue {}", path.display()))
                 .because(cause)
-                .with_hint("--catalogue takes a JSON file, for example one made by scripts/update-catalogue")
+                .with_hint("--catalogue takes a JSON file, of the shape of the built-in one; newer releases come by themselves with: mm-fetch refresh")
         })?;
         Self::parse(&path.display().to_string(), &text)
     }

@@ -289,3 +289,12 @@ fn an_unknown_release_can_be_taken_to_be_like_a_line() {
     assert_eq!(catalogue.requirement(&version("12.4.0")).unwrap().postgres, Some(14));
     assert_eq!(catalogue.assume(&version("12.4.0"), line("99.1")).unwrap_err().code(), 5);
 }
+
+#[test]
+fn a_note_is_in_the_catalogue_or_left_out_with_a_reason() {
+    let left_out: BTreeMap<String, String> =
+        serde_json::from_str(include_str!("../../../catalogue/left-out.json")).unwrap();
+    assert!(left_out.values().all(|reason| reason.len() > 10));
+    let notes = embedded().notes;
+    assert_eq!(notes.iter().find(|note| left_out.contains_key(&note.id)).map(|note| &note.id), None);
+}

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mm_backup_global_optspecs
-    string join \n to= jobs= stop leave-stopped no-data no-database whole-cluster exclude= rehash keep-last= keep-daily= keep-weekly= keep-monthly= keep-yearly= prometheus= install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet format= h/help V/version
+    string join \n to= jobs= stop leave-stopped no-data no-database whole-cluster exclude= rehash start-timeout= keep-last= keep-daily= keep-weekly= keep-monthly= keep-yearly= prometheus= install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet format= h/help V/version
 end
 
 function __fish_mm_backup_needs_command
@@ -27,6 +27,7 @@ end
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l to -d 'Directory of the restore points' -r -F
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l exclude -d 'Leave out what matches: `*` within a name, `**` across directories; below the install root, or absolute' -r
+complete -c mm-backup -n "__fish_mm_backup_needs_command" -l start-timeout -d 'Seconds a server that is started again may take to get healthy' -r
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l keep-last -d 'Keep the newest N restore points' -r
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l keep-daily -d 'Keep the newest one of each of the last N days that have one' -r
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l keep-weekly -d 'Keep the newest one of each of the last N weeks that have one' -r
@@ -63,6 +64,7 @@ complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "export" -d 'Wri
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "prune" -d 'Remove restore points that the --keep flags do not keep'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l exclude -d 'Leave out what matches: `*` within a name, `**` across directories; below the install root, or absolute' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l start-timeout -d 'Seconds a server that is started again may take to get healthy' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l keep-last -d 'Keep the newest N restore points' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l keep-daily -d 'Keep the newest one of each of the last N days that have one' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l keep-weekly -d 'Keep the newest one of each of the last N weeks that have one' -r
@@ -130,6 +132,7 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -s h -l help
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l path -d 'Restore one file or directory, by its absolute path or relative to the install root' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l into -d 'Restore files below DIR instead of into place' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l into-database -d 'Restore the dump into this empty database instead of into place; with --config, the dump of the configuration\'s own database, if it has one. Everybody on the machine can see a password in it: `?passfile=FILE` names a file with it' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l start-timeout -d 'Seconds a server that is started again may take to get healthy' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l to -d 'Directory of the restore points' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F

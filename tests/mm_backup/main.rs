@@ -21,6 +21,7 @@ mod repair;
 mod round_trip;
 mod schedule;
 mod service;
+mod started;
 mod tls;
 mod tree;
 

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod catalogue;
 pub mod config;
+pub mod health;
 pub mod id;
 pub mod manifest;
 pub mod roles;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use mm_common::machine::state::STORE;
+use mm_common::mattermost::health::StartTimeout;
 use mm_common::run::{self, Arguments, Common, Format, FormatArgument};
 
 use crate::plan::Wish;
@@ -59,6 +60,8 @@ pub(crate) struct CreateArguments {
     /// Read every file again, even where size, times and inode say that it has not changed
     #[arg(long)]
     pub(crate) rehash: bool,
+    #[command(flatten)]
+    pub(crate) limit: StartTimeout,
     #[command(flatten)]
     pub(crate) keep: Keep,
     /// Write age, size, duration and success of this run to FILE, in Prometheus' text format
@@ -141,6 +144,8 @@ pub(crate) struct RestoreArguments {
     /// With --stop: leave it stopped
     #[arg(long)]
     pub(crate) leave_stopped: bool,
+    #[command(flatten)]
+    pub(crate) limit: StartTimeout,
 }
 
 impl BackupArguments {

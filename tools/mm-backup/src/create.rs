@@ -13,6 +13,7 @@ use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
 use mm_common::machine::user::User;
 use mm_common::machine::{checkpoint, command, disk, files, signals, tree};
+use mm_common::mattermost::health::Started;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::proven::Claim;
 
@@ -51,8 +52,9 @@ impl Order<'_> {
     }
 }
 
-/// Makes a restore point. If anything fails, what was made is removed; the service is the caller's to put back.
-pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<Backup> {
+/// Makes a restore point. If anything fails, what was made is removed; the service is the caller's to put back. A server
+/// that was started again is the caller's to wait for.
+pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<(Backup, Option<Started>)> {
     let started = Instant::now();
     let removed = order.store.remove_leftovers()?;
     if removed > 0 {
@@ -85,7 +87,7 @@ fn make(
     previous: Option<&Point>,
     started: Instant,
     lock: &LockGuard,
-) -> Result<Backup> {
+) -> Result<(Backup, Option<Started>)> {
     let installation = order.installation;
     if order.plan.stop && installation.service.is_running()? {
         installation.service.stop(STOP_LIMIT, lock)?;
@@ -136,9 +138,10 @@ fn make(
     ui::progress_done();
     checkpoint::pass("collected");
     signals::check()?;
+    let mut again = None;
     if order.plan.start {
         // Everything is copied; what remains does not concern the server.
-        installation.service.start(&[], lock)?;
+        again = Some(Started::command(installation, lock)?);
         checkpoint::pass("service-started");
     }
     accept(&collected)?;
@@ -155,7 +158,7 @@ fn make(
     signals::check()?;
     let path = order.store.finish(partial, id)?;
     checkpoint::pass("finished");
-    Ok(Backup {
+    let backup = Backup {
         id: id.into(),
         store: order.store.path.clone(),
         manifest: path.join(manifest::NAME),
@@ -170,7 +173,8 @@ fn make(
         left_out,
         left_stopped: order.plan.stop && !order.plan.start && installation.was_running,
         seconds: started.elapsed().as_secs_f64(),
-    })
+    };
+    Ok((backup, again))
 }
 
 /// What was dumped.

@@ -1,5 +1,6 @@
 //! `mm-backup`: restore points that are known to restore.
 
+mod again;
 mod arguments;
 mod collect;
 mod configuration;
@@ -177,8 +178,8 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
             &lock,
         )
     })();
-    let backup: Backup = match made {
-        Ok(backup) => backup,
+    let (backup, again) = match made {
+        Ok(made) => made,
         Err(error) => {
             store::take_away(&absent);
             return Err(installation.after_failure(error, &lock));
@@ -193,6 +194,10 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
         // The restore point is there; that old ones could not be removed does not make it less good.
         session.document.set("backup", &Backup { left_stopped: false, ..backup })?;
         return Err(installation.after_failure(error, &lock));
+    }
+    if let Some(again) = again {
+        let attempt = || format!("the restore point {} is made, but the server did not get healthy again", backup.id);
+        again.wait(&installation, flags.limit.duration(), &lock).map_err(|error| error.within(attempt()))?;
     }
     session.human = Some(list::made_table(&backup));
     Ok(format!("restore point {} made in {:.1} s: {}", backup.id, backup.seconds, backup.path.display()))

@@ -14,6 +14,7 @@ use mm_common::postgres::source::DataSource;
 use mm_common::postgres::{dump, fingerprint, proven};
 use mm_common::run::Session;
 
+use crate::again;
 use crate::arguments::RestoreArguments;
 use crate::configuration;
 use crate::database;
@@ -192,9 +193,10 @@ fn into_place(
     if flip::recover(&state, installation.as_ref(), &lock)? {
         installation = observe()?;
     }
-    let running = match &installation {
-        Some(installation) => installation.service.is_running()?,
-        None => false,
+    // A run that was cut off may have stopped it.
+    let (running, ran) = match &installation {
+        Some(installation) => (installation.service.is_running()?, installation.service.was_running()?),
+        None => (false, false),
     };
     if running && !wanted.stop {
         return Err(Error::refused(format!("the server in `{}` is running", install.display()))
@@ -202,13 +204,14 @@ fn into_place(
             .hint("stop it, or give --stop to have it stopped and started again"));
     }
     let result = replace_all(session, point, wish, jobs, &state, installation.as_ref(), running, &lock);
-    // A failure leaves the service as it was, whatever the next tool would have wanted.
-    if let (true, Some(installation)) = (running && !(wanted.leave_stopped && result.is_ok()), &installation)
-        && !installation.service.is_running()?
-    {
-        let started = installation.service.start(&[], &lock);
-        if let (Err(error), Ok(_)) = (&started, &result) {
-            return Err(error.clone().within("everything is restored, but the service could not be started again"));
+    if let Some(installation) = installation {
+        let starts = if result.is_ok() { wanted.stop && ran && !wanted.leave_stopped } else { running };
+        let starts = starts && !installation.service.is_running()?;
+        match &result {
+            Ok(_) if starts => again::start(session, installation, wanted.limit.duration(), &lock)?,
+            // A failure leaves the service as it was, whatever the next tool would have wanted.
+            Err(_) if starts => drop(installation.service.start(&[], &lock)),
+            _ => {}
         }
     }
     let done = result?;

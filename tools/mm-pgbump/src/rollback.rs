@@ -8,6 +8,7 @@ use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, Service};
 use mm_common::machine::{checkpoint, files};
 use mm_common::mattermost::config::Spot;
+use mm_common::mattermost::health::{START_LIMIT, Started};
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::fingerprint;
 use mm_common::postgres::server::Database;
@@ -52,7 +53,7 @@ pub(crate) fn run(session: &mut Session) -> Result<String> {
     session.changed = true;
     installation.reload()?;
     if running || installation.was_running {
-        installation.service.start(&[], &lock)?;
+        Started::command(&installation, &lock)?.wait(&installation, START_LIMIT, &lock)?;
     }
     let since = if lost.is_empty() {
         "nothing had been written since".to_owned()

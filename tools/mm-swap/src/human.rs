@@ -52,6 +52,9 @@ pub(crate) fn status(status: &Status) -> String {
     if let Some(interrupted) = &status.interrupted {
         let _ = writeln!(text, "interrupted  {interrupted} (`mm-swap recover` finishes or undoes it)");
     }
+    for open in &status.open {
+        let _ = writeln!(text, "interrupted  a run of {} (`{}` finishes or undoes it)", open.tool, open.command);
+    }
     if status.held {
         text.push_str("held         until then the server cannot be started: its executable may not be executed\n");
     }

@@ -7,12 +7,12 @@ use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
 use mm_common::machine::checkpoint;
 use mm_common::machine::lock::LockGuard;
+use mm_common::mattermost::health::log::Mark;
+use mm_common::mattermost::health::{self, Expected};
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::server::Database;
 use semver::Version;
 
-use crate::health::{self, Expected};
-use crate::log::Mark;
 use crate::private;
 
 /// How a server is to be started.

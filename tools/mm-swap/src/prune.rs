@@ -11,13 +11,13 @@ use mm_common::mattermost::site;
 use mm_common::run::Session;
 
 use crate::operation::{self, Operation, Verdict};
-use crate::{area, config, run};
+use crate::{area, config, door};
 
 /// Carries the verb out: keeps the newest `keep` retired releases.
 pub(crate) fn prune(session: &mut Session, keep: usize) -> Result<String> {
     let ground = site::ground(&session.wanted()?)?;
     let guard = if session.dry_run { None } else { Some(ground.state.lock(session.lock_wait())?) };
-    run::refuse_foreign_journal(&ground.state, &ground.root)?;
+    door::refuse_foreign_journal(&ground.state, &ground.root)?;
     if let Some(open) = Operation::open(&ground.state)? {
         return Err(Error::refused(format!("a swap from {} to {} was interrupted", open.from, open.to))
             .because("its releases may be needed to finish or undo it")

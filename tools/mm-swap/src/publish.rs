@@ -12,7 +12,7 @@ use mm_common::run::Session;
 
 use crate::launch::Launch;
 use crate::operation::Operation;
-use crate::{private, recover, run};
+use crate::{door, private, recover};
 
 /// Carries the verb out.
 pub(crate) fn publish(session: &mut Session, limit: Duration) -> Result<String> {
@@ -24,7 +24,7 @@ pub(crate) fn publish(session: &mut Session, limit: Duration) -> Result<String> 
         });
     }
     let mut lock = ground.state.lock(session.lock_wait())?;
-    run::refuse_foreign_journal(&ground.state, &ground.root)?;
+    door::refuse_foreign_journal(&ground.state, &ground.root)?;
     if let Some(open) = Operation::open(&ground.state)? {
         lock = recover::finish(session, open, lock, limit)?.lock;
     }

@@ -15,7 +15,7 @@ use crate::flip::{Flip, Progress};
 use crate::launch::Launch;
 use crate::operation::{self, Operation, Verdict};
 use crate::undo::{self, Means};
-use crate::{config, private, publish, run, standing};
+use crate::{config, door, private, publish, run, standing};
 
 /// What an interrupted exchange has become.
 pub(crate) struct Recovered {
@@ -37,7 +37,7 @@ pub(crate) fn recover(session: &mut Session, limit: Duration) -> Result<String> 
         });
     }
     let lock = ground.state.lock(session.lock_wait())?;
-    run::refuse_foreign_journal(&ground.state, &ground.root)?;
+    door::refuse_foreign_journal(&ground.state, &ground.root)?;
     if let Some(open) = Operation::open(&ground.state)? {
         return finish(session, open, lock, limit).map(|recovered| recovered.message);
     }

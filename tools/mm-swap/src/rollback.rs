@@ -17,7 +17,7 @@ use semver::Version;
 use crate::arguments::RollbackArguments;
 use crate::operation::{self, Operation, Verdict};
 use crate::undo::{self, Means};
-use crate::{config, recover, restore_point, run, standing};
+use crate::{config, door, recover, restore_point, run, standing};
 
 /// Carries the verb out: one hop, whatever cut it off and however often it is run again.
 pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Result<String> {
@@ -27,7 +27,7 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
     }
     let limit = asked.limit.duration();
     let mut lock = ground.state.lock(session.lock_wait())?;
-    run::refuse_foreign_journal(&ground.state, &ground.root)?;
+    door::refuse_foreign_journal(&ground.state, &ground.root)?;
     let mut begun = None;
     if let Some(open) = Operation::open(&ground.state)? {
         if open.asked && recover::stays_new(&open)? {
@@ -79,7 +79,7 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
 
 /// What a run would do, with nothing touched.
 fn foresee(session: &mut Session, asked: &RollbackArguments, ground: &Ground) -> Result<String> {
-    run::refuse_foreign_journal(&ground.state, &ground.root)?;
+    door::refuse_foreign_journal(&ground.state, &ground.root)?;
     let open = Operation::open(&ground.state)?;
     if let Some(open) = &open
         && !recover::stays_new(open)?

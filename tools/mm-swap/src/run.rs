@@ -9,7 +9,7 @@ use mm_common::contract::sections::{Backup, Swap};
 use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{Manager, STOP_LIMIT};
-use mm_common::machine::{checkpoint, files, journal, signals};
+use mm_common::machine::{checkpoint, files, signals};
 use mm_common::mattermost::manifest::Manifest;
 use mm_common::mattermost::schema;
 use mm_common::mattermost::site::{self, Installation};
@@ -24,7 +24,7 @@ use crate::plan::{self, Plan};
 
 use crate::target::{self, Target};
 use crate::undo::{self, Means};
-use crate::{allowed, config, private, recover, restore_point, shape, stage};
+use crate::{allowed, config, door, private, recover, restore_point, shape, stage};
 
 /// Carries the verb out.
 pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<String> {
@@ -33,7 +33,7 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
         return foresee(session, arguments);
     }
     let mut lock = ground.state.lock(session.lock_wait())?;
-    refuse_foreign_journal(&ground.state, &ground.root)?;
+    door::refuse_foreign_journal(&ground.state, &ground.root)?;
     let mut abandoned = None;
     if let Some(mut open) = Operation::open(&ground.state)? {
         let to = target::of(session, arguments.archive.as_deref()).map(|target| target.manifest.version);
@@ -95,21 +95,6 @@ struct Prepared {
     restore_point: Option<RestorePoint>,
     shape: shape::Shape,
     excused: Vec<String>,
-}
-
-/// Another tool was cut off in the middle of something: that comes first. A restore that this tool has asked for on its
-/// own way back belongs to it.
-pub(crate) fn refuse_foreign_journal(state: &mm_common::machine::state::State, root: &std::path::Path) -> Result<()> {
-    let mut open = journal::interrupted(state.path())?;
-    if Operation::open(state)?.is_some_and(|own| own.verdict == Verdict::Undo) {
-        open.retain(|name| name != restore_point::JOURNAL);
-    }
-    let Some(foreign) = open.iter().find(|name| *name != operation::JOURNAL) else { return Ok(()) };
-    let tool = if foreign == "restore" { "mm-backup".to_owned() } else { format!("mm-{foreign}") };
-    let verb = if foreign == "restore" { "restore" } else { "recover" };
-    Err(Error::refused(format!("an earlier run of {tool} was interrupted"))
-        .because(format!("its journal `{foreign}` is open in `{}`", state.path().display()))
-        .hint(format!("{tool} {verb} --install {}", root.display())))
 }
 
 fn is_installed(site: &Installation, target: &Target) -> bool {

@@ -8,8 +8,9 @@ use mm_common::machine::{files, tree};
 use mm_common::run::Session;
 use serde::Serialize;
 
+use crate::door::Foreign;
 use crate::operation::{self, Operation, Verdict};
-use crate::{area, human, private, prune, standing};
+use crate::{area, door, human, private, prune, standing};
 
 /// What there is to say.
 #[derive(Debug, Serialize)]
@@ -20,6 +21,8 @@ pub(crate) struct Status {
     pub(crate) private_address: Option<String>,
     /// The swap that was cut off.
     pub(crate) interrupted: Option<String>,
+    /// Runs of other tools that were cut off.
+    pub(crate) open: Vec<Foreign>,
     /// Whether nobody can start the server before that is recovered.
     pub(crate) held: bool,
     /// Swaps whose old (or, if undone, new) release is kept.
@@ -74,11 +77,13 @@ pub(crate) fn status(session: &mut Session) -> Result<String> {
     for path in prune::unknown(&area, &known)? {
         staged.push(Sized { bytes: tree::size(&path)?.bytes, path });
     }
+    let foreign = door::foreign(&ground.state, &ground.root)?;
     let status = Status {
         installed: site.version.to_string(),
         running: site.service.is_running()?,
         private_address: private::noted(&site.state)?.map(|address| private::url(&address)),
-        held: open.is_some() && hold::is_held(&site.root)?,
+        held: (open.is_some() || !foreign.is_empty()) && hold::is_held(&site.root)?,
+        open: foreign,
         interrupted: open.map(|open| format!("from {} to {}", open.from, open.to)),
         kept,
         staged,

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use semver::Version;
 
 use super::config::Config;
+use super::health::{START_LIMIT, Started};
 use crate::contract::error::{Error, Result};
 use crate::contract::sections;
 use crate::contract::version::Edition;
@@ -271,10 +272,13 @@ impl Installation {
     }
 
     /// Puts the service back into the state it had when the run began: what a tool does when it fails after an earlier
-    /// one left the service stopped.
+    /// one left the service stopped. A server that is started is waited for.
+    ///
+    /// # Errors
+    /// When it cannot be started or stopped, or does not get healthy.
     pub fn put_service_back(&self, lock: &LockGuard) -> Result<()> {
         match (self.was_running, self.service.is_running()?) {
-            (true, false) => self.service.start(&[], lock),
+            (true, false) => Started::command(self, lock)?.wait(self, START_LIMIT, lock),
             (false, true) => self.service.stop(STOP_LIMIT, lock),
             _ => Ok(()),
         }

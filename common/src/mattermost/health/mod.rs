@@ -1,20 +1,26 @@
 //! Whether a started server is healthy. Ping alone proves nothing: 5.29 answers before its migrations have run, and a
 //! server that is restarted over and over answers now and then.
 
+pub mod log;
+mod pace;
+mod start;
+
 use std::time::{Duration, Instant};
 
-use mm_common::contract::error::{Error, Result};
-use mm_common::contract::ui;
-use mm_common::machine::service::process::Process;
-use mm_common::machine::service::{Manager, Service};
-use mm_common::machine::{checkpoint, signals};
-use mm_common::mattermost::api::Server;
-use mm_common::mattermost::schema;
-use mm_common::postgres::server::Database;
 use semver::Version;
 
-use crate::log::Mark;
-use crate::pace::{Pace, pace};
+use self::log::Mark;
+use self::pace::{Pace, pace};
+use crate::contract::error::{Error, Result};
+use crate::contract::ui;
+use crate::machine::service::process::Process;
+use crate::machine::service::{Manager, Service};
+use crate::machine::{checkpoint, signals};
+use crate::mattermost::api::Server;
+use crate::mattermost::schema;
+use crate::postgres::server::Database;
+
+pub use start::{START_LIMIT, StartTimeout, Started};
 
 /// How long a manager may take to have the process running. systemd waits `RestartSec`, 10 s in the documented unit.
 const APPEARS: Duration = Duration::from_secs(30);
@@ -28,20 +34,23 @@ const CALL: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What is expected of a started server.
-pub(crate) struct Expected<'a> {
-    pub(crate) service: &'a Service,
-    pub(crate) version: &'a Version,
+pub struct Expected<'a> {
+    /// The service.
+    pub service: &'a Service,
+    /// The release it is of.
+    pub version: &'a Version,
     /// Where it is to answer.
-    pub(crate) url: &'a str,
+    pub url: &'a str,
     /// The database whose migrations are to be complete; absent when that is not asked.
-    pub(crate) database: Option<&'a Database>,
+    pub database: Option<&'a Database>,
     /// Whether this server works its jobs off. Another node of a cluster may be there for that.
-    pub(crate) runs_jobs: bool,
+    pub runs_jobs: bool,
     /// Application migrations that need not be recorded, and jobs that need not be finished.
-    pub(crate) excused: &'a [String],
-    pub(crate) log: &'a Mark,
+    pub excused: &'a [String],
+    /// Its log, from the start on.
+    pub log: &'a Mark,
     /// How long all of it may take.
-    pub(crate) limit: Duration,
+    pub limit: Duration,
 }
 
 /// Waits until the server is healthy and returns how long that took.
@@ -49,7 +58,7 @@ pub(crate) struct Expected<'a> {
 /// # Errors
 /// Failed, with the reason and the server's last complaints, when it ends, is restarted, says that it gives up, or is
 /// not healthy in time; also when a signal asked to stop.
-pub(crate) fn wait(expected: &Expected<'_>) -> Result<Duration> {
+pub fn wait(expected: &Expected<'_>) -> Result<Duration> {
     let started = Instant::now();
     let mut watch = Watch { expected, pace: pace(), started, process: None, answers_since: None, well_since: None };
     loop {

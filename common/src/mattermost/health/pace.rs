@@ -7,16 +7,16 @@ use std::time::Duration;
 
 /// The waits after a start. The values are those of an administrator's server unless a test has shortened them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pace {
+pub(super) struct Pace {
     /// A server that lives this long under one process id is not in a crash loop: the failures observed at start happen
     /// within two seconds, once the database answers.
-    pub(crate) stable: Duration,
+    pub(super) stable: Duration,
     /// A server that answers this long without a break stays: what it does last before it listens, and what it begins
     /// then, may end it as well, however long the migrations have taken before.
-    pub(crate) answers: Duration,
+    pub(super) answers: Duration,
     /// How long the flags of application migrations are waited for once everything else is well. They are set within
     /// seconds of the start (observed); some are set by jobs only and never after a jump, so their absence is no failure.
-    pub(crate) flags: Duration,
+    pub(super) flags: Duration,
 }
 
 const REAL: Pace =
@@ -24,13 +24,13 @@ const REAL: Pace =
 
 /// The waits of this build.
 #[cfg(not(feature = "checkpoints"))]
-pub(crate) fn pace() -> Pace {
+pub(super) fn pace() -> Pace {
     REAL
 }
 
 /// The waits of this build, or the short ones where a test asks for them.
 #[cfg(feature = "checkpoints")]
-pub(crate) fn pace() -> Pace {
+pub(super) fn pace() -> Pace {
     const SHORT: Pace =
         Pace { stable: Duration::from_millis(700), answers: Duration::from_millis(400), flags: Duration::from_secs(2) };
     if std::env::var_os("MM_CHECKPOINT_PACE").is_some_and(|wanted| wanted == "short") { SHORT } else { REAL }

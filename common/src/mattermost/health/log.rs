@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use mm_common::machine::files;
-use mm_common::machine::service::{Manager, Service, exec};
-use mm_common::mattermost::config::Config;
+use crate::machine::files;
+use crate::machine::service::{Manager, Service, exec};
+use crate::mattermost::config::Config;
 use serde_json::Value;
 
 /// Of a log that grows faster than this during a start only the end is looked at.
@@ -17,7 +17,7 @@ const QUOTED: usize = 3;
 
 /// The logs of a server and where they ended at some moment.
 #[derive(Debug, Clone)]
-pub(crate) struct Mark {
+pub struct Mark {
     places: Vec<(PathBuf, u64)>,
     /// Words that must not be repeated: the database password stands in the messages of old versions.
     secrets: Vec<String>,
@@ -25,7 +25,7 @@ pub(crate) struct Mark {
 
 impl Mark {
     /// The present ends of the server's log file and of what its console output goes to.
-    pub(crate) fn now(root: &Path, config: &Config, service: &Service) -> Self {
+    pub fn now(root: &Path, config: &Config, service: &Service) -> Self {
         let location = config.text("LogSettings", "FileLocation").filter(|location| !location.is_empty());
         let mut paths = vec![root.join(location.as_deref().unwrap_or("logs")).join("mattermost.log")];
         if service.manager == Manager::Exec {
@@ -38,12 +38,12 @@ impl Mark {
     }
 
     /// A line that says that the server gives up.
-    pub(crate) fn fatal(&self) -> Option<String> {
+    pub fn fatal(&self) -> Option<String> {
         self.lines().into_iter().find(|line| is_fatal(line)).map(|line| self.shown(&line))
     }
 
     /// The last complaints, for the error of a server that did not get healthy.
-    pub(crate) fn complaints(&self) -> Vec<String> {
+    pub fn complaints(&self) -> Vec<String> {
         let lines = self.lines();
         let mut found: Vec<String> =
             lines.iter().rev().filter(|line| is_complaint(line)).take(QUOTED).map(|line| self.shown(line)).collect();
@@ -91,7 +91,7 @@ fn read(file: &mut File, from: u64) -> Vec<u8> {
 /// The whole data source and the password in it, as it stands there and with its escapes resolved.
 fn secrets_of(source: &str) -> Vec<String> {
     let mut found = vec![source.to_owned()];
-    if let Ok(parsed) = mm_common::postgres::source::DataSource::parse(source)
+    if let Ok(parsed) = crate::postgres::source::DataSource::parse(source)
         && let Some(password) = parsed.password
         && !password.reveal().is_empty()
     {

@@ -15,7 +15,11 @@ fn backup(site: &Site, words: &[&str], checkpoint: &str) -> (Option<i32>, String
     command.args(words).arg("--to").arg(site.store()).env("MM_CHECKPOINT", checkpoint);
     let output = command.output().unwrap();
     let code = output.status.code().or(output.status.signal().map(|signal| 128 + signal));
-    (code, String::from_utf8_lossy(&output.stderr).into_owned(), serde_json::from_slice(&output.stdout).unwrap_or_default())
+    (
+        code,
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+        serde_json::from_slice(&output.stdout).unwrap_or_default(),
+    )
 }
 
 #[test]

@@ -34,7 +34,7 @@ complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l runs -d 'where ru
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l window -d 'begin no hop that is not expected to end inside this time of day (local time)' -r
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l rehearsal -d 'plan with the times of a rehearsal (rehearsal.json of mm-rehearse) instead of estimates' -r -F
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l announce -d 'called with an event: begin, hop FROM TO, done VERSION, failed MESSAGE, rolled-back VERSION' -r
-complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l on-failure -d 'stop: stay on the last good release; rollback: back to the start [default: stop]' -r
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l on-failure -d 'stop: stay where it is, without users while its verification has not passed; publish: let them in all the same; rollback: back to the start [default: stop]' -r
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l watch -d 'watch the server for so long at the end [default: 300]' -r
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l flag -d 'hand FLAG to those verbs of TOOL that know it; can be repeated: --flag mm-fetch=--mirror=URL' -r
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l public -d 'let users in during the hops in between as well'

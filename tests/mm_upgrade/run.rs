@@ -98,6 +98,37 @@ fn a_hop_that_fails_leaves_the_last_good_release_public_and_can_be_resumed() {
 }
 
 #[test]
+fn a_private_server_that_no_verification_has_passed_lets_nobody_in() {
+    let broken = quick("10.5.14").fault("call-broken=GET /users/*/teams/*/channels/members");
+    let upgrade = Upgrade::of(&[quick("9.11.18"), broken, quick("10.6.1")]);
+    let site = &upgrade.site;
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let output = upgrade.run("run", &["--to", "10.6.1"]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert_eq!(site.running_version(), None, "users can get in");
+    let text = said(&output);
+    let mut last = text.lines().rev();
+    let (back, inward) = (last.next().unwrap(), last.next().unwrap());
+    assert!(back.contains("mm-upgrade rollback --runs "), "{text}");
+    let (_, command) = inward.split_once("To let them in: ").unwrap_or_else(|| panic!("{text}"));
+    assert!(command.starts_with("mm-swap publish --install "), "{text}");
+    let status = String::from_utf8(upgrade.run("status", &[]).stdout).unwrap();
+    assert!(status.contains("runs     10.5.14, privately: users are not let in"), "{status}");
+
+    // Going on changes nothing of that, unless it is wanted.
+    let output = upgrade.run("resume", &[]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert_eq!(site.running_version(), None, "users can get in");
+    let output = mm_test_support::tool::shell(&format!("{command} --dry-run")).output().unwrap();
+    assert!(output.status.success() && said(&output).is_empty(), "{command}: {}", said(&output));
+    let output = upgrade.run("resume", &["--on-failure", "publish"]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"), "{}", said(&output));
+    let status = String::from_utf8(upgrade.run("status", &[]).stdout).unwrap();
+    assert!(status.contains("runs     10.5.14\n"), "{status}");
+}
+
+#[test]
 fn a_hop_whose_swap_could_not_report_is_verified_all_the_same_and_can_be_taken_back() {
     let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
     let site = &upgrade.site;

@@ -216,8 +216,14 @@ fn an_overlay_adds_releases_and_a_broken_one_is_refused() {
 }
 
 #[test]
-fn a_release_beyond_the_catalogue_is_planned_when_told_what_it_is_like() {
-    paper(&["--from", "11.7.10", "--to", "12.3.0"]).code(5);
+fn a_release_beyond_the_catalogue_is_planned_like_the_newest_line_or_the_one_that_is_named() {
+    // Without a word about it, it follows the rules of the newest line; one that cannot be is refused.
+    let plan = document(&paper(&["--from", "11.7.10", "--from-postgres", "15", "--to", "12.3.0"]).success());
+    let why = plan["path"]["hops"].as_array().unwrap().last().unwrap()["why"].to_string();
+    assert!(why.contains("planned as if it were of 12.1"), "{why}");
+    paper(&["--from", "11.7.10", "--to", "11.99.0"]).code(5);
+    let never = document(&paper(&["--from", "4.99.1", "--edition", "team", "--to", "5.31.9"]).success());
+    assert!(never["path"]["notes"].to_string().contains("installed-unknown"), "{}", never["path"]["notes"]);
     // Also where it is not needed: whoever says it expects something of it.
     for to in ["12.3.0", "latest"] {
         let refused = paper(&["--from", "11.7.10", "--to", to, "--assume-like", "99.9"]).code(5);

@@ -36,6 +36,47 @@ pub(crate) fn warning(catalogue: &Catalogue, wished: &Target, target: &Version, 
     })
 }
 
+/// The line whose rules a release follows that came out after the catalogue: its own, while that is supported, or else the
+/// newest. None for one that cannot have come out since.
+pub(crate) fn newest_before(catalogue: &Catalogue, version: &Version) -> Option<Line> {
+    let newest = &catalogue.releases().next_back()?.version;
+    let own = Line::of(version);
+    match catalogue.releases_of(own).next_back() {
+        Some(known) => {
+            let ends = catalogue.line(own).and_then(|info| info.end_of_support.as_deref());
+            let supported = ends.is_none_or(|end| *end >= *catalogue.as_of().to_string());
+            (supported && known.version < *version).then_some(own)
+        }
+        None => (*newest < *version && version.major <= newest.major + 1).then(|| Line::of(newest)),
+    }
+}
+
+/// A note about an installed release that is not in the catalogue: newer than it, or one that never came out.
+pub(crate) fn unknown(catalogue: &Catalogue, installed: &Version) -> Option<Note> {
+    if catalogue.release(installed).is_some() {
+        return None;
+    }
+    let below = catalogue.releases().rfind(|release| release.version < *installed).map(|release| &release.version);
+    let above = catalogue.releases().find(|release| release.version > *installed).map(|release| &release.version);
+    let is_newer = newest_before(catalogue, installed).is_some();
+    let nearest: Vec<String> = [below, above].into_iter().flatten().map(ToString::to_string).collect();
+    let (severity, title, action) = if is_newer {
+        let title =
+            format!("The installed release {installed} is newer than the release data of {}", catalogue.as_of());
+        ("info", title, REFRESH.to_owned())
+    } else {
+        let title = format!("There is no release {installed} of Mattermost; the nearest are {}", nearest.join(" and "));
+        ("warn", title, "Look at System Console > About, or give the right one with --from.".to_owned())
+    };
+    Some(Note {
+        id: "installed-unknown".into(),
+        severity: severity.into(),
+        title,
+        action,
+        source: "the catalogue".into(),
+    })
+}
+
 /// `--catalogue-status`.
 pub(crate) fn status(catalogue: &Catalogue, today: Date) -> String {
     let mut text = String::new();
@@ -98,6 +139,35 @@ mod tests {
         assert!(told("11.7.10", "11.7.10", 46), "11.7.15 is known");
         assert!(!told("11.7.10", "11.7.10", 1), "it was asked for by name");
         assert!(!told("12.1.0", "12.1.0", 400), "nothing newer of that line is known");
+    }
+
+    #[test]
+    fn a_release_of_after_the_catalogue_follows_the_rules_of_the_line_before_it() {
+        let catalogue = Catalogue::embedded().unwrap();
+        let newest = catalogue.releases().next_back().unwrap().version.clone();
+        let like = |version: Version| newest_before(&catalogue, &version).map(|line| line.to_string());
+        let newest_line = Some(Line::of(&newest).to_string());
+        assert_eq!(like(Version::new(newest.major, newest.minor, newest.patch + 1)), newest_line);
+        assert_eq!(like(Version::new(newest.major, newest.minor + 2, 0)), newest_line);
+        assert_eq!(like(Version::new(newest.major + 1, 0, 0)), newest_line);
+        assert_eq!(like("11.7.99".parse().unwrap()).as_deref(), Some("11.7"));
+        for never in ["99.0.0", "7.3.9", "4.99.1", "11.99.0"] {
+            assert_eq!(like(never.parse().unwrap()), None, "{never}");
+        }
+    }
+
+    #[test]
+    fn an_installed_release_that_never_came_out_is_told_with_its_neighbours() {
+        let catalogue = Catalogue::embedded().unwrap();
+        let told = |version: &str| unknown(&catalogue, &version.parse().unwrap());
+        assert!(told("10.6.1").is_none());
+        let never = told("4.99.1").unwrap();
+        assert!(
+            never.severity == "warn" && never.title.contains("4.10.10") && never.title.contains("5.0.0"),
+            "{never:?}"
+        );
+        let newer = told("11.7.99").unwrap();
+        assert!(newer.severity == "info" && newer.action.contains("mm-fetch refresh"), "{newer:?}");
     }
 
     #[test]

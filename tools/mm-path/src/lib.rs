@@ -74,10 +74,18 @@ fn act(session: &mut Session, arguments: &PathArguments) -> Result<String> {
     report(session, arguments, &asked, plan)
 }
 
-/// A release that the catalogue does not know is planned like one of a line that it knows, when that is asked for.
+/// A release that the catalogue does not know is planned like one of the line that is named, or like the newest before it:
+/// rules hold until a new note says otherwise.
 fn assume(catalogue: &mut Catalogue, asked: &Asked) -> Result<()> {
     use wish::{Spot, Target};
-    let Some(like) = asked.assume_like else { return Ok(()) };
+    let Some(like) = asked.assume_like else {
+        return match &asked.wish.to {
+            Target::Spot(Spot::Version(version)) if catalogue.release(version).is_none() => {
+                age::newest_before(catalogue, version).map_or(Ok(()), |like| catalogue.assume(version, like))
+            }
+            _ => Ok(()),
+        };
+    };
     if catalogue.releases_of(like).next().is_none() {
         return Err(Error::refused(format!("the catalogue knows no release of the line {like}"))
             .hint("name a line that the catalogue knows, for example --assume-like 11.7"));
@@ -213,6 +221,7 @@ fn warn_of_support(plan: &mut Plan, catalogue: &Catalogue, start: &Start, asked:
     let kind = (asked.wish.edition.unwrap_or(start.edition), start.arch);
     let today = &time::now()[..10];
     plan.path.notes.extend(age::warning(catalogue, &asked.wish.to, &plan.path.target, day(today)));
+    plan.path.notes.extend(age::unknown(catalogue, &start.version));
     plan.path.notes.extend(support::ended(catalogue, kind, (&start.version, &plan.path.target), today));
 }
 

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mm_backup_global_optspecs
-    string join \n to= jobs= stop leave-stopped no-data no-database whole-cluster exclude= rehash start-timeout= keep-last= keep-daily= keep-weekly= keep-monthly= keep-yearly= prometheus= install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet format= h/help V/version
+    string join \n to= jobs= stop leave-stopped no-data no-database whole-cluster exclude= rehash pin-all start-timeout= keep-last= keep-daily= keep-weekly= keep-monthly= keep-yearly= prometheus= install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet format= h/help V/version
 end
 
 function __fish_mm_backup_needs_command
@@ -51,6 +51,7 @@ complete -c mm-backup -n "__fish_mm_backup_needs_command" -l no-data -d 'Leave o
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l no-database -d 'Leave out the database'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l whole-cluster -d 'Also every other database of the cluster that the server\'s is in: what a major upgrade of the cluster needs'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l rehash -d 'Read every file again, even where size, times and inode say that it has not changed'
+complete -c mm-backup -n "__fish_mm_backup_needs_command" -l pin-all -d 'In an upgrade: keep the restore points of every hop from retention, and not only the first and the newest'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -s q -l quiet -d 'Say nothing on stderr but errors'
@@ -61,6 +62,7 @@ complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "list" -d 'Show 
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "verify" -d 'Prove a restore point: hash every file again, read the dump to its end'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "restore" -d 'Restore: everything, or what the flags name'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "export" -d 'Write a restore point to standard output as one tar stream'
+complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "unpin" -d 'Let retention take a restore point that an upgrade has pinned: its way back is given up'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "prune" -d 'Remove restore points that the --keep flags do not keep'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l exclude -d 'Leave out what matches: `*` within a name, `**` across directories; below the install root, or absolute' -r
@@ -90,6 +92,7 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l no-data -
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l no-database -d 'Leave out the database'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l whole-cluster -d 'Also every other database of the cluster that the server\'s is in: what a major upgrade of the cluster needs'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l rehash -d 'Read every file again, even where size, times and inode say that it has not changed'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l pin-all -d 'In an upgrade: keep the restore points of every hop from retention, and not only the first and the newest'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -s q -l quiet -d 'Say nothing on stderr but errors'
@@ -172,6 +175,23 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l dry-run -
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l to -d 'Directory of the restore points' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l stop-command -d 'Command that stops the server, for `--service command`' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
+json\t'The document'
+human\t'A table for people'"
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l dry-run -d 'Say what would be done, change nothing'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -s v -l verbose -d 'Say on stderr what is done'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l keep-last -d 'Keep the newest N restore points' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l keep-daily -d 'Keep the newest one of each of the last N days that have one' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l keep-weekly -d 'Keep the newest one of each of the last N weeks that have one' -r
@@ -194,10 +214,11 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l dry-run -d
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export prune help" -f -a "create" -d 'Make a restore point (the default)'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export prune help" -f -a "list" -d 'Show the restore points'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export prune help" -f -a "verify" -d 'Prove a restore point: hash every file again, read the dump to its end'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export prune help" -f -a "restore" -d 'Restore: everything, or what the flags name'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export prune help" -f -a "export" -d 'Write a restore point to standard output as one tar stream'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export prune help" -f -a "prune" -d 'Remove restore points that the --keep flags do not keep'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export prune help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "create" -d 'Make a restore point (the default)'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "list" -d 'Show the restore points'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "verify" -d 'Prove a restore point: hash every file again, read the dump to its end'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "restore" -d 'Restore: everything, or what the flags name'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "export" -d 'Write a restore point to standard output as one tar stream'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "unpin" -d 'Let retention take a restore point that an upgrade has pinned: its way back is given up'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "prune" -d 'Remove restore points that the --keep flags do not keep'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

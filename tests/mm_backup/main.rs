@@ -15,6 +15,7 @@ mod incremental;
 mod interruptions;
 mod offsite;
 mod outside;
+mod pins;
 mod reflinks;
 mod refusals;
 mod repair;

@@ -10,6 +10,7 @@ pub mod http;
 pub mod journal;
 pub mod lock;
 pub mod mounts;
+pub mod pins;
 pub mod process;
 pub mod service;
 pub mod signals;

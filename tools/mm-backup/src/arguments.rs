@@ -60,6 +60,9 @@ pub(crate) struct CreateArguments {
     /// Read every file again, even where size, times and inode say that it has not changed
     #[arg(long)]
     pub(crate) rehash: bool,
+    /// In an upgrade: keep the restore points of every hop from retention, and not only the first and the newest
+    #[arg(long)]
+    pub(crate) pin_all: bool,
     #[command(flatten)]
     pub(crate) limit: StartTimeout,
     #[command(flatten)]
@@ -104,6 +107,11 @@ pub(crate) enum Verb {
     Export {
         /// Which one [default: the newest]
         #[arg(default_value = "latest")]
+        id: String,
+    },
+    /// Let retention take a restore point that an upgrade has pinned: its way back is given up
+    Unpin {
+        /// Which one
         id: String,
     },
     /// Remove restore points that the --keep flags do not keep

@@ -12,7 +12,7 @@ use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
 use mm_common::machine::user::User;
-use mm_common::machine::{checkpoint, command, disk, files, signals, tree};
+use mm_common::machine::{checkpoint, command, disk, files, pins, signals, tree};
 use mm_common::mattermost::health::Started;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::proven::Claim;
@@ -21,6 +21,7 @@ use crate::collect::{self, Collected, Collection};
 use crate::database::{self, View};
 use crate::guard::Guard;
 use crate::manifest::{self, DatabasePart, Head, SCHEMA, Skipped, Totals};
+use crate::pinning;
 use crate::plan::Plan;
 use crate::previous::Previous;
 use crate::reuse;
@@ -41,6 +42,10 @@ pub(crate) struct Order<'a> {
     pub jobs: usize,
     /// The upgrade run this belongs to.
     pub run: Option<String>,
+    /// The upgrade run for which it is pinned.
+    pub pinned_for: Option<String>,
+    /// `--pin-all`.
+    pub pins_all: bool,
     /// `--accept database`.
     pub accepts_database: bool,
 }
@@ -74,6 +79,9 @@ pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<(Backup, Opt
         "nothing of it was kept; the earlier restore points in `{}` are as they were",
         order.store.path.display()
     ));
+    if let Err(error) = pins::release(&order.store.path, &id) {
+        ui::warn(&error.one_line());
+    }
     if let Err(error) = tree::remove(&partial) {
         ui::warn(&format!("{}; the next run removes it", error.one_line()));
     }
@@ -156,7 +164,9 @@ fn make(
     files::sync_file_system(partial)?;
     checkpoint::pass("synced");
     signals::check()?;
+    let superseded = pinning::pin(order, id)?;
     let path = order.store.finish(partial, id)?;
+    pinning::release(order.store, &superseded);
     checkpoint::pass("finished");
     let backup = Backup {
         id: id.into(),
@@ -322,4 +332,5 @@ fn require_space(order: &Order<'_>, previous: Option<&Point>) -> Result<()> {
     needed += crate::measure::new_bytes(order.plan, known.as_ref())?;
     disk::require(&order.store.path, needed, "the restore point")
         .map_err(|error| error.with_hint("make room there (mm-backup prune), or give another store with --to"))
+        .map_err(|error| pinning::name_pins(error, order.store))
 }

@@ -46,6 +46,11 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   is. Without the database that is done only when nobody answers where the restored
   configuration leads. The line at the end says so.
 
+  In an upgrade the restore point of the first hop and that of the newest are pinned (--pin-all:
+  every hop's): no --keep flag takes them. list shows pins, which are files in the store; mm-swap
+  prune and mm-pgbump drop-old release them with the way back that they give up, and so does
+  mm-backup unpin ID.
+
 EXIT STATUS
   0 done; 1 failed, nothing half-made is kept; 2 wrong usage; 3 stopped half-way, the hint
   says how to go on; 4 verify: the restore point is damaged; 5 refused; 65 no or a broken

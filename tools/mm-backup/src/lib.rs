@@ -19,6 +19,7 @@ mod list;
 mod manifest;
 mod measure;
 mod observe;
+mod pinning;
 mod plan;
 mod previous;
 mod prometheus;
@@ -98,6 +99,7 @@ fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
             trust::tell(&point);
             export::export(&point)
         }
+        Some(Verb::Unpin { id }) => pinning::unpin(session, &Store::open(&arguments.store)?, id),
         Some(Verb::Prune { keep }) => prune::prune(session, arguments, *keep),
         Some(Verb::List | Verb::Create(_)) | None => list::list(session, arguments),
     }
@@ -173,6 +175,8 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
                 rehash: flags.rehash,
                 jobs: jobs(arguments),
                 run: session.document.run()?.map(|run| run.id),
+                pinned_for: pinning::run_of_hop(session)?,
+                pins_all: flags.pin_all,
                 accepts_database: session.common.accepts(proven::ACCEPT),
             },
             &lock,

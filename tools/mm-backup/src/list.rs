@@ -7,6 +7,7 @@ use std::io::IsTerminal as _;
 use mm_common::contract::error::Result;
 use mm_common::contract::sections::Backup;
 use mm_common::contract::ui;
+use mm_common::machine::pins::{self, Pin};
 use mm_common::run::{Format, Output, Session};
 use serde_json::json;
 
@@ -20,15 +21,16 @@ pub(crate) fn list(session: &mut Session, arguments: &BackupArguments) -> Result
     let store = Store::open(&arguments.store)?;
     let (points, damaged) = store.list()?;
     let doubts = doubts(&points);
+    let pins = pins::all(&store.path)?;
     let people = match arguments.format.format {
         Format::Human => true,
         Format::Json => false,
         Format::Auto => std::io::stdout().is_terminal(),
     };
     session.output = Output::Text(if people {
-        table(&points, &damaged, &doubts)
+        table(&points, &damaged, &doubts, &pins)
     } else {
-        json_list(&store, &points, &damaged, &doubts)
+        json_list(&store, &points, &damaged, &doubts, &pins)
     });
     Ok(ui::count(points.len(), "restore point"))
 }
@@ -44,7 +46,7 @@ fn doubts(points: &[Point]) -> Doubts {
     points.iter().filter_map(of).collect()
 }
 
-fn json_list(store: &Store, points: &[Point], damaged: &[Damaged], doubts: &Doubts) -> String {
+fn json_list(store: &Store, points: &[Point], damaged: &[Damaged], doubts: &Doubts, pins: &[Pin]) -> String {
     let points: Vec<_> = points
         .iter()
         .map(|Point { path, head }| {
@@ -53,6 +55,7 @@ fn json_list(store: &Store, points: &[Point], damaged: &[Damaged], doubts: &Doub
                 "version": head.version, "edition": head.edition, "cold": head.cold,
                 "databases": head.in_cluster(), "files": head.totals.files, "bytes": head.totals.bytes, "added": head.totals.added,
                 "linked": head.totals.linked, "seconds": head.totals.seconds, "doubt": doubts.get(&head.id),
+                "pinned": pins.iter().find(|pin| pin.id == head.id),
                 "database": head.database.as_ref().map(|part| json!({
                     "name": part.name, "server_version": part.server_version, "bytes": part.dump.bytes,
                     "tables": part.tables.len(), "posts": part.history.as_ref().map(|history| history.posts.rows),
@@ -65,7 +68,7 @@ fn json_list(store: &Store, points: &[Point], damaged: &[Damaged], doubts: &Doub
     format!("{}\n", serde_json::to_string_pretty(&list).unwrap_or_default())
 }
 
-fn table(points: &[Point], damaged: &[Damaged], doubts: &Doubts) -> String {
+fn table(points: &[Point], damaged: &[Damaged], doubts: &Doubts, pins: &[Pin]) -> String {
     let mut rows = vec![["ID", "CREATED", "RELEASE", "DATABASE", "FILES", "SIZE", "ADDED", "SERVER"].map(String::from)];
     rows.extend(points.iter().map(|Point { head, .. }| {
         [
@@ -84,6 +87,9 @@ fn table(points: &[Point], damaged: &[Damaged], doubts: &Doubts) -> String {
     let mut text = columns(&rows);
     for Damaged { id, why } in damaged {
         let _ = writeln!(text, "{id}  DAMAGED: {why}");
+    }
+    for pin in pins.iter().filter(|pin| points.iter().any(|point| point.head.id == pin.id)) {
+        let _ = writeln!(text, "{}  PINNED: {}", pin.id, pin.in_words());
     }
     for (id, doubt) in doubts {
         let _ = writeln!(text, "{id}  MAY HAVE BEEN CHANGED: {doubt}");

@@ -5,11 +5,13 @@ use std::path::Path;
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
+use mm_common::machine::pins::{self, Pin};
 use mm_common::machine::state::State;
 use mm_common::machine::{files, tree};
 use mm_common::run::Session;
 
 use crate::arguments::BackupArguments;
+use crate::pinning::RELEASED_BY;
 use crate::retention::{self, Keep};
 use crate::store::{Point, Store};
 use crate::{kept, replace};
@@ -23,10 +25,14 @@ pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Ke
         return Err(Error::usage("nothing says which restore points to keep")
             .hint("give --keep-last N or another of the --keep flags"));
     }
-    let superfluous =
-        if keep.is_given() { superfluous(&store, &installation.root, &installation.state, keep)? } else { Vec::new() };
+    let Superfluous { ids: superfluous, pinned } = if keep.is_given() {
+        superfluous(&store, &installation.root, &installation.state, keep)?
+    } else {
+        <_>::default()
+    };
     let before = kept::all(&installation.state)?;
     if session.dry_run {
+        tell(&pinned);
         let words: Vec<String> = before.iter().map(|(_, kept)| kept.in_words()).collect();
         return Ok(format!("would remove {}", [superfluous, words].concat().join(", ")));
     }
@@ -40,12 +46,17 @@ pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Ke
         }
         kept::forget(record, &lock)?;
     }
+    tell(&pinned);
     session.changed |= !superfluous.is_empty() || !before.is_empty();
-    Ok(format!(
+    let mut said = format!(
         "{} removed, {} that restores had kept",
         ui::count(superfluous.len(), "restore point"),
         ui::count(before.len(), "thing")
-    ))
+    );
+    if !pinned.is_empty() {
+        said.push_str(&format!(", {} kept that {} pinned", pinned.len(), if pinned.len() == 1 { "is" } else { "are" }));
+    }
+    Ok(said)
 }
 
 /// After `create`: the same without what restores have kept.
@@ -57,11 +68,32 @@ pub(crate) fn after_create(
     lock: &LockGuard,
 ) -> Result<usize> {
     let superfluous = superfluous(store, install, state, keep)?;
-    remove(store, &superfluous, lock)?;
-    Ok(superfluous.len())
+    remove(store, &superfluous.ids, lock)?;
+    tell(&superfluous.pinned);
+    Ok(superfluous.ids.len())
 }
 
-fn superfluous(store: &Store, install: &Path, state: &State, keep: Keep) -> Result<Vec<String>> {
+/// What the flags do not keep.
+#[derive(Default)]
+struct Superfluous {
+    /// What goes.
+    ids: Vec<String>,
+    /// What would go if it were not pinned.
+    pinned: Vec<Pin>,
+}
+
+/// Says what is kept although the flags do not keep it, and why.
+fn tell(pinned: &[Pin]) {
+    for pin in pinned {
+        ui::say(&format!("kept the restore point {}: {}", pin.id, pin.in_words()));
+    }
+    if !pinned.is_empty() {
+        ui::say(RELEASED_BY);
+    }
+}
+
+fn superfluous(store: &Store, install: &Path, state: &State, keep: Keep) -> Result<Superfluous> {
+    let pins = pins::all(&store.path)?;
     let points = store.of_installation(install)?;
     let journals = journals(state)?;
     let points: Vec<retention::Point> = points
@@ -74,7 +106,9 @@ fn superfluous(store: &Store, install: &Path, state: &State, keep: Keep) -> Resu
             })
         })
         .collect::<Result<_>>()?;
-    Ok(retention::superfluous(&points, keep))
+    let (pinned, ids): (Vec<String>, Vec<String>) =
+        retention::superfluous(&points, keep).into_iter().partition(|id| pins.iter().any(|pin| pin.id == *id));
+    Ok(Superfluous { ids, pinned: pins.into_iter().filter(|pin| pinned.contains(&pin.id)).collect() })
 }
 
 /// The journals of all tools: a restore point that one of them names is needed to undo what it began.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::{time, ui};
 use mm_common::machine::process::Identity;
-use mm_common::machine::{files, tree};
+use mm_common::machine::{files, pins, tree};
 use nix::unistd::geteuid;
 
 use crate::manifest::{self, Head, Reader};
@@ -192,6 +192,7 @@ impl Store {
         files::sync_directory(&self.path)?;
         mm_common::machine::checkpoint::pass("prune-condemned");
         suspects::note(&self.path, id, &[])?;
+        pins::release(&self.path, id)?;
         tree::remove(&condemned)
     }
 

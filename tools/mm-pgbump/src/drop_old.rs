@@ -1,6 +1,8 @@
 //! `mm-pgbump drop-old`: the old cluster goes, once the new one is known to be good.
 
 use mm_common::contract::sections::Verify;
+use mm_common::contract::ui;
+use mm_common::machine::pins;
 use mm_common::postgres::cluster;
 use mm_common::run::Session;
 use mm_common::{Error, Result};
@@ -57,6 +59,11 @@ pub(crate) fn run(session: &mut Session, force: bool) -> Result<String> {
     control::drop_cluster(&old)?;
     session.changed = true;
     records.last.close(&lock)?;
+    if let Some(point) = &entry.restore_point
+        && pins::release_forgotten(&installation.state, &point.store, &point.id)?
+    {
+        ui::say(&format!("the restore point {} is no longer kept from retention", point.id));
+    }
     Ok(format!("the cluster {} is dropped", old.label()))
 }
 

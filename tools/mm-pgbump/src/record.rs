@@ -18,6 +18,15 @@ use crate::repoint::End;
 /// Larger than the facts of any server's tables.
 const MOST_FACTS: u64 = 256 * 1024 * 1024;
 
+/// A restore point, and the store it is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RestorePoint {
+    /// Its identifier.
+    pub id: String,
+    /// The store.
+    pub store: PathBuf,
+}
+
 /// An upgrade, from its intent to its end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry {
@@ -49,6 +58,9 @@ pub(crate) struct Entry {
     pub force_packages: bool,
     /// The database of the server.
     pub database: String,
+    /// The restore point of this hop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_point: Option<RestorePoint>,
     /// How the rows of the old cluster were hashed.
     #[serde(default)]
     pub hashed: fingerprint::Method,

@@ -18,7 +18,7 @@ use crate::Options;
 use crate::evidence::{self, Facts};
 use crate::plan::{self, Phase};
 use crate::preflight::{self, Target};
-use crate::record::{Entry, Records};
+use crate::record::{Entry, Records, RestorePoint};
 use crate::repoint::End;
 use crate::{check, control, finish, reach, repoint, restore_point, rollback, undo, upgrade, wish};
 
@@ -105,6 +105,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         keep_port: options.keep_port,
         force_packages: findings.warns(preflight::PACKAGES),
         database: wish.database.clone(),
+        restore_point: backup.map(|backup| RestorePoint { id: backup.id, store: backup.store }),
         hashed: evidence::method(&wish.old),
         group: None,
         from_end,

@@ -6,7 +6,7 @@ use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
 use mm_common::machine::state::KEPT_BY_RESTORE;
 use mm_common::machine::tree;
-use mm_common::machine::{checkpoint, files};
+use mm_common::machine::{checkpoint, files, pins};
 use mm_common::mattermost::site;
 use mm_common::run::Session;
 
@@ -47,6 +47,11 @@ pub(crate) fn prune(session: &mut Session, keep: usize) -> Result<String> {
         // That the last one has gone back is what keeps `mm-swap rollback` from going back over another one.
         if told != Some(record) {
             operation::forget(&ground.state, &record.id, &lock)?;
+            if let Some(point) = &record.restore_point
+                && pins::release_forgotten(&ground.state, &point.store, &point.id)?
+            {
+                ui::say(&format!("the restore point {} is no longer kept from retention", point.id));
+            }
         }
     }
     for path in &unknown {

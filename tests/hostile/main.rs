@@ -4,4 +4,5 @@
 #![allow(clippy::disallowed_methods, reason = "what the tools do is not to be used to test them")]
 
 mod document;
+mod program;
 mod sql;

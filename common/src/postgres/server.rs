@@ -357,7 +357,7 @@ impl Snapshot {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
-        command::kill_group(&self.child);
+        command::kill_group(&mut self.child);
         let _ = self.child.wait();
     }
 }

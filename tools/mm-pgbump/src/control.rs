@@ -75,7 +75,6 @@ pub(crate) fn start_shut(cluster: &Cluster) -> Result<()> {
         .arg(log)
         .args(["-o", &options.join(" ")])
         .user(&owner)
-        .own_session()
         .limit(START_LIMIT + Duration::from_secs(10));
     for (name, value) in environment(cluster)? {
         command = command.env(name, value);

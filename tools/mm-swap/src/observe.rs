@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use mm_common::contract::digest;
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::ModifiedFile;
-use mm_common::machine::signals;
+use mm_common::machine::signals::{self, Heeding};
 use mm_common::machine::tree::{Dir, Go, Kind, Meta, walk};
 use mm_common::mattermost::config::Config;
 use mm_common::mattermost::manifest::{EntryKind, Manifest};
@@ -152,8 +152,9 @@ pub(crate) fn modified(root: &Path, old: &Manifest, observed: &Observed) -> Resu
         }
         let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
         let Some(directory) = top.descend(Path::new(directory))? else { continue };
-        let Some(mut file) = directory.open_file(name.as_ref())? else { continue };
-        let sha256 = digest::of_reader(&mut file).map_err(|error| Error::io("read", root.join(&entry.path), error))?;
+        let Some(file) = directory.open_file(name.as_ref())? else { continue };
+        let sha256 =
+            digest::of_reader(&mut Heeding(file)).map_err(|error| Error::io("read", root.join(&entry.path), error))?;
         if entry.sha256.as_ref() != Some(&sha256) {
             found.push(ModifiedFile { path: entry.path.clone(), sha256 });
         }

@@ -43,7 +43,7 @@ struct Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        command::kill_group(&self.child);
+        command::kill_group(&mut self.child);
         let _ = self.child.wait();
         // The browser may write for a moment after it was told to end; what is left is in /tmp.
         for _ in 0..20 {

@@ -51,7 +51,6 @@ pub(super) fn start(state: &State, root: &Path, owner: &User, variables: &[(Stri
     let mut command = Cmd::new(root.join("bin/mattermost").to_string_lossy())
         .user(owner)
         .directory(root)
-        .own_session()
         // What the server makes is as it would be under any other manager.
         .umask(0o022)
         .env("USER", &owner.name)

@@ -11,6 +11,7 @@ use super::{Entry, EntryKind, Manifest};
 use crate::contract::digest;
 use crate::contract::error::{Error, Result};
 use crate::machine::files;
+use crate::machine::signals::Heeding;
 use crate::machine::tree::{self, Dir, Go, Kind, Meta};
 
 /// Directories of a release in which nothing else belongs (`client/plugins` excepted).
@@ -171,9 +172,9 @@ fn state(root: &Dir, entry: &Entry, hash: &Hash<'_>) -> Result<(State, Option<St
     let same = match (entry.kind, meta.kind) {
         (EntryKind::File, Kind::File) if meta.bytes != entry.bytes => false,
         (EntryKind::File, Kind::File) if hash(&entry.path, &stamp) => {
-            let Some(mut file) = directory.open_file(name)? else { return Ok((State::Missing, None)) };
-            let digest =
-                digest::of_reader(&mut file).map_err(|error| Error::io("read", root.path().join(path), error))?;
+            let Some(file) = directory.open_file(name)? else { return Ok((State::Missing, None)) };
+            let digest = digest::of_reader(&mut Heeding(file))
+                .map_err(|error| Error::io("read", root.path().join(path), error))?;
             entry.sha256.as_ref().is_none_or(|wanted| *wanted == digest)
         }
         (EntryKind::File, Kind::File)

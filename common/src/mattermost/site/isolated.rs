@@ -1,7 +1,8 @@
 //! Asking the executable for its version where it can do no harm. `version` of 5.x to 6.3 migrates the configured
 //! database before it answers (observed), so it gets neither configuration nor environment nor network: an empty
 //! private directory to work in, a configuration file there that does not exist yet, and a network namespace without
-//! interfaces.
+//! interfaces. It belongs to the server's user and may be anything by now: it has process numbers of its own, so that
+//! nothing it starts outlives it, no terminal, no way to privileges, and limits of time, size and output.
 
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
@@ -17,11 +18,28 @@ use crate::contract::error::{Context as _, Error, Result};
 use crate::contract::version::{self, Edition};
 use crate::machine::command::{Cmd, Output};
 use crate::machine::files;
+use crate::machine::signals::Heeding;
 use crate::machine::tree::{self, Dir};
 use crate::machine::user::{self, User};
 
 /// Observed: 0.03 s to 1 s; a server that looks for its database instead is stopped here.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Larger than any server, in bytes: those of 12.x have 200 MB.
+const MOST: u64 = 1 << 30;
+
+/// Refuses what is too large to be a server, so that nobody hashes or copies it for hours.
+///
+/// # Errors
+/// Refused (exit 5).
+pub(super) fn refuse_huge(executable: &Path, bytes: u64) -> Result<()> {
+    if bytes <= MOST {
+        return Ok(());
+    }
+    Err(Error::refused(format!("`{}` is not a Mattermost server", executable.display()))
+        .because(format!("it has {bytes} bytes, and no server has more than {MOST}"))
+        .hint("find out who has replaced it; then put the release back, with mm-swap or from a restore point"))
+}
 
 /// The version of an executable that is not installed, as it says itself. A copy of it is asked, because its owner
 /// cannot get to where it is staged.
@@ -67,9 +85,14 @@ pub(super) fn run(executable: &Path, owner: &User) -> Result<Found> {
 }
 
 fn command(executable: &Path, owner: &User, place: &Path, flags: &[&str]) -> Cmd {
-    // Whoever is not root needs a user namespace to be allowed a network namespace.
+    // Whoever is not root needs a user namespace to be allowed the others.
     let mut command = Cmd::new("unshare").args(if user::is_root() { &["--net"][..] } else { &["--user", "--net"] });
-    command = command.arg("--");
+    command = command.args(["--pid", "--fork"]);
+    // Older ones than 2.32 do not know it; what they leave behind is ended with its session.
+    if Cmd::new("unshare").arg("--help").output().is_ok_and(|help| help.text().contains("--kill-child")) {
+        command = command.arg("--kill-child");
+    }
+    command = command.arg("--").asked();
     if !owner.is_current() {
         command = command.arg("setpriv").args(owner.setpriv_arguments());
     }
@@ -115,7 +138,9 @@ impl Place {
         let name = OsStr::new("server");
         let path = self.path.join(name);
         // Through a link the owner of the tree would have any file of root's copied to where he can read it.
-        let mut from = files::open_nofollow(executable)?;
+        let mut from = Heeding(files::open_nofollow(executable)?);
+        let bytes = from.0.metadata().map_err(|error| Error::io("look at", executable, error))?.len();
+        refuse_huge(executable, bytes)?;
         let mut copy = self.dir.create_file(name)?;
         io::copy(&mut from, &mut copy).map_err(|error| Error::io("write", &path, error))?;
         let lend = |file: &File, mode| {

@@ -15,6 +15,7 @@ use crate::contract::{digest, ui};
 use crate::machine::files::{self, Access};
 use crate::machine::service::Service;
 use crate::machine::service::process::EXECUTABLES;
+use crate::machine::signals::Heeding;
 use crate::machine::tree::Dir;
 use crate::machine::user::User;
 use crate::mattermost::api::Server;
@@ -81,7 +82,7 @@ struct Cached {
 
 pub(super) fn find(root: &Path, owner: &User, service: &Service, config: &Config) -> Result<Found> {
     let state = service.state.path();
-    let (name, mut file) = open_executable(root)?;
+    let (name, file) = open_executable(root)?;
     let failed = |error| Error::io("look at", root.join("bin").join(name), error);
     let data = file.metadata().map_err(failed)?;
     let executable = Executable {
@@ -93,7 +94,8 @@ pub(super) fn find(root: &Path, owner: &User, service: &Service, config: &Config
     if let Some(cached) = cached(state).filter(|cached| cached.executable == executable) {
         return Ok(cached.found);
     }
-    let sha256 = digest::of_reader(&mut file).map_err(failed)?;
+    isolated::refuse_huge(&root.join("bin").join(name), data.len())?;
+    let sha256 = digest::of_reader(&mut Heeding(file)).map_err(failed)?;
     let found = match by_manifest(&state.join(MANIFESTS), &format!("bin/{name}"), &sha256) {
         Some(found) => found,
         None => match by_server(root, service, config) {

@@ -1,21 +1,19 @@
-//! The one place that runs programs of the host: clean environment, no standard input, a time limit, and an error that
-//! quotes the command, its status and the end of its stderr.
+//! The one place that runs programs of the host: clean environment, no standard input, a session without a terminal,
+//! limits of time and output, and an error that quotes the command, its status and the end of its stderr.
+
+mod child;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read, Write as _};
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+pub use self::child::kill_group;
 
-use super::signals;
 use super::user::User;
 use crate::contract::error::{Error, Result};
 
@@ -24,6 +22,12 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 
 /// How long a program may take unless said otherwise: enough for any query, too short for data.
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
+
+/// How much a program may write to its stdout unless said otherwise, in bytes: more than any answer of a database.
+const MOST: usize = 64 << 20;
+
+/// How much what is only asked a question may write, in bytes.
+const MOST_ASKED: usize = 1 << 20;
 
 /// The cause in the error of what was ended because something else had failed: not the one to show to people.
 pub const CANCELLED: &str = "another part of the same work has failed";
@@ -87,7 +91,7 @@ pub struct Cmd {
     limit: Duration,
     interruptible: bool,
     cancel: Option<Arc<AtomicBool>>,
-    session: bool,
+    asked: bool,
 }
 
 /// What a program that ended had to say.
@@ -121,7 +125,7 @@ impl Cmd {
             limit: DEFAULT_LIMIT,
             interruptible: false,
             cancel: None,
-            session: false,
+            asked: false,
         }
     }
 
@@ -190,10 +194,12 @@ impl Cmd {
         self
     }
 
-    /// It gets a session of its own (through `setsid`), so that it outlives this tool and its terminal.
+    /// It is somebody else's program, asked a question: it gains no privileges, says at most 1 MiB, a signal that asks
+    /// this tool to stop ends it, and what it leaves behind in its session is ended, too.
     #[must_use]
-    pub fn own_session(mut self) -> Self {
-        self.session = true;
+    pub fn asked(mut self) -> Self {
+        self.asked = true;
+        self.interruptible = true;
         self
     }
 
@@ -219,11 +225,8 @@ impl Cmd {
     /// # Errors
     /// When it cannot be started or exceeds its time limit.
     pub fn output(&self) -> Result<Output> {
-        let mut child = self.start(Stdio::null(), Stdio::piped(), Stdio::piped())?;
-        let stdout = collect(child.stdout.take());
-        let stderr = collect(child.stderr.take());
-        let status = self.wait(&mut child)?;
-        Ok(Output { status, stdout: finish(stdout), stderr: String::from_utf8_lossy(&finish(stderr)).into_owned() })
+        let child = self.start(Stdio::null(), Stdio::piped(), Stdio::piped())?;
+        self.finish(child, &[])
     }
 
     /// Runs it and wants success.
@@ -236,68 +239,42 @@ impl Cmd {
 
     /// Runs it with stdout going to `file`, wants success, and returns what it said on stderr.
     pub fn run_into(&self, file: File) -> Result<String> {
-        let mut child = self.start(Stdio::null(), file.into(), Stdio::piped())?;
-        let stderr = collect(child.stderr.take());
-        let status = self.wait(&mut child)?;
-        let stderr = String::from_utf8_lossy(&finish(stderr)).into_owned();
-        self.successful(Output { status, stdout: Vec::new(), stderr }).map(|output| output.stderr)
+        let child = self.start(Stdio::null(), file.into(), Stdio::piped())?;
+        self.successful(self.finish(child, &[])?).map(|output| output.stderr)
     }
 
     /// Runs it with `file` as its standard input and wants success. The program needs no right to open the file.
     pub fn run_from(&self, file: File) -> Result<Output> {
-        let mut child = self.start(file.into(), Stdio::piped(), Stdio::piped())?;
-        let stdout = collect(child.stdout.take());
-        let stderr = collect(child.stderr.take());
-        let status = self.wait(&mut child)?;
-        self.successful(Output {
-            status,
-            stdout: finish(stdout),
-            stderr: String::from_utf8_lossy(&finish(stderr)).into_owned(),
-        })
+        let child = self.start(file.into(), Stdio::piped(), Stdio::piped())?;
+        self.successful(self.finish(child, &[])?)
     }
 
-    /// Runs it with `text` on its standard input and wants success.
+    /// Runs it with `text` on its standard input and wants success. One that ends before it has read everything is judged
+    /// by its status.
     pub fn run_with(&self, text: &str) -> Result<Output> {
-        let mut child = self.start(Stdio::piped(), Stdio::piped(), Stdio::piped())?;
-        let stdout = collect(child.stdout.take());
-        let stderr = collect(child.stderr.take());
-        if let Some(mut stdin) = child.stdin.take() {
-            let text = text.to_owned();
-            // A program that ends before it has read everything is judged by its status, not by the broken pipe.
-            std::thread::spawn(move || stdin.write_all(text.as_bytes()));
-        }
-        let status = self.wait(&mut child)?;
-        self.successful(Output {
-            status,
-            stdout: finish(stdout),
-            stderr: String::from_utf8_lossy(&finish(stderr)).into_owned(),
-        })
+        let child = self.start(Stdio::piped(), Stdio::piped(), Stdio::piped())?;
+        self.successful(self.finish(child, text.as_bytes())?)
     }
 
-    /// Starts it with its streams as given and does not wait. It has a process group of its own, so a Ctrl-C on the
-    /// terminal does not reach it.
+    /// Starts it with its streams as given and does not wait. It has a session of its own, without a terminal: a Ctrl-C
+    /// does not reach it, and it cannot type into the terminal that this tool was started from. Descriptors that whoever
+    /// started this tool has left open (`9>lock`) are closed for it.
     pub fn start(&self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Child> {
-        let mut words: Vec<OsString> = Vec::new();
-        if self.session {
-            words.push(find("setsid")?.into());
-        }
-        if let Some(umask) = self.umask {
-            // There is no safe way to set it for a child only.
-            let script = format!("umask {umask:03o} && exec \"$0\" \"$@\"");
-            words.extend([find("sh")?.into(), "-c".into(), script.into()]);
-        }
-        if let Some(user) = self.user.as_ref().filter(|user| !user.is_current()) {
+        // `setsid` takes the place of the child, whose number stays: it leads no process group yet.
+        let mut words: Vec<OsString> = vec![find("setsid")?.into(), find("sh")?.into(), "-c".into()];
+        // There is no safe way to set the umask for a child only, nor to close what is not ours.
+        let umask = self.umask.map(|umask| format!("umask {umask:03o} && ")).unwrap_or_default();
+        words.push(format!("exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-; {umask}exec \"$0\" \"$@\"").into());
+        let user = self.user.as_ref().filter(|user| !user.is_current());
+        if self.asked || user.is_some() {
             words.push(find("setpriv")?.into());
-            words.extend(user.setpriv_arguments().map(OsString::from));
+            words.extend(self.asked.then(|| "--no-new-privs".into()));
+            words.extend(user.map_or(vec!["--".into()], |user| user.setpriv_arguments().map(OsString::from).to_vec()));
         }
         words.push(find(&self.program)?.into());
         words.extend(self.arguments.iter().cloned());
         #[expect(clippy::disallowed_methods, reason = "this is the place the others are sent to")]
         let mut command = Command::new(&words[0]);
-        if !self.session {
-            // `setsid` would fork if it led a group already, and its process id would not be the program's.
-            command.process_group(0);
-        }
         command
             .args(&words[1..])
             .env_clear()
@@ -309,37 +286,6 @@ impl Cmd {
             .stdout(stdout)
             .stderr(stderr);
         command.spawn().map_err(|error| Error::failed(format!("cannot start `{}`", self.line())).because(error))
-    }
-
-    fn wait(&self, child: &mut Child) -> Result<ExitStatus> {
-        let failed = |error: std::io::Error| Error::failed(format!("cannot wait for `{}`", self.line())).because(error);
-        let started = Instant::now();
-        let mut pause = Duration::from_millis(1);
-        loop {
-            if let Some(status) = child.try_wait().map_err(failed)? {
-                return Ok(status);
-            }
-            if started.elapsed() >= self.limit {
-                kill_group(child);
-                child.wait().map_err(failed)?;
-                return Err(Error::failed(format!("`{}` was ended", self.line()))
-                    .because(format!("it had not finished after {} seconds", self.limit.as_secs())));
-            }
-            if self.interruptible
-                && let Err(stopped) = signals::check()
-            {
-                kill_group(child);
-                child.wait().map_err(failed)?;
-                return Err(stopped.because(format!("`{}` was ended", self.line())));
-            }
-            if self.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-                kill_group(child);
-                child.wait().map_err(failed)?;
-                return Err(Error::failed(format!("`{}` was ended", self.line())).because(CANCELLED));
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(50));
-        }
     }
 
     fn successful(&self, output: Output) -> Result<Output> {
@@ -371,28 +317,6 @@ pub fn tail(text: &str) -> &str {
     let start = (start..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
     let cut = &text[start..];
     cut.split_once('\n').map_or(cut, |(_, rest)| rest)
-}
-
-/// Ends a child and all it started.
-pub fn kill_group(child: &Child) {
-    if let Ok(pid) = i32::try_from(child.id()) {
-        // It may just have ended by itself.
-        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-    }
-}
-
-fn collect(stream: Option<impl Read + Send + 'static>) -> Option<JoinHandle<Vec<u8>>> {
-    let mut stream = stream?;
-    Some(std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What was read before a failure is what there is to show.
-        let _ = stream.read_to_end(&mut bytes);
-        bytes
-    }))
-}
-
-fn finish(reader: Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
-    reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,0 +1,187 @@
+//! A program that runs: what it says, within limits; its end, within its time; and the end of what it has started.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::{Child, ExitStatus};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+use super::{CANCELLED, Cmd, MOST, MOST_ASKED, Output};
+use crate::contract::error::{Error, Result};
+use crate::machine::signals;
+
+/// How long what a program has left behind may hold its pipes after its end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The longest pause between two looks at limits, signals and the program's end, in milliseconds.
+const PAUSE: u8 = 50;
+
+impl Cmd {
+    /// Feeds `input` to a started program and reads what it says until it has ended.
+    ///
+    /// # Errors
+    /// When it exceeds its limits of time or output, or is to be ended because of a signal or a failure elsewhere: it is
+    /// killed then, with its session.
+    pub(super) fn finish(&self, mut child: Child, input: &[u8]) -> Result<Output> {
+        match self.attend(&mut child, input) {
+            Ok(output) => Ok(output),
+            Err(error) => {
+                kill_group(&mut child);
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    fn attend(&self, child: &mut Child, input: &[u8]) -> Result<Output> {
+        let failed = |error: io::Error| Error::failed(format!("cannot wait for `{}`", self.line())).because(error);
+        let begun = Instant::now();
+        let most = if self.asked { MOST_ASKED } else { MOST };
+        let mut stdout = Pipe::of(child.stdout.take().map(OwnedFd::from)).map_err(failed)?;
+        let mut stderr = Pipe::of(child.stderr.take().map(OwnedFd::from)).map_err(failed)?;
+        let mut stdin = Pipe::of(child.stdin.take().map(OwnedFd::from)).map_err(failed)?;
+        let mut rest = input;
+        let mut ended: Option<(ExitStatus, Instant)> = None;
+        let mut pause = 1;
+        loop {
+            wait_for(
+                &[(&stdout, PollFlags::POLLIN), (&stderr, PollFlags::POLLIN), (&stdin, PollFlags::POLLOUT)],
+                pause,
+            )
+            .map_err(failed)?;
+            pause = (pause * 2).min(PAUSE);
+            rest = stdin.write(rest);
+            for pipe in [&mut stdout, &mut stderr] {
+                if pipe.read() {
+                    pause = 1;
+                }
+            }
+            if stdout.bytes.len() > most || self.asked && stderr.bytes.len() > most {
+                return Err(self.ended(format!("it wrote more than {} MiB", most >> 20)));
+            }
+            stderr.forget_all_but(MOST_ASKED);
+            if ended.is_none() {
+                ended = child.try_wait().map_err(failed)?.map(|status| (status, Instant::now()));
+            }
+            if let Some((status, at)) = ended
+                && (stdout.file.is_none() && stderr.file.is_none() || at.elapsed() >= GRACE)
+            {
+                if self.asked {
+                    kill_group(child);
+                }
+                let stderr = String::from_utf8_lossy(&stderr.bytes).into_owned();
+                return Ok(Output { status, stdout: stdout.bytes, stderr });
+            }
+            if begun.elapsed() >= self.limit && ended.is_none() {
+                return Err(self.ended(format!("it had not finished after {} seconds", self.limit.as_secs())));
+            }
+            if self.interruptible
+                && let Err(stopped) = signals::check()
+            {
+                return Err(stopped.because(format!("`{}` was ended", self.line())));
+            }
+            if self.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+                return Err(self.ended(CANCELLED.into()));
+            }
+        }
+    }
+
+    fn ended(&self, why: String) -> Error {
+        Error::failed(format!("`{}` was ended", self.line())).because(why)
+    }
+}
+
+/// Our end of a pipe, which never blocks; nothing when there is none or the other end is closed.
+struct Pipe {
+    file: Option<File>,
+    bytes: Vec<u8>,
+}
+
+impl Pipe {
+    fn of(fd: Option<OwnedFd>) -> io::Result<Self> {
+        if let Some(fd) = &fd {
+            fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        Ok(Self { file: fd.map(File::from), bytes: Vec::new() })
+    }
+
+    /// Reads a piece of what is there; whether there was any. What was read before a failure is what there is to show.
+    fn read(&mut self) -> bool {
+        let Some(file) = &mut self.file else { return false };
+        let mut buffer = [0; 64 * 1024];
+        match file.read(&mut buffer) {
+            Ok(0) => self.file = None,
+            Ok(count) => {
+                self.bytes.extend_from_slice(&buffer[..count]);
+                return true;
+            }
+            Err(error) if may_go_on(&error) => {}
+            Err(_) => self.file = None,
+        }
+        false
+    }
+
+    /// Writes a piece of `text` and returns the rest; the pipe is closed when there is none, or nobody reads.
+    fn write<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
+        let Some(file) = &mut self.file else { return text };
+        let written = if text.is_empty() { Ok(0) } else { file.write(text) };
+        match written {
+            Ok(count) if count < text.len() => &text[count..],
+            Err(error) if may_go_on(&error) => text,
+            _ => {
+                self.file = None;
+                &[]
+            }
+        }
+    }
+
+    fn forget_all_but(&mut self, most: usize) {
+        // Twice as much, so that not every piece moves all of it.
+        if self.bytes.len() > 2 * most {
+            self.bytes.drain(..self.bytes.len() - most);
+        }
+    }
+}
+
+fn may_go_on(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// Waits until one of the pipes that are open can be used, for at most so many milliseconds.
+fn wait_for(pipes: &[(&Pipe, PollFlags)], milliseconds: u8) -> io::Result<()> {
+    let open = pipes.iter().filter_map(|(pipe, what)| Some(PollFd::new(pipe.file.as_ref()?.as_fd(), *what)));
+    match poll(&mut open.collect::<Vec<_>>(), PollTimeout::from(milliseconds)) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ends a child and all it started: its process group, and what is in its session.
+pub fn kill_group(child: &mut Child) {
+    // It may not lead its group yet, or just have ended by itself.
+    let _ = child.kill();
+    let Ok(pid) = i32::try_from(child.id()) else { return };
+    let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    for member in members(pid) {
+        let _ = kill(Pid::from_raw(member), Signal::SIGKILL);
+    }
+}
+
+/// The processes of a session.
+fn members(session: i32) -> Vec<i32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter(|pid| session_of(*pid) == Some(session)).collect()
+}
+
+/// Sixth field of /proc/PID/stat (proc(5)). The second may hold spaces and parentheses.
+fn session_of(pid: i32) -> Option<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(3)?.parse().ok()
+}

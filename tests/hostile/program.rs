@@ -1,0 +1,90 @@
+//! A hostile executable: the server's user has put a program of its own where the server was.
+
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::PathBuf;
+
+use mm_test_support::process::{TEST_USER, ids};
+use mm_test_support::site::Site;
+use mm_test_support::tool;
+
+/// What a program says that is asked for its version.
+const ANSWER: &str = "echo 'Version: 10.6.1'; echo 'Build Number: 10.6.1'; echo 'Build Enterprise Ready: false'";
+
+/// An installation whose executable is this script; and a directory that its user may write to.
+fn with_executable(script: &str) -> (Site, PathBuf) {
+    let site = Site::builder("10.6.1").build();
+    let executable = site.install().join("bin/mattermost");
+    std::fs::remove_file(&executable).unwrap();
+    std::fs::write(&executable, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&executable, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let seen = site.directory().join("seen");
+    std::fs::create_dir(&seen).unwrap();
+    let (uid, gid) = ids(TEST_USER);
+    for path in [&executable, &seen] {
+        chown(path, Some(uid), Some(gid)).unwrap();
+    }
+    (site, seen)
+}
+
+/// What mm-path makes of it: exit code and stderr.
+fn look(site: &Site) -> (Option<i32>, String) {
+    let output = site.tool("mm-path").args(["--to", "10.11.4", "--format", "json"]).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Whether a process runs with this word in its command line.
+fn runs(word: &str) -> bool {
+    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+    })
+}
+
+#[test]
+fn an_executable_that_leaves_a_child_with_its_pipes_blocks_nobody_and_leaves_nothing() {
+    let number = format!("86400.{}", std::process::id());
+    let (site, _) = with_executable(&format!("setsid sleep {number} & {ANSWER}"));
+    let (code, said) = look(&site);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!runs(&number), "what it started still runs");
+}
+
+#[test]
+fn an_executable_that_says_without_end_or_is_endless_is_an_error() {
+    let (site, _) = with_executable("exec cat /dev/zero");
+    let (code, said) = look(&site);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("it wrote more than 1 MiB"), "{said}");
+
+    let executable = std::fs::OpenOptions::new().write(true).open(site.install().join("bin/mattermost")).unwrap();
+    executable.set_len(10 << 40).unwrap();
+    let (code, said) = look(&site);
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.contains("is not a Mattermost server") && said.contains("hint:"), "{said}");
+}
+
+#[test]
+fn an_executable_reaches_neither_the_terminal_nor_the_descriptors_of_who_asks() {
+    let script = format!(
+        "cd \"$(dirname \"$0\")/../../../seen\"\n\
+         (echo typed >/dev/tty) 2>/dev/null && echo terminal >>reached\n\
+         (echo written >&7) 2>/dev/null && echo descriptor >>reached\n\
+         grep NoNewPrivs /proc/self/status >status\n{ANSWER}"
+    );
+    let (site, seen) = with_executable(&script);
+    let kept = site.directory().join("roots");
+    // A terminal of its own, as an administrator's shell has, and a lock as its scripts hold it.
+    let line = format!(
+        "exec 7>'{}'; {} {} --to 10.11.4 --format json",
+        kept.display(),
+        tool::executable("mm-path").display(),
+        site.flags().join(" ")
+    );
+    let mut command = tool::shell(&format!("script -qec \"$1\" /dev/null </dev/null"));
+    let output = command.args(["bash", &line]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(seen.join("status").is_file(), "it was not asked: {said}");
+    assert!(!seen.join("reached").exists(), "{:?}", std::fs::read_to_string(seen.join("reached")));
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "");
+    assert!(std::fs::read_to_string(seen.join("status")).unwrap().contains('1'));
+}

@@ -80,7 +80,7 @@ fn an_executable_reaches_neither_the_terminal_nor_the_descriptors_of_who_asks() 
         tool::executable("mm-path").display(),
         site.flags().join(" ")
     );
-    let mut command = tool::shell(&format!("script -qec \"$1\" /dev/null </dev/null"));
+    let mut command = tool::shell("script -qec \"$1\" /dev/null </dev/null");
     let output = command.args(["bash", &line]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(seen.join("status").is_file(), "it was not asked: {said}");

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod command;
 pub mod disk;
 pub mod files;
+pub mod given;
 pub mod guise;
 pub mod http;
 pub mod journal;

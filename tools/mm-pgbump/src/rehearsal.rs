@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mm_common::machine::command::{self, Cmd};
-use mm_common::machine::files::{self, Access};
+use mm_common::machine::given::Given;
 use mm_common::machine::tree;
 use mm_common::machine::user::User;
 use mm_common::postgres::cluster::Cluster;
@@ -32,7 +32,7 @@ pub(crate) enum Verdict {
 /// linked depends on that. Removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    directory: PathBuf,
+    directory: Given,
     owner: User,
     major: u32,
 }
@@ -42,12 +42,10 @@ impl Scratch {
     pub(crate) fn create(old: &Cluster, entrance: &Database, major: u32, data: &Path) -> Result<Self> {
         let owner = User::named(&old.owner)?;
         let place = data.ancestors().skip(1).find(|path| path.is_dir()).unwrap_or(Path::new("/"));
-        let directory = place.join(format!(".mm-pgbump.{}.{}", old.name, std::process::id()));
-        tree::remove(&directory)?;
-        files::create_directory(&directory, 0o700)?;
+        // The place is the owner's own, and that is not root: what is done in there, a program does as the owner.
+        let directory = Given::make(place, &format!(".mm-pgbump.{}.", old.name))?;
+        directory.give(&owner)?;
         let scratch = Self { directory, owner, major };
-        std::os::unix::fs::chown(&scratch.directory, Some(scratch.owner.uid), Some(scratch.owner.gid))
-            .map_err(|error| Error::io("set the owner of", &scratch.directory, error))?;
         let rows = entrance.rows(
             "SELECT pg_encoding_to_char(encoding)::text AS encoding, datcollate::text AS collate, datctype::text AS ctype,
                     current_setting('data_checksums') AS checksums
@@ -70,10 +68,10 @@ impl Scratch {
         let (Some(from), Some(to)) = (bin(old.major), bin(self.major)) else {
             return Err(Error::refused("the server programs of both majors have to be installed"));
         };
-        tree::remove(&self.data().join("pg_upgrade_output.d"))?;
+        self.as_owner("rm").args(["-rf", "--"]).arg(self.data().join("pg_upgrade_output.d")).run()?;
         let command = self
             .program("pg_upgrade")?
-            .directory(&self.directory)
+            .directory(self.directory.path())
             .arg("--check")
             .arg("-b")
             .arg(from)
@@ -99,12 +97,12 @@ impl Scratch {
 
     /// Whether the new major accepts these lines in its configuration.
     pub(crate) fn accepts(&self, configuration: &str) -> Result<Option<String>> {
-        let path = self.data().join("postgresql.conf");
-        let before = files::read(&path, 1 << 20)?;
-        let access = files::Access::of(&path)?;
-        files::write(&path, &[before.as_slice(), configuration.as_bytes()].concat(), access)?;
-        let output = self.program("postgres")?.arg("-D").arg(self.data()).args(["-C", "data_directory"]).output()?;
-        files::write(&path, &before, access)?;
+        let (own, tried) = (self.data().join("postgresql.conf"), self.data().join("tried.conf"));
+        self.as_owner("cp").arg("--").arg(own).arg(&tried).run()?;
+        self.as_owner("tee").arg("-a").arg(&tried).run_with(configuration)?;
+        let file = format!("config_file={}", tried.display());
+        let postgres = self.program("postgres")?.arg("-D").arg(self.data());
+        let output = postgres.args(["-c", &file, "-C", "data_directory"]).output()?;
         Ok((!output.status.success()).then(|| command::tail(&output.stderr).to_owned()))
     }
 
@@ -115,7 +113,8 @@ impl Scratch {
         words.extend(stderr.lines().map(str::to_owned));
         for report in self.reports() {
             let name = report.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let text = files::read_text(&report, 64 * 1024).unwrap_or_default();
+            let text = self.as_owner("head").args(["-c", "65536", "--"]).arg(&report).output();
+            let text = text.map(|output| output.text()).unwrap_or_default();
             words.extend(text.lines().take(20).map(|line| format!("{name}: {line}")));
         }
         words.retain(|line| !line.trim().is_empty());
@@ -135,7 +134,12 @@ impl Scratch {
     }
 
     fn data(&self) -> PathBuf {
-        self.directory.join("data")
+        self.directory.path().join("data")
+    }
+
+    /// A program that works in the directory, as the user whose it is.
+    fn as_owner(&self, name: &str) -> Cmd {
+        Cmd::new(name).user(&self.owner)
     }
 
     fn program(&self, name: &str) -> Result<Cmd> {
@@ -144,12 +148,6 @@ impl Scratch {
                 .hint(install(self.major, Part::Server))
         })?;
         Ok(Cmd::new(path.display().to_string()).user(&self.owner).limit(LIMIT))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = tree::remove(&self.directory);
     }
 }
 
@@ -166,20 +164,19 @@ pub(crate) fn unclonable_tablespaces(old: &Cluster) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for directory in control::tablespace_directories(old, old.major)? {
         let place = directory.parent().unwrap_or(&directory);
-        if let Err(error) = clone_within(place, &format!(".mm-pgbump.{}.{}", old.name, std::process::id()), &owner) {
+        if let Err(error) = clone_within(place, &owner) {
             found.push(format!("no file can be cloned in the tablespace `{}`: {}", place.display(), error.one_line()));
         }
     }
     Ok(found)
 }
 
-fn clone_within(directory: &Path, name: &str, owner: &User) -> Result<()> {
-    let (file, copy) = (directory.join(name), directory.join(format!("{name}.clone")));
-    let cloned = files::write(&file, b"try\n", Access { mode: 0o600, owner: Some((owner.uid, owner.gid)) })
-        .and_then(|()| Cmd::new("cp").args(["--reflink=always", "--"]).arg(&file).arg(&copy).user(owner).run());
-    files::remove_file(&copy)?;
-    files::remove_file(&file)?;
-    cloned.map(drop)
+/// A file is cloned, and both are removed: all of it as the owner, who may exchange what is in there at any time.
+const CLONE: &str = "umask 077; f=$(mktemp -- \"$0/.mm-pgbump.XXXXXXXX\") && echo try >\"$f\" && \
+    cp --reflink=always -- \"$f\" \"$f.clone\"; status=$?; rm -f -- \"$f\" \"$f.clone\"; exit $status";
+
+fn clone_within(directory: &Path, owner: &User) -> Result<()> {
+    Cmd::new("sh").args(["-c", CLONE]).arg(directory).user(owner).run().map(drop)
 }
 
 /// A port nobody listens on at this moment; only written into the scratch cluster, which is never started.

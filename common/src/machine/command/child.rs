@@ -114,7 +114,7 @@ impl Pipe {
     /// Reads a piece of what is there; whether there was any. What was read before a failure is what there is to show.
     fn read(&mut self) -> bool {
         let Some(file) = &mut self.file else { return false };
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = [0; 16 * 1024];
         match file.read(&mut buffer) {
             Ok(0) => self.file = None,
             Ok(count) => {

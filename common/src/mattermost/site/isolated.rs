@@ -5,7 +5,7 @@
 //! nothing it starts outlives it, no terminal, no way to privileges, and limits of time, size and output.
 
 use std::ffi::OsStr;
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ use crate::contract::error::{Context as _, Error, Result};
 use crate::contract::version::{self, Edition};
 use crate::machine::command::{Cmd, Output};
 use crate::machine::files;
+use crate::machine::given::Given;
 use crate::machine::signals::Heeding;
-use crate::machine::tree::{self, Dir};
 use crate::machine::user::{self, User};
 
 /// Observed: 0.03 s to 1 s; a server that looks for its database instead is stopped here.
@@ -53,19 +53,19 @@ pub fn version_of(executable: &Path, owner: &User) -> Result<Version> {
 /// As [`run`], with a copy that the owner may execute.
 pub(super) fn run_copy(executable: &Path, owner: &User) -> Result<Found> {
     let attempt = || format!("cannot find out the version of `{}`", executable.display());
-    let place = Place::make().context(attempt)?;
-    let copy = place.lend(executable, owner).context(attempt)?;
+    let place = place().context(attempt)?;
+    let copy = lend(&place, executable, owner).context(attempt)?;
     run(&copy, owner).context(attempt)
 }
 
 pub(super) fn run(executable: &Path, owner: &User) -> Result<Found> {
     let attempt = || format!("cannot find out the version of `{}`", executable.display());
-    let place = Place::make().context(attempt)?;
+    let place = place().context(attempt)?;
     place.give(owner).context(attempt)?;
     let mut refusals = Vec::new();
     // 5.x and 6.x need the flag, or they open the database; the newest no longer know it.
     for flags in [&["--skip-server-start"][..], &[]] {
-        let output = command(executable, owner, &place.path, flags).output();
+        let output = command(executable, owner, place.path(), flags).output();
         match output.map(|output| (parse(&output.text()), output)) {
             Ok((Some(found), _)) => return Ok(found),
             // Without the flag only what does not know it may be asked: an older one would look for its database.
@@ -117,58 +117,27 @@ fn parse(text: &str) -> Option<Found> {
     Some(Found { version, edition, source: Source::IsolatedRun })
 }
 
-/// An empty directory of ours that nobody else may look into, held open, removed when dropped.
-struct Place {
-    path: PathBuf,
-    dir: Dir,
+fn place() -> Result<Given> {
+    Given::make(&std::env::temp_dir(), "mm-tools-version.")
 }
 
-impl Place {
-    fn make() -> Result<Self> {
-        let base = std::env::temp_dir();
-        let path = nix::unistd::mkdtemp(&base.join("mm-tools-version.XXXXXX"))
-            .context(|| format!("cannot make a directory in `{}`", base.display()))?;
-        let dir = Dir::open(&path)?;
-        Ok(Self { path, dir })
-    }
-
-    /// A copy in it that the owner may execute, and neither it nor the directory is the owner's: nothing here can be
-    /// exchanged while we change modes, nor before it is executed.
-    fn lend(&self, executable: &Path, owner: &User) -> Result<PathBuf> {
-        let name = OsStr::new("server");
-        let path = self.path.join(name);
-        // Through a link the owner of the tree would have any file of root's copied to where he can read it.
-        let mut from = Heeding(files::open_nofollow(executable)?);
-        let bytes = from.0.metadata().map_err(|error| Error::io("look at", executable, error))?.len();
-        refuse_huge(executable, bytes)?;
-        let mut copy = self.dir.create_file(name)?;
-        io::copy(&mut from, &mut copy).map_err(|error| Error::io("write", &path, error))?;
-        let lend = |file: &File, mode| {
-            if !owner.is_current() {
-                fchown(file, None, Some(owner.gid))?;
-            }
-            file.set_permissions(Permissions::from_mode(mode))
-        };
-        lend(&copy, 0o550).map_err(|error| Error::io("change the mode of", &path, error))?;
-        lend(self.dir.file(), 0o710).map_err(|error| Error::io("change the mode of", &self.path, error))?;
-        Ok(path)
-    }
-
-    /// Gives the directory, empty, to the owner to work in. Nothing in it is touched by path afterwards.
-    fn give(&self, owner: &User) -> Result<()> {
-        if owner.is_current() {
-            return Ok(());
-        }
-        fchown(self.dir.file(), Some(owner.uid), Some(owner.gid))
-            .map_err(|error| Error::io("change the owner of", &self.path, error))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // What stays is an empty configuration in a private directory.
-        let _ = tree::remove(&self.path);
-    }
+/// A copy of the executable that the owner may execute, and neither it nor the directory is the owner's: nothing here can
+/// be exchanged while we change modes, nor before it is executed.
+fn lend(place: &Given, executable: &Path, owner: &User) -> Result<PathBuf> {
+    let name = OsStr::new("server");
+    let path = place.path().join(name);
+    // Through a link the owner of the tree would have any file of root's copied to where he can read it.
+    let mut from = Heeding(files::open_nofollow(executable)?);
+    let bytes = from.0.metadata().map_err(|error| Error::io("look at", executable, error))?.len();
+    refuse_huge(executable, bytes)?;
+    let mut copy = place.dir().create_file(name)?;
+    io::copy(&mut from, &mut copy).map_err(|error| Error::io("write", &path, error))?;
+    let group = (!owner.is_current()).then_some(owner.gid);
+    fchown(&copy, None, group)
+        .and_then(|()| copy.set_permissions(Permissions::from_mode(0o550)))
+        .map_err(|error| Error::io("change the mode of", &path, error))?;
+    place.open_for(0o710, group)?;
+    Ok(path)
 }
 
 #[cfg(test)]
@@ -183,15 +152,15 @@ mod tests {
             return;
         }
         let nobody = User::named("nobody").unwrap();
-        let place = Place::make().unwrap();
-        let copy = place.lend(Path::new("/bin/true"), &nobody).unwrap();
-        for (path, mode) in [(&copy, 0o550), (&place.path, 0o710)] {
+        let place = super::place().unwrap();
+        let copy = lend(&place, Path::new("/bin/true"), &nobody).unwrap();
+        for (path, mode) in [(copy.as_path(), 0o550), (place.path(), 0o710)] {
             let data = path.symlink_metadata().unwrap();
             assert_eq!((data.uid(), data.gid(), data.mode() & 0o7777), (0, nobody.gid, mode), "{}", path.display());
         }
-        let link = place.path.join("link");
+        let link = place.path().join("link");
         std::os::unix::fs::symlink("/bin/true", &link).unwrap();
-        assert!(Place::make().unwrap().lend(&link, &nobody).is_err());
+        assert!(lend(&super::place().unwrap(), &link, &nobody).is_err());
         let status = std::process::Command::new("setpriv").args(nobody.setpriv_arguments()).arg(&copy).status();
         assert!(status.unwrap().success());
     }

@@ -230,3 +230,41 @@ fn a_restore_point_that_others_can_change_is_said_to_be_and_not_restored() {
     let list: Value = serde_json::from_str(&list).unwrap();
     assert!(list["points"][1]["doubt"].is_null(), "{list}");
 }
+
+/// A dry run ends as the run would: whoever plans a night asks it in the afternoon.
+#[test]
+fn a_dry_restore_is_refused_where_the_restore_would_be() {
+    let site = Site::builder("10.5.14").running().build();
+    let made = make(&site, &[]);
+    let id = made["id"].as_str().unwrap().to_owned();
+    let dry = |flags: &[&str], code: i32| {
+        let mut command = site.tool("mm-backup");
+        let output = command.arg("--to").arg(site.store()).args(["restore", &id, "--dry-run"]).args(flags).output();
+        let output = output.unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((output.status.code(), &document["changed"]), (Some(code), &Value::from(false)), "{flags:?}: {document}");
+        document["msg"].as_str().unwrap().to_owned()
+    };
+    assert!(dry(&[], 5).contains("is running"));
+    let said = dry(&["--stop"], 0);
+    for part in ["stop the server", "entries at ", "exchange the database mattermost for one with ", "start the server again"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!dry(&["--stop", "--leave-stopped", "--files"], 0).contains("start the server"));
+    assert!(dry(&["--stop", "--path", "config/nothing.json"], 5).contains("nothing of that name"));
+    assert!(dry(&["--into-database", &site.cluster.url()], 5).contains("is not empty"));
+    let into = site.directory().join("into");
+    assert!(dry(&["--into", into.to_str().unwrap(), "--files"], 0).contains("below"));
+    assert!(!into.exists());
+    let taken = into.join(site.install().strip_prefix("/").unwrap());
+    fs::create_dir_all(&taken).unwrap();
+    assert!(dry(&["--into", into.to_str().unwrap(), "--files"], 5).contains("is there already"));
+    // Another tool was cut off.
+    let state = fs::read_dir(site.state()).unwrap().flatten().next().unwrap().path();
+    fs::write(state.join("pgbump.journal"), "{}").unwrap();
+    assert!(dry(&["--stop"], 5).contains("mm-pgbump was cut off"));
+    fs::remove_file(state.join("pgbump.journal")).unwrap();
+    // And the proof of the manifest comes first.
+    fs::write(made["manifest"].as_str().unwrap(), "{}").unwrap();
+    dry(&["--stop"], 1);
+}

@@ -192,6 +192,11 @@ fn undo(intent: &Intent) -> Result<()> {
     intent.entered.iter().rev().try_for_each(Entered::undress)
 }
 
+/// The restore point of a restore that was cut off.
+pub(crate) fn interrupted(state: &State) -> Result<Option<String>> {
+    Ok(Journal::at(state.path(), JOURNAL).read::<Intent>()?.map(|intent| intent.id))
+}
+
 /// Undoes what a killed restore has left half-way; or finishes it, when the database has its new name already, which is
 /// the last step and cannot be half-done. Returns whether there was anything.
 pub(crate) fn recover(state: &State, installation: Option<&Installation>, lock: &LockGuard) -> Result<bool> {

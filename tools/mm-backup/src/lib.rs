@@ -9,6 +9,7 @@ mod database;
 mod entry;
 mod export;
 mod flip;
+mod foresee;
 mod further;
 mod glob;
 mod guard;
@@ -35,6 +36,7 @@ mod suspects;
 mod text;
 mod trust;
 mod verify;
+mod wish;
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -80,14 +80,16 @@ pub(crate) struct Exchanged {
     pub kept: Option<String>,
 }
 
-/// Restores the dump into a new database beside the one that the server uses, and compares every table.
-pub(crate) fn prepare(
-    point: &Point,
-    installation: &Installation,
-    claim: &Claim<'_>,
-    accepts_superuser_objects: bool,
-    (stamp, jobs): (&str, usize),
-) -> Result<Prepared> {
+/// What is known before anything is made.
+struct Looked<'a> {
+    part: &'a DatabasePart,
+    source: &'a DataSource,
+    admin: Database,
+    cluster: Option<Cluster>,
+    is_superuser: bool,
+}
+
+fn look<'a>(point: &'a Point, installation: &'a Installation, claim: &Claim<'_>) -> Result<Looked<'a>> {
     let part = point
         .head
         .database
@@ -97,6 +99,24 @@ pub(crate) fn prepare(
     require_same_name(point, part, &source.database)?;
     let (admin, cluster, is_superuser) = administrator(installation, source, claim)?;
     require_space(part, cluster.as_ref())?;
+    Ok(Looked { part, source, admin, cluster, is_superuser })
+}
+
+/// The database that would be exchanged, and how many tables it would have.
+pub(crate) fn foresee(point: &Point, installation: &Installation, claim: &Claim<'_>) -> Result<(String, usize)> {
+    let looked = look(point, installation, claim)?;
+    Ok((looked.source.database.clone(), looked.part.tables.len()))
+}
+
+/// Restores the dump into a new database beside the one that the server uses, and compares every table.
+pub(crate) fn prepare(
+    point: &Point,
+    installation: &Installation,
+    claim: &Claim<'_>,
+    accepts_superuser_objects: bool,
+    (stamp, jobs): (&str, usize),
+) -> Result<Prepared> {
+    let Looked { part, source, admin, cluster, is_superuser } = look(point, installation, claim)?;
     let target = source.database.clone();
     let prepared = Prepared {
         new: beside(&target, &format!("_mm_new_{stamp}")),

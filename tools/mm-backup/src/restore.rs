@@ -19,83 +19,26 @@ use crate::arguments::RestoreArguments;
 use crate::configuration;
 use crate::database;
 use crate::flip::{self, Intent};
+use crate::foresee;
 use crate::kept;
 use crate::manifest::DatabasePart;
 use crate::replace::{self, Exchanged, Prepared};
-use crate::restore_files::{self, Placed, Selection};
+use crate::restore_files::{self, Placed};
 use crate::store::Point;
 use crate::verify::differences;
+use crate::wish::Wish;
 
 /// Restores. Returns the line that says what was done.
 pub(crate) fn restore(session: &mut Session, point: &Point, wanted: &RestoreArguments, jobs: usize) -> Result<String> {
     let wish = Wish::new(point, wanted)?;
     if session.dry_run {
-        return Ok(format!("would restore {} of {}", wish.in_words(), point.head.id));
+        return foresee::foresee(session, point, wanted, &wish);
     }
     point.proven_manifest()?;
     if wanted.into.is_some() || wanted.into_database.is_some() {
         return elsewhere(session, point, wanted, &wish, jobs);
     }
     into_place(session, point, wanted, &wish, jobs)
-}
-
-/// What is restored.
-struct Wish {
-    files: Option<Selection>,
-    database: bool,
-    /// `--into-database` is for the dump of the configuration's database, not for that of the server's.
-    configuration: bool,
-}
-
-impl Wish {
-    fn new(point: &Point, wanted: &RestoreArguments) -> Result<Self> {
-        let named = wanted.files || wanted.config || wanted.database || !wanted.path.is_empty();
-        let elsewhere = wanted.into.is_some() || wanted.into_database.is_some();
-        let configuration = wanted.config && !wanted.database && wanted.into_database.is_some();
-        let config_files = wanted.config && (wanted.into.is_some() || !configuration);
-        let selection = if wanted.files {
-            Some(Selection::Everything)
-        } else if config_files || !wanted.path.is_empty() {
-            Some(Selection::named(&point.head, wanted.config, &wanted.path)?)
-        } else if named || (elsewhere && wanted.into.is_none()) {
-            None
-        } else {
-            Some(Selection::Everything)
-        };
-        let database = wanted.database || wanted.into_database.is_some() || !(named || elsewhere);
-        if wanted.into.is_some() && wanted.database && wanted.into_database.is_none() {
-            return Err(
-                Error::usage("--into is for files").hint("restore the database elsewhere with --into-database URL")
-            );
-        }
-        if wanted.into_database.is_some() && selection.is_some() && wanted.into.is_none() {
-            return Err(Error::usage("--into-database with files needs --into DIR as well")
-                .hint("restore into place and elsewhere in two runs"));
-        }
-        if configuration && point.head.config_database.is_none() {
-            return Err(Error::refused(format!(
-                "the restore point {} holds no database of the configuration",
-                point.head.id
-            ))
-            .because("the configuration was in a file, or in the server's own database")
-            .hint("restore the file with --config, or the server's database with --database"));
-        }
-        if point.head.database.is_none() && !configuration && (wanted.database || wanted.into_database.is_some()) {
-            return Err(Error::refused(format!("the restore point {} holds no database", point.head.id))
-                .because("it was made with --no-database")
-                .hint("take another one (mm-backup list)"));
-        }
-        Ok(Self { files: selection, database: database && point.head.database.is_some(), configuration })
-    }
-
-    fn in_words(&self) -> &'static str {
-        match (&self.files, self.database) {
-            _ if self.configuration => "the configuration",
-            (Some(_), true) => "files and database",
-            (Some(_), false) => "files",
-            _ => "the database",
-        }
-    }
 }
 
 fn elsewhere(
@@ -128,14 +71,18 @@ fn elsewhere(
 
 /// Restores the dump into an empty database and compares every table.
 fn into_database(point: &Point, part: &DatabasePart, database: &Database, jobs: usize) -> Result<()> {
-    let tables = fingerprint::tables(database)?;
-    if let Some(table) = tables.keys().next() {
-        return Err(Error::refused(format!("the database `{}` is not empty", database.name))
-            .because(format!("it has the table {table} and {} more", tables.len() - 1))
-            .hint("name an empty one with --into-database"));
-    }
+    refuse_filled(database)?;
     dump::restore(&point.path.join(&part.dump.path), database, jobs)?;
     compare(part, database)
+}
+
+/// What is restored elsewhere goes into an empty database.
+pub(crate) fn refuse_filled(database: &Database) -> Result<()> {
+    let tables = fingerprint::tables(database)?;
+    let Some(table) = tables.keys().next() else { return Ok(()) };
+    Err(Error::refused(format!("the database `{}` is not empty", database.name))
+        .because(format!("it has the table {table} and {} more", tables.len() - 1))
+        .hint("name an empty one with --into-database"))
 }
 
 /// Whether a restored database is what was dumped.
@@ -160,16 +107,7 @@ fn into_place(
     jobs: usize,
 ) -> Result<String> {
     let wait = session.lock_wait();
-    let install = asked_root(session)?.unwrap_or_else(|| point.head.install.clone());
-    if install != point.head.install {
-        return Err(Error::refused(format!(
-            "the restore point {} is not one of `{}`",
-            point.head.id,
-            install.display()
-        ))
-        .because(format!("it was made of `{}`", point.head.install.display()))
-        .hint("give --into DIR to restore it elsewhere"));
-    }
+    let install = own_root(session, point)?;
     let state = session.state(&install);
     let lock = state.lock(wait)?;
     if wish.files.is_some() {
@@ -178,31 +116,13 @@ fn into_place(
     }
     // After a disaster there may be nothing to observe: then the files come first, and say the rest.
     session.common.install.get_or_insert_with(|| install.clone());
-    let supposed = Supposed { version: point.head.version.clone(), edition: point.head.edition };
-    let mut observe = || match session.probe() {
-        // The database alone does not wait for its server to be mended.
-        Err(_) if wish.files.is_none() => session.probe_ruin(&supposed).map(Some),
-        Ok(installation) => Ok(Some(installation)),
-        Err(error) if wish.files.is_some() && process::servers(&install).is_empty() => {
-            ui::say(&format!("restoring without looking at the installation: {}", error.one_line()));
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    };
-    let mut installation = observe()?;
+    let mut installation = observe(session, point, wish, &install)?;
     if flip::recover(&state, installation.as_ref(), &lock)? {
-        installation = observe()?;
+        installation = observe(session, point, wish, &install)?;
     }
+    let running = refuse_running(installation.as_ref(), &install, wanted)?;
     // A run that was cut off may have stopped it.
-    let (running, ran) = match &installation {
-        Some(installation) => (installation.service.is_running()?, installation.service.was_running()?),
-        None => (false, false),
-    };
-    if running && !wanted.stop {
-        return Err(Error::refused(format!("the server in `{}` is running", install.display()))
-            .because("it would go on working with what is exchanged under it")
-            .hint("stop it, or give --stop to have it stopped and started again"));
-    }
+    let ran = installation.as_ref().map(|there| there.service.was_running()).transpose()?.unwrap_or(false);
     let result = replace_all(session, point, wish, jobs, &state, installation.as_ref(), running, &lock);
     if let Some(installation) = installation {
         let starts = if result.is_ok() { wanted.stop && ran && !wanted.leave_stopped } else { running };
@@ -217,6 +137,62 @@ fn into_place(
     let done = result?;
     session.changed = true;
     Ok(format!("restored {} of {}: {done}", wish.in_words(), point.head.id))
+}
+
+/// The install root to restore into.
+///
+/// # Errors
+/// Refused when the restore point is of another one.
+pub(crate) fn own_root(session: &Session, point: &Point) -> Result<PathBuf> {
+    let install = asked_root(session)?.unwrap_or_else(|| point.head.install.clone());
+    if install != point.head.install {
+        return Err(Error::refused(format!(
+            "the restore point {} is not one of `{}`",
+            point.head.id,
+            install.display()
+        ))
+        .because(format!("it was made of `{}`", point.head.install.display()))
+        .hint("give --into DIR to restore it elsewhere"));
+    }
+    Ok(install)
+}
+
+/// The installation as it is; absent when there is nothing to observe, and the files come first.
+pub(crate) fn observe(
+    session: &mut Session,
+    point: &Point,
+    wish: &Wish,
+    install: &Path,
+) -> Result<Option<Installation>> {
+    let supposed = Supposed { version: point.head.version.clone(), edition: point.head.edition };
+    match session.probe() {
+        // The database alone does not wait for its server to be mended.
+        Err(_) if wish.files.is_none() => session.probe_ruin(&supposed).map(Some),
+        Ok(installation) => Ok(Some(installation)),
+        Err(error) if wish.files.is_some() && process::servers(install).is_empty() => {
+            ui::say(&format!("restoring without looking at the installation: {}", error.one_line()));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the server runs.
+///
+/// # Errors
+/// Refused when it does and `--stop` is not given.
+pub(crate) fn refuse_running(
+    there: Option<&Installation>,
+    install: &Path,
+    wanted: &RestoreArguments,
+) -> Result<bool> {
+    let running = there.map(|there| there.service.is_running()).transpose()?.unwrap_or(false);
+    if running && !wanted.stop {
+        return Err(Error::refused(format!("the server in `{}` is running", install.display()))
+            .because("it would go on working with what is exchanged under it")
+            .hint("stop it, or give --stop to have it stopped and started again"));
+    }
+    Ok(running)
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one operation")]

@@ -51,7 +51,7 @@ impl Selection {
     }
 
     /// The outermost names that are exchanged: those asked for, or the roots.
-    fn tops(&self, head: &Head) -> Vec<PathBuf> {
+    pub(crate) fn tops(&self, head: &Head) -> Vec<PathBuf> {
         match self {
             Self::Everything => head.roots.iter().map(|root| root.path.clone()).collect(),
             Self::Paths(paths) => paths.clone(),
@@ -65,13 +65,7 @@ impl Selection {
 /// # Errors
 /// Refused, with nothing done, when something of that name is there already.
 pub(crate) fn below(point: &Point, selection: &Selection, directory: &Path) -> Result<u64> {
-    for top in selection.tops(&point.head) {
-        let place = directory.join(top.strip_prefix("/").unwrap_or(&top));
-        if files::look(&place).is_ok_and(|found| found.is_some()) {
-            return Err(Error::refused(format!("`{}` is there already", place.display()))
-                .hint("give a new directory with --into, or remove what is there"));
-        }
-    }
+    refuse_taken(point, selection, directory)?;
     files::create_directory(directory, 0o700)?;
     let owners = Owners::new(&point.head);
     let mut stage = Stage::new(point, &owners, Dir::open_following(directory)?)?;
@@ -87,6 +81,18 @@ pub(crate) fn below(point: &Point, selection: &Selection, directory: &Path) -> R
     nothing_selected(count, point)?;
     files::sync_file_system(directory)?;
     Ok(count)
+}
+
+/// Refuses to restore over what is below `directory` already.
+pub(crate) fn refuse_taken(point: &Point, selection: &Selection, directory: &Path) -> Result<()> {
+    for top in selection.tops(&point.head) {
+        let place = directory.join(top.strip_prefix("/").unwrap_or(&top));
+        if files::look(&place).is_ok_and(|found| found.is_some()) {
+            return Err(Error::refused(format!("`{}` is there already", place.display()))
+                .hint("give a new directory with --into, or remove what is there"));
+        }
+    }
+    Ok(())
 }
 
 fn nothing_selected(count: u64, point: &Point) -> Result<()> {
@@ -114,19 +120,8 @@ pub(crate) fn stage(
     stamp: &str,
     announce: &mut dyn FnMut(&Path) -> Result<()>,
 ) -> Result<Placed> {
-    let tops = selection.tops(&point.head);
-    let mut mounted = Vec::new();
-    for top in &tops {
-        mounted.extend(mounts::below(top)?);
-    }
-    // Where an entry is staged: beside the innermost mount point it is under, or beside its top.
-    let mut places: Vec<PathBuf> = tops.iter().cloned().chain(mounted.iter().cloned()).collect();
-    places.sort();
-    places.dedup();
-    let needed = bytes_by_place(point, selection, &places)?;
-    for (place, bytes) in &needed {
-        disk::require(place, *bytes, "the restored files")?;
-    }
+    let (places, mounted) = places(point, selection)?;
+    require_space(point, selection, &places)?;
     let owners = Owners::new(&point.head);
     let mut open: BTreeMap<PathBuf, Stage<'_>> = BTreeMap::new();
     let mut ready = Placed { tops: Vec::new(), entries: 0 };
@@ -174,17 +169,47 @@ fn place_of<'a>(places: &'a [PathBuf], selection: &Selection, entry: &Entry) -> 
     places.iter().rev().find(|place| entry.path().starts_with(place))
 }
 
-fn bytes_by_place(point: &Point, selection: &Selection, places: &[PathBuf]) -> Result<BTreeMap<PathBuf, u64>> {
-    let mut needed = BTreeMap::new();
+/// Where entries are staged, beside the innermost mount point they are under or beside their top, sorted; and which of
+/// these are mount points.
+fn places(point: &Point, selection: &Selection) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let tops = selection.tops(&point.head);
+    let mut mounted = Vec::new();
+    for top in &tops {
+        mounted.extend(mounts::below(top)?);
+    }
+    let mut places: Vec<PathBuf> = tops.into_iter().chain(mounted.iter().cloned()).collect();
+    places.sort();
+    places.dedup();
+    Ok((places, mounted))
+}
+
+/// Whether there is room for what is selected; returns the number of entries. For a place outside of them all, everything
+/// goes there.
+pub(crate) fn require_space(point: &Point, selection: &Selection, places: &[PathBuf]) -> Result<u64> {
+    let mut needed: BTreeMap<&PathBuf, u64> = BTreeMap::new();
+    let mut count = 0;
     let mut reader = Reader::open(&point.path)?;
     while let Some(entry) = reader.next()? {
-        if let Some(place) = place_of(places, selection, &entry)
-            && entry.kind == Kind::File
-        {
-            *needed.entry(place.clone()).or_insert(0) += entry.bytes;
+        if !selection.has(entry.path()) {
+            continue;
+        }
+        count += 1;
+        let place = place_of(places, selection, &entry).or(if let [only] = places { Some(only) } else { None });
+        if let Some(place) = place.filter(|_| entry.kind == Kind::File) {
+            *needed.entry(place).or_insert(0) += entry.bytes;
         }
     }
-    Ok(needed)
+    for (place, bytes) in needed {
+        disk::require(place, bytes, "the restored files")?;
+    }
+    nothing_selected(count, point)?;
+    Ok(count)
+}
+
+/// The number of entries that a restore into place would exchange, after its own looks.
+pub(crate) fn foresee(point: &Point, selection: &Selection) -> Result<u64> {
+    let (places, _) = places(point, selection)?;
+    require_space(point, selection, &places)
 }
 
 /// Where a directory of ours on the file system of `place` is made: beside the install root as for all tools, inside a mount

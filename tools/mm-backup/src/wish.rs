@@ -1,0 +1,66 @@
+//! What a restore is asked for, from its flags.
+
+use mm_common::contract::error::{Error, Result};
+
+use crate::arguments::RestoreArguments;
+use crate::restore_files::Selection;
+use crate::store::Point;
+
+/// What is restored.
+pub(crate) struct Wish {
+    pub(crate) files: Option<Selection>,
+    pub(crate) database: bool,
+    /// `--into-database` is for the dump of the configuration's database, not for that of the server's.
+    pub(crate) configuration: bool,
+}
+
+impl Wish {
+    pub(crate) fn new(point: &Point, wanted: &RestoreArguments) -> Result<Self> {
+        let named = wanted.files || wanted.config || wanted.database || !wanted.path.is_empty();
+        let elsewhere = wanted.into.is_some() || wanted.into_database.is_some();
+        let configuration = wanted.config && !wanted.database && wanted.into_database.is_some();
+        let config_files = wanted.config && (wanted.into.is_some() || !configuration);
+        let selection = if wanted.files {
+            Some(Selection::Everything)
+        } else if config_files || !wanted.path.is_empty() {
+            Some(Selection::named(&point.head, wanted.config, &wanted.path)?)
+        } else if named || (elsewhere && wanted.into.is_none()) {
+            None
+        } else {
+            Some(Selection::Everything)
+        };
+        let database = wanted.database || wanted.into_database.is_some() || !(named || elsewhere);
+        if wanted.into.is_some() && wanted.database && wanted.into_database.is_none() {
+            return Err(
+                Error::usage("--into is for files").hint("restore the database elsewhere with --into-database URL")
+            );
+        }
+        if wanted.into_database.is_some() && selection.is_some() && wanted.into.is_none() {
+            return Err(Error::usage("--into-database with files needs --into DIR as well")
+                .hint("restore into place and elsewhere in two runs"));
+        }
+        if configuration && point.head.config_database.is_none() {
+            return Err(Error::refused(format!(
+                "the restore point {} holds no database of the configuration",
+                point.head.id
+            ))
+            .because("the configuration was in a file, or in the server's own database")
+            .hint("restore the file with --config, or the server's database with --database"));
+        }
+        if point.head.database.is_none() && !configuration && (wanted.database || wanted.into_database.is_some()) {
+            return Err(Error::refused(format!("the restore point {} holds no database", point.head.id))
+                .because("it was made with --no-database")
+                .hint("take another one (mm-backup list)"));
+        }
+        Ok(Self { files: selection, database: database && point.head.database.is_some(), configuration })
+    }
+
+    pub(crate) fn in_words(&self) -> &'static str {
+        match (&self.files, self.database) {
+            _ if self.configuration => "the configuration",
+            (Some(_), true) => "files and database",
+            (Some(_), false) => "files",
+            _ => "the database",
+        }
+    }
+}

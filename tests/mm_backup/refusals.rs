@@ -242,12 +242,18 @@ fn a_dry_restore_is_refused_where_the_restore_would_be() {
         let output = command.arg("--to").arg(site.store()).args(["restore", &id, "--dry-run"]).args(flags).output();
         let output = output.unwrap();
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!((output.status.code(), &document["changed"]), (Some(code), &Value::from(false)), "{flags:?}: {document}");
+        assert_eq!(
+            (output.status.code(), &document["changed"]),
+            (Some(code), &Value::from(false)),
+            "{flags:?}: {document}"
+        );
         document["msg"].as_str().unwrap().to_owned()
     };
     assert!(dry(&[], 5).contains("is running"));
     let said = dry(&["--stop"], 0);
-    for part in ["stop the server", "entries at ", "exchange the database mattermost for one with ", "start the server again"] {
+    for part in
+        ["stop the server", "entries at ", "exchange the database mattermost for one with ", "start the server again"]
+    {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert!(!dry(&["--stop", "--leave-stopped", "--files"], 0).contains("start the server"));

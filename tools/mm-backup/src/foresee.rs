@@ -22,12 +22,7 @@ use crate::{database, flip, replace, restore_files};
 ///
 /// # Errors
 /// Those that a restore ends with before it changes anything.
-pub(crate) fn foresee(
-    session: &mut Session,
-    point: &Point,
-    wanted: &RestoreArguments,
-    wish: &Wish,
-) -> Result<String> {
+pub(crate) fn foresee(session: &mut Session, point: &Point, wanted: &RestoreArguments, wish: &Wish) -> Result<String> {
     point.proven_manifest()?;
     let elsewhere = wanted.into.is_some() || wanted.into_database.is_some();
     let plan = if elsewhere { beside(point, wanted, wish)? } else { into_place(session, point, wanted, wish)? };
@@ -63,12 +58,7 @@ fn nearest(path: &Path) -> PathBuf {
     there.filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }
 
-fn into_place(
-    session: &mut Session,
-    point: &Point,
-    wanted: &RestoreArguments,
-    wish: &Wish,
-) -> Result<Vec<String>> {
+fn into_place(session: &mut Session, point: &Point, wanted: &RestoreArguments, wish: &Wish) -> Result<Vec<String>> {
     let install = restore::own_root(session, point)?;
     let state = session.state(&install);
     let mut plan = Vec::new();

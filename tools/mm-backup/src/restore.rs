@@ -181,11 +181,7 @@ pub(crate) fn observe(
 ///
 /// # Errors
 /// Refused when it does and `--stop` is not given.
-pub(crate) fn refuse_running(
-    there: Option<&Installation>,
-    install: &Path,
-    wanted: &RestoreArguments,
-) -> Result<bool> {
+pub(crate) fn refuse_running(there: Option<&Installation>, install: &Path, wanted: &RestoreArguments) -> Result<bool> {
     let running = there.map(|there| there.service.is_running()).transpose()?.unwrap_or(false);
     if running && !wanted.stop {
         return Err(Error::refused(format!("the server in `{}` is running", install.display()))

@@ -385,6 +385,18 @@ fn a_report_tells_one_hop_from_several() {
 }
 
 #[test]
+fn a_report_of_an_upgrade_that_has_arrived_says_what_comes_next() {
+    let note = json!({"id": "next-step", "severity": "info", "title": "11.7 gets fixes until 2027-05-15", "action": "Take its dot releases.", "source": "x"});
+    let hop = json!({"from": "11.7.10", "to": "11.7.15", "edition": "team", "url": "", "sha256": []});
+    let path = json!({"current": "11.7.15", "next": null, "hops": [], "notes": [note]});
+    let document = json!({"schema": "mm.upgrade/1", "path": path, "done": [{"hop": hop}]});
+    for format in ["markdown", "html"] {
+        let text = report(format, &document);
+        assert!(text.contains("What comes next") && text.contains("11.7 gets fixes until 2027-05-15. Take"), "{text}");
+    }
+}
+
+#[test]
 fn a_report_of_something_else_is_refused() {
     for text in ["", "{}", "[1]", "{\"schema\":\"mm.upgrade/1\""] {
         let output = tool::shell(&format!("{SCRIPTS}/mm-report")).write_stdin(text).output().unwrap();

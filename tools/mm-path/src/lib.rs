@@ -223,6 +223,9 @@ fn warn_of_support(plan: &mut Plan, catalogue: &Catalogue, start: &Start, asked:
     plan.path.notes.extend(age::warning(catalogue, &asked.wish.to, &plan.path.target, day(today)));
     plan.path.notes.extend(age::unknown(catalogue, &start.version));
     plan.path.notes.extend(support::ended(catalogue, kind, (&start.version, &plan.path.target), today));
+    if plan.path.hops.is_empty() && plan.path.blockers.is_empty() {
+        plan.path.notes.extend(support::next(catalogue, &start.version, today));
+    }
 }
 
 fn database(installation: &Installation) -> Result<Database> {

@@ -38,6 +38,26 @@ pub(crate) fn ended(
     })
 }
 
+/// What comes next for a server that has arrived on `installed`: how long it gets corrections, and where to go then.
+pub(crate) fn next(catalogue: &Catalogue, installed: &Version, today: &str) -> Option<Note> {
+    let line = Line::of(installed);
+    let end = catalogue.line(line).and_then(|info| info.end_of_support.as_deref()).filter(|end| *end >= today)?;
+    let later = |next: &Line| {
+        *next > line && catalogue.line(*next).is_some_and(|info| info.end_of_support.as_deref() > Some(end))
+    };
+    let then = match catalogue.lines().filter(|next| catalogue.is_esr(*next)).find(later) {
+        Some(esr) => format!("Before that day go on to {esr}, the next extended support release: mm-path --to {esr}."),
+        None => "The extended support release after it is not known yet: mm-fetch refresh, then mm-path --to latest-esr, tells when it is.".into(),
+    };
+    Some(Note {
+        id: "next-step".into(),
+        severity: "info".into(),
+        title: format!("{line} gets security fixes until {end}"),
+        action: format!("Take its dot releases, about one a month: mm-fetch refresh, then mm-path --to {line}. {then}"),
+        source: "the catalogue".into(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +83,14 @@ mod tests {
         assert!(told.action.contains("newer than yours"), "no way leads back: {}", told.action);
         let told = note("5.29.0", &esr.to_string(), "2999-01-01").unwrap();
         assert!(told.action.contains("mm-fetch refresh"), "{}", told.action);
+        // What comes next: of a line with a successor, of the last one, of one that is over.
+        let next = |installed: &str, today: &str| next(&catalogue, &installed.parse().unwrap(), today);
+        let told = next("9.11.18", "2024-10-01").unwrap();
+        assert!(told.title.contains("9.11 gets security fixes until 20"), "{told:?}");
+        assert!(told.action.contains("mm-path --to 10.5.") && told.action.contains("mm-path --to 9.11."), "{told:?}");
+        let told = next(&esr.to_string(), &last).unwrap();
+        assert!(told.action.contains("not known yet"), "{told:?}");
+        assert!(next("5.37.10", "2022-04-16").is_none());
         // A line without a date.
         assert!(note("5.29.0", "12.0.0", "2999-01-01").is_none());
     }

@@ -30,6 +30,8 @@ const OLD: (&str, &str) = ("5.37.10", "6.3");
 const MIDDLE: (&str, &str) = ("8.1.0", "9.5");
 const NEW: (&str, &str) = ("10.11.15", "11.7");
 
+/// A way that crosses 10.6, from which on users are counted.
+const COUNTED: (&str, &str) = ("10.5.14", "10.6");
 /// A way that crosses 10.8, with a licence that is good for it, and with one that is not.
 const LICENCE: (&str, &str) = ("10.5.14", "10.11");
 /// {"features":{"compliance":true}}
@@ -130,6 +132,24 @@ pub(crate) const CASES: &[Case] = &[
             ("action", "shows the last 10000 of your 10002 messages"),
         )
     },
+    case(
+        "unlicensed-users",
+        COUNTED,
+        "INSERT INTO users (id, username, email, deleteat) SELECT 'n' || n, 'n' || n, 'n' || n, 0 FROM generate_series(1, 2498) n",
+        ("warn", "2500 active users; from 10.6 on administrators see a banner"),
+    ),
+    case(
+        "unlicensed-users",
+        COUNTED,
+        "INSERT INTO users (id, username, email, deleteat) SELECT 'n' || n, 'n' || n, 'n' || n, 0 FROM generate_series(1, 4998) n",
+        ("action", "5000 active users; from 10.6 on nobody can be added"),
+    ),
+    case(
+        "table-owners",
+        MIDDLE,
+        "-- superuser\nALTER TABLE teams OWNER TO postgres; GRANT ALL ON teams TO PUBLIC",
+        ("block", "teams belongs to postgres and not to"),
+    ),
     case(
         "team-users",
         NEW,

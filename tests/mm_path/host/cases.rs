@@ -117,6 +117,20 @@ pub(crate) const CASES: &[Case] = &[
         },
         ("warn", "is not as it was released"),
     ),
+    unit(
+        "unit-flags",
+        |_| Ok("TimeoutStartUSec=1h\nExecStart={ argv[]=/opt/mattermost/bin/mattermost --disableconfigwatch }\n".into()),
+        ("block", "--disableconfigwatch, which 9.0 does not know"),
+    ),
+    case(
+        "uploads",
+        |lab| {
+            fs::remove_dir_all(lab.root().join("data")).unwrap();
+            Cleanup::none()
+        },
+        ("action", "data, which is not there"),
+    ),
+    case("disk", |lab| mount(&lab.root().join("logs"), "100k"), ("action", "logs for what the server writes")),
     case(
         "ownership",
         |lab| {

@@ -64,6 +64,10 @@ fn disk_space(view: &HostView<'_>) -> Result<Outcome> {
         Need::at(view.cache.to_owned(), tarballs(view, &each), "the tarballs")?,
         Need::at(view.store.to_owned(), restore_points(view, &each, database)?, "the restore points")?,
     ];
+    for name in ["config", "logs"] {
+        needs.extend(written(view.installation.root.join(name))?);
+    }
+    needs.extend(written(view.installation.data.clone())?);
     let mut unseen = Vec::new();
     let (bump, rewrites) = (view.way.bump().is_some(), view.way.crossing(&JSON).is_some());
     // Where the cluster is takes a moment to find out.
@@ -83,6 +87,14 @@ fn disk_space(view: &HostView<'_>) -> Result<Outcome> {
         None => {}
     }
     Ok(room(&needs, unseen))
+}
+
+/// What a server writes at a start: it rewrites its configuration, which a full disk leaves empty (observed), and logs.
+const WRITTEN: u64 = 16 * 1024 * 1024;
+
+/// Room in a directory of the server's, which may be a file system of its own.
+fn written(path: PathBuf) -> Result<Option<Need>> {
+    Ok(if path.is_dir() { Some(Need::at(path, WRITTEN, "what the server writes")?) } else { None })
 }
 
 /// The release that turns text columns into JSON, the largest table's among them; PostgreSQL writes such a table anew

@@ -25,6 +25,12 @@ pub(super) fn checks<'a>() -> Vec<Check<DatabaseView<'a>>> {
             look: entry_history,
         },
         Check {
+            id: "unlicensed-users",
+            title: "Users that 10.6 allows without a licence",
+            source: "observed with 10.6.0 and 10.11.6: limits of unlicensed servers",
+            look: unlicensed_users,
+        },
+        Check {
             id: "team-users",
             title: "Users that 11.x allows in Team Edition",
             source: "mattermost/mattermost#33888",
@@ -45,6 +51,12 @@ const LIMITS: Version = Version::new(11, 0, 0);
 const ENTRY_MESSAGES: u64 = 10_000;
 /// Active users of Team Edition.
 const TEAM_USERS: u64 = 250;
+
+/// The first release that counts the users of a server without a licence.
+const COUNTING: Version = Version::new(10, 6, 0);
+/// Active users from which on administrators see a banner there, and from which on no user can be added.
+const BANNER: u64 = 2_500;
+const FULL: u64 = 5_000;
 
 /// A role that is not there, or may do nothing at all. Permissions that somebody took away are no fault.
 fn built_in_roles(view: &DatabaseView<'_>) -> Result<Outcome> {
@@ -92,13 +104,41 @@ fn entry_history(view: &DatabaseView<'_>) -> Result<Outcome> {
     ))
 }
 
+/// Team Edition has no licence, and an Enterprise binary without one is treated the same.
+fn unlicensed_users(view: &DatabaseView<'_>) -> Result<Outcome> {
+    let Some(hop) = view.way.crossing(&COUNTING) else { return Ok(Outcome::not_crossed("10.6")) };
+    let has_licence = view.way.licence.is_some_and(|licence| !licence.is_empty());
+    if view.way.edition != Edition::Team && has_licence {
+        return Ok(Outcome::Beside("there is a licence".into()));
+    }
+    let users = active_users(view)?;
+    let (severity, evidence) = if users >= FULL {
+        let text = format!("{users} active users; from 10.6 on nobody can be added without a licence from {FULL} on");
+        (Severity::Action, Some(text))
+    } else {
+        let text = format!("{users} active users; from 10.6 on administrators see a banner from {BANNER} on, and from {FULL} on nobody can be added without a licence");
+        (Severity::Warn, (users >= BANNER).then_some(text))
+    };
+    Ok(Outcome::of(evidence.into_iter().collect(), &ui::count(users, "active user"), |evidence| Bad {
+        severity,
+        evidence,
+        hop: Some(hop.to.clone()),
+        fix: "deactivate unused accounts, get a licence for Enterprise Edition, or stay on 10.5".into(),
+    }))
+}
+
+/// Users that a server counts: neither deactivated ones nor bots.
+fn active_users(view: &DatabaseView<'_>) -> Result<u64> {
+    let bots = if view.has_table("bots") { " AND id NOT IN (SELECT userid FROM bots)" } else { "" };
+    view.count("users", &format!("deleteat = 0{bots}"))
+}
+
 fn team_users(view: &DatabaseView<'_>) -> Result<Outcome> {
     let Some(hop) = view.way.crossing(&LIMITS) else { return Ok(Outcome::not_crossed("11.0")) };
     if view.way.edition != Edition::Team {
         return Ok(Outcome::Beside("the limit is that of Team Edition".into()));
     }
-    let bots = if view.has_table("bots") { " AND id NOT IN (SELECT userid FROM bots)" } else { "" };
-    let users = view.count("users", &format!("deleteat = 0{bots}"))?;
+    let users = active_users(view)?;
     let evidence =
         (users > TEAM_USERS).then(|| format!("{users} active users, and 11.x Team Edition allows {TEAM_USERS}"));
     Ok(Outcome::of(evidence.into_iter().collect(), &ui::count(users, "active user"), |evidence| Bad {

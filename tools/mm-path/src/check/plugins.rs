@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use mm_common::contract::error::{Context as _, Error, Result};
+use mm_common::contract::version::Edition;
 use mm_common::machine::files;
 use mm_common::mattermost::catalogue::Severity;
 use semver::Version;
@@ -56,6 +57,9 @@ fn plugins(view: &HostView<'_>) -> Result<Outcome> {
         if name == BOARDS && view.way.crossing(&Version::new(9, 0, 0)).is_some() {
             evidence.push(format!("{name} {version} (Boards) is not maintained with the server from 9.0 on"));
         }
+        if let Some(release) = without_licence(&name, view) {
+            evidence.push(format!("{name} {version} does not start without a licence from {release} on"));
+        }
         seen.push(format!("{name} {version}"));
     }
     seen.sort();
@@ -66,6 +70,24 @@ fn plugins(view: &HostView<'_>) -> Result<Outcome> {
         hop: None,
         fix: "update the plugin, or disable it for the upgrade".into(),
     }))
+}
+
+/// The first release on the way on which Playbooks refuses to start without a licence, though it ran the dot release
+/// before (observed with the Enterprise binary: 9.11.12, and 10.5.3 and later).
+fn without_licence(name: &str, view: &HostView<'_>) -> Option<Version> {
+    let is_licensed = view.way.licence.is_some_and(|licence| !licence.is_empty());
+    let states = &view.installation.config.settings["PluginSettings"]["PluginStates"];
+    if name != "playbooks" || is_licensed || view.way.edition != Edition::Enterprise || states[name]["Enable"] == false {
+        return None;
+    }
+    let mut stops = view.way.hops.iter().map(|hop| &hop.to).filter(|_| runs_playbooks(view.way.from));
+    stops.find(|to| !runs_playbooks(to)).cloned()
+}
+
+/// Whether Playbooks runs on this release without a licence.
+fn runs_playbooks(release: &Version) -> bool {
+    *release < Version::new(9, 11, 12)
+        || (Version::new(10, 0, 0)..Version::new(10, 5, 3)).contains(release)
 }
 
 /// The executables of plugins carry the version of the Go they were built with as plain text.
@@ -82,4 +104,16 @@ fn built_with_bad_go(plugin: &Path, manifest: &Value) -> Result<bool> {
         bytes.windows(text.len() + 1).any(|window| window.starts_with(text) && !window[text.len()].is_ascii_digit())
     };
     Ok(is_there(b"go1.22.0") || is_there(b"go1.22.1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn playbooks_runs_without_a_licence_up_to_9_11_11_and_from_10_0_to_10_5_2() {
+        let runs = |release: &str| runs_playbooks(&release.parse().unwrap());
+        assert!(runs("6.3.10") && runs("9.11.11") && runs("10.0.0") && runs("10.5.2"));
+        assert!(!runs("9.11.12") && !runs("10.5.3") && !runs("10.6.0") && !runs("11.0.0"));
+    }
 }

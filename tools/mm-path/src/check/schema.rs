@@ -41,6 +41,12 @@ pub(super) fn checks<'a>() -> Vec<Check<DatabaseView<'a>>> {
             look: |view| Ok(missing_tables(view)),
         },
         Check {
+            id: "table-owners",
+            title: "Owner of the tables",
+            source: "migrations alter tables, which only their owner may",
+            look: table_owners,
+        },
+        Check {
             id: "schema-behind",
             title: "Migrations of the installed release",
             source: "migrations recorded of each release",
@@ -188,6 +194,28 @@ const RETENTION: (&str, &str) = ("create_retentionidsfordeletion_table", "retent
 const MAKE_RETENTION: &str = "as the server's user: CREATE TABLE retentionidsfordeletion (id varchar(26) PRIMARY KEY, \
     tablename varchar(64), ids varchar(26)[]); CREATE INDEX idx_retentionidsfordeletion_tablename ON \
     retentionidsfordeletion (tablename)";
+
+/// Tables that were restored or moved by an administrator belong to that role: the server reads and writes them, and its
+/// next migration fails. A role that the server's is a member of is as good as its own.
+fn table_owners(view: &DatabaseView<'_>) -> Result<Outcome> {
+    let names: Vec<String> = TABLES.iter().map(|(name, _)| format!("'{name}'")).collect();
+    let rows = view.rows(&format!(
+        "SELECT c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner, current_user AS role
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND c.relname IN ({})
+           AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') ORDER BY 1",
+        names.join(", ")
+    ))?;
+    let evidence = rows
+        .iter()
+        .map(|row| format!("{} belongs to {} and not to {}", text(row, "name"), text(row, "owner"), text(row, "role")));
+    Ok(Outcome::of(evidence.collect(), "they belong to the server's role", |evidence| Bad {
+        severity: Severity::Block,
+        evidence,
+        hop: None,
+        fix: "give all tables of the server to its role, as a superuser in its database: ALTER TABLE NAME OWNER TO ROLE".into(),
+    }))
+}
 
 fn missing_tables(view: &DatabaseView<'_>) -> Outcome {
     let expected = TABLES.into_iter().filter(|(_, since)| since <= view.way.from);

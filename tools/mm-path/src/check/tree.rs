@@ -38,6 +38,12 @@ pub(super) fn checks<'a>() -> Vec<Check<HostView<'a>>> {
             look: |view| Ok(bleve_index(view)),
         },
         Check {
+            id: "uploads",
+            title: "Directory of the uploaded files",
+            source: "10 of 40 configurations that were tried name one that is not there",
+            look: |view| Ok(uploads(view)),
+        },
+        Check {
             id: "ownership",
             title: "What the server has to write",
             source: "mattermost/mattermost#11212, #9853",
@@ -124,6 +130,27 @@ fn ownership(view: &HostView<'_>) -> Result<Outcome> {
             owner.name
         ),
     }))
+}
+
+/// A relative name is taken from the install root. A restore point without the uploads would be made of such a server.
+fn uploads(view: &HostView<'_>) -> Outcome {
+    let site = view.installation;
+    let driver = site.config.text("FileSettings", "DriverName").filter(|driver| !driver.is_empty());
+    if let Some(driver) = driver.filter(|driver| driver != "local") {
+        return Outcome::Beside(format!("they are kept elsewhere ({driver})"));
+    }
+    let data = site.data.display();
+    let evidence = (!site.data.is_dir()).then(|| format!("FileSettings.Directory is {data}, which is not there"));
+    Outcome::of(evidence.into_iter().collect(), &format!("they are in {data}"), |evidence| Bad {
+        severity: Severity::Action,
+        evidence,
+        hop: None,
+        fix: format!(
+            "mount what belongs there, let FileSettings.Directory name where the uploads are, or, where there are none \
+             yet: install -d -m 750 -o {} {data}",
+            site.owner.name
+        ),
+    })
 }
 
 fn own_entries(view: &HostView<'_>) -> Result<Outcome> {

@@ -28,6 +28,12 @@ pub(super) fn checks<'a>() -> Vec<Check<HostView<'a>>> {
             source: "mattermost/docs: important-upgrade-notes v5.0, v5.37",
             look: |view| on_the_unit(view, |unit, way| Ok(platform(unit, way))),
         },
+        Check {
+            id: "unit-flags",
+            title: "Flags that a newer server does not know",
+            source: "a server of 9.x ends with `unknown flag`",
+            look: |view| on_the_unit(view, |unit, way| Ok(flags(unit, way))),
+        },
     ]
 }
 
@@ -117,6 +123,20 @@ fn bound_to_postgres(unit: &Unit, way: &Way<'_>) -> Outcome {
         evidence,
         hop: way.bump().map(|hop| hop.to.clone()),
         fix: "nothing is to be done for these tools; know that restarting PostgreSQL by hand stops Mattermost".into(),
+    })
+}
+
+/// Gone in 9.x.
+const GONE: &str = "--disableconfigwatch";
+
+fn flags(unit: &Unit, way: &Way<'_>) -> Outcome {
+    let Some(hop) = way.crossing(&Version::new(9, 0, 0)) else { return Outcome::not_crossed("9.0") };
+    let evidence = unit.exec_start.contains(GONE).then(|| format!("ExecStart has {GONE}, which 9.0 does not know"));
+    Outcome::of(evidence.into_iter().collect(), "none", |evidence| Bad {
+        severity: Severity::Block,
+        evidence,
+        hop: Some(hop.to.clone()),
+        fix: format!("take {GONE} out of ExecStart, then systemctl daemon-reload"),
     })
 }
 

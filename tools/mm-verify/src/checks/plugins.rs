@@ -79,9 +79,12 @@ fn fits(plugin: &Value, release: &semver::Version) -> bool {
     version::parse(wanted).map_or(true, |wanted| wanted <= *release)
 }
 
-/// Playbooks, which is switched on by default, starts on a licensed server only: from 10.5.6 and 11.0 on.
+/// Playbooks, which is switched on by default, starts on a licensed server only: on 9.11.12 and from 10.5.3 on (observed
+/// with the Enterprise binary).
 fn needs_licence(name: &str, release: &semver::Version) -> bool {
-    name == "playbooks" && *release >= semver::Version::new(10, 5, 6)
+    let version = semver::Version::new;
+    name == "playbooks"
+        && (*release >= version(10, 5, 3) || (version(9, 11, 12)..version(9, 12, 0)).contains(release))
 }
 
 /// Plugins that are switched on by default and shipped with the release; they are installed when they are first used.
@@ -94,9 +97,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn playbooks_needs_a_licence_from_10_5_6_on_and_no_other_plugin_does() {
+    fn playbooks_needs_a_licence_from_10_5_3_on_and_no_other_plugin_does() {
         let needs = |name: &str, release: &str| needs_licence(name, &release.parse().unwrap());
-        assert!(needs("playbooks", "10.5.6") && needs("playbooks", "11.0.0"));
-        assert!(!needs("playbooks", "9.11.18") && !needs("playbooks", "10.5.5") && !needs("jira", "11.0.0"));
+        assert!(needs("playbooks", "10.5.3") && needs("playbooks", "11.0.0") && needs("playbooks", "9.11.12"));
+        assert!(!needs("playbooks", "9.11.11") && !needs("playbooks", "10.5.2") && !needs("jira", "11.0.0"));
     }
 }

@@ -116,7 +116,9 @@ fn unlicensed_users(view: &DatabaseView<'_>) -> Result<Outcome> {
         let text = format!("{users} active users; from 10.6 on nobody can be added without a licence from {FULL} on");
         (Severity::Action, Some(text))
     } else {
-        let text = format!("{users} active users; from 10.6 on administrators see a banner from {BANNER} on, and from {FULL} on nobody can be added without a licence");
+        let text = format!(
+            "{users} active users; from 10.6 on administrators see a banner from {BANNER} on, and from {FULL} on nobody can be added without a licence"
+        );
         (Severity::Warn, (users >= BANNER).then_some(text))
     };
     Ok(Outcome::of(evidence.into_iter().collect(), &ui::count(users, "active user"), |evidence| Bad {

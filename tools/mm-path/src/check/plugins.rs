@@ -77,7 +77,8 @@ fn plugins(view: &HostView<'_>) -> Result<Outcome> {
 fn without_licence(name: &str, view: &HostView<'_>) -> Option<Version> {
     let is_licensed = view.way.licence.is_some_and(|licence| !licence.is_empty());
     let states = &view.installation.config.settings["PluginSettings"]["PluginStates"];
-    if name != "playbooks" || is_licensed || view.way.edition != Edition::Enterprise || states[name]["Enable"] == false {
+    if name != "playbooks" || is_licensed || view.way.edition != Edition::Enterprise || states[name]["Enable"] == false
+    {
         return None;
     }
     let mut stops = view.way.hops.iter().map(|hop| &hop.to).filter(|_| runs_playbooks(view.way.from));
@@ -86,8 +87,7 @@ fn without_licence(name: &str, view: &HostView<'_>) -> Option<Version> {
 
 /// Whether Playbooks runs on this release without a licence.
 fn runs_playbooks(release: &Version) -> bool {
-    *release < Version::new(9, 11, 12)
-        || (Version::new(10, 0, 0)..Version::new(10, 5, 3)).contains(release)
+    *release < Version::new(9, 11, 12) || (Version::new(10, 0, 0)..Version::new(10, 5, 3)).contains(release)
 }
 
 /// The executables of plugins carry the version of the Go they were built with as plain text.

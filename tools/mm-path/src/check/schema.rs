@@ -213,7 +213,9 @@ fn table_owners(view: &DatabaseView<'_>) -> Result<Outcome> {
         severity: Severity::Block,
         evidence,
         hop: None,
-        fix: "give all tables of the server to its role, as a superuser in its database: ALTER TABLE NAME OWNER TO ROLE".into(),
+        fix:
+            "give all tables of the server to its role, as a superuser in its database: ALTER TABLE NAME OWNER TO ROLE"
+                .into(),
     }))
 }
 

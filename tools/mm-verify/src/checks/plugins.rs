@@ -83,8 +83,7 @@ fn fits(plugin: &Value, release: &semver::Version) -> bool {
 /// with the Enterprise binary).
 fn needs_licence(name: &str, release: &semver::Version) -> bool {
     let version = semver::Version::new;
-    name == "playbooks"
-        && (*release >= version(10, 5, 3) || (version(9, 11, 12)..version(9, 12, 0)).contains(release))
+    name == "playbooks" && (*release >= version(10, 5, 3) || (version(9, 11, 12)..version(9, 12, 0)).contains(release))
 }
 
 /// Plugins that are switched on by default and shipped with the release; they are installed when they are first used.

@@ -155,3 +155,65 @@ fn what_is_no_restore_point_is_not_listed_as_one() {
     assert_eq!(verify(&site, &["nothing"]).0, 5);
     assert_eq!(verify(&site, &["../../etc"]).0, 2);
 }
+
+#[test]
+fn of_a_damaged_restore_point_everything_whole_is_restored_and_the_rest_is_named() {
+    let site = Site::builder("5.29.0").build();
+    let backup = make(&site, &[]);
+    let notice = stored(&site, &backup, "NOTICE.txt");
+    let pristine = fs::read(&notice).unwrap();
+    flip_a_bit(&notice, 3);
+    fs::remove_file(stored(&site, &backup, "README.md")).unwrap();
+    let run = |flags: &[&str]| {
+        let mut command = site.tool("mm-backup");
+        let output = command.arg("--to").arg(site.store()).args(["restore", "latest", "--files"]).args(flags).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let into = site.directory().join("into");
+    let into_flags = ["--into", into.to_str().unwrap()];
+    let restored = into.join(site.install().strip_prefix("/").unwrap());
+    for (damaged, missing) in [(2, vec!["NOTICE.txt", "README.md"]), (1, vec!["README.md"])] {
+        let (code, said) = run(&into_flags);
+        assert_eq!(code, Some(7), "{said}");
+        assert!(said.contains(&format!("but for {damaged} file")), "{said}");
+        let there = crate::tree::describe(&restored);
+        for (name, entry) in crate::tree::describe(&site.install()) {
+            let is_missing = missing.iter().any(|missing| name == Path::new(missing));
+            assert_eq!(there.get(&name), (!is_missing).then_some(&entry), "{name:?}");
+            assert!(!is_missing || said.contains(&format!("/{}`", name.display())), "{name:?}: {said}");
+        }
+        // Somebody has found a good copy of one.
+        fs::write(&notice, &pristine).unwrap();
+    }
+    fs::write(stored(&site, &backup, "README.md"), fs::read(site.install().join("README.md")).unwrap()).unwrap();
+    assert_eq!(run(&into_flags).0, Some(0));
+    crate::tree::assert_same(&crate::tree::describe(&site.install()), &crate::tree::describe(&restored));
+    assert_eq!(run(&into_flags).0, Some(5), "all of it is there already");
+
+    // Into place only who says so.
+    flip_a_bit(&notice, 3);
+    let before = crate::tree::describe(&site.install());
+    let (code, said) = run(&[]);
+    assert!(code == Some(1) && said.contains("--accept damaged-files"), "{said}");
+    crate::tree::assert_same(&before, &crate::tree::describe(&site.install()));
+    let (code, said) = run(&["--accept", "damaged-files"]);
+    assert!(code == Some(7) && said.contains("NOTICE.txt"), "{said}");
+    assert!(!site.install().join("NOTICE.txt").exists() && site.install().join("README.md").exists());
+}
+
+#[test]
+fn a_restore_elsewhere_that_fails_leaves_nothing() {
+    let site = Site::builder("5.29.0").build();
+    make(&site, &[]);
+    let place = site.directory().join("small");
+    fs::create_dir(&place).unwrap();
+    mm_test_support::process::run("mount", &["-t", "tmpfs", "-o", "size=300k", "none", place.to_str().unwrap()]);
+    let mut command = site.tool("mm-backup");
+    command.arg("--to").arg(site.store()).args(["restore", "latest", "--files", "--into"]).arg(place.join("into"));
+    let output = command.output().unwrap();
+    let left = fs::read_dir(&place).unwrap().count();
+    mm_test_support::process::run("umount", &[place.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(left, 0);
+}

@@ -26,6 +26,8 @@ pub enum Kind {
     Refused,
     /// Failed, and everything was put back.
     RolledBack,
+    /// All that could be done is done; the rest is named.
+    PartlyDone,
     /// No document, a broken or a foreign one.
     BadDocument,
     /// The document could not be written to stdout.
@@ -44,6 +46,7 @@ impl Kind {
             Self::CheckSaysNo => exit::CHECK_SAYS_NO,
             Self::Refused => exit::REFUSED,
             Self::RolledBack => exit::ROLLED_BACK,
+            Self::PartlyDone => exit::PARTLY_DONE,
             Self::BadDocument => exit::BAD_DOCUMENT,
             Self::Undelivered => exit::UNDELIVERED,
             Self::Locked => exit::LOCKED,

@@ -14,6 +14,8 @@ pub const CHECK_SAYS_NO: u8 = 4;
 pub const REFUSED: u8 = 5;
 /// Failed and rolled back: the machine is as before the run.
 pub const ROLLED_BACK: u8 = 6;
+/// Partly done: all that could be done is, and what could not is named.
+pub const PARTLY_DONE: u8 = 7;
 /// No document, a broken one, or an unknown schema; nothing was touched.
 pub const BAD_DOCUMENT: u8 = 65;
 /// The document could not be delivered: the work is done but unreported.
@@ -30,6 +32,7 @@ pub const HELP: &str = "Exit status:
   4   a check says no; nothing touched
   5   refused: a precondition does not hold; nothing touched
   6   failed and rolled back; the machine is as before the run
+  7   partly done: what could be done is, and what could not is named
   65  no document, a broken one, or an unknown schema; nothing touched
   74  the document could not be delivered; the work is done
   75  another run holds the lock; nothing touched, try again

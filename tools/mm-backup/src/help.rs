@@ -46,6 +46,10 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   is. Without the database that is done only when nobody answers where the restored
   configuration leads. The line at the end says so.
 
+  Of a damaged restore point everything that is whole can be restored: beside it (--into DIR),
+  or into place with --accept damaged-files. The damaged files are named, and the exit status is
+  7; run again on the same DIR, it restores what is missing there and whole by then.
+
   In an upgrade the restore point of the first hop and that of the newest are pinned (--pin-all:
   every hop's): no --keep flag takes them. list shows pins, which are files in the store; mm-swap
   prune and mm-pgbump drop-old release them with the way back that they give up, and so does
@@ -53,8 +57,9 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
 
 EXIT STATUS
   0 done; 1 failed, nothing half-made is kept; 2 wrong usage; 3 stopped half-way, the hint
-  says how to go on; 4 verify: the restore point is damaged; 5 refused; 65 no or a broken
-  document; 74 the document could not be delivered; 75 another run holds the lock.
+  says how to go on; 4 verify: the restore point is damaged; 5 refused; 7 restore: files of the
+  restore point are damaged, all others are restored; 65 no or a broken document;
+  74 the document could not be delivered; 75 another run holds the lock.
 
 EXAMPLES
   Every night, with retention, in cron:

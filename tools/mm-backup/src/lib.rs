@@ -30,6 +30,7 @@ mod restore;
 mod restore_files;
 mod retention;
 mod reuse;
+mod salvage;
 mod stage;
 mod store;
 mod suspects;

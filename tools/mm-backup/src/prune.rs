@@ -48,15 +48,13 @@ pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Ke
     }
     tell(&pinned);
     session.changed |= !superfluous.is_empty() || !before.is_empty();
-    let mut said = format!(
+    let said = format!(
         "{} removed, {} that restores had kept",
         ui::count(superfluous.len(), "restore point"),
         ui::count(before.len(), "thing")
     );
-    if !pinned.is_empty() {
-        said.push_str(&format!(", {} kept that {} pinned", pinned.len(), if pinned.len() == 1 { "is" } else { "are" }));
-    }
-    Ok(said)
+    let are = if pinned.len() == 1 { "is" } else { "are" };
+    Ok(if pinned.is_empty() { said } else { format!("{said}, {} kept that {are} pinned", pinned.len()) })
 }
 
 /// After `create`: the same without what restores have kept.

@@ -24,6 +24,7 @@ use crate::kept;
 use crate::manifest::DatabasePart;
 use crate::replace::{self, Exchanged, Prepared};
 use crate::restore_files::{self, Placed};
+use crate::salvage::{self, LeftOut};
 use crate::store::Point;
 use crate::verify::differences;
 use crate::wish::Wish;
@@ -48,9 +49,10 @@ fn elsewhere(
     wish: &Wish,
     jobs: usize,
 ) -> Result<String> {
-    let mut done = Vec::new();
+    let (mut done, mut left_out) = (Vec::new(), Vec::new());
     if let (Some(directory), Some(selection)) = (&wanted.into, &wish.files) {
-        let count = restore_files::below(point, selection, directory)?;
+        let count;
+        (count, left_out) = restore_files::below(point, selection, directory)?;
         done.push(format!("{} below {}", ui::count(count, "entry"), directory.display()));
         session.changed = true;
     }
@@ -66,7 +68,12 @@ fn elsewhere(
         ));
         session.changed = true;
     }
-    Ok(format!("restored {}", done.join(" and ")))
+    all_or_most(point, &left_out, format!("restored {}", done.join(" and ")))
+}
+
+/// What was done, as the line at the end, or as an error that names what was left out of it.
+fn all_or_most(point: &Point, left_out: &[LeftOut], done: String) -> Result<String> {
+    if left_out.is_empty() { Ok(done) } else { Err(salvage::error(&point.head, left_out, &done)) }
 }
 
 /// Restores the dump into an empty database and compares every table.
@@ -134,9 +141,9 @@ fn into_place(
             _ => {}
         }
     }
-    let done = result?;
+    let (done, left_out) = result?;
     session.changed = true;
-    Ok(format!("restored {} of {}: {done}", wish.in_words(), point.head.id))
+    all_or_most(point, &left_out, format!("restored {} of {}: {done}", wish.in_words(), point.head.id))
 }
 
 /// The install root to restore into.
@@ -201,19 +208,20 @@ fn replace_all(
     installation: Option<&Installation>,
     running: bool,
     lock: &LockGuard,
-) -> Result<String> {
+) -> Result<(String, Vec<LeftOut>)> {
     let stamp = mm_common::contract::time::stamp();
     let accepts = Accepts {
         database: session.common.accepts(proven::ACCEPT),
         superuser_objects: session.common.accepts(replace::SUPERUSER_OBJECTS),
     };
+    let leaves_out = session.common.accepts(salvage::ACCEPT);
     // Everything that takes time is done beside what is there, while the server may still run.
     let mut announced = Intent { id: point.head.id.clone(), ..Intent::default() };
     let mut announce = |stage: &Path| {
         announced.stages.push(stage.to_owned().into());
         flip::announce(state, &announced, lock)
     };
-    let copy = |selection| restore_files::stage(point, selection, &stamp, &mut announce);
+    let copy = |selection| restore_files::stage(point, selection, &stamp, leaves_out, &mut announce);
     let placed: Option<Placed> = wish.files.as_ref().map(copy).transpose().inspect_err(|_| forget(state, lock))?;
     checkpoint::pass("restore-staged");
     let prepared = match installation {
@@ -302,7 +310,7 @@ fn replace_all(
     if !kept.is_empty() {
         done.push(format!("what was there before is kept until prune: {kept}"));
     }
-    Ok(done.join(", "))
+    Ok((done.join(", "), placed.map(|placed| placed.left_out).unwrap_or_default()))
 }
 
 /// What `--accept` lets through.

@@ -5,16 +5,18 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
+use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::state::KEPT_BY_RESTORE;
-use mm_common::machine::tree::Dir;
+use mm_common::machine::tree::{self, Dir};
 use mm_common::machine::{disk, files, mounts};
 
 use crate::flip::{Intent, Moves};
 use crate::held;
 use crate::manifest::{Entry, Head, Kind, Reader, What};
-use crate::stage::{Owners, Stage};
-use crate::store::Point;
+use crate::salvage::{self, LeftOut};
+use crate::stage::{How, Owners, Stage};
+use crate::store::{self, Point};
 
 /// Which entries are restored.
 pub(crate) enum Selection {
@@ -60,15 +62,37 @@ impl Selection {
 }
 
 /// Restores below `directory`, each entry under its absolute path, as in the restore point. Returns the number of
-/// entries.
+/// entries, and the files that are left out because their copies are damaged.
 ///
 /// # Errors
-/// Refused, with nothing done, when something of that name is there already.
-pub(crate) fn below(point: &Point, selection: &Selection, directory: &Path) -> Result<u64> {
+/// Refused, with nothing done, when something of that name is there already and no earlier restore of this restore point
+/// has left files out. After any other failure nothing is left of it.
+pub(crate) fn below(point: &Point, selection: &Selection, directory: &Path) -> Result<(u64, Vec<LeftOut>)> {
     refuse_taken(point, selection, directory)?;
+    let goes_on = salvage::is_begun(directory, &point.head.id);
+    let places: Vec<PathBuf> =
+        selection.tops(&point.head).iter().map(|top| directory.join(top.strip_prefix("/").unwrap_or(top))).collect();
+    let mut absent = Vec::new();
+    for place in &places {
+        absent.push(store::absent(place)?);
+    }
+    let restored = fill(point, selection, directory, goes_on);
+    if restored.is_err() && !goes_on {
+        for (place, absent) in places.iter().zip(&absent) {
+            if let Err(error) = tree::remove(place) {
+                ui::warn(&error.one_line());
+            }
+            store::take_away(absent.get(1..).unwrap_or_default());
+        }
+    }
+    restored
+}
+
+fn fill(point: &Point, selection: &Selection, directory: &Path, goes_on: bool) -> Result<(u64, Vec<LeftOut>)> {
     files::create_directory(directory, 0o700)?;
     let owners = Owners::new(&point.head);
-    let mut stage = Stage::new(point, &owners, Dir::open_following(directory)?)?;
+    let how = How { leaves_out: true, goes_on };
+    let mut stage = Stage::new(point, &owners, Dir::open_following(directory)?, how)?;
     let mut reader = Reader::open(&point.path)?;
     let mut count = 0;
     while let Some(entry) = reader.next()? {
@@ -77,14 +101,18 @@ pub(crate) fn below(point: &Point, selection: &Selection, directory: &Path) -> R
             count += 1;
         }
     }
-    stage.finish()?;
+    let (_, left_out) = stage.finish()?;
     nothing_selected(count, point)?;
+    salvage::note(directory, &point.head.id, &left_out)?;
     files::sync_file_system(directory)?;
-    Ok(count)
+    Ok((count - left_out.len() as u64, left_out))
 }
 
-/// Refuses to restore over what is below `directory` already.
+/// Refuses to restore over what is below `directory` already, unless that is the same but for damaged files.
 pub(crate) fn refuse_taken(point: &Point, selection: &Selection, directory: &Path) -> Result<()> {
+    if salvage::is_begun(directory, &point.head.id) {
+        return Ok(());
+    }
     for top in selection.tops(&point.head) {
         let place = directory.join(top.strip_prefix("/").unwrap_or(&top));
         if files::look(&place).is_ok_and(|found| found.is_some()) {
@@ -109,6 +137,8 @@ pub(crate) struct Placed {
     tops: Vec<(PathBuf, PathBuf)>,
     /// How many entries were staged.
     pub entries: u64,
+    /// Files that were not, because their copies are damaged.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Stages everything selected beside its place, on the same file system.
@@ -118,13 +148,15 @@ pub(crate) fn stage(
     point: &Point,
     selection: &Selection,
     stamp: &str,
+    leaves_out: bool,
     announce: &mut dyn FnMut(&Path) -> Result<()>,
 ) -> Result<Placed> {
     let (places, mounted) = places(point, selection)?;
     require_space(point, selection, &places)?;
     let owners = Owners::new(&point.head);
+    let how = How { leaves_out, goes_on: false };
     let mut open: BTreeMap<PathBuf, Stage<'_>> = BTreeMap::new();
-    let mut ready = Placed { tops: Vec::new(), entries: 0 };
+    let mut ready = Placed { tops: Vec::new(), entries: 0, left_out: Vec::new() };
     let filled = (|| {
         let mut reader = Reader::open(&point.path)?;
         while let Some(entry) = reader.next()? {
@@ -136,7 +168,7 @@ pub(crate) fn stage(
                     .create(&directory)
                     .map_err(|error| Error::io("create the directory", &directory, error))?;
                 ready.tops.push((place.clone(), directory.clone()));
-                open.insert(place.clone(), Stage::new(point, &owners, Dir::open(&directory)?)?);
+                open.insert(place.clone(), Stage::new(point, &owners, Dir::open(&directory)?, how)?);
             }
             let Some(stage) = open.get_mut(place) else { continue };
             let name = place.file_name().unwrap_or_default();
@@ -147,7 +179,9 @@ pub(crate) fn stage(
         }
         nothing_selected(ready.entries, point)?;
         for (_, stage) in std::mem::take(&mut open) {
-            mm_common::machine::files::sync_file_system(stage.finish()?.path())?;
+            let (top, mut left_out) = stage.finish()?;
+            ready.left_out.append(&mut left_out);
+            mm_common::machine::files::sync_file_system(top.path())?;
         }
         Ok(())
     })();

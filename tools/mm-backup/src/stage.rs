@@ -13,6 +13,7 @@ use mm_common::machine::tree::{self, Attributes, Dir, Finder};
 use mm_common::machine::user::User;
 
 use crate::manifest::{self, Entry, Head, Kind};
+use crate::salvage::{self, LeftOut};
 use crate::store::Point;
 use crate::text::Digest;
 
@@ -42,6 +43,15 @@ impl Owners {
     }
 }
 
+/// What is done about what is not as it should be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct How {
+    /// A damaged file is left out, and is no failure.
+    pub leaves_out: bool,
+    /// What is there already stays: an earlier run has put it there.
+    pub goes_on: bool,
+}
+
 /// Builds copies below one directory.
 pub(crate) struct Stage<'a> {
     point: &'a Point,
@@ -52,15 +62,28 @@ pub(crate) struct Stage<'a> {
     last: Option<(PathBuf, Dir)>,
     /// Where the first name of a file with several was put, and its digest.
     firsts: HashMap<OsString, (PathBuf, Option<Digest>)>,
+    how: How,
+    /// Files whose copies are damaged.
+    left_out: Vec<LeftOut>,
     /// Directories get their attributes last, because filling them changes their times.
     directories: Vec<(PathBuf, Attributes)>,
 }
 
 impl<'a> Stage<'a> {
     /// Into the empty directory `top`.
-    pub(crate) fn new(point: &'a Point, owners: &'a Owners, top: Dir) -> Result<Self> {
+    pub(crate) fn new(point: &'a Point, owners: &'a Owners, top: Dir, how: How) -> Result<Self> {
         let files = point.files()?;
-        Ok(Self { point, files, owners, top, last: None, firsts: HashMap::new(), directories: Vec::new() })
+        Ok(Self {
+            point,
+            files,
+            owners,
+            top,
+            last: None,
+            firsts: HashMap::new(),
+            how,
+            left_out: Vec::new(),
+            directories: Vec::new(),
+        })
     }
 
     /// Puts a copy of an entry at `below` the top. Parents come before their children.
@@ -73,9 +96,15 @@ impl<'a> Stage<'a> {
         }
         let stored = self.stored(entry)?;
         let Some((_, dir)) = &self.last else { return Ok(()) };
+        let is_there = self.how.goes_on && dir.look(&name)?.is_some();
+        if is_there && entry.kind != Kind::Directory {
+            return Ok(());
+        }
         let left = match entry.kind {
             Kind::Directory => {
-                dir.create_directory(&name)?;
+                if !is_there {
+                    dir.create_directory(&name)?;
+                }
                 self.directories.push((below.into(), self.owners.attributes(entry)));
                 Vec::new()
             }
@@ -84,7 +113,15 @@ impl<'a> Stage<'a> {
                 dir.create_symlink(&name, target.as_path().as_os_str())?;
                 self.owners.attributes(entry).apply_to_symlink(dir, &name)?
             }
-            Kind::File => self.file(dir, &name, entry, stored)?,
+            Kind::File => match self.file(dir, &name, entry, stored)? {
+                Ok(left) => left,
+                Err(why) if self.how.leaves_out => {
+                    dir.remove_entry(&name)?;
+                    self.left_out.push(LeftOut { path: entry.path.clone(), why });
+                    return Ok(());
+                }
+                Err(why) => return Err(self.damaged(entry, &why)),
+            },
         };
         if entry.kind == Kind::File {
             self.firsts.insert(entry.path.0.clone(), (below.into(), entry.sha256));
@@ -99,12 +136,23 @@ impl<'a> Stage<'a> {
     fn stored(&mut self, entry: &Entry) -> Result<Option<File>> {
         let (parent, name) = manifest::place(entry.path());
         match self.files.directory(parent)? {
-            Some(dir) if entry.kind == Kind::File => dir.open_file(name),
+            Some(dir) if entry.kind == Kind::File => match dir.look(name)? {
+                Some(there) if there.kind == tree::Kind::File => dir.open_file(name),
+                _ => Ok(None),
+            },
             _ => Ok(None),
         }
     }
 
-    fn file(&self, dir: &Dir, name: &OsStr, entry: &Entry, stored: Option<File>) -> Result<Vec<String>> {
+    /// Makes a copy, which what is wrong with the stored one may keep from being whole. Returns the attributes that it
+    /// could not be given.
+    fn file(
+        &self,
+        dir: &Dir,
+        name: &OsStr,
+        entry: &Entry,
+        stored: Option<File>,
+    ) -> Result<std::result::Result<Vec<String>, String>> {
         let first = entry.same_as.as_ref().and_then(|first| self.firsts.get(&first.0));
         if let Some((first, digest)) = first
             && *digest == entry.sha256
@@ -112,26 +160,36 @@ impl<'a> Stage<'a> {
             && let Some(other_name) = first.file_name()
             && dir.link(name, &other, other_name)?
         {
-            return Ok(Vec::new());
+            return Ok(Ok(Vec::new()));
         }
-        let stored = stored.ok_or_else(|| self.damaged(entry, "it is missing"))?;
+        let Some(stored) = stored else { return Ok(Err("it is missing".into())) };
         let made = dir.create_file(name)?;
         let mut hasher = Hasher::default();
-        tree::contents(&stored, &made, &mut hasher).map_err(|error| Error::io("restore", entry.path(), error))?;
+        match tree::contents(&stored, &made, &mut hasher) {
+            // A disk that cannot read it any more.
+            Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EIO as i32) => {
+                return Ok(Err(error.to_string()));
+            }
+            copied => copied.map_err(|error| Error::io("restore", entry.path(), error))?,
+        };
         if entry.sha256 != Digest::parse(&hasher.finish()) {
-            return Err(self.damaged(entry, "its contents have changed (SHA-256)"));
+            return Ok(Err("its contents have changed (SHA-256)".into()));
         }
-        self.owners.attributes(entry).apply(&made, &dir.path().join(name))
+        self.owners.attributes(entry).apply(&made, &dir.path().join(name)).map(Ok)
     }
 
     fn damaged(&self, entry: &Entry, why: &str) -> Error {
         Error::failed(format!("cannot restore `{}`", entry.path))
             .because(format!("its copy in the restore point {} is damaged: {why}", self.point.head.id))
-            .hint("take another restore point (mm-backup list), or leave this file out by naming others with --path")
+            .hint(format!(
+                "take another restore point (mm-backup list), or restore all but the damaged files: beside it with --into \
+                 DIR, or into place with --accept {}",
+                salvage::ACCEPT
+            ))
     }
 
-    /// Ends the work: directories get their attributes, the innermost first.
-    pub(crate) fn finish(self) -> Result<Dir> {
+    /// Ends the work: directories get their attributes, the innermost first. Returns the files that are left out, too.
+    pub(crate) fn finish(self) -> Result<(Dir, Vec<LeftOut>)> {
         for (below, attributes) in self.directories.iter().rev() {
             if let Some(dir) = self.top.descend(below)? {
                 for attribute in attributes.apply(dir.file(), dir.path())? {
@@ -139,6 +197,6 @@ impl<'a> Stage<'a> {
                 }
             }
         }
-        Ok(self.top)
+        Ok((self.top, self.left_out))
     }
 }

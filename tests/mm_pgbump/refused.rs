@@ -1,8 +1,9 @@
 //! What mm-pgbump refuses to touch, with what to do instead; and what it only says a word about.
 
 use std::process::Command;
+use std::time::Duration;
 
-use mm_test_support::process::{free_port, run};
+use mm_test_support::process::{free_port, run, wait_until};
 
 use crate::rig::{Afterwards, Rig, check_of};
 
@@ -141,4 +142,47 @@ fn each_method_is_told_the_space_that_it_needs() {
     };
     let [link, clone, copy, dump] = ["link", "clone", "upgrade", "dump"].map(needed);
     assert!(link == clone && clone < copy && copy < dump, "{link} {clone} {copy} {dump}");
+}
+
+/// The new server would not start any more once the old cluster is dropped with what its settings name.
+#[test]
+fn what_points_into_the_old_cluster_is_found_before_the_upgrade_and_before_it_is_dropped() {
+    let rig = Rig::new();
+    let (data, name) = (rig.data(13), rig.site.cluster.name.clone());
+    let link = rig.site.directory().join("data-link");
+    std::os::unix::fs::symlink(&data, &link).unwrap();
+    let ask = |sql: &str| rig.site.cluster.sql("postgres", sql);
+    let set = |key: &str, value: &str| {
+        let change = if value.is_empty() { format!("RESET {key}") } else { format!("SET {key} = '{value}'") };
+        ask(&format!("ALTER SYSTEM {change}"));
+        ask("SELECT pg_reload_conf()");
+        wait_until("the setting", Duration::from_secs(60), || ask(&format!("SHOW {key}")) == value);
+    };
+    // Those that Debian carries along are none.
+    std::fs::write(data.join("server.crt"), "").unwrap();
+    rig.pgbump(0, &["check", "--to", "15"]);
+    std::fs::remove_file(data.join("server.crt")).unwrap();
+
+    let inside = format!("{}/crl.pem", data.display());
+    let linked = format!("{}/dh.pem", link.display());
+    for (key, value) in [("ssl_ca_file", "our-ca.crt"), ("ssl_crl_file", &inside), ("ssl_dh_params_file", &linked)] {
+        let word = value.rsplit('/').next().unwrap();
+        std::fs::write(data.join(word), "").unwrap();
+        set(key, value);
+        let (document, said) = rig.pgbump(4, &["check", "--to", "15"]);
+        let check = check_of(&document, "references");
+        assert!(check["status"] == "fail" && check["evidence"].as_str().unwrap().contains(word), "{said}");
+        set(key, "");
+    }
+    rig.upgrade(0, &[]);
+
+    // Somebody has set it since.
+    set("ssl_crl_file", &inside);
+    let said = rig.pgbump(5, &["drop-old", "--force"]).1;
+    assert!(said.contains(&format!("needs files of 13/{name}")) && said.contains("crl.pem"), "{said}");
+    assert!(data.is_dir());
+    set("ssl_crl_file", "");
+    rig.pgbump(0, &["drop-old", "--force"]);
+    assert!(!data.exists());
+    rig.serves("15");
 }

@@ -4,17 +4,19 @@ use mm_common::contract::sections::Verify;
 use mm_common::contract::ui;
 use mm_common::machine::pins;
 use mm_common::postgres::cluster;
+use mm_common::postgres::server::Database;
 use mm_common::run::Session;
 use mm_common::{Error, Result};
 use serde_json::Value;
 
 use crate::control;
 use crate::record::{Entry, Records};
+use crate::references;
 
 /// Drops the cluster that the last upgrade left behind.
 ///
 /// # Errors
-/// Refused when the server does not work with the new cluster, when the upgrade was made by this very run, or when no
+/// Refused when the server does not work with the new cluster, when that needs files of the old one, when the upgrade was made by this very run, or when no
 /// mm-verify has been content since (and `force` is not given).
 pub(crate) fn run(session: &mut Session, force: bool) -> Result<String> {
     let installation = session.probe()?;
@@ -52,6 +54,17 @@ pub(crate) fn run(session: &mut Session, force: bool) -> Result<String> {
         return Err(Error::refused(format!("the cluster {} runs", old.label()))
             .because("something uses it again")
             .hint(format!("find out what; then pg_ctlcluster {} {} stop", old.major, old.name)));
+    }
+    if let Some(new) = serving.filter(|_| !session.common.accepts(references::ID)) {
+        let found = references::into_old(&old, &new, &Database::superuser(&new, &entry.database)?)?;
+        if !found.is_empty() {
+            let error = Error::refused(format!("the cluster {} needs files of {}", new.label(), old.label()));
+            return Err(found.into_iter().fold(error, Error::because).hint(format!(
+                "{}; --accept {} drops it all the same",
+                references::HINT,
+                references::ID
+            )));
+        }
     }
     let Some(lock) = guard else {
         return Ok(format!("would drop the cluster {} with `{}`", old.label(), old.data.display()));

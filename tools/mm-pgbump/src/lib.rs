@@ -13,6 +13,7 @@ mod preflight;
 mod reach;
 mod record;
 mod recover;
+mod references;
 mod rehearsal;
 mod repoint;
 mod reports;

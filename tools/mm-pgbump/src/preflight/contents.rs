@@ -11,6 +11,7 @@ use mm_common::postgres::server::Database;
 use super::{List, Question, Seen};
 use crate::evidence;
 use crate::plan::Method;
+use crate::references;
 
 /// Makes all of them.
 pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List) {
@@ -47,6 +48,10 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
         )?;
         let hint = "the archive of the old cluster cannot be continued: make a new base backup after the upgrade";
         Ok(Seen::list(&found, "it is not", Seen::warn, hint))
+    });
+    list.add(references::ID, "Nothing points into the directories of the old cluster", || {
+        let found = references::of_old(question.old, entrance)?;
+        Ok(Seen::list(&found, "nothing that is not carried along", Seen::fail, references::HINT))
     });
     list.add("locales", "The locales of every database exist", || locales(entrance));
     list.add("libraries", "The libraries to preload exist in the new major", || libraries(question, entrance));

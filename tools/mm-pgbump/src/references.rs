@@ -150,7 +150,9 @@ mod tests {
         let text = |rest: &str| format!("cp %p \"{}{rest}\"/%f", data.display());
         assert!(places.are_named_in(&text("/archive")) && places.are_named_in(&text("")));
         assert!(places.are_named_in(&link.join("server.key").display().to_string()));
-        assert!(!places.are_named_in(&text("-archive")) && !places.are_named_in(&text("/../archive").replace("/main", "")));
+        assert!(
+            !places.are_named_in(&text("-archive")) && !places.are_named_in(&text("/../archive").replace("/main", ""))
+        );
         assert!(!places.are_named_in("log") && !places.holds_relative("server.crt"));
         std::fs::write(data.join("server.crt"), "").unwrap();
         assert!(places.holds_relative("server.crt"));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mm_test_support::pipeline::{plan, run};
 use mm_test_support::process;
 use mm_test_support::site::{Site, quick};
 
@@ -135,4 +136,22 @@ fn a_server_that_was_not_to_be_started_is_started_by_the_next_run() {
     let said = swap(&site, &release, &[]).with(0);
     assert_eq!(said.document["swap"]["from"], TO);
     refuses(verb(&site, &["rollback"]), "no swap of this installation is on record");
+}
+
+#[test]
+fn at_the_target_already_no_tool_touches_anything() {
+    let site = Site::builder(FROM).running().build();
+    let releases = site.releases(&[quick(FROM).build()]);
+    let (flags, mirror, store) = (site.flags().join(" "), releases.site.url(), site.store().display().to_string());
+    let fetch = format!("mm-fetch {flags} --mirror {mirror} --catalogue {}", releases.catalogue.display());
+    let fetch = format!("{fetch} --cache {}", site.cache().display());
+    let pids = site.pids();
+    let backup = format!("mm-backup {flags} --to {store} --stop --leave-stopped");
+    let pipeline = format!("{fetch} | {backup} | mm-pgbump {flags} --leave-stopped | mm-swap {flags}");
+    for more in [&["--to", FROM][..], &["--to", FROM, "--dry-run"]] {
+        let outcome = run(&pipeline, &plan(&site, &releases, more));
+        assert_eq!((outcome.code, &outcome.document["changed"]), (0, &false.into()), "{outcome:?}");
+        assert!(outcome.document["msg"].as_str().unwrap().contains("nothing is to be done"), "{outcome:?}");
+    }
+    assert!(site.pids() == pids && !site.store().exists(), "something was done");
 }

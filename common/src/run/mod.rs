@@ -12,12 +12,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use semver::Version;
 
 pub use arguments::{Common, Format, FormatArgument, Output, path};
 
 use crate::contract::document::Document;
 use crate::contract::error::{Error, Kind, Result};
-use crate::contract::sections::Run;
+use crate::contract::sections::{Path, Run};
 use crate::contract::{exit, time, ui};
 use crate::machine::{signals, state::State};
 use crate::mattermost::site::{self, Installation, Supposed, Wanted};
@@ -112,6 +113,16 @@ impl Session {
             self.document.set("site", &installation.section())?;
         }
         Ok(installation)
+    }
+
+    /// The release that the way of the document has arrived at: no hop is left, so a tool that is part of a hop has
+    /// nothing to do.
+    ///
+    /// # Errors
+    /// When the document's `path` cannot be understood.
+    pub fn arrived(&self) -> Result<Option<Version>> {
+        let path: Option<Path> = self.document.section("path")?;
+        Ok(path.filter(|path| path.next.is_none() && path.hops.is_empty() && path.blockers.is_empty()).map(|path| path.current))
     }
 
     /// The `run` of the document; a new one is begun when it has none.

@@ -150,6 +150,9 @@ fn jobs(arguments: &BackupArguments) -> usize {
 }
 
 fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &CreateArguments) -> Result<String> {
+    if let Some(version) = session.arrived()? {
+        return Ok(format!("the way has arrived at {version}: no restore point is needed"));
+    }
     let wait = session.lock_wait();
     if session.dry_run {
         let installation = session.probe()?;

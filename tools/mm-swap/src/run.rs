@@ -48,6 +48,10 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
         }
     }
     let site = session.probe()?;
+    if let Some(message) = arrived(session, arguments)? {
+        // A tool before may have stopped it for a hop.
+        return site.put_service_back(&lock).map(|()| message);
+    }
     match ready(session, arguments, &site, abandoned.as_ref(), &lock) {
         Ok(Some(operation)) => exchange(session, arguments, &site, operation, lock),
         Ok(None) => already(session, &site, arguments, &lock),
@@ -97,6 +101,12 @@ struct Prepared {
     excused: Vec<String>,
 }
 
+/// Whether the document's way has no hop left.
+fn arrived(session: &Session, arguments: &RunArguments) -> Result<Option<String>> {
+    let version = if arguments.archive.is_none() { session.arrived()? } else { None };
+    Ok(version.map(|version| format!("the way has arrived at {version}: nothing is to be done")))
+}
+
 fn is_installed(site: &Installation, target: &Target) -> bool {
     site.version == target.manifest.version && site.edition == target.manifest.edition
 }
@@ -105,6 +115,9 @@ fn foresee(session: &mut Session, arguments: &RunArguments) -> Result<String> {
     let site = session.probe()?;
     if let Some(open) = Operation::open(&site.state)? {
         return Ok(format!("would first recover the interrupted swap from {} to {}", open.from, open.to));
+    }
+    if let Some(message) = arrived(session, arguments)? {
+        return Ok(message);
     }
     if arguments.archive.is_none()
         && let Some(hop) = target::unfetched(session)?

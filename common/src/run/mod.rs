@@ -122,7 +122,9 @@ impl Session {
     /// When the document's `path` cannot be understood.
     pub fn arrived(&self) -> Result<Option<Version>> {
         let path: Option<Path> = self.document.section("path")?;
-        Ok(path.filter(|path| path.next.is_none() && path.hops.is_empty() && path.blockers.is_empty()).map(|path| path.current))
+        Ok(path
+            .filter(|path| path.next.is_none() && path.hops.is_empty() && path.blockers.is_empty())
+            .map(|path| path.current))
     }
 
     /// The `run` of the document; a new one is begun when it has none.

@@ -177,3 +177,34 @@ fn a_slash_that_the_server_puts_behind_a_directory_is_no_change() {
     let (code, said, check) = status(&site, "files.settings");
     assert_eq!((code, said.as_str()), (0, "pass"), "{check}");
 }
+
+/// The server is healthy, and Boards is gone from the menu.
+#[test]
+fn a_plugin_that_ran_before_the_upgrade_and_does_not_now_is_a_fault_with_the_line_of_the_log() {
+    let site = Site::builder("7.8.15").build();
+    let plugin = site.install().join("plugins/focalboard");
+    std::fs::create_dir_all(&plugin).unwrap();
+    let manifest = json!({"id": "focalboard", "name": "Boards", "version": "7.8.9", "min_server_version": "7.2.0"});
+    std::fs::write(plugin.join("plugin.json"), manifest.to_string()).unwrap();
+    let mut enabled = site.config()["PluginSettings"]["PluginStates"].clone();
+    enabled["focalboard"] = json!({"Enable": true});
+    site.set("PluginSettings", "PluginStates", enabled);
+    site.start();
+    site.tool("mm-verify").args(["baseline", "--browser", "no"]).assert().success();
+    site.stop();
+    std::fs::write(site.install().join("bin/.stand-in-faults"), "plugin-inactive=focalboard").unwrap();
+    site.start();
+    let (code, said, check) = status(&site, "server.plugins");
+    assert_eq!((code, said.as_str()), (4, "fail"), "{check}");
+    let line = "the log says `Unable to activate plugin: focalboard: Table creation / migration failed`";
+    assert!(check["evidence"].to_string().contains(line), "{check}");
+
+    // Not even installed any more: it is one that comes with the release, which may be installed later.
+    site.stop();
+    std::fs::remove_file(site.install().join("bin/.stand-in-faults")).unwrap();
+    std::fs::remove_dir_all(&plugin).unwrap();
+    site.start();
+    let (code, said, check) = status(&site, "server.plugins");
+    assert_eq!((code, said.as_str()), (4, "fail"), "{check}");
+    assert!(check["evidence"].to_string().contains("active before and not now: focalboard"), "{check}");
+}

@@ -145,6 +145,20 @@ pub(crate) const CASES: &[Case] = &[
         ("action", "5000 active users; from 10.6 on nobody can be added"),
     ),
     case(
+        "plugin-migrations",
+        MIDDLE,
+        "CREATE TABLE focalboard_schema_migrations (version bigint, dirty boolean); \
+         INSERT INTO focalboard_schema_migrations VALUES (18, true)",
+        ("action", "focalboard_schema_migrations: migration 18 was not finished (dirty)"),
+    ),
+    case(
+        "plugin-migrations",
+        MIDDLE,
+        "CREATE TABLE focalboard_schema_migrations (version bigint, name varchar(64)); \
+         UPDATE users SET props = 'null' WHERE id = 'u1'",
+        ("action", "1 user with the JSON text `null` in users.props"),
+    ),
+    case(
         "table-owners",
         MIDDLE,
         "-- superuser\nALTER TABLE teams OWNER TO postgres; GRANT ALL ON teams TO PUBLIC",

@@ -31,6 +31,11 @@ fn found(server: &Server) -> Vec<Plugin> {
     plugins
 }
 
+/// Those that are enabled and did not start.
+pub(crate) fn dead(server: &Server) -> Vec<String> {
+    found(server).into_iter().filter(|plugin| plugin.enabled && plugin.dead).map(|plugin| plugin.id).collect()
+}
+
 /// `{"active":[],"inactive":[]}`
 pub(crate) fn listed(server: &Server) -> Value {
     let (active, inactive): (Vec<Plugin>, Vec<Plugin>) =

@@ -16,6 +16,7 @@ use crate::database::{Jobs, Source, application_migrations};
 use crate::error::{Error, Result};
 use crate::http::{Connection, serve};
 use crate::log;
+use crate::plugins;
 use crate::rate::Rate;
 use crate::server::Server;
 use crate::site::{Failure, Site};
@@ -148,6 +149,10 @@ fn workers(server: &Server) -> Result<()> {
                 json!({"error": format!("mkdir {}: permission denied", path.display())}),
             );
         }
+    }
+    for plugin in plugins::dead(server) {
+        let error = json!({"plugin_id": plugin, "error": "Table creation / migration failed"});
+        log::error("Unable to activate plugin", error);
     }
     log::info("Syncing plugins from the file store", json!({}));
     if version.at_least(9, 0) {

@@ -35,6 +35,9 @@ pub(crate) struct Baseline {
     /// Members by team, `name (id)`.
     #[serde(default)]
     pub(crate) teams: Option<BTreeMap<String, u64>>,
+    /// The plugins that ran, when the server could be asked.
+    #[serde(default)]
+    pub(crate) plugins: Option<Vec<String>>,
     /// The messages.
     #[serde(default)]
     pub(crate) history: Option<History>,
@@ -58,6 +61,7 @@ impl Baseline {
             checks,
             roles: database.and_then(|database| roles::read(database).ok()),
             teams: crate::checks::memberships::by_team(look).ok(),
+            plugins: look.active_plugins.clone(),
             history: database.and_then(|database| mm_common::postgres::fingerprint::history(database, None).ok()),
             settings: digests(&look.installation.config.settings, &salt),
             salt,

@@ -48,6 +48,8 @@ pub(crate) struct Look {
     pub(crate) scratch: Option<Result<Scratch>>,
     /// A second temporary user, like a real one, for the browser.
     pub(crate) shadow: Option<Result<Scratch>>,
+    /// The plugins that run, once they were looked at.
+    pub(crate) active_plugins: Option<Vec<String>>,
     /// The browser.
     pub(crate) visit: Option<Result<Visit>>,
 }
@@ -79,6 +81,7 @@ impl Look {
             people: None,
             scratch: None,
             shadow: None,
+            active_plugins: None,
             visit: None,
             installation,
             options,

@@ -49,6 +49,30 @@ impl ServerLog {
     }
 }
 
+/// What the server writes about a plugin that does not start (public reports of 6.3 and 7.1 to 7.8).
+const OF_PLUGINS: &[&str] =
+    &["Unable to activate plugin", "Failed to sync plugin from file store", "Table creation / migration failed"];
+/// How far back such a line is looked for.
+const RECENT: u64 = 1024 * 1024;
+
+/// The newest line about a plugin that did not start: message, plugin and reason. Lines with `secret` are left out.
+pub(crate) fn about_plugins(path: &Path, secret: Option<&str>) -> Option<String> {
+    let data = files::look(path).ok()??;
+    let mut file = files::open_nofollow(path).ok()?;
+    file.seek(SeekFrom::Start(data.len().saturating_sub(RECENT))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(RECENT).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let is_safe = |line: &&str| secret.is_none_or(|secret| secret.is_empty() || !line.contains(secret));
+    let is_about = |line: &&str| OF_PLUGINS.iter().any(|words| line.contains(words));
+    let entry = text.lines().rev().filter(is_about).filter(is_safe).find_map(|line| {
+        let entry: Value = serde_json::from_str(line).ok()?;
+        let parts = ["msg", "plugin_id", "error", "err"].map(|key| entry[key].as_str().unwrap_or_default().to_owned());
+        Some(parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": "))
+    })?;
+    Some(entry.chars().take(300).collect())
+}
+
 fn errors_of(text: &str) -> BTreeMap<String, u64> {
     let mut errors = BTreeMap::new();
     for line in text.lines() {

@@ -106,7 +106,7 @@ fn connections(look: &Look) -> Result<(u64, u64)> {
 }
 
 /// `LogSettings.FileLocation`, relative to the install root; `logs` when it is empty.
-fn log_path(look: &Look) -> PathBuf {
+pub(crate) fn log_path(look: &Look) -> PathBuf {
     let place = look.installation.config.text("LogSettings", "FileLocation").unwrap_or_default();
     let place = if place.is_empty() { "logs".to_owned() } else { place };
     look.installation.root.join(place).join("mattermost.log")

@@ -9,7 +9,7 @@ use mm_common::mattermost::schema::{Level, level};
 use mm_common::postgres::server::Database;
 use serde_json::Value;
 
-use super::{Check, Way, access, indexes, json, people, schema, search};
+use super::{Check, Way, access, indexes, json, people, plugin_tables, schema, search};
 
 /// A column as the database describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,15 @@ pub fn ids() -> Vec<&'static str> {
 }
 
 fn checks<'a>() -> Vec<Check<DatabaseView<'a>>> {
-    [schema::checks(), json::checks(), indexes::checks(), people::checks(), access::checks(), search::checks()]
+    [
+        schema::checks(),
+        json::checks(),
+        indexes::checks(),
+        people::checks(),
+        access::checks(),
+        search::checks(),
+        plugin_tables::checks(),
+    ]
         .into_iter()
         .flatten()
         .collect()

@@ -13,6 +13,7 @@ mod json;
 mod licence;
 mod origin;
 mod people;
+mod plugin_tables;
 mod plugins;
 mod proxy;
 mod schema;

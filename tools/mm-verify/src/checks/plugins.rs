@@ -1,6 +1,7 @@
 //! Plugins: those that are switched on run, and fit the release.
 
 use mm_common::Result;
+use mm_common::contract::secret::Secret;
 use mm_common::contract::version;
 use mm_common::mattermost::session::Session;
 use serde_json::Value;
@@ -8,6 +9,7 @@ use serde_json::Value;
 use crate::check::{Finding, some};
 use crate::look::Look;
 use crate::people::LIFE;
+use crate::{server_log, watch};
 
 pub(crate) fn plugins(look: &mut Look) -> Result<Finding> {
     let user = look.scratch()?.user.clone();
@@ -25,6 +27,7 @@ pub(crate) fn plugins(look: &mut Look) -> Result<Finding> {
     let list = |key: &str| answer.body[key].as_array().cloned().unwrap_or_default();
     let (active, inactive) = (list("active"), list("inactive"));
     let id = |plugin: &Value| plugin["id"].as_str().unwrap_or_default().to_owned();
+    look.active_plugins = Some(active.iter().map(id).collect());
     let is_licensed = look.server.get("/api/v4/license/client?format=old", None)?.body["IsLicensed"] == "true";
     let states = &look.installation.config.settings["PluginSettings"]["PluginStates"];
     let is_on = |plugin: &Value| states[id(plugin)]["Enable"].as_bool().unwrap_or(false);
@@ -49,8 +52,17 @@ pub(crate) fn plugins(look: &mut Look) -> Result<Finding> {
         .filter(|(name, state)| state["Enable"] == true && !known.contains(name) && !is_built_in(name))
         .map(|(name, _)| name.clone())
         .collect();
+    // What ran before the upgrade, was not switched off since and does not run now: users miss it in the menu.
+    let before = look.baseline.as_ref().and_then(|baseline| baseline.plugins.clone()).unwrap_or_default();
+    let runs: Vec<String> = active.iter().map(id).collect();
+    let lost: Vec<String> = before
+        .into_iter()
+        .filter(|name| !runs.contains(name) && states[name.as_str()]["Enable"] != false)
+        .filter(|name| is_licensed || !needs_licence(name, release))
+        .collect();
     let mut words = Vec::new();
     for (word, list) in [
+        ("active before and not now", &lost),
         ("enabled but not running", &stopped),
         ("not running without a licence", &unlicensed),
         ("enabled but not installed", &gone),
@@ -60,7 +72,12 @@ pub(crate) fn plugins(look: &mut Look) -> Result<Finding> {
             words.push(format!("{word}: {}", some(list, 5)));
         }
     }
-    Ok(if !stopped.is_empty() || !unfit.is_empty() {
+    if !stopped.is_empty() || !lost.is_empty() {
+        let password = look.installation.source.as_ref().and_then(|source| source.password.as_ref());
+        let said = server_log::about_plugins(&watch::log_path(look), password.map(Secret::reveal));
+        words.extend(said.map(|line| format!("the log says `{line}`")));
+    }
+    Ok(if !stopped.is_empty() || !unfit.is_empty() || !lost.is_empty() {
         Finding::fail(words.join("; "))
             .hint("the server's log says why a plugin did not start; install a version of it that fits this release")
     } else if !words.is_empty() {

@@ -65,9 +65,9 @@ fn checks<'a>() -> Vec<Check<DatabaseView<'a>>> {
         search::checks(),
         plugin_tables::checks(),
     ]
-        .into_iter()
-        .flatten()
-        .collect()
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The answers to the small questions of all checks, from one run of `psql`: starting one takes longer than they do.

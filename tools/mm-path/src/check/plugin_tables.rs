@@ -45,7 +45,10 @@ fn plugin_migrations(view: &DatabaseView<'_>) -> Result<Outcome> {
     if view.has_table(BOARDS) {
         let users = view.count("users", "props::text = 'null'")?;
         if users > 0 {
-            evidence.push(format!("{} with the JSON text `null` in users.props, at which Boards 7.4 stops", ui::count(users, "user")));
+            evidence.push(format!(
+                "{} with the JSON text `null` in users.props, at which Boards 7.4 stops",
+                ui::count(users, "user")
+            ));
             fixes.push("UPDATE users SET props = '{}' WHERE props::text = 'null'".into());
         }
     }

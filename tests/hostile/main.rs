@@ -4,5 +4,6 @@
 #![allow(clippy::disallowed_methods, reason = "what the tools do is not to be used to test them")]
 
 mod document;
+mod identity;
 mod program;
 mod sql;

@@ -67,9 +67,17 @@ impl Look {
             (None, Some(address)) => Some(private::confirm(&installation, address)?),
         };
         let url = options.url.clone().or(private.map(|address| address + &installation.subpath()));
+        let url = match url {
+            Some(url) if options.url.is_some() => url,
+            url => {
+                let url = url.unwrap_or_else(|| installation.answering_url());
+                installation.refuse_impostor(&url)?;
+                url
+            }
+        };
         let state = installation.state.path().join("verify");
         Ok(Self {
-            server: Server::at(url.unwrap_or_else(|| installation.answering_url())),
+            server: Server::at(url),
             database: installation.database(),
             is_private,
             expected: swap.map(|swap| swap.to),

@@ -45,10 +45,15 @@ impl Process {
         })
     }
 
-    /// The user it runs as: user and group id.
+    /// The user it runs as: user and group id. Not the owner of its directory in /proc, which is root's where the
+    /// executable has capabilities.
     pub fn owner(self) -> Option<(u32, u32)> {
-        let data = std::fs::metadata(format!("/proc/{}", self.pid)).ok()?;
-        Some((data.uid(), data.gid()))
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let effective = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+            line.split_ascii_whitespace().nth(1)?.parse().ok()
+        };
+        Some((effective("Uid:")?, effective("Gid:")?))
     }
 
     /// Whether it was started with this value of an environment variable; not so when that cannot be read any more.
@@ -74,9 +79,40 @@ impl Process {
     }
 }
 
-/// Server processes of the installation at `root`, oldest first. Not those that only run a command of the server's
-/// command line, nor plugins.
+/// Whether a process of this machine listens on this TCP port.
+pub fn is_taken(port: u16) -> bool {
+    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(|path| std::fs::read_to_string(path).ok());
+    tables.into_iter().flatten().any(|table| !listeners(&table, port).is_empty())
+}
+
+/// Server processes of the installation at `root`, oldest first: of users to whom something of it belongs, and of root.
+/// Everybody may execute what is installed; that makes nobody's process the server. Not those that only run a command of
+/// the server's command line, nor plugins.
 pub fn servers(root: &Path) -> Vec<Process> {
+    let users = users(root);
+    all(root).into_iter().filter(|process| is_of(*process, &users)).collect()
+}
+
+/// Processes that execute the server of the installation at `root` as users to whom nothing of it belongs.
+pub fn strangers(root: &Path) -> Vec<Process> {
+    let users = users(root);
+    all(root).into_iter().filter(|process| !is_of(*process, &users)).collect()
+}
+
+fn is_of(process: Process, users: &[u32]) -> bool {
+    // One that has just ended is nobody's.
+    process.owner().is_none_or(|(uid, _)| users.contains(&uid))
+}
+
+/// Root, and whom the parts of an installation belong to: of a hardened one those that the server writes to.
+fn users(root: &Path) -> Vec<u32> {
+    const PARTS: [&str; 8] =
+        ["bin/mattermost", "bin/platform", "bin", "config", "config/config.json", "data", "logs", "plugins"];
+    let owners = PARTS.iter().filter_map(|part| Some(std::fs::symlink_metadata(root.join(part)).ok()?.uid()));
+    std::iter::once(0).chain(owners).collect()
+}
+
+fn all(root: &Path) -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let mut found: Vec<Process> = entries
         .flatten()

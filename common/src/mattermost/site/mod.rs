@@ -2,6 +2,7 @@
 //! could answer by migrating the database.
 
 mod address;
+mod identity;
 mod isolated;
 mod layout;
 pub mod private;
@@ -18,7 +19,7 @@ use crate::contract::error::{Error, Result};
 use crate::contract::sections;
 use crate::contract::version::Edition;
 use crate::machine::lock::LockGuard;
-use crate::machine::service::{Manager, STOP_LIMIT, Service, process, systemd};
+use crate::machine::service::{Manager, STOP_LIMIT, Service};
 use crate::machine::state::State;
 use crate::machine::trust;
 use crate::machine::user::User;
@@ -121,7 +122,7 @@ fn ground_at(root: PathBuf, wanted: &Wanted) -> Result<Ground> {
             .hint("remove it if it is not yours, or give a directory of your own with --state-dir DIR")
     })?;
     let manager = manager(&root, &state, wanted)?;
-    let owner = owner(&root, &manager)?;
+    let owner = identity::owner(&root, &manager)?;
     let service =
         Service { manager, install: root.clone(), owner: owner.clone(), variables: Vec::new(), state: state.clone() };
     Ok(Ground { root, owner, service, state })
@@ -196,22 +197,6 @@ fn manager(root: &Path, state: &State, wanted: &Wanted) -> Result<Manager> {
             Manager::choose(root, wanted.service.as_deref(), stop, start)
         }
     }
-}
-
-/// The user of the running process, of the unit, or the owner of `bin/mattermost`.
-fn owner(root: &Path, manager: &Manager) -> Result<User> {
-    if let Some((uid, gid)) = process::servers(root).first().and_then(|server| server.owner()) {
-        return Ok(User::of_ids(uid, gid));
-    }
-    if let Manager::Systemd { unit } = manager
-        && let Some(name) = systemd::show(unit)?.user
-    {
-        return match name.parse() {
-            Ok(uid) => Ok(User::of_ids(uid, uid)),
-            Err(_) => User::named(&name),
-        };
-    }
-    layout::owner_of_executable(root)
 }
 
 impl Installation {

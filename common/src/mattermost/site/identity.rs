@@ -1,0 +1,62 @@
+//! Whose the server is, and which process it is. Both come from what nobody else can make: the unit, and the owners of what
+//! is installed. Anybody may run the executable, and anybody may listen on a port while the server is down.
+
+use std::path::Path;
+
+use url::Url;
+
+use super::{Installation, layout};
+use crate::contract::error::{Error, Result};
+use crate::contract::ui;
+use crate::machine::service::{Manager, process, systemd};
+use crate::machine::user::{self, User};
+
+/// The user of the unit, of the running server, or the owner of `bin/mattermost`.
+pub(super) fn owner(root: &Path, manager: &Manager) -> Result<User> {
+    for stranger in process::strangers(root) {
+        let uid = stranger.owner().map(|(uid, _)| uid.to_string()).unwrap_or_default();
+        ui::warn(&format!(
+            "process {} of the user {uid} executes `{}/bin/mattermost` and is not taken for the server: nothing there belongs to that user",
+            stranger.pid,
+            root.display()
+        ));
+    }
+    if let Manager::Systemd { unit } = manager
+        && let Some(name) = systemd::show(unit)?.user
+    {
+        return match name.parse() {
+            Ok(uid) => Ok(User::of_ids(uid, uid)),
+            Err(_) => User::named(&name),
+        };
+    }
+    if let Some((uid, gid)) = process::servers(root).first().and_then(|server| server.owner()) {
+        return Ok(User::of_ids(uid, gid));
+    }
+    layout::owner_of_executable(root)
+}
+
+impl Installation {
+    /// Refuses an address of this machine at which something else than the server listens: a session of a user would be
+    /// sent there. That nobody listens is for others to say. Who may not look at the server's descriptors is not asked.
+    ///
+    /// # Errors
+    /// Refused (exit 5).
+    pub fn refuse_impostor(&self, url: &str) -> Result<()> {
+        let Some(port) =
+            Url::parse(url).ok().filter(|url| url.scheme() == "http").and_then(|url| url.port_or_known_default())
+        else {
+            return Ok(());
+        };
+        let ours =
+            process::servers(&self.root).into_iter().chain(self.service.process()?).any(|it| it.listens_on(port));
+        if ours || !user::is_root() || !process::is_taken(port) {
+            return Ok(());
+        }
+        Err(Error::refused(format!("it is not the server that listens on port {port}"))
+            .because(format!(
+                "no process of the installation in `{}` holds that port, and another one does",
+                self.root.display()
+            ))
+            .hint(format!("find out what it is: ss -tlnp sport = :{port}; or say where to ask with --url URL")))
+    }
+}

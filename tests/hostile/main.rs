@@ -7,3 +7,4 @@ mod document;
 mod identity;
 mod program;
 mod sql;
+mod text;

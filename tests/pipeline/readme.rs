@@ -126,7 +126,7 @@ impl Reader {
             .replace("/var/lib/mm-tools/rehearsal", &place("rehearsal"))
             .replace("/var/lib/mm-tools/runs", &place("runs"))
             .replace("/var/lib/node_exporter", &place("node_exporter"))
-            .replace("/tmp/backup.json", &place("backup.json"))
+            .replace("/run/backup.json", &place("backup.json"))
             .replace("/srv/www", &place("www"))
             .replace("02:00-05:00", "00:00-00:00")
     }

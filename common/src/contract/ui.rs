@@ -97,7 +97,12 @@ pub fn error(tool: &str, error: &Error) {
 fn line(message: &str) {
     progress_done();
     // Nobody can be told when stderr itself is gone.
-    let _ = writeln!(std::io::stderr(), "{}", clean(message));
+    let _ = writeln!(std::io::stderr(), "{}", indented(message));
+}
+
+/// The text of a line: what others have put into it begins no line of its own, such as a hint.
+fn indented(message: &str) -> String {
+    clean(message).replace('\n', "\n    ")
 }
 
 /// So many of a thing: `1 hop`, `2 hops`, `0 restore points`.
@@ -133,6 +138,11 @@ mod tests {
     #[test]
     fn escapes_are_not_obeyed() {
         assert_eq!(super::clean("a\x1b[31mb\n"), "a\u{fffd}[31mb\n");
+    }
+
+    #[test]
+    fn a_name_with_a_newline_begins_no_line_of_the_tools() {
+        assert_eq!(super::indented("there is `a\nhint: run this`"), "there is `a\n    hint: run this`");
     }
 
     #[test]

@@ -1,0 +1,58 @@
+//! Text of others: names and messages that would work a terminal when somebody looks at them.
+
+use std::path::Path;
+
+use mm_test_support::tool;
+use serde_json::{Value, json};
+
+/// Turns the screen red, in the two forms that terminals know, and the direction of writing.
+const EVIL: &str = "\u{1b}[31m\u{9b}31m\u{202e}";
+
+fn script(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts").join(name).display().to_string()
+}
+
+fn document() -> Value {
+    let version = |version: &str| format!("{version}{EVIL}");
+    json!({
+        "schema": "mm.upgrade/1",
+        "run": {"id": "x", "started": "2026-01-01T00:00:00Z"},
+        "path": {"current": version("10.5.0"), "target": version("10.6.1"), "policy": "esr", "hops": [], "next": null,
+                 "notes": [], "blockers": []},
+        "done": [],
+    })
+}
+
+#[test]
+fn no_script_prints_what_a_terminal_obeys() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("document.json");
+    std::fs::write(&file, document().to_string()).unwrap();
+    let install = place.path().join("mattermost");
+    std::fs::create_dir(&install).unwrap();
+    let said = |line: &str| {
+        let output = tool::shell(line).output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let report = said(&format!("{} --format markdown '{}'", script("mm-report"), file.display()));
+    let run = place.path().join("run");
+    std::fs::create_dir_all(&run).unwrap();
+    std::fs::write(run.join("plan.json"), document().to_string()).unwrap();
+    // The functions of the script as it is: what it says, how it dies, and what it tells of a run.
+    let functions = "source <(sed -n '/^shown()/p; /^say()/p; /^die()/p; /^recorded()/,/^}/p' \"$0\")";
+    let upgrade = said(&format!(
+        "bash -c {} {} {} {}",
+        shell_words(&format!("{functions}; run=$1; recorded; say \"$2\"; die 1 \"$2\"")),
+        script("mm-upgrade"),
+        run.display(),
+        shell_words(&format!("a name {EVIL}"))
+    ));
+    assert!(upgrade.contains("10.6.1") && upgrade.contains("error: a name"), "{upgrade:?}");
+    for text in [report, upgrade] {
+        assert!(!text.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{text:?}");
+    }
+}
+
+fn shell_words(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

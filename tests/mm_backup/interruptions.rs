@@ -308,7 +308,16 @@ fn a_half_done_restore_is_undone_before_a_restore_point_is_made() {
     fs::write(site.install().join("NOTICE.txt"), "changed").unwrap();
     let tree = describe(&site.install());
     die_at(&site, &["restore", "latest", "--files"], "restore-moved");
+    let places = [site.directory().join("opt"), site.store()];
+    let half = places.each_ref().map(|place| describe(place));
     assert_ne!(tree, describe(&site.install()), "the files were exchanged");
+    for flags in [&["prune"][..], &["prune", "--keep-last", "1"]] {
+        let (code, said) = ended(start(&site, flags, None));
+        assert!(code == Some(5) && said.contains("was cut off"), "{said}");
+        for (place, half) in places.iter().zip(&half) {
+            assert_same(half, &describe(place));
+        }
+    }
     let (code, said) = ended(start(&site, &[], None));
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("undone"), "{said}");

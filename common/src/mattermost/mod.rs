@@ -3,6 +3,7 @@
 pub mod api;
 pub mod catalogue;
 pub mod config;
+pub mod handed_on;
 pub mod health;
 pub mod id;
 pub mod manifest;

@@ -5,7 +5,7 @@ pub mod dump;
 pub mod fingerprint;
 mod guarded;
 pub mod owners;
-mod passfile;
+pub(crate) mod passfile;
 pub mod programs;
 pub mod proven;
 pub mod roles;

@@ -3,7 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,6 +12,7 @@ use nix::fcntl::OFlag;
 use crate::contract::error::{Error, Result};
 use crate::contract::secret::Secret;
 use crate::machine::files;
+use crate::machine::process::Identity;
 use crate::machine::user::{self, User};
 
 /// Removed when dropped. For root it lies in memory, so even a killed run leaves nothing on disk.
@@ -20,13 +21,49 @@ pub(super) struct Passfile {
     path: PathBuf,
 }
 
+/// How their names begin and end; between stand a number and who has made the file.
+const BEGIN: &str = "mm-tools.";
+const END: &str = ".pgpass";
+
+fn directory() -> PathBuf {
+    if user::is_root() { PathBuf::from("/run") } else { std::env::temp_dir() }
+}
+
+/// Removes those that killed runs of this user have left. What cannot be removed now is left to the next run.
+pub(crate) fn sweep() {
+    sweep_in(&directory());
+}
+
+fn sweep_in(directory: &Path) {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let own = nix::unistd::geteuid().as_raw();
+    for entry in entries.filter(|entry| entry.file_name().to_str().is_some_and(is_left)) {
+        // Root lends them to others; nobody but root makes files in its directory.
+        if own == 0 || entry.metadata().is_ok_and(|data| data.uid() == own) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether the name is that of a file whose maker is gone. Earlier versions wrote `PID.NUMBER`.
+fn is_left(name: &str) -> bool {
+    let Some(middle) = name.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(END)) else { return false };
+    let Some((first, rest)) = middle.split_once('.') else { return false };
+    match Identity::parse(rest) {
+        Some(maker) => !maker.is_alive(),
+        None => {
+            let is_earlier = first.parse::<u32>().is_ok() && rest.parse::<u32>().is_ok();
+            is_earlier && !Path::new("/proc").join(first).exists()
+        }
+    }
+}
+
 impl Passfile {
     /// Writes `password` for any server, to be read by `reader` (this process's own user when absent).
     pub(super) fn create(password: &Secret, reader: Option<&User>) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let directory = if user::is_root() { PathBuf::from("/run") } else { std::env::temp_dir() };
-        let name = format!("mm-tools.{}.{}.pgpass", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = directory.join(name);
+        let name = format!("{BEGIN}{}.{}{END}", NEXT.fetch_add(1, Ordering::Relaxed), Identity::own()?);
+        let path = directory().join(name);
         // Left by a killed process that had our number.
         files::remove_file(&path)?;
         let passfile = Self { path };
@@ -77,5 +114,25 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "*:*:*:*:a\\:b\\\\c\n");
         drop(passfile);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_killed_runs_have_left_is_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let own = Identity::own().unwrap().to_string();
+        let dead = format!("{}.{}", u32::MAX, own.split_once('.').unwrap().1);
+        let lives = [format!("mm-tools.0.{own}.pgpass"), format!("mm-tools.{}.0.pgpass", std::process::id())];
+        let left = [format!("mm-tools.0.{dead}.pgpass"), "mm-tools.4294967295.0.pgpass".into()];
+        let others = ["mm-tools.pgpass".to_owned(), "mm-tools.x.pgpass".into(), ".pgpass".into()];
+        for name in lives.iter().chain(&left).chain(&others) {
+            files::write(&place.path().join(name), b"", files::Access::PRIVATE).unwrap();
+        }
+        sweep_in(place.path());
+        for name in &left {
+            assert!(!place.path().join(name).exists(), "{name}");
+        }
+        for name in lives.iter().chain(&others) {
+            assert!(place.path().join(name).exists(), "{name}");
+        }
     }
 }

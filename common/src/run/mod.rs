@@ -22,6 +22,7 @@ use crate::contract::sections::{Path, Run};
 use crate::contract::{exit, time, ui};
 use crate::machine::{signals, state::State};
 use crate::mattermost::site::{self, Installation, Supposed, Wanted};
+use crate::postgres::passfile;
 
 /// The command line of a tool, as far as the frame needs to know it.
 pub trait Arguments: Parser {
@@ -144,6 +145,7 @@ impl Session {
 pub fn main<A: Arguments>(tool: &'static str, act: impl FnOnce(&mut Session, A) -> Result<String>) -> ExitCode {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     allow_descriptors();
+    passfile::sweep();
     let arguments = match A::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),

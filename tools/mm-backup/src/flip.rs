@@ -197,6 +197,14 @@ pub(crate) fn interrupted(state: &State) -> Result<Option<String>> {
     Ok(Journal::at(state.path(), JOURNAL).read::<Intent>()?.map(|intent| intent.id))
 }
 
+/// Refuses while a restore is open that was cut off: what it has kept is what it is undone with.
+pub(crate) fn refuse_open(state: &State) -> Result<()> {
+    let Some(Intent { id, .. }) = Journal::at(state.path(), JOURNAL).read()? else { return Ok(()) };
+    Err(Error::refused(format!("a restore of {id} was cut off"))
+        .because(format!("its journal is open in `{}`", state.path().display()))
+        .hint("run that restore again: it undoes or ends what was begun; so does mm-backup create"))
+}
+
 /// Undoes what a killed restore has left half-way; or finishes it, when the database has its new name already, which is
 /// the last step and cannot be half-done. Returns whether there was anything.
 pub(crate) fn recover(state: &State, installation: Option<&Installation>, lock: &LockGuard) -> Result<bool> {

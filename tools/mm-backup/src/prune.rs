@@ -14,13 +14,14 @@ use crate::arguments::BackupArguments;
 use crate::pinning::RELEASED_BY;
 use crate::retention::{self, Keep};
 use crate::store::{Point, Store};
-use crate::{kept, replace};
+use crate::{flip, kept, replace};
 
 /// The verb.
 pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Keep) -> Result<String> {
     let store = Store::open(&arguments.store)?;
     let installation = session.probe()?;
     let lock = installation.state.lock(session.lock_wait())?;
+    flip::refuse_open(&installation.state)?;
     if !keep.is_given() && kept::all(&installation.state)?.is_empty() {
         return Err(Error::usage("nothing says which restore points to keep")
             .hint("give --keep-last N or another of the --keep flags"));

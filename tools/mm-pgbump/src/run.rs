@@ -8,6 +8,7 @@ use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
 use mm_common::machine::{checkpoint, signals};
+use mm_common::mattermost::handed_on;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::run::Session;
@@ -86,6 +87,15 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     let backup: Option<Backup> = session.document.section("backup")?;
     let others = preflight::other_databases(&question)?;
     restore_point::check(backup.as_ref(), options.restore_point(), &others, age)?;
+    let owned = backup.as_ref().map(|backup| handed_on::require_own(backup, &installation.root, &wish.database));
+    let backup = match owned {
+        Some(Err(error)) if options.restore_point() == restore_point::Wanted::None => {
+            ui::warn(&format!("it is not kept as a way back: {}", error.one_line()));
+            None
+        }
+        Some(Err(error)) => return Err(error),
+        _ => backup,
+    };
     if let Target::Empty(empty) = preflight::target(&question)? {
         ui::say(&format!("dropping the cluster {}, which has never held anything", empty.label()));
         control::stop(&empty)?;

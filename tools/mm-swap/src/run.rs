@@ -10,6 +10,7 @@ use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{Manager, STOP_LIMIT};
 use mm_common::machine::{checkpoint, files, signals};
+use mm_common::mattermost::handed_on;
 use mm_common::mattermost::manifest::Manifest;
 use mm_common::mattermost::schema;
 use mm_common::mattermost::site::{self, Installation};
@@ -217,6 +218,23 @@ fn section(operation: &Operation) -> Swap {
     }
 }
 
+/// The restore point, when it is one of this installation. Who goes without one is not sent back to somebody else's.
+fn own(
+    point: Option<RestorePoint>,
+    backup: Option<&Backup>,
+    (site, database): (&Installation, &str),
+    goes_without: bool,
+) -> Result<Option<RestorePoint>> {
+    match backup.map(|backup| handed_on::require_own(backup, &site.root, database)) {
+        Some(Err(error)) if goes_without => {
+            ui::warn(&format!("it is not kept as a way back: {}", error.one_line()));
+            Ok(None)
+        }
+        Some(Err(error)) => Err(error),
+        _ => Ok(point),
+    }
+}
+
 /// Everything that can be refused is refused here, with nothing done.
 fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, target: &Target) -> Result<Prepared> {
     let new = &target.manifest;
@@ -237,6 +255,7 @@ fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, tar
     let backup: Option<Backup> = session.document.section("backup")?;
     let restore_point = restore_point::check(backup.as_ref(), arguments.restore_point(), Timestamp::now())?;
     let database = site.database()?;
+    let restore_point = own(restore_point, backup.as_ref(), (site, &database.name), arguments.no_backup)?;
     allowed::refuse_old_database(base, &database, new)?;
     let shape = shape::of(&database)?;
     let mut excused = schema::missing_flags(&database, &site.version)?;

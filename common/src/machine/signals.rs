@@ -44,6 +44,14 @@ pub fn caught() -> Option<&'static str> {
         .map(|(_, name)| *name)
 }
 
+/// The signal that came is being honoured: what is done from here on, to put back what was begun, is not stopped by it
+/// once more. A second one is another matter.
+pub fn honour() {
+    if let Some(caught) = CAUGHT.get() {
+        caught.store(0, Ordering::Relaxed);
+    }
+}
+
 /// As [`check`], inside a long read: the error of one.
 pub fn check_io() -> std::io::Result<()> {
     match caught() {
@@ -70,5 +78,24 @@ pub fn check() -> Result<()> {
         Some(signal) => Err(Error::failed("stopped as asked")
             .because(format!("{signal} was received"))
             .hint("run it again to continue")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::command::Cmd;
+
+    #[test]
+    fn a_signal_that_is_honoured_does_not_stop_the_cleaning_up() {
+        watch().unwrap();
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert_eq!(caught(), Some("SIGTERM"));
+        assert!(check().is_err() && Cmd::new("sleep").arg("60").interruptible().run().is_err());
+        honour();
+        assert!(check().is_ok() && Cmd::new("true").interruptible().run().is_ok());
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert!(check().is_err());
+        honour();
     }
 }

@@ -312,6 +312,8 @@ fn exchange(
 /// Undoes after a failure; the failure itself is what is reported.
 pub(crate) fn go_back(means: &Means<'_>, operation: &mut Operation, error: Error, lock: LockGuard) -> Error {
     ui::progress_done();
+    // The old server's start is waited for, too.
+    signals::honour();
     ui::warn(&format!("{}; going back to {}", error.one_line(), operation.from));
     match undo::undo(means, operation, &error.one_line(), lock) {
         Ok(_) => error

@@ -49,13 +49,11 @@ fn sweep_in(directory: &Path) {
 fn is_left(name: &str) -> bool {
     let Some(middle) = name.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(END)) else { return false };
     let Some((first, rest)) = middle.split_once('.') else { return false };
-    match Identity::parse(rest) {
-        Some(maker) => !maker.is_alive(),
-        None => {
-            let is_earlier = first.parse::<u32>().is_ok() && rest.parse::<u32>().is_ok();
-            is_earlier && !Path::new("/proc").join(first).exists()
-        }
+    if let Some(maker) = Identity::parse(rest) {
+        return !maker.is_alive();
     }
+    let is_earlier = first.parse::<u32>().is_ok() && rest.parse::<u32>().is_ok();
+    is_earlier && !Path::new("/proc").join(first).exists()
 }
 
 impl Passfile {

@@ -46,6 +46,7 @@ complete -c mm-swap -n "__fish_mm_swap_needs_command" -s v -l verbose -d 'Say on
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -s V -l version -d 'Print version'
+complete -c mm-swap -n "__fish_mm_swap_needs_command" -f -a "stage" -d 'Unpack the next release beside the install root while the old server runs, for the run that follows'
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -f -a "run" -d 'Exchange the installed release for the one that the document or --archive names'
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -f -a "rollback" -d 'Go back to the release before the last swap'
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -f -a "recover" -d 'Finish or undo what a killed run has left'
@@ -53,6 +54,22 @@ complete -c mm-swap -n "__fish_mm_swap_needs_command" -f -a "publish" -d 'Let a 
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -f -a "status" -d 'Say what is installed, staged, retired and interrupted'
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -f -a "prune" -d 'Remove retired releases but the newest'
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l archive -d 'Unpack this release tarball instead of the one that the document names' -r -F
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l stop-command -d 'Command that stops the server, for `--service command`' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
+json\t'The document'
+human\t'A table for people'"
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l dry-run -d 'Say what would be done, change nothing'
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -s v -l verbose -d 'Say on stderr what is done'
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l archive -d 'Install this release tarball instead of the one that the document names' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l require-backup -d 'Let the restore point be up to AGE old (90m, 24h, 2d) [default: made in this hop]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l start-timeout -d 'Seconds a started server may take to get healthy, migrations included' -r
@@ -155,10 +172,11 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l dry-run -d 'Sa
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from run rollback recover publish status prune help" -f -a "run" -d 'Exchange the installed release for the one that the document or --archive names'
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from run rollback recover publish status prune help" -f -a "rollback" -d 'Go back to the release before the last swap'
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from run rollback recover publish status prune help" -f -a "recover" -d 'Finish or undo what a killed run has left'
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from run rollback recover publish status prune help" -f -a "publish" -d 'Let a server that runs privately serve its users again'
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from run rollback recover publish status prune help" -f -a "status" -d 'Say what is installed, staged, retired and interrupted'
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from run rollback recover publish status prune help" -f -a "prune" -d 'Remove retired releases but the newest'
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from run rollback recover publish status prune help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from stage run rollback recover publish status prune help" -f -a "stage" -d 'Unpack the next release beside the install root while the old server runs, for the run that follows'
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from stage run rollback recover publish status prune help" -f -a "run" -d 'Exchange the installed release for the one that the document or --archive names'
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from stage run rollback recover publish status prune help" -f -a "rollback" -d 'Go back to the release before the last swap'
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from stage run rollback recover publish status prune help" -f -a "recover" -d 'Finish or undo what a killed run has left'
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from stage run rollback recover publish status prune help" -f -a "publish" -d 'Let a server that runs privately serve its users again'
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from stage run rollback recover publish status prune help" -f -a "status" -d 'Say what is installed, staged, retired and interrupted'
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from stage run rollback recover publish status prune help" -f -a "prune" -d 'Remove retired releases but the newest'
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand help; and not __fish_seen_subcommand_from stage run rollback recover publish status prune help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -155,3 +155,37 @@ fn at_the_target_already_no_tool_touches_anything() {
     }
     assert!(site.pids() == pids && !site.store().exists(), "something was done");
 }
+
+#[test]
+fn a_release_is_staged_while_the_old_server_runs_and_the_run_takes_it_as_it_stands() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let site = Site::builder(FROM).running().build();
+    let (archive, pids) = (quick(TO).build().tarball, site.pids());
+    let stage = |more: &[&str]| {
+        let mut command = site.tool("mm-swap");
+        command.args(["stage", "--archive"]).arg(&archive).args(more);
+        Said::from(command.output().unwrap())
+    };
+    let area = site.directory().join("opt/.mattermost.mm");
+    assert!(stage(&["--dry-run"]).with(0).document["msg"].as_str().unwrap().starts_with("would unpack"));
+    assert!(!area.exists(), "a dry run unpacked");
+    assert_eq!(stage(&[]).with(0).document["changed"], true);
+    let staged = std::fs::read_dir(&area).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    assert_eq!(staged.len(), 1, "{staged:?}");
+    let inode = std::fs::metadata(staged[0].join("bin/mattermost")).unwrap().ino();
+    assert_eq!(stage(&[]).with(0).document["changed"], false);
+    assert_eq!((site.pids(), site.running_version().as_deref()), (pids, Some(FROM)), "the old server runs on");
+
+    let mut command = site.tool("mm-swap");
+    let run = Said::from(command.args(["--no-backup", "--archive"]).arg(&archive).output().unwrap()).with(0);
+    assert!(!run.stderr.contains("unpacking"), "{}", run.stderr);
+    assert_eq!(std::fs::metadata(site.install().join("bin/mattermost")).unwrap().ino(), inode);
+    assert_eq!(site.running_version().as_deref(), Some(TO));
+    assert!(stage(&[]).with(0).document["msg"].as_str().unwrap().contains("installed already"));
+
+    // At the end of a path there is nothing to stage, and that is no error.
+    let done = r#"{"schema": "mm.upgrade/1", "path": {"current": "10.6.1", "target": "10.6.1", "policy": "esr", "hops": [], "next": null}}"#;
+    let end = site.tool("mm-swap").arg("stage").write_stdin(done).output().unwrap();
+    assert_eq!(Said::from(end).with(0).document["changed"], false);
+}

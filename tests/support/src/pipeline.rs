@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::site::{Releases, Site};
 use crate::tool::shell;
 
-/// The tools of one hop with the flags that confine them to this site: `mm-fetch … | … | mm-verify`.
+/// The tools of one hop with the flags that confine them to this site: `mm-fetch … | mm-swap stage | … | mm-verify`.
 pub fn hop(site: &Site, releases: &Releases) -> String {
     hop_with(site, releases, |_| String::new())
 }
@@ -24,6 +24,7 @@ pub fn hop_with(site: &Site, releases: &Releases, more: impl Fn(&str) -> String)
                 releases.catalogue.display()
             ),
         ),
+        format!("mm-swap stage {flags}"),
         of("mm-backup", &format!("--to {} --stop --leave-stopped", site.store().display())),
         of("mm-pgbump", "--leave-stopped"),
         of("mm-swap", ""),

@@ -42,6 +42,8 @@ pub struct SwapArguments {
 /// The verbs.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Verb {
+    /// Unpack the next release beside the install root while the old server runs, for the run that follows
+    Stage(StageArguments),
     /// Exchange the installed release for the one that the document or --archive names
     Run(RunArguments),
     /// Go back to the release before the last swap
@@ -77,6 +79,14 @@ pub struct RunArguments {
     /// How long it may take to get healthy
     #[command(flatten)]
     pub limit: LimitArgument,
+}
+
+/// Flags of `stage`.
+#[derive(Debug, Clone, Args)]
+pub struct StageArguments {
+    /// Unpack this release tarball instead of the one that the document names
+    #[arg(long, value_name = "FILE")]
+    pub archive: Option<PathBuf>,
 }
 
 /// `--start-timeout`.
@@ -167,12 +177,13 @@ impl Arguments for SwapArguments {
         match &self.verb {
             None => self.run.archive.is_some(),
             Some(Verb::Run(run)) => run.archive.is_some(),
+            Some(Verb::Stage(stage)) => stage.archive.is_some(),
             Some(_) => true,
         }
     }
 
     fn reads_document(&self) -> bool {
-        matches!(self.verb, None | Some(Verb::Run(_)))
+        matches!(self.verb, None | Some(Verb::Run(_) | Verb::Stage(_)))
     }
 }
 
@@ -208,7 +219,7 @@ After a power cut:
 
 ",
     "Examples:
-  mm-path --to 10.6.1 | mm-fetch | mm-backup --to /srv/backup --stop --leave-stopped | mm-swap | mm-verify
+  mm-path --to 10.6.1 | mm-fetch | mm-swap stage | mm-backup --to /srv/backup --stop --leave-stopped | mm-swap | mm-verify
           one hop of an upgrade
   mm-swap --archive mattermost-team-10.6.1-linux-amd64.tar.gz --no-backup --dry-run
           what would be exchanged

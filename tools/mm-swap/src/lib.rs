@@ -1,5 +1,6 @@
 //! `mm-swap`: exchanges the installed release for another one, and puts it back when the new one does not get healthy.
 
+mod ahead;
 mod allowed;
 mod area;
 mod arguments;
@@ -32,7 +33,9 @@ use clap::CommandFactory as _;
 use mm_common::contract::error::Result;
 use mm_common::run::Session;
 
-pub use arguments::{LimitArgument, PruneArguments, RollbackArguments, RunArguments, SwapArguments, Verb};
+pub use arguments::{
+    LimitArgument, PruneArguments, RollbackArguments, RunArguments, StageArguments, SwapArguments, Verb,
+};
 
 /// The command line, for man pages and completions.
 pub fn command() -> clap::Command {
@@ -49,6 +52,7 @@ fn act(session: &mut Session, arguments: &SwapArguments) -> Result<String> {
     match &arguments.verb {
         None => run::run(session, &arguments.run),
         Some(Verb::Run(run)) => run::run(session, run),
+        Some(Verb::Stage(stage)) => ahead::stage(session, stage),
         Some(Verb::Rollback(rollback)) => rollback::rollback(session, rollback),
         Some(Verb::Recover(limit)) => recover::recover(session, limit.duration()),
         Some(Verb::Publish(limit)) => publish::publish(session, limit.duration()),

@@ -64,7 +64,8 @@ pub(crate) fn stage(
     Ok(staged)
 }
 
-fn place(area: &Path, manifest: &Manifest) -> PathBuf {
+/// Where a release is staged.
+pub(crate) fn place(area: &Path, manifest: &Manifest) -> PathBuf {
     let digest = manifest.archive_sha256.get(..12).unwrap_or_default();
     area.join(format!("staged-{}-{}-{digest}", manifest.version, manifest.edition))
 }

@@ -166,8 +166,8 @@ mod tests {
             never.severity == "warn" && never.title.contains("4.10.10") && never.title.contains("5.0.0"),
             "{never:?}"
         );
-        let newer = told("11.7.99").unwrap();
-        assert!(newer.severity == "info" && newer.action.contains("mm-fetch refresh"), "{newer:?}");
+        let since = told("11.7.99").unwrap();
+        assert!(since.severity == "info" && since.action.contains("mm-fetch refresh"), "{since:?}");
     }
 
     #[test]

@@ -55,14 +55,14 @@ pub(crate) fn plugins(look: &mut Look) -> Result<Finding> {
     // What ran before the upgrade, was not switched off since and does not run now: users miss it in the menu.
     let before = look.baseline.as_ref().and_then(|baseline| baseline.plugins.clone()).unwrap_or_default();
     let runs: Vec<String> = active.iter().map(id).collect();
-    let lost: Vec<String> = before
+    let missed: Vec<String> = before
         .into_iter()
         .filter(|name| !runs.contains(name) && states[name.as_str()]["Enable"] != false)
         .filter(|name| is_licensed || !needs_licence(name, release))
         .collect();
     let mut words = Vec::new();
     for (word, list) in [
-        ("active before and not now", &lost),
+        ("active before and not now", &missed),
         ("enabled but not running", &stopped),
         ("not running without a licence", &unlicensed),
         ("enabled but not installed", &gone),
@@ -72,12 +72,12 @@ pub(crate) fn plugins(look: &mut Look) -> Result<Finding> {
             words.push(format!("{word}: {}", some(list, 5)));
         }
     }
-    if !stopped.is_empty() || !lost.is_empty() {
+    if !stopped.is_empty() || !missed.is_empty() {
         let password = look.installation.source.as_ref().and_then(|source| source.password.as_ref());
         let said = server_log::about_plugins(&watch::log_path(look), password.map(Secret::reveal));
         words.extend(said.map(|line| format!("the log says `{line}`")));
     }
-    Ok(if !stopped.is_empty() || !unfit.is_empty() || !lost.is_empty() {
+    Ok(if !stopped.is_empty() || !unfit.is_empty() || !missed.is_empty() {
         Finding::fail(words.join("; "))
             .hint("the server's log says why a plugin did not start; install a version of it that fits this release")
     } else if !words.is_empty() {

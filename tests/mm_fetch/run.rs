@@ -1,8 +1,9 @@
 //! mm-fetch from outside: what it fetches, from where, what proves it, and what it leaves.
 
-use crate::fixture::{Place, Reply, Server, complete, document, file_name, release, sha256, written};
+use crate::fixture::{Place, Reply, Server, add, archive, complete, document, file_name, release, sha256, written};
 use predicates::str::contains;
 use serde_json::json;
+use tar::EntryType;
 
 #[test]
 fn a_release_is_fetched_proven_and_described() {
@@ -50,6 +51,37 @@ fn what_the_cache_has_is_hashed_again_and_not_fetched_again() {
     place.get(&server.url, "10.6.1", &digest).assert().success().stderr(contains("dropped from the cache"));
     assert_eq!(server.gets().len(), 2);
     assert_eq!(std::fs::read(&archive).unwrap(), tarball);
+}
+
+#[test]
+fn the_manifest_names_the_migrations_of_the_server_program_and_one_that_does_not_is_renewed() {
+    let mut program = vec![0; 300_000];
+    program.extend_from_slice(
+        b"migrations/postgres/000001_create_teams.down.sqlmigrations/postgres/000001_create_teams.up.sql",
+    );
+    program
+        .extend_from_slice(b"migrations/postgres/000056_upgrade_channels_v6.0.up.sqlmigrations/mysql/000092_b.up.sql");
+    let tarball = archive(|tar| {
+        add(tar, "mattermost/bin/mattermost", EntryType::Regular, 0o755, &program);
+        let other = b"migrations/postgres/000002_not_the_program.up.sql";
+        add(tar, "mattermost/client/root.html", EntryType::Regular, 0o644, other);
+        add(tar, "mattermost/i18n/en.json", EntryType::Regular, 0o644, b"[]");
+    });
+    let (place, digest) = (Place::new(), sha256(&tarball));
+    let mirror = place.mirror(&[("12.1.0", &tarball)]);
+    place.get(mirror.to_str().unwrap(), "12.1.0", &digest).assert().success();
+    let path = place.cache().join(&digest).join("release.json");
+    let manifest = std::fs::read(&path).unwrap();
+    let mut earlier: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let expected = json!({"postgres": [[1, "create_teams"], [56, "upgrade_channels_v6.0"]], "mysql": [[92, "b"]]});
+    assert_eq!(earlier["migrations"], expected);
+
+    earlier.as_object_mut().unwrap().remove("migrations");
+    std::fs::write(&path, earlier.to_string()).unwrap();
+    let read = mm_common::mattermost::manifest::Manifest::read(&path).unwrap();
+    assert_eq!(read.carried(), None);
+    place.get(mirror.to_str().unwrap(), "12.1.0", &digest).assert().success().stderr("");
+    assert_eq!(std::fs::read(&path).unwrap(), manifest);
 }
 
 #[test]

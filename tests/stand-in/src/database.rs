@@ -20,6 +20,7 @@ use postgres::types::ToSql;
 pub(crate) use app::{Jobs, application_migrations};
 pub(crate) use insert::{Insert, quoted};
 pub(crate) use row::{NullError, Row};
+pub(crate) use sections::embedded;
 pub(crate) use source::Source;
 
 use crate::error::{Error, Result};

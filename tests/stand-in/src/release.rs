@@ -75,6 +75,7 @@ pub fn build(request: &Request) -> Result<Release> {
     let tarball = directory.join(&name);
     let doing = || format!("writing {}", tarball.display());
     let mut program = stripped(&request.executable)?;
+    program.extend_from_slice(crate::database::embedded(version).as_bytes());
     program.extend_from_slice(&identity.trailer());
     let file = BufWriter::with_capacity(1 << 20, File::create(&tarball).during(doing)?);
     let hashing = Hashing { inner: file, digest: Sha256::new(), size: 0 };

@@ -124,8 +124,8 @@ impl Cache {
         }
     }
 
-    /// The tarball of a release, hashed again, and its manifest, renewed when it is damaged. One that has changed is
-    /// dropped with a warning.
+    /// The tarball of a release, hashed again, and its manifest, renewed when it is damaged or was written before
+    /// manifests told the migrations. One that has changed is dropped with a warning.
     pub(crate) fn reuse(&self, want: &Want, limits: &Limits, _lock: &LockGuard) -> Result<Option<Held>> {
         for held in self.candidates(want)? {
             let wrong = |why: &str| {
@@ -136,6 +136,7 @@ impl Cache {
             if let Ok(manifest) = Manifest::read(&held.manifest)
                 && (&manifest.archive_sha256, &manifest.version, manifest.edition)
                     == (&held.sha256, &want.version, want.edition)
+                && manifest.migrations.is_some()
             {
                 if files::sha256(&held.archive)? == held.sha256 {
                     // A run that was killed just after the last rename leaves its note behind.

@@ -16,6 +16,7 @@ use super::{Entry, EntryKind, names};
 use crate::contract::digest::Hasher;
 use crate::contract::error::{Error, Result};
 use crate::machine::signals;
+use crate::mattermost::carried::{Carried, Scanner};
 
 /// Size of a tar block.
 const BLOCK: usize = 512;
@@ -25,6 +26,9 @@ const MOST_PADDING: u64 = 1024 * 1024;
 
 /// All names together, which are held in memory; releases have about 1 MB of them.
 const MOST_NAMES: usize = 16 * 1024 * 1024;
+
+/// The server program, which carries the migrations. They came with 6.4; up to 4.10 it was `bin/platform`.
+const PROGRAM: &str = "bin/mattermost";
 
 /// How much an archive may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub struct Looked {
     pub bytes: u64,
     /// Its entries, sorted by path.
     pub entries: Vec<Entry>,
+    /// The schema migrations that its server program carries.
+    pub migrations: Carried,
 }
 
 /// One entry on the way through the archive; the contents of a file can be read from `data`.
@@ -71,6 +77,7 @@ pub(super) struct Member<'a> {
 pub fn look_through(reader: impl Read + Send + 'static, version: &Version, limits: &Limits) -> Result<Looked> {
     let mut entries = Vec::new();
     let mut bytes = 0;
+    let mut scanner = Scanner::default();
     let mut buffer = vec![0; 128 * 1024];
     let sha256 = walk(reader, limits, |member| {
         let mut entry = member.entry;
@@ -79,7 +86,12 @@ pub fn look_through(reader: impl Read + Send + 'static, version: &Version, limit
             loop {
                 match member.data.read(&mut buffer).map_err(unreadable)? {
                     0 => break,
-                    count => hasher.update(&buffer[..count]),
+                    count => {
+                        hasher.update(&buffer[..count]);
+                        if entry.path == PROGRAM {
+                            scanner.take(&buffer[..count]);
+                        }
+                    }
                 }
             }
             entry.sha256 = Some(hasher.finish());
@@ -91,7 +103,7 @@ pub fn look_through(reader: impl Read + Send + 'static, version: &Version, limit
     entries.sort_by(|one, other| one.path.cmp(&other.path));
     names::check_links(&entries).map_err(Error::refused)?;
     check_layout(&entries, version).map_err(Error::refused)?;
-    Ok(Looked { sha256, bytes, entries })
+    Ok(Looked { sha256, bytes, entries, migrations: scanner.finish() })
 }
 
 /// A release has its server program, its translations and its web client. Before 5.0 the program was `bin/platform`.

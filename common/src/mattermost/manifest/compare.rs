@@ -225,6 +225,7 @@ mod tests {
             edition: Edition::Team,
             archive_sha256: digest::of_bytes(b""),
             bytes: 0,
+            migrations: None,
             entries: vec![
                 entry("bin/mattermost", Some("genuine server")),
                 entry("client", None),

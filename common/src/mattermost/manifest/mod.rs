@@ -26,6 +26,7 @@ use crate::contract::digest;
 use crate::contract::error::{Context as _, Error, Result};
 use crate::contract::version::Edition;
 use crate::machine::files::{self, Access};
+use crate::mattermost::carried::Carried;
 
 /// The schema of a manifest.
 pub const SCHEMA: &str = "mm.release/1";
@@ -48,6 +49,9 @@ pub struct Manifest {
     pub bytes: u64,
     /// Its entries, sorted by path.
     pub entries: Vec<Entry>,
+    /// The schema migrations that its server program carries; absent in manifests of earlier versions of these tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrations: Option<Carried>,
 }
 
 /// One entry of a release; the path is relative to the install root (the top directory of the archive is stripped).
@@ -109,6 +113,11 @@ impl Manifest {
         files::write(path, &text, Access::PUBLIC)
     }
 
+    /// The schema migrations of the release; none where they are not known.
+    pub fn carried(&self) -> Option<&Carried> {
+        self.migrations.as_ref().filter(|carried| carried.is_known())
+    }
+
     /// The entry at a path relative to the install root.
     pub fn entry(&self, path: &str) -> Option<&Entry> {
         self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok().map(|at| &self.entries[at])
@@ -150,6 +159,7 @@ impl Manifest {
             archive_sha256: looked.sha256,
             bytes: looked.bytes,
             entries: looked.entries,
+            migrations: Some(looked.migrations),
         }
     }
 
@@ -174,6 +184,7 @@ impl Manifest {
                 return Err(format!("its entry `{}` is not as it should be", entry.path));
             }
         }
+        self.migrations.as_ref().map_or(Ok(()), Carried::check)?;
         names::check_links(&self.entries)
     }
 }

@@ -207,6 +207,7 @@ mod tests {
             archive_sha256: digest::of_bytes(b"archive"),
             bytes: 6,
             entries: vec![entry],
+            migrations: None,
         };
         manifest.write(&place.path().join("a.json")).unwrap();
         let found = by_manifest(place.path(), "bin/mattermost", &sha256).unwrap();

@@ -101,6 +101,27 @@ pub(crate) fn migrations(version: Version) -> Vec<Migration> {
     carried
 }
 
+/// The names of its scripts as a server's program holds them: one behind the other, those of the configuration store and
+/// (up to 10.x) of MySQL among them.
+pub(crate) fn embedded(version: Version) -> String {
+    let carried = migrations(version);
+    let mut sets = vec![("postgres", carried.iter().map(|one| (one.number, one.name.as_str())).collect::<Vec<_>>())];
+    if !carried.is_empty() {
+        sets.push(("postgres", vec![(1, "create_configurations"), (2, "create_configuration_files")]));
+    }
+    if version.major < 11 {
+        let of_mysql = |(number, name)| (number, if number == 92 { "add_createat_to_teammembers" } else { name });
+        sets.push(("mysql", sets[0].1.iter().copied().map(of_mysql).collect()));
+    }
+    let names = sets.iter().flat_map(|(engine, set)| set.iter().map(move |(number, name)| (engine, number, name)));
+    ["down", "up"]
+        .map(|way| {
+            let name = |(engine, number, name)| format!("migrations/{engine}/{number:06}_{name}.{way}.sql");
+            names.clone().map(name).collect::<String>()
+        })
+        .concat()
+}
+
 /// The versions at which the set of migrations changed, oldest first.
 pub(crate) fn set_versions() -> Vec<Version> {
     text::rows(SETS).filter_map(|row| row.first()?.parse().ok()).collect()

@@ -22,6 +22,7 @@ fn manifest(paths: &[&str]) -> Manifest {
         archive_sha256: String::new(),
         bytes: 0,
         entries,
+        migrations: None,
     }
 }
 

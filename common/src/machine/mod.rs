@@ -16,6 +16,7 @@ pub mod process;
 pub mod service;
 pub mod signals;
 pub mod state;
+pub mod threads;
 pub mod tree;
 pub mod trust;
 pub mod user;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
 use mm_common::machine::tree::{Attributes, Dir, Kind as There, Meta};
-use mm_common::machine::{command, signals};
+use mm_common::machine::{command, signals, threads};
 
 use crate::entry::{Before, Stored, store_file};
 use crate::further::{self, Further};
@@ -123,11 +123,7 @@ pub(crate) fn collect(collection: &Collection<'_>) -> Result<Collected> {
     for root in &collection.plan.roots {
         workers.begin(root)?;
     }
-    std::thread::scope(|scope| {
-        for _ in 0..collection.jobs.max(1) {
-            scope.spawn(|| workers.work());
-        }
-    });
+    threads::several(collection.jobs, || workers.work());
     let mut shared = workers.shared.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = shared.error.take() {
         return Err(error);

@@ -12,7 +12,7 @@ use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
 use mm_common::machine::user::User;
-use mm_common::machine::{checkpoint, command, disk, files, pins, signals, tree};
+use mm_common::machine::{checkpoint, command, disk, files, pins, signals, threads, tree};
 use mm_common::mattermost::health::Started;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::proven::Claim;
@@ -126,20 +126,22 @@ fn make(
         cancel: &cancel,
     };
     let give_up = || cancel.store(true, Ordering::Relaxed);
-    let (database, collected) = std::thread::scope(|scope| {
-        let dumping =
-            view.as_ref().map(|view| scope.spawn(|| view.store(partial, order.jobs).inspect_err(|_| give_up())));
-        let collected = collect::collect(&collection).inspect_err(|_| give_up());
-        let database = dumping.map(|thread| {
-            thread.join().unwrap_or_else(|_| Err(Error::failed("the database was not dumped: its thread failed")))
-        });
-        match (database.transpose(), collected) {
-            (Ok(database), Ok(collected)) => Ok((database, collected)),
-            // The one that failed by itself is the one to tell of.
-            (Err(error), Err(other)) if error.causes().iter().any(|cause| cause == command::CANCELLED) => Err(other),
-            (Err(error), _) | (_, Err(error)) => Err(error),
+    let collect = || collect::collect(&collection).inspect_err(|_| give_up());
+    let (database, collected) = match &view {
+        Some(view) => {
+            let dump = || view.store(partial, order.jobs).inspect_err(|_| give_up()).map(Some);
+            threads::both(dump, collect)
         }
-    })?;
+        None => (Ok(None), collect()),
+    };
+    let (database, collected) = match (database, collected) {
+        (Ok(database), Ok(collected)) => (database, collected),
+        // The one that failed by itself is the one to tell of.
+        (Err(error), Err(other)) if error.causes().iter().any(|cause| cause == command::CANCELLED) => {
+            return Err(other);
+        }
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
     let other_databases = store_others(order, partial, &cancel)?;
     let config_database = config_view.as_ref().map(|view| view.store(partial, order.jobs)).transpose()?;
     drop((view, config_view, known, guard));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::{checkpoint, files};
+use mm_common::machine::{checkpoint, files, threads};
 use mm_common::mattermost::config::environment;
 use mm_common::mattermost::schema;
 use mm_common::mattermost::site::Installation;
@@ -116,12 +116,8 @@ impl View {
         };
         let id = Some(self.snapshot.id());
         let (dumped_by, tables) = if jobs > 1 {
-            std::thread::scope(|scope| {
-                let writing = scope.spawn(write_dump);
-                let tables = fingerprint::tables_at(&self.reader, id);
-                let dumped = writing.join().unwrap_or_else(|_| Err(Error::failed("the dump was given up")));
-                Ok::<_, Error>((dumped?, tables?))
-            })?
+            let (dumped, tables) = threads::both(write_dump, || fingerprint::tables_at(&self.reader, id));
+            (dumped?, tables?)
         } else {
             (write_dump()?, fingerprint::tables_at(&self.reader, id)?)
         };

@@ -9,7 +9,7 @@ use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::{digest, ui};
 use mm_common::machine::signals::Heeding;
 use mm_common::machine::tree::{Finder, Kind as There};
-use mm_common::machine::{files, signals};
+use mm_common::machine::{files, signals, threads};
 use mm_common::postgres::fingerprint::{self, Fingerprint};
 use mm_common::postgres::roles;
 use mm_common::postgres::scratch::Scratch;
@@ -104,14 +104,7 @@ fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u6
             ui::progress(&format!("{} proven, {} MB", ui::count(found.0, "file"), found.1 / 1_000_000));
         }
     };
-    let results: Vec<Result<()>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(Error::failed("a thread of the check failed"))))
-            .collect()
-    });
-    for result in results {
+    for result in threads::several(jobs, work) {
         match result {
             Ok(()) => {}
             Err(error) if signals::caught().is_some() => return Err(error),

@@ -11,10 +11,9 @@ use std::time::Duration;
 use mm_common::contract::digest::Hasher;
 use mm_common::contract::error::{Context as _, Error, Kind, Result};
 use mm_common::contract::ui;
-use mm_common::machine::files;
 use mm_common::machine::http::Client;
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::signals;
+use mm_common::machine::{files, signals, threads};
 use mm_common::mattermost::manifest::{Limits, Manifest};
 
 use crate::cache::{Cache, Held, Partial};
@@ -91,19 +90,15 @@ impl Workshop {
         order.sort_by_key(|(_, task)| std::cmp::Reverse(task.size));
         let queue = Mutex::new(VecDeque::from(order));
         let results: Mutex<Vec<Option<Result<Done>>>> = Mutex::new((0..count).map(|_| None).collect());
-        std::thread::scope(|scope| {
-            for _ in 0..jobs.min(count) {
-                scope.spawn(|| {
-                    loop {
-                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                        let Some((number, task)) = next.filter(|_| !self.board.is_stopped()) else { return };
-                        let result = self.fetch(task);
-                        if result.as_ref().is_err_and(|error| !task.may_be_missing(error)) {
-                            self.board.stop();
-                        }
-                        results.lock().unwrap_or_else(PoisonError::into_inner)[number] = Some(result);
-                    }
-                });
+        threads::several(jobs.min(count), || {
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                let Some((number, task)) = next.filter(|_| !self.board.is_stopped()) else { return };
+                let result = self.fetch(task);
+                if result.as_ref().is_err_and(|error| !task.may_be_missing(error)) {
+                    self.board.stop();
+                }
+                results.lock().unwrap_or_else(PoisonError::into_inner)[number] = Some(result);
             }
         });
         let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -181,14 +176,11 @@ impl Workshop {
             None
         };
         bar.doing("looking through the archive");
-        let (manifest, synced) = std::thread::scope(|scope| {
-            // The disk writes while the processor looks.
-            let syncing = scope.spawn(|| {
-                files::open_nofollow(&partial.path)?.sync_all().map_err(|error| Error::io("sync", &partial.path, error))
-            });
-            let manifest =
-                Manifest::of_archive_within(&partial.path, &want.version, want.edition, &sha256, &self.limits);
-            (manifest, syncing.join().unwrap_or_else(|_| Err(Error::failed("a fault in this program stopped a sync"))))
+        // The disk writes while the processor looks.
+        let sync =
+            || files::open_nofollow(&partial.path)?.sync_all().map_err(|error| Error::io("sync", &partial.path, error));
+        let (synced, manifest) = threads::both(sync, || {
+            Manifest::of_archive_within(&partial.path, &want.version, want.edition, &sha256, &self.limits)
         });
         let manifest = manifest.map_err(|error| self.aside(want, &partial, "NOT-A-RELEASE", error))?;
         if let Err(error) = synced {

@@ -25,6 +25,7 @@ use clap::CommandFactory as _;
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::{Note, Path};
 use mm_common::contract::{time, ui};
+use mm_common::machine::threads;
 use mm_common::mattermost::catalogue::{Catalogue, Driver, day};
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::server::Database;
@@ -166,24 +167,21 @@ fn for_the_installation(
             outside: &outside,
         };
         // The one waits for the database, the other for the disk.
-        let (inside, on_host) = std::thread::scope(|scope| {
-            let host = HostView {
-                installation: &installation,
-                site: &section,
-                way,
-                cache: &arguments.cache,
-                store: &store,
-                used: session.document.get("rehearsal").and_then(|rehearsal| check::Used::of(rehearsal, way.hops)),
-                system: std::path::Path::new("/"),
-                show_unit: host::show_unit,
-            };
-            let on_host = scope.spawn(move || host.findings());
-            let inside = match &database {
-                Ok(database) => check::database::findings(database, way),
-                Err(error) => Ok(vec![check::unseen("database", "The database", error)]),
-            };
-            (inside, on_host.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        });
+        let host = HostView {
+            installation: &installation,
+            site: &section,
+            way,
+            cache: &arguments.cache,
+            store: &store,
+            used: session.document.get("rehearsal").and_then(|rehearsal| check::Used::of(rehearsal, way.hops)),
+            system: std::path::Path::new("/"),
+            show_unit: host::show_unit,
+        };
+        let look_inside = || match &database {
+            Ok(database) => check::database::findings(database, way),
+            Err(error) => Ok(vec![check::unseen("database", "The database", error)]),
+        };
+        let (on_host, inside) = threads::both(|| host.findings(), look_inside);
         let mut findings = inside?;
         findings.extend(on_host);
         check::into_plan(&mut plan.path, findings);

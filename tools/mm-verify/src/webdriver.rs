@@ -215,7 +215,7 @@ fn start() -> Result<(Process, u16)> {
     let process = Process { child, directory };
     // A driver that says nothing for so long is ended with what it started when the value is dropped.
     let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
+    let heard = std::thread::Builder::new().spawn(move || {
         for line in stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines()).map_while(std::io::Result::ok)
         {
             let port = line.rsplit("on port ").next().and_then(|rest| rest.trim_end_matches('.').parse().ok());
@@ -224,6 +224,7 @@ fn start() -> Result<(Process, u16)> {
             }
         }
     });
+    heard.map_err(|error| Error::failed("cannot listen to chromedriver").because(error))?;
     let port = receiver.recv_timeout(PATIENCE).map_err(|_| {
         Error::failed("chromedriver does not start").hint("try `chromedriver --port=0` by hand, or give --browser no")
     })?;

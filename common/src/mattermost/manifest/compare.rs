@@ -2,7 +2,6 @@
 //! followed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::resume_unwind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -10,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{Entry, EntryKind, Manifest};
 use crate::contract::digest;
 use crate::contract::error::{Error, Result};
-use crate::machine::files;
 use crate::machine::signals::Heeding;
 use crate::machine::tree::{self, Dir, Go, Kind, Meta};
+use crate::machine::{files, threads};
 
 /// Directories of a release in which nothing else belongs (`client/plugins` excepted).
 pub const OWNED: [&str; 6] = ["bin", "client", "fonts", "i18n", "prepackaged_plugins", "templates"];
@@ -100,13 +99,8 @@ impl Manifest {
     fn compare_by(&self, root: &Path, hash: &Hash<'_>) -> Result<(Difference, Proven)> {
         let entries: Vec<&Entry> = self.entries.iter().filter(|entry| !is_rewritten(&entry.path)).collect();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let states: Vec<Result<States>> = std::thread::scope(|scope| {
-            let workers: Vec<_> = entries
-                .chunks(entries.len().div_ceil(threads).max(1))
-                .map(|part| scope.spawn(move || states(root, part, hash)))
-                .collect();
-            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-        });
+        let parts: Vec<_> = entries.chunks(entries.len().div_ceil(threads).max(1)).collect();
+        let states: Vec<Result<States>> = threads::each(threads, &parts, |part| states(root, part, hash));
         let states = states.into_iter().collect::<Result<Vec<_>>>()?.concat();
         let of = |wanted: State| {
             let those = entries.iter().zip(&states).filter(move |(_, (state, _))| *state == wanted);

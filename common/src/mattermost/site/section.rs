@@ -2,6 +2,7 @@
 
 use super::Installation;
 use crate::contract::sections::{Site, SiteConfig, SiteDatabase, SiteService};
+use crate::machine::threads;
 use crate::postgres::cluster;
 use crate::postgres::server::Database;
 
@@ -43,11 +44,8 @@ impl Installation {
             section.server_version = Some(database.version.clone());
             section.major = Some(database.major());
             // The one waits for the list of clusters, the other for the database.
-            let (cluster, sizes) = std::thread::scope(|scope| {
-                let cluster = scope.spawn(|| cluster::of_database(&database).ok().flatten());
-                let sizes = sizes(&database);
-                (cluster.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), sizes)
-            });
+            let (cluster, sizes) =
+                threads::both(|| cluster::of_database(&database).ok().flatten(), || sizes(&database));
             section.cluster = cluster.map(|cluster| cluster.label());
             (section.bytes, section.posts) = sizes;
         }

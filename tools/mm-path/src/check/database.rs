@@ -1,10 +1,10 @@
 //! What the checks of the database look at.
 
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
 
 use mm_common::contract::error::{Context as _, Result};
 use mm_common::contract::sections::Preflight;
+use mm_common::machine::threads;
 use mm_common::mattermost::schema::{Level, level};
 use mm_common::postgres::server::Database;
 use serde_json::Value;
@@ -35,17 +35,8 @@ pub(crate) struct DatabaseView<'a> {
 ///
 /// Fails when not even the columns can be read; what a single check cannot see is its finding.
 pub fn findings(database: &Database, way: Way<'_>) -> Result<Vec<Preflight>> {
-    let (columns, answers, level) = std::thread::scope(|scope| {
-        let level = scope.spawn(|| level(database));
-        let answers = scope.spawn(|| answers(database));
-        let columns = columns(database);
-        let (level, answers) = (level.join(), answers.join());
-        (
-            columns,
-            answers.unwrap_or_else(|panic| resume_unwind(panic)),
-            level.unwrap_or_else(|panic| resume_unwind(panic)),
-        )
-    });
+    let (level, (answers, columns)) =
+        threads::both(|| level(database), || threads::both(|| answers(database), || columns(database)));
     let view = DatabaseView { database, way, columns: columns?, answers, level };
     Ok(super::all(&checks(), &view))
 }

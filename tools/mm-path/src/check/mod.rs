@@ -23,12 +23,11 @@ mod tree;
 mod unit;
 
 use std::fmt::Write as _;
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::{Hop, Note, Path, Preflight, Status};
 use mm_common::contract::version::Edition;
+use mm_common::machine::threads;
 use mm_common::mattermost::catalogue::{Catalogue, Severity};
 use semver::Version;
 use serde_json::Value;
@@ -117,21 +116,7 @@ const AT_ONCE: usize = 4;
 
 /// Makes all checks of a list; the findings stand in its order.
 pub(crate) fn all<V: Sync>(checks: &[Check<V>], view: &V) -> Vec<Preflight> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut findings = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(check) = checks.get(index) else { return findings };
-            findings.push((index, finding(check.id, check.title, check.source, (check.look)(view))));
-        }
-    };
-    let mut findings: Vec<(usize, Preflight)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-    });
-    findings.sort_by_key(|(index, _)| *index);
-    findings.into_iter().map(|(_, finding)| finding).collect()
+    threads::each(AT_ONCE, checks, |check| finding(check.id, check.title, check.source, (check.look)(view)))
 }
 
 /// The most facts that a finding lists; there may be thousands.

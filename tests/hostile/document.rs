@@ -164,3 +164,44 @@ fn an_archive_comes_only_from_a_cache_that_is_roots() {
     // The pipeline as it is documented goes on as ever.
     site.tool("mm-swap").args(["--dry-run", "--no-backup"]).write_stdin(fetched.to_string()).assert().success();
 }
+
+#[test]
+fn a_server_is_compared_with_no_list_that_only_a_document_knows() {
+    let site = Site::builder(FROM).build();
+    let releases = site.releases(&[quick(FROM).build()]);
+    let mut fetch = site.tool("mm-fetch");
+    fetch.args([FROM, "--edition", "team", "--mirror", releases.site.url(), "--catalogue"]).arg(&releases.catalogue);
+    let output = fetch.arg("--cache").arg(site.cache()).assert().success().get_output().stdout.clone();
+    let mut document: Value = serde_json::from_slice(&output).unwrap();
+    let look = |document: &Value| {
+        let mut verify = site.tool("mm-verify");
+        verify.args(["--only", "files.release", "--cache"]).arg(site.directory().join("no-cache"));
+        let output = verify.write_stdin(document.to_string()).output().unwrap().stdout;
+        let document: Value = serde_json::from_slice(&output).unwrap();
+        let checks = document["verify"]["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["id"] == "files.release").unwrap().clone()
+    };
+    assert_eq!(look(&document)["status"], "pass");
+    // A list that leaves a file out, so that nobody misses it.
+    let (sha256, manifest) = {
+        let release = &document["fetch"]["releases"][0];
+        (release["sha256"].as_str().unwrap().to_owned(), release["manifest"].as_str().unwrap().to_owned())
+    };
+    let theirs = site.directory().join("theirs").join(&sha256);
+    std::fs::create_dir_all(&theirs).unwrap();
+    std::fs::remove_file(site.install().join("NOTICE.txt")).unwrap();
+    let mut list: Value = serde_json::from_str(&std::fs::read_to_string(&manifest).unwrap()).unwrap();
+    list["entries"] = list["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["path"] != "NOTICE.txt")
+        .cloned()
+        .collect::<Vec<_>>()
+        .into();
+    std::fs::write(theirs.join("release.json"), list.to_string()).unwrap();
+    document["fetch"]["releases"][0]["manifest"] = json!(theirs.join("release.json"));
+    let check = look(&document);
+    assert_eq!(check["status"], "error", "{check}");
+    assert!(check["evidence"].as_str().unwrap().contains("is in no cache of mm-fetch"), "{check}");
+}

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mm_test_support::site::Site;
 use mm_test_support::tool;
 use serde_json::{Value, json};
 
@@ -55,4 +56,32 @@ fn no_script_prints_what_a_terminal_obeys() {
 
 fn shell_words(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[test]
+fn no_command_gives_away_what_only_the_configuration_names() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    let site = Site::builder("10.5.14").build();
+    let roots = site.directory().join("a b;id");
+    std::fs::create_dir(&roots).unwrap();
+    site.set("FileSettings", "Directory", serde_json::json!(roots));
+    let hint = |id: &str| {
+        let output = site.tool("mm-verify").args(["--only", id]).output().unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checks = document["verify"]["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["id"] == id).unwrap().clone();
+        assert_eq!(check["status"], "fail", "{check}");
+        check["hint"].as_str().unwrap().to_owned()
+    };
+    let said = hint("files.owner");
+    assert!(!said.contains("chown") && said.contains("not in the install root"), "{said}");
+    let output = site.tool("mm-path").args(["--to", "10.6.1", "--format", "json"]).output().unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = document["path"].to_string();
+    assert!(checks.contains("a b;id") && !checks.contains("chown"), "{checks}");
+    // What is the release's is named, as one word of a command that runs.
+    let logs = site.install().join("logs");
+    chown(&logs, Some(0), Some(0)).unwrap();
+    std::fs::set_permissions(&logs, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(hint("files.owner"), format!("chown -h mm-test: {}", logs.display()));
 }

@@ -94,3 +94,51 @@ fn what_another_setting_names_is_stored_where_the_server_could_read_it() {
     assert!(!holds(&backup, &open.join("public")), "{said}");
     assert_eq!(verify(&site, &[]).0, 0);
 }
+
+#[test]
+fn a_restore_goes_through_no_link_above_the_uploads() {
+    use std::os::unix::fs::MetadataExt as _;
+    let site = Site::builder("5.29.0").build();
+    process::run("chmod", &["0711", site.directory().to_str().unwrap()]);
+    let above = place(&site, "srv", "mm-test:mm-test", "0755", &[]);
+    let data = above.join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("upload"), "mine").unwrap();
+    process::run("chown", &["-R", "mm-test:mm-test", data.to_str().unwrap()]);
+    site.set("FileSettings", "Directory", json!(data));
+    let (backup, _) = make(&site);
+    let restore = |more: &[&str]| {
+        let mut restore = site.tool("mm-backup");
+        restore.args(["restore", backup["id"].as_str().unwrap(), "--files", "--to"]).arg(site.store()).args(more);
+        restore
+    };
+    // What belongs to the server's user leads to a directory of root's.
+    let roots = place(&site, "roots", "root:root", "0755", &[]);
+    let away = site.directory().join("away");
+    fs::rename(&above, &away).unwrap();
+    symlink(&roots, &above).unwrap();
+    let before = fs::metadata(&roots).unwrap();
+    let assert = restore(&[]).assert().code(5);
+    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    let after = fs::metadata(&roots).unwrap();
+    assert_eq!(
+        (before.mtime(), before.mtime_nsec()),
+        (after.mtime(), after.mtime_nsec()),
+        "root's was written: {said}"
+    );
+    assert!(said.contains(&format!("`{}` is a link", above.display())) && said.contains("--into"), "{said}");
+    // As it was, it works; and what the restore has kept is not looked for behind a link either.
+    fs::remove_file(&above).unwrap();
+    fs::rename(&away, &above).unwrap();
+    fs::write(data.join("upload"), "another").unwrap();
+    restore(&[]).assert().success();
+    assert_eq!(fs::read_to_string(data.join("upload")).unwrap(), "mine");
+    let kept = fs::read_dir(&above).unwrap().flatten().map(|entry| entry.file_name());
+    let kept = kept.into_iter().find(|name| name.to_string_lossy().starts_with(".mm-restore-")).unwrap();
+    fs::create_dir(roots.join(&kept)).unwrap();
+    fs::write(roots.join(&kept).join("canary"), "").unwrap();
+    fs::rename(&above, &away).unwrap();
+    symlink(&roots, &above).unwrap();
+    site.tool("mm-backup").args(["prune", "--keep-last", "9", "--to"]).arg(site.store()).assert().code(5);
+    assert!(roots.join(&kept).join("canary").exists());
+}

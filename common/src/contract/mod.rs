@@ -9,6 +9,7 @@ pub mod exit;
 pub mod schema;
 pub mod secret;
 pub mod sections;
+pub mod shell;
 pub mod time;
 pub mod ui;
 pub mod version;

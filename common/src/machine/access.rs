@@ -1,9 +1,10 @@
 //! What a user of the machine may read and write, by the kernel's own rule: modes, groups, access lists, options of the
 //! mount and the directories above. The kernel is asked as that user; nothing is opened.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use super::command::Cmd;
+use super::tree::{Dir, Kind};
 use super::user::{self, User};
 use crate::contract::error::{Error, Result};
 
@@ -36,11 +37,48 @@ pub fn not_writable(user: &User, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Those of `paths` that are in the tree at `root` themselves: neither they nor a directory on the way is a link. Others may
+/// be named by whoever can write the configuration, and are not to be given away.
+///
+/// # Errors
+/// When the tree cannot be looked at.
+pub fn of_tree(root: &Path, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let top = Dir::open_following(root)?;
+    let is_within = |path: &PathBuf| -> Result<bool> {
+        let Ok(below) = path.strip_prefix(root) else { return Ok(false) };
+        let (Some(above), Some(name)) = (below.parent(), below.file_name()) else { return Ok(false) };
+        if below.components().any(|part| !matches!(part, Component::Normal(_))) {
+            return Ok(false);
+        }
+        let Some(dir) = top.descend_directories(above)? else { return Ok(false) };
+        Ok(dir.look(name)?.is_some_and(|meta| matches!(meta.kind, Kind::File | Kind::Directory)))
+    };
+    let mut within = Vec::new();
+    for path in paths {
+        if is_within(path)? {
+            within.push(path.clone());
+        }
+    }
+    Ok(within)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt as _, chown};
 
     use super::*;
+
+    #[test]
+    fn what_a_link_or_the_configuration_names_is_not_of_the_tree() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("root");
+        std::fs::create_dir_all(root.join("config/more")).unwrap();
+        std::fs::create_dir_all(place.path().join("away/more")).unwrap();
+        std::os::unix::fs::symlink("../away", root.join("link")).unwrap();
+        let paths = ["config", "config/more", "link", "link/more", "../away", "none"].map(|name| root.join(name));
+        assert_eq!(of_tree(&root, &paths).unwrap(), [root.join("config"), root.join("config/more")]);
+        assert!(of_tree(&root, &[root.clone(), place.path().join("away")]).unwrap().is_empty());
+    }
 
     #[test]
     fn what_counts_is_what_the_kernel_lets_the_user_do() {

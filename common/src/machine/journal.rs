@@ -5,11 +5,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::checkpoint;
 use super::files::{self, Access};
 use super::lock::LockGuard;
 use crate::contract::error::{Context as _, Error, Kind, Result};
+use crate::contract::shell;
+
+/// The journal of `mm-backup restore`, which has no verb `recover`: the same restore, run again, ends what was begun.
+pub const RESTORE: &str = "restore";
 
 /// Larger than any journal this project writes.
 const MOST: u64 = 64 * 1024 * 1024;
@@ -89,6 +94,21 @@ pub fn interrupted(state: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The command that finishes or undoes what the run has begun that left the journal `name`.
+///
+/// # Errors
+/// As [`Journal::read`].
+pub fn command(state: &Path, name: &str, install: &Path) -> Result<String> {
+    let install = shell::word(install);
+    if name != RESTORE {
+        return Ok(format!("mm-{name} recover --install {install}"));
+    }
+    let intent: Value = Journal::at(state, name).read()?.unwrap_or_default();
+    let id = shell::word(intent["id"].as_str().unwrap_or("latest"));
+    let store = intent["store"].as_str().map_or_else(String::new, |store| format!(" --to {}", shell::word(store)));
+    Ok(format!("mm-backup restore {id} --stop --install {install}{store}"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -116,5 +136,20 @@ mod tests {
         assert_eq!(interrupted(directory.path()).unwrap(), ["swap"]);
         journal.close(&lock).unwrap();
         assert_eq!(journal.read::<Vec<u32>>().unwrap(), None);
+    }
+
+    #[test]
+    fn the_command_that_ends_what_was_begun_runs_as_printed() {
+        let directory = tempfile::tempdir().unwrap();
+        let install = Path::new("/opt/x y;id");
+        let command = |name| command(directory.path(), name, install).unwrap();
+        assert_eq!(command("swap"), "mm-swap recover --install '/opt/x y;id'");
+        assert_eq!(command(RESTORE), "mm-backup restore latest --stop --install '/opt/x y;id'");
+        let intent = serde_json::json!({"id": "20261122T030000Z", "store": "/srv/the store"}).to_string();
+        std::fs::write(directory.path().join("restore.journal"), intent).unwrap();
+        assert_eq!(
+            command(RESTORE),
+            "mm-backup restore 20261122T030000Z --stop --install '/opt/x y;id' --to '/srv/the store'"
+        );
     }
 }

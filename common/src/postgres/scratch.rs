@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::server::{Database, program_of};
 use super::source::DataSource;
 use crate::contract::error::{Error, Result};
+use crate::contract::shell;
 use crate::machine::command::{self, Cmd};
 use crate::machine::user::{self, User};
 use crate::machine::{files, process, state, tree};
@@ -160,7 +161,7 @@ fn closed_place(user: &User) -> Result<PathBuf> {
         files::create_directory(path, mode)?;
         let data = files::look(path)?.filter(|data| data.is_dir() && data.uid() == 0).ok_or_else(|| {
             Error::refused(format!("`{}` is no directory of root's", path.display()))
-                .hint(format!("find out who made it: ls -ld {}", path.display()))
+                .hint(format!("find out who made it: ls -ld {}", shell::word(path)))
         })?;
         // Nobody else may write there; and the server's user has to pass.
         let wanted = if path == base { data.mode() & 0o755 | 0o711 } else { mode };

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
+use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::machine::files;
 use mm_common::machine::lock::LockGuard;
@@ -159,11 +160,10 @@ pub(crate) fn tell(point: &Point, with_files: bool) {
 
 /// How the database of the configuration is restored: into an empty one, which is compared with the manifest.
 fn command(point: &Point) -> String {
-    let store = point.path.parent().unwrap_or(&point.path);
     format!(
         "mm-backup restore {} --to {} --config --into-database URL (of an empty database)",
         point.head.id,
-        store.display()
+        shell::word(point.path.parent().unwrap_or(&point.path))
     )
 }
 

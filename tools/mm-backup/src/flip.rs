@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::ui;
 use mm_common::machine::checkpoint;
-use mm_common::machine::journal::Journal;
+use mm_common::machine::journal::{self, Journal};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::state::State;
 use mm_common::machine::tree::{self, Attributes, Dir, Time};
@@ -20,7 +20,7 @@ use crate::replace::{self, Renaming};
 use crate::text::Name;
 
 /// The journal's name in the state directory.
-pub(crate) const JOURNAL: &str = "restore";
+pub(crate) const JOURNAL: &str = journal::RESTORE;
 
 /// One name that changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub(crate) struct Move {
 pub(crate) struct Intent {
     /// The restore point.
     pub id: String,
+    /// The store it is in: for the command that ends this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<Name>,
     /// Names that change.
     pub moves: Vec<Move>,
     /// Staging directories, to be removed when all is undone.
@@ -229,11 +232,17 @@ pub(crate) fn recover(state: &State, installation: Option<&Installation>, lock: 
     }
     undo(&intent).map_err(|error| half_done(&journal, error))?;
     // What a move is undone by goes away now; a run that is cut off here has nothing but that to go on with.
-    let Intent { id, stages, .. } = intent;
-    let intent = Intent { id, stages, ..Intent::default() };
+    let Intent { id, store, stages, .. } = intent;
+    let intent = Intent { id, store, stages, ..Intent::default() };
     journal.write(&intent, lock)?;
     for stage in &intent.stages {
-        tree::remove(stage.as_path())?;
+        match tree::remove_without_links(stage.as_path()) {
+            // Whoever owns a directory above it does not keep us from restoring for ever.
+            Err(error) if error.kind() == Kind::Refused => {
+                ui::warn(&format!("`{stage}` is left over, wherever it is now: {}", error.one_line()));
+            }
+            removed => removed?,
+        }
         checkpoint::pass("restore-undone");
     }
     journal.close(lock)?;
@@ -329,7 +338,7 @@ fn look(path: &Name) -> Result<Option<There>> {
 }
 
 fn open(path: &Path) -> Result<Option<Dir>> {
-    Dir::open(Path::new("/"))?.descend(path.strip_prefix("/").unwrap_or(path))
+    Dir::without_links(path)
 }
 
 #[cfg(test)]

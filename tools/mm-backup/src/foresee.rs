@@ -66,7 +66,7 @@ fn into_place(session: &mut Session, point: &Point, wanted: &RestoreArguments, w
         plan.push(format!("first finish or undo the restore of {open} that was cut off"));
     }
     if wish.files.is_some() {
-        restore::refuse_foreign_journals(&state)?;
+        restore::refuse_foreign_journals(&state, &install)?;
     }
     session.common.install.get_or_insert_with(|| install.clone());
     let there = restore::observe(session, point, wish, &install)?;

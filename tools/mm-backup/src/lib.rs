@@ -169,7 +169,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
     let absent = store::absent(&arguments.store)?;
     let made = (|| {
         flip::recover(&installation.state, Some(&installation), &lock)?;
-        restore::refuse_foreign_journals(&installation.state)?;
+        restore::refuse_foreign_journals(&installation.state, &installation.root)?;
         let store = Store::create(&arguments.store)?;
         let plan = plan::plan(&observe::observe(&installation, &store, flags.no_data)?, &flags.wish())?;
         store.refuse_unsafe()?;

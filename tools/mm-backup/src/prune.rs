@@ -40,7 +40,7 @@ pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Ke
     remove(&store, &superfluous, &lock)?;
     for (record, kept) in &before {
         for directory in &kept.directories {
-            tree::remove(directory)?;
+            tree::remove_without_links(directory)?;
         }
         for database in &kept.databases {
             replace::drop_kept(&installation, database)?;

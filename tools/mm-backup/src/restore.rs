@@ -119,7 +119,7 @@ fn into_place(
     let lock = state.lock(wait)?;
     if wish.files.is_some() {
         // With the database alone another tool may be asking for it in the middle of its own undoing.
-        refuse_foreign_journals(&state)?;
+        refuse_foreign_journals(&state, &install)?;
     }
     // After a disaster there may be nothing to observe: then the files come first, and say the rest.
     session.common.install.get_or_insert_with(|| install.clone());
@@ -216,7 +216,7 @@ fn replace_all(
     };
     let leaves_out = session.common.accepts(salvage::ACCEPT);
     // Everything that takes time is done beside what is there, while the server may still run.
-    let mut announced = Intent { id: point.head.id.clone(), ..Intent::default() };
+    let mut announced = Intent { id: point.head.id.clone(), store: point.store(), ..Intent::default() };
     let mut announce = |stage: &Path| {
         announced.stages.push(stage.to_owned().into());
         flip::announce(state, &announced, lock)
@@ -371,19 +371,19 @@ fn forget(state: &State, lock: &LockGuard) {
 /// Removes what was staged; a later run would, too.
 fn give_up(placed: Option<&Placed>) {
     for stage in placed.iter().flat_map(|placed| placed.stages()) {
-        if let Err(error) = tree::remove(&stage) {
+        if let Err(error) = tree::remove_without_links(&stage) {
             ui::warn(&error.one_line());
         }
     }
 }
 
 /// Another tool was cut off in the middle of something: that comes first.
-pub(crate) fn refuse_foreign_journals(state: &State) -> Result<()> {
+pub(crate) fn refuse_foreign_journals(state: &State, install: &Path) -> Result<()> {
     let open = journal::interrupted(state.path())?;
     let Some(name) = open.iter().find(|name| *name != flip::JOURNAL) else { return Ok(()) };
     Err(Error::refused(format!("an earlier run of mm-{name} was cut off"))
         .because(format!("its journal is open in `{}`", state.path().display()))
-        .hint(format!("run mm-{name} again: it finishes or undoes what it began; then run this again")))
+        .hint(format!("{}; then run this again", journal::command(state.path(), name, install)?)))
 }
 
 fn asked_root(session: &Session) -> Result<Option<PathBuf>> {

@@ -1,7 +1,6 @@
 //! Restoring files: which ones, staged where, exchanged how.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
@@ -162,13 +161,12 @@ pub(crate) fn stage(
         while let Some(entry) = reader.next()? {
             let Some(place) = place_of(&places, selection, &entry) else { continue };
             if !open.contains_key(place) {
-                let directory = staging_directory(&point.head, place, mounted.contains(place), stamp)?;
+                let (above, name) = staging_directory(&point.head, place, mounted.contains(place), stamp)?;
+                let directory = above.path().join(&name);
                 announce(&directory)?;
-                std::fs::DirBuilder::new()
-                    .create(&directory)
-                    .map_err(|error| Error::io("create the directory", &directory, error))?;
-                ready.tops.push((place.clone(), directory.clone()));
-                open.insert(place.clone(), Stage::new(point, &owners, Dir::open(&directory)?, how)?);
+                let top = above.create_directory(name.as_ref())?;
+                ready.tops.push((place.clone(), directory));
+                open.insert(place.clone(), Stage::new(point, &owners, top, how)?);
             }
             let Some(stage) = open.get_mut(place) else { continue };
             let name = place.file_name().unwrap_or_default();
@@ -181,14 +179,14 @@ pub(crate) fn stage(
         for (_, stage) in std::mem::take(&mut open) {
             let (top, mut left_out) = stage.finish()?;
             ready.left_out.append(&mut left_out);
-            mm_common::machine::files::sync_file_system(top.path())?;
+            top.sync_file_system()?;
         }
         Ok(())
     })();
     if let Err(error) = filled {
         for stage in ready.stages() {
             // What cannot be removed now is said by its name.
-            let _ = mm_common::machine::tree::remove(&stage);
+            let _ = tree::remove_without_links(&stage);
         }
         return Err(error);
     }
@@ -246,37 +244,55 @@ pub(crate) fn foresee(point: &Point, selection: &Selection) -> Result<u64> {
     require_space(point, selection, &places)
 }
 
-/// Where a directory of ours on the file system of `place` is made: beside the install root as for all tools, inside a mount
-/// point, beside anything else.
-fn staging_directory(head: &Head, place: &Path, is_mount: bool, stamp: &str) -> Result<PathBuf> {
-    let parent = place.parent().unwrap_or(Path::new("/"));
-    files::create_directory(parent, 0o755)?;
-    let same_device = |a: &Path, b: &Path| -> Result<bool> { Ok(disk::device(a)? == disk::device(b)?) };
-    let beside = if is_mount {
-        place.join(format!(".mm-restore-{stamp}"))
-    } else if let (Some(name), Some(above)) = (head.install.file_name(), head.install.parent())
+/// Where a directory of ours on the file system of `place` is made, and its name: beside the install root as for all tools,
+/// inside a mount point, beside anything else. Whose the directories above it are is not known: none of them is a link.
+fn staging_directory(head: &Head, place: &Path, is_mount: bool, stamp: &str) -> Result<(Dir, String)> {
+    let parent = reach(place.parent().unwrap_or(Path::new("/")), 0o755)?;
+    if is_mount {
+        return free_name(reach(place, 0o755)?, format!(".mm-restore-{stamp}"));
+    }
+    if let (Some(name), Some(above)) = (head.install.file_name(), head.install.parent())
         && place.starts_with(&head.install)
-        && same_device(above, place)?
+        && let above = reach(above, 0o755)?
+        && above.meta()?.dev == device_of(&parent, place)?
     {
         let mut own = std::ffi::OsString::from(".");
         own.push(name);
         own.push(".mm");
-        let own = above.join(own);
-        files::create_directory(&own, 0o700)?;
-        let data = std::fs::symlink_metadata(&own).map_err(|error| Error::io("look at", &own, error))?;
-        if !data.is_dir() || data.uid() != nix::unistd::geteuid().as_raw() {
-            return Err(Error::refused(format!("`{}` is not ours", own.display())).hint("move it away"));
+        let own = reach(&above.path().join(own), 0o700)?;
+        if own.meta()?.uid != nix::unistd::geteuid().as_raw() {
+            return Err(Error::refused(format!("`{}` is not ours", own.path().display())).hint("move it away"));
         }
         let below = place.strip_prefix(&head.install).unwrap_or(place).as_os_str();
         let number = beginning(below).replace('/', "+");
-        own.join(format!("{KEPT_BY_RESTORE}{stamp}{}{number}", if number.is_empty() { "" } else { "-" }))
-    } else {
-        let name = beginning(place.file_name().unwrap_or_default());
-        parent.join(format!(".mm-restore-{stamp}-{name}"))
-    };
-    // A run that failed within this second may have left one of that name.
-    let (above, name) = (files::parent(&beside)?, beside.file_name().unwrap_or_default().to_string_lossy());
-    Ok(above.join(files::free_name(above, &name, "")?))
+        return free_name(own, format!("{KEPT_BY_RESTORE}{stamp}{}{number}", if number.is_empty() { "" } else { "-" }));
+    }
+    let name = beginning(place.file_name().unwrap_or_default());
+    free_name(parent, format!(".mm-restore-{stamp}-{name}"))
+}
+
+/// The device of what is at `place`, or of the directory it will be in.
+fn device_of(parent: &Dir, place: &Path) -> Result<u64> {
+    let there = parent.look(place.file_name().unwrap_or_default())?;
+    there.map_or_else(|| parent.meta().map(|meta| meta.dev), |meta| Ok(meta.dev))
+}
+
+fn reach(path: &Path, mode: u32) -> Result<Dir> {
+    Dir::without_links_creating(path, mode).map_err(|error| {
+        error.with_hint("what the restore point holds is restored beside it with --into DIR, which exchanges nothing")
+    })
+}
+
+/// A run that failed within this second may have left a directory of that name.
+fn free_name(above: Dir, stem: String) -> Result<(Dir, String)> {
+    let mut name = stem.clone();
+    for number in 2..1000 {
+        if above.look(name.as_ref())?.is_none() {
+            break;
+        }
+        name = format!("{stem}-{number}");
+    }
+    Ok((above, name))
 }
 
 /// As much of a name as another one has room for.
@@ -320,6 +336,7 @@ impl Placed {
         }
         Ok(Intent {
             id: point.head.id.clone(),
+            store: point.store(),
             moves: moves.all,
             stages: self.stages().into_iter().map(Into::into).collect(),
             entered: moves.entered,

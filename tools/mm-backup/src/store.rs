@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
+use mm_common::contract::shell;
 use mm_common::contract::{time, ui};
 use mm_common::machine::process::Identity;
 use mm_common::machine::{files, pins, tree};
@@ -12,6 +13,7 @@ use nix::unistd::geteuid;
 
 use crate::manifest::{self, Head, Reader};
 use crate::suspects;
+use crate::text::Name;
 
 /// How the directory of a restore point under construction begins: `.partial-ID.PID.START.BOOT`.
 const PARTIAL: &str = ".partial-";
@@ -96,7 +98,7 @@ impl Store {
                 "give a directory of its own with --to, as made by `mkdir -m 700`; where this one holds restore points and \
                  nothing else: chown {}: {1}; chmod 700 {1}",
                 geteuid(),
-                self.path.display()
+                shell::word(&self.path)
             )))
     }
 
@@ -221,6 +223,11 @@ impl Store {
 }
 
 impl Point {
+    /// The store it is in, for a journal.
+    pub(crate) fn store(&self) -> Option<Name> {
+        self.path.parent().map(|store| store.to_owned().into())
+    }
+
     /// Finds the copies of what it holds.
     pub(crate) fn files(&self) -> Result<tree::Finder> {
         Ok(tree::Finder::new(tree::Dir::open(&self.path.join("files"))?))

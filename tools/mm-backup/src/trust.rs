@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use mm_common::contract::error::{Error, Result};
+use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::machine::files;
 use nix::unistd::geteuid;
@@ -57,11 +58,11 @@ pub(crate) fn require(point: &Point, accepted: bool) -> Result<()> {
         ui::warn(&format!("the restore point {} may have been changed: {doubt}", point.head.id));
         return Ok(());
     }
-    let place = files::parent(&point.path)?.display();
+    let place = shell::word(files::parent(&point.path)?);
     Err(Error::refused(format!("the restore point {} is not safe to restore", point.head.id)).because(doubt).hint(format!(
         "where you know that nobody has changed it: chown {} {place} {1} {1}/manifest.json*; chmod go-w {place} {1} \
          {1}/manifest.json*; or restore it as it is with --accept {ACCEPT}",
         geteuid(),
-        point.path.display()
+        shell::word(&point.path)
     )))
 }

@@ -8,19 +8,18 @@ use mm_common::machine::journal;
 
 /// A blocker for each journal that an interrupted run has left in the state directory.
 pub(crate) fn blockers(state: &Path, install: &Path) -> Result<Vec<Note>> {
-    Ok(journal::interrupted(state)?.iter().map(|name| blocker(name, install)).collect())
+    Ok(journal::interrupted(state)?.iter().map(|name| blocker(state, name, install)).collect())
 }
 
-fn blocker(name: &str, install: &Path) -> Note {
-    let install = install.display();
-    let (tool, action) = match name {
-        "swap" => ("mm-swap", format!("mm-swap recover --install {install}")),
-        "pgbump" => ("mm-pgbump", format!("mm-pgbump recover --install {install}")),
-        "restore" => {
-            ("mm-backup", format!("mm-backup restore ID --install {install}, with the restore point it was at"))
-        }
-        other => (other, format!("look at {other}.journal, then run that tool again")),
+fn blocker(state: &Path, name: &str, install: &Path) -> Note {
+    let tool = match name {
+        "swap" => "mm-swap",
+        "pgbump" => "mm-pgbump",
+        journal::RESTORE => "mm-backup",
+        other => other,
     };
+    let command = (tool != name).then(|| journal::command(state, name, install).ok()).flatten();
+    let action = command.unwrap_or_else(|| format!("look at {name}.journal, then run that tool again"));
     Note {
         id: "interrupted-run".into(),
         severity: "block".into(),

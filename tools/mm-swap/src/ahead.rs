@@ -2,6 +2,7 @@
 //! the hop itself, with the server stopped, finds it there.
 
 use mm_common::contract::error::{Error, Result};
+use mm_common::contract::shell;
 use mm_common::machine::files;
 use mm_common::mattermost::site;
 use mm_common::run::Session;
@@ -25,7 +26,7 @@ pub(crate) fn stage(session: &mut Session, arguments: &StageArguments) -> Result
     door::refuse_foreign_journal(&ground.state, &ground.root)?;
     if let Some(open) = Operation::open(&ground.state)? {
         return Err(Error::refused(format!("a swap from {} to {} was interrupted", open.from, open.to))
-            .hint(format!("mm-swap recover --install {}", ground.root.display())));
+            .hint(format!("mm-swap recover --install {}", shell::word(&ground.root))));
     }
     if session.dry_run && arguments.archive.is_none() && target::unfetched(session)?.is_some() {
         return Ok("would unpack the release of the next hop once it has been fetched".into());
@@ -38,7 +39,7 @@ pub(crate) fn stage(session: &mut Session, arguments: &StageArguments) -> Result
     }
     if new.version < site.version {
         return Err(Error::refused(format!("{} is older than the installed {}", new.version, site.version))
-            .hint(format!("to undo the last upgrade: mm-swap rollback --install {}", site.root.display())));
+            .hint(format!("to undo the last upgrade: mm-swap rollback --install {}", shell::word(&site.root))));
     }
     stage::require_space(&site.root, new)?;
     let place = stage::place(&area::place(&site.root)?, new);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use mm_common::contract::error::{Error, Result};
+use mm_common::contract::shell;
 use mm_common::mattermost::catalogue::{Catalogue, Driver, Facts, Level};
 use mm_common::mattermost::manifest::Manifest;
 use mm_common::mattermost::site::Installation;
@@ -34,7 +35,7 @@ pub(crate) fn refuse_jump(base: Option<&Path>, site: &Installation, new: &Manife
     error.map_or(Ok(()), |error| {
         Err(error.hint(format!(
             "mm-path --install {} --to {to} --format human shows the path; --accept {ACCEPT} lets mm-swap jump all the same",
-            site.root.display()
+            shell::word(&site.root)
         )))
     })
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
+use mm_common::contract::shell;
 use mm_common::machine::state::work_areas;
 use mm_common::machine::tree::Dir;
 use mm_common::machine::{disk, files, user};
@@ -47,7 +48,7 @@ fn check_around(root: &Path, area: &Path) -> Result<()> {
         ))
         .hint(format!(
             "let the directory itself, not what is in it, be root's: chown root {0} && chmod go-w {0}",
-            root.display()
+            shell::word(root)
         )))
 }
 

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use mm_common::contract::error::{Error, Result};
-use mm_common::machine::journal::{self, Journal};
+use mm_common::machine::journal;
 use mm_common::machine::state::State;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::operation::{self, Operation, Verdict};
 use crate::restore_point;
@@ -29,16 +28,10 @@ pub(crate) fn foreign(state: &State, root: &Path) -> Result<Vec<Foreign>> {
     if Operation::open(state)?.is_some_and(|own| own.verdict == Verdict::Undo) {
         open.retain(|name| name != restore_point::JOURNAL);
     }
-    let root = root.display();
     open.into_iter()
         .map(|journal| {
-            let (tool, command) = if journal == restore_point::JOURNAL {
-                let intent: Option<Value> = Journal::at(state.path(), &journal).read()?;
-                let id = intent.as_ref().and_then(|intent| intent["id"].as_str()).unwrap_or("latest");
-                ("mm-backup".to_owned(), format!("mm-backup restore {id} --stop --install {root}"))
-            } else {
-                (format!("mm-{journal}"), format!("mm-{journal} recover --install {root}"))
-            };
+            let command = journal::command(state.path(), &journal, root)?;
+            let tool = if journal == restore_point::JOURNAL { "mm-backup".into() } else { format!("mm-{journal}") };
             Ok(Foreign { tool, journal, command })
         })
         .collect()

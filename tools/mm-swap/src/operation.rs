@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Context as _, Error, Kind, Result};
 use mm_common::contract::sections::ModifiedFile;
+use mm_common::contract::shell;
 use mm_common::contract::version::Edition;
 use mm_common::machine::files::{self, Access};
 use mm_common::machine::journal::Journal;
@@ -154,7 +155,7 @@ impl Operation {
                 .of_kind(Kind::HalfDone)
                 .with_hint(format!(
                     "mend what is named above, then: mm-swap recover --install {} (its journal is `{}`)",
-                    self.root.display(),
+                    shell::word(&self.root),
                     journal(state).display()
                 ))
         })

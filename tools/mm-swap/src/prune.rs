@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
+use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::machine::state::KEPT_BY_RESTORE;
 use mm_common::machine::tree;
@@ -21,7 +22,7 @@ pub(crate) fn prune(session: &mut Session, keep: usize) -> Result<String> {
     if let Some(open) = Operation::open(&ground.state)? {
         return Err(Error::refused(format!("a swap from {} to {} was interrupted", open.from, open.to))
             .because("its releases may be needed to finish or undo it")
-            .hint(format!("mm-swap recover --install {}", ground.root.display())));
+            .hint(format!("mm-swap recover --install {}", shell::word(&ground.root))));
     }
     let records = operation::records(&ground.state)?;
     let told = operation::last_finished(&records).filter(|last| last.is_rolled_back());

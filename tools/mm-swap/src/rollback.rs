@@ -5,6 +5,7 @@ use std::path::Path;
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::Swap;
+use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::machine::files;
 use mm_common::mattermost::config::Copied;
@@ -141,7 +142,7 @@ fn choose(site: &Installation, asked: &RollbackArguments, open: Option<&Operatio
         let error = Error::refused(format!("`mm-swap rollback` does not lead from {} to {to}", last.to));
         return Err(error
             .because(format!("it goes back over one swap, and the last one came from {}", last.from))
-            .hint(format!("mm-swap rollback --to {} --install {}", last.from, site.root.display())));
+            .hint(format!("mm-swap rollback --to {} --install {}", last.from, shell::word(&site.root))));
     }
     if files::look(&last.aside)?.is_none() {
         return Err(nowhere(format!("the old release is no longer in `{}`", last.aside.display())));
@@ -166,7 +167,7 @@ fn done(records: &[Operation]) -> Option<&Operation> {
 fn hop_before(records: &[Operation], installed: &Version, root: &Path) -> String {
     match done(records).filter(|last| last.to == *installed) {
         Some(last) => {
-            let command = format!("mm-swap rollback --to {} --install {}", last.from, root.display());
+            let command = format!("mm-swap rollback --to {} --install {}", last.from, shell::word(root));
             format!("; for the hop before: {command}")
         }
         None => String::new(),
@@ -228,5 +229,5 @@ fn refuse_moved(last: &Operation, database: &Database, asked: &RollbackArguments
     let to = asked.to.as_ref().map(|to| format!(" --to {to}")).unwrap_or_default();
     Err(error
         .because(format!("the restore point {} has the database as it was{loss}", point.id))
-        .hint(format!("mm-swap rollback --database{to} --install {}", last.root.display())))
+        .hint(format!("mm-swap rollback --database{to} --install {}", shell::word(&last.root))))
 }

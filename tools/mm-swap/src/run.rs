@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::sections::{Backup, Swap};
+use mm_common::contract::shell;
 use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{Manager, STOP_LIMIT};
@@ -241,7 +242,7 @@ fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, tar
     if new.version < site.version {
         return Err(Error::refused(format!("{} is older than the installed {}", new.version, site.version))
             .because("an older server does not work on the database of a newer one")
-            .hint(format!("to undo the last upgrade: mm-swap rollback --install {}", site.root.display())));
+            .hint(format!("to undo the last upgrade: mm-swap rollback --install {}", shell::word(&site.root))));
     }
     let base = session.common.state_dir.as_deref();
     if !session.common.accepts(allowed::ACCEPT) {

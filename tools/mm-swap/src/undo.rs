@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use mm_common::contract::error::{Context as _, Error, Kind, Result};
+use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::machine::checkpoint;
 use mm_common::machine::lock::LockGuard;
@@ -54,7 +55,8 @@ pub(crate) fn undo(means: &Means<'_>, operation: &mut Operation, reason: &str, l
             .because(format!("it was to go back because {reason}"))
             .of_kind(Kind::HalfDone)
             .with_hint(format!(
-                "{first}; then: mm-swap recover --install {root} (its journal is `{}`)",
+                "{first}; then: mm-swap recover --install {} (its journal is `{}`)",
+                shell::word(&means.site.root),
                 journal.display()
             ))
     })
@@ -173,7 +175,7 @@ fn database(means: &Means<'_>, operation: &Operation, lock: LockGuard) -> Result
             .with_hint(format!(
                 "compare with `mm-backup verify {} --restore --to {}`",
                 point.id,
-                point.store.display()
+                shell::word(&point.store)
             )));
     }
     Ok(lock)

@@ -16,6 +16,7 @@ pub use self::child::kill_group;
 
 use super::user::User;
 use crate::contract::error::{Error, Result};
+use crate::contract::shell;
 
 /// Where programs are looked for, whatever PATH the caller had.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -207,15 +208,8 @@ impl Cmd {
     pub fn line(&self) -> String {
         let mut line = self.program.clone();
         for argument in &self.arguments {
-            let text = argument.to_string_lossy();
             line.push(' ');
-            if text.is_empty() || text.contains(|c: char| c.is_whitespace() || "'\"$&|;<>*?()".contains(c)) {
-                line.push('\'');
-                line.push_str(&text.replace('\'', r"'\''"));
-                line.push('\'');
-            } else {
-                line.push_str(&text);
-            }
+            line.push_str(&shell::quoted(&argument.to_string_lossy()));
         }
         line
     }

@@ -56,6 +56,46 @@ impl Dir {
         Ok(Some(dir))
     }
 
+    /// The directory at an absolute path, reached component by component, none of them a link; `None` when there is
+    /// nothing. Whoever owns a directory above it leads nowhere by exchanging it for a link.
+    ///
+    /// # Errors
+    /// Refused (exit 5) when a component is a link; failed when it cannot be opened.
+    pub fn without_links(path: &Path) -> Result<Option<Self>> {
+        Self::enter(path, |_, _| Ok(None))
+    }
+
+    /// As [`Dir::without_links`], creating with `mode` what is missing.
+    ///
+    /// # Errors
+    /// As there; failed when a directory cannot be created.
+    pub fn without_links_creating(path: &Path, mode: u32) -> Result<Self> {
+        let made = Self::enter(path, |dir, name| {
+            let child = dir.create_directory(name)?;
+            fchmod(&child.file, Mode::from_bits_truncate(mode)).map_err(|error| dir.failed("create", name, error))?;
+            Ok(Some(child))
+        })?;
+        made.ok_or_else(|| Error::io("open the directory", path, Errno::ENOENT.desc()))
+    }
+
+    fn enter(path: &Path, missing: impl Fn(&Self, &OsStr) -> Result<Option<Self>>) -> Result<Option<Self>> {
+        let mut dir = Self::open(Path::new("/"))?;
+        for name in path.strip_prefix("/").unwrap_or(path) {
+            if dir.look(name)?.is_some_and(|meta| meta.kind == Kind::Symlink) {
+                return Err(Error::refused(format!("`{}` is not gone through", path.display()))
+                    .because(format!("`{}` is a link", dir.path.join(name).display())));
+            }
+            dir = match dir.child(name)? {
+                Some(child) => child,
+                None => match missing(&dir, name)? {
+                    Some(child) => child,
+                    None => return Ok(None),
+                },
+            };
+        }
+        Ok(Some(dir))
+    }
+
     /// Its path, for messages.
     pub fn path(&self) -> &Path {
         &self.path

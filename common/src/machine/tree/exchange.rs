@@ -83,6 +83,11 @@ impl Dir {
         })
     }
 
+    /// Makes durable what is on its file system.
+    pub fn sync_file_system(&self) -> Result<()> {
+        nix::unistd::syncfs(self).context(|| format!("cannot sync the file system of `{}`", self.path().display()))
+    }
+
     /// Makes its entries durable.
     pub fn sync(&self) -> Result<()> {
         self.file().sync_all().map_err(|error| Error::io("sync the directory", self.path(), error))

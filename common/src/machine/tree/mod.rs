@@ -171,6 +171,17 @@ pub fn remove(path: &Path) -> Result<()> {
     remove_in(&parent, name)
 }
 
+/// As [`remove`], for what stands where others may write: no directory above it is gone through that is a link.
+///
+/// # Errors
+/// Refused (exit 5) when there is one: then nothing is removed.
+pub fn remove_without_links(path: &Path) -> Result<()> {
+    match (Dir::without_links(files::parent(path)?)?, path.file_name()) {
+        (Some(parent), Some(name)) => remove_in(&parent, name),
+        _ => Ok(()),
+    }
+}
+
 /// As [`remove`], for an entry of an opened directory: nothing above it is looked up by name again.
 pub fn remove_in(parent: &Dir, name: &OsStr) -> Result<()> {
     let Some(meta) = parent.look(name)? else { return Ok(()) };

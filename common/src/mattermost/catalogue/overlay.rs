@@ -12,6 +12,7 @@ use super::release::Release;
 use super::requirement::Requirement;
 use super::rule::Rule;
 use crate::contract::error::{Error, Kind, Result};
+use crate::contract::shell;
 use crate::machine::trust;
 
 /// More rules than this in one file are a mistake, and more than the planner's bit sets hold.
@@ -74,7 +75,7 @@ impl Overlay {
             error
                 .within(format!("cannot use the catalogue {} that the document names", path.display()))
                 .of_kind(Kind::Refused)
-                .hint(format!("if it is yours, name it yourself: --catalogue {}", path.display()))
+                .hint(format!("if it is yours, name it yourself: --catalogue {}", shell::word(path)))
         })?;
         Self::parse(&path.display().to_string(), &text)
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Installation;
 use crate::contract::error::{Context as _, Error, Result};
+use crate::contract::shell;
 use crate::machine::files;
 use crate::machine::state::State;
 
@@ -48,7 +49,10 @@ pub fn confirm(installation: &Installation, address: &str) -> Result<String> {
     let refused = |why: &str| {
         Error::refused(format!("the document names the private address `{address}`, which is not used"))
             .because(why)
-            .hint(format!("ask the server that runs: mm-verify --install {} </dev/null", installation.root.display()))
+            .hint(format!(
+                "ask the server that runs: mm-verify --install {} </dev/null",
+                shell::word(&installation.root)
+            ))
     };
     let bare = address.strip_prefix("http://").unwrap_or(address);
     if !bare.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback()) {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use mm_common::contract::error::{Context as _, Error, Result};
+use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::machine::{access, files, mounts, tree};
 use mm_common::mattermost::catalogue::Severity;
@@ -106,10 +107,15 @@ fn ownership(view: &HostView<'_>) -> Result<Outcome> {
     paths.push(view.installation.data.clone());
     paths.extend(view.installation.config.path.clone());
     paths.retain(|path| std::fs::metadata(path).is_ok());
-    let mut evidence: Vec<String> = access::not_writable(owner, &paths)?
-        .iter()
-        .map(|path| format!("{} may not write {}", owner.name, path.display()))
-        .collect();
+    let closed = access::not_writable(owner, &paths)?;
+    let own = access::of_tree(root, &closed)?;
+    let mut evidence: Vec<String> =
+        closed.iter().map(|path| format!("{} may not write {}", owner.name, path.display())).collect();
+    let name = shell::word(&owner.name);
+    let mut commands = Vec::new();
+    if !own.is_empty() {
+        commands.push(format!("chown -h {name} {}", shell::words(&own)));
+    }
     // The server exchanges what is in these when it updates a plugin.
     for path in ["plugins", "client/plugins"].map(|name| root.join(name)) {
         if !files::look(&path)?.is_some_and(|data| data.is_dir()) {
@@ -117,6 +123,9 @@ fn ownership(view: &HostView<'_>) -> Result<Outcome> {
         }
         let closed = access::not_writable(owner, &tree::of_others(&path, owner.uid)?)?;
         if let Some(first) = closed.first() {
+            if !access::of_tree(root, std::slice::from_ref(&path))?.is_empty() {
+                commands.push(format!("chown -hR {name} {}", shell::word(&path)));
+            }
             let number = ui::count(closed.len(), "entry");
             evidence.push(format!("{} may not write {number} in {}: {}", owner.name, path.display(), first.display()));
         }
@@ -125,10 +134,12 @@ fn ownership(view: &HostView<'_>) -> Result<Outcome> {
         severity: Severity::Warn,
         evidence,
         hop: None,
-        fix: format!(
-            "chown -h to {}: a server of 7.8 or newer stops when it may not write its configuration",
-            owner.name
-        ),
+        fix: if commands.is_empty() {
+            "see whether configuration and links name what they should: it is not in the install root".into()
+        } else {
+            let command = commands.join(" && ");
+            format!("{command}   (a server of 7.8 or newer stops when it may not write its configuration)")
+        },
     }))
 }
 
@@ -220,6 +231,6 @@ fn manifest(view: &HostView<'_>) -> Result<Manifest> {
             files::parent(&manifest::kept(state, version, edition)).unwrap_or(state.path()).display(),
             view.cache.display()
         ))
-        .hint(format!("mm-fetch {version} --edition {edition} --cache {}, then look again", view.cache.display()))
+        .hint(format!("mm-fetch {version} --edition {edition} --cache {}, then look again", shell::word(view.cache)))
     })
 }

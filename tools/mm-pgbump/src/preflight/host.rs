@@ -1,5 +1,6 @@
 //! Checks of the machine: programs, names, space, files.
 
+use mm_common::contract::shell;
 use mm_common::machine::command::Cmd;
 use mm_common::machine::{disk, files, tree};
 use mm_common::postgres::cluster::{self, Cluster};
@@ -55,7 +56,7 @@ pub(super) fn startable(question: &Question<'_>) -> Result<Seen> {
             format!("`{}` says `disabled`, as cluster managers have it (Pacemaker, Patroni)", path.display()),
             format!(
                 "take the cluster out of its manager's hands for the upgrade, then: echo manual > {}",
-                path.display()
+                shell::word(&path)
             ),
         )
     } else {

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::machine::files::Access;
 use mm_common::machine::{access, files, tree};
@@ -38,7 +39,10 @@ pub(crate) fn release(look: &mut Look) -> Result<Finding> {
             "no list of the files of {release} ({edition}) is {} or in {cache}",
             kept.display()
         ))
-        .hint(format!("mm-fetch {release} --edition {edition} --cache {cache}, then look again")));
+        .hint(format!(
+            "mm-fetch {release} --edition {edition} --cache {}, then look again",
+            shell::word(&look.options.cache)
+        )));
     };
     let record = look.state().join(PROVEN);
     let is_thorough = look.expected.is_some() || look.options.files == Extent::All;
@@ -69,12 +73,17 @@ const PROVEN: &str = "release-files.json";
 /// 100,000 files take less.
 const MOST_PROVEN: u64 = 64 * 1024 * 1024;
 
-/// What mm-fetch has at hand in this hop, what an earlier upgrade has kept, or what is in the cache.
+/// What an upgrade has kept, what the document says mm-fetch has (only from a cache that others could not have filled),
+/// or what is in the cache.
 fn manifest(look: &Look) -> Result<Option<Manifest>> {
     let site = &look.installation;
+    let kept = manifest::kept(&site.state, &site.version, site.edition);
+    if files::look(&kept)?.is_some() {
+        return Manifest::read(&kept).map(Some);
+    }
     let mut fetched = look.fetch.iter().flat_map(|fetch| &fetch.releases);
     match fetched.find(|fetched| fetched.version == site.version && fetched.edition == site.edition) {
-        Some(fetched) => Manifest::read(&fetched.manifest).map(Some),
+        Some(fetched) => Manifest::of_cache(fetched).map(Some),
         None => Manifest::find(&site.state, &look.options.cache, &site.version, site.edition),
     }
 }
@@ -93,6 +102,10 @@ fn write_proven(path: &Path, proven: &Proven) {
     }
 }
 
+/// No command gives away what the configuration, or a link, says is the server's.
+const NOT_THE_RELEASES: &str =
+    "it is not in the install root: see whether configuration and links name what they should, and who is to have it";
+
 /// What counts is what the kernel lets the server's user do: a directory of root's with the server's group and `g+w`, or
 /// an access list, is as good as one of its own.
 pub(crate) fn owner(look: &mut Look) -> Result<Finding> {
@@ -105,11 +118,13 @@ pub(crate) fn owner(look: &mut Look) -> Result<Finding> {
     // A link in its place is the administrator's doing: what counts is what it leads to.
     places.retain(|place| std::fs::metadata(place).is_ok());
     let shown = |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
-    let wrong = shown(&access::not_writable(&site.owner, &places)?);
+    let wrong = access::not_writable(&site.owner, &places)?;
+    let (own, wrong) = (access::of_tree(&site.root, &wrong)?, shown(&wrong));
     let mut within = Vec::new();
-    for place in ["plugins", "client/plugins"].map(|name| site.root.join(name)) {
-        if files::look(&place)?.is_some_and(|data| data.is_dir()) {
-            within.extend(tree::of_others(&place, site.owner.uid)?);
+    let trees = ["plugins", "client/plugins"].map(|name| site.root.join(name));
+    for place in &trees {
+        if files::look(place)?.is_some_and(|data| data.is_dir()) {
+            within.extend(tree::of_others(place, site.owner.uid)?);
         }
     }
     let within = shown(&access::not_writable(&site.owner, &within)?);
@@ -118,11 +133,18 @@ pub(crate) fn owner(look: &mut Look) -> Result<Finding> {
     } else if wrong.is_empty() {
         // It runs them, and cannot update or remove them: a command that was run as root leaves such files.
         let number = ui::count(within.len(), "entry");
-        Finding::warn(format!("{number} that {name} may not write: {}", some(&within, 5)))
-            .hint(format!("chown -hR {name} plugins client/plugins, in {}", site.root.display()))
+        Finding::warn(format!("{number} that {name} may not write: {}", some(&within, 5))).hint(format!(
+            "chown -hR {} {}",
+            shell::word(name),
+            shell::words(&access::of_tree(&site.root, &trees)?)
+        ))
     } else {
-        Finding::fail(format!("{name} may not write: {}", some(&wrong, 5)))
-            .hint(format!("chown -h {name}: {}", wrong.join(" ")))
+        let hint = if own.is_empty() {
+            NOT_THE_RELEASES.into()
+        } else {
+            format!("chown -h {}: {}", shell::word(name), shell::words(&own))
+        };
+        Finding::fail(format!("{name} may not write: {}", some(&wrong, 5))).hint(hint)
     })
 }
 
@@ -144,7 +166,7 @@ pub(crate) fn port(look: &mut Look) -> Result<Finding> {
         Finding::pass(format!("port {port}, and the server answers; bin/mattermost itself has no capability"))
     } else {
         Finding::fail(format!("port {port} is privileged, and bin/mattermost has no capability"))
-            .hint(format!("setcap cap_net_bind_service=+ep {}", binary.display()))
+            .hint(format!("setcap cap_net_bind_service=+ep {}", shell::word(&binary)))
     })
 }
 
@@ -164,15 +186,17 @@ pub(crate) fn config(look: &mut Look) -> Result<Finding> {
     };
     let evidence = format!("{} has mode {mode:04o} and belongs to user {}", path.display(), data.uid());
     Ok(if !readable && site.owner.uid != 0 {
-        Finding::fail(format!("{evidence}: {} cannot read it", site.owner.name)).hint(format!(
-            "chown {} {}",
-            site.owner.name,
-            path.display()
-        ))
+        let is_own = !access::of_tree(&site.root, std::slice::from_ref(path))?.is_empty();
+        let command = format!("chown -h {} {}", shell::word(&site.owner.name), shell::word(path));
+        Finding::fail(format!("{evidence}: {} cannot read it", site.owner.name)).hint(if is_own {
+            command
+        } else {
+            NOT_THE_RELEASES.into()
+        })
     } else if mode & 0o004 != 0 {
         // 7.8 and later make a missing one with 0644 (observed), and it holds the database password.
         Finding::warn(format!("{evidence}: every user of this machine can read its passwords"))
-            .hint(format!("chmod 600 {}", path.display()))
+            .hint(format!("chmod 600 {}", shell::word(path)))
     } else {
         Finding::pass(evidence)
     })

@@ -9,10 +9,11 @@ use crate::{listed, make};
 
 /// Makes a restore point in a hop of an upgrade run, and returns its identifier.
 fn make_in_run(site: &Site, run: &str, flags: &[&str]) -> String {
+    let hop = json!({ "from": "5.29.0", "to": "5.37.10", "edition": "team", "url": "", "sha256": [] });
     let document = json!({
         "schema": "mm.upgrade/1",
         "run": { "id": run, "started": "2026-11-22T03:00:00Z" },
-        "path": { "next": { "to": "5.37.10" } },
+        "path": { "current": "5.29.0", "target": "5.37.10", "policy": "esr", "hops": [hop], "next": hop },
     });
     let mut command = site.tool("mm-backup");
     let made = command.arg("--to").arg(site.store()).args(flags).write_stdin(document.to_string()).assert().success();

@@ -98,7 +98,11 @@ fn an_ordinary_login_with_sudo_is_enough() {
     assert_eq!(host.run("stat -c '%a %U' /var/lib/mm-tools/ansible.json"), "600 root");
     play.run("upgrade.yml", &login).unchanged(&["one"]);
     play.run("backup.yml", &login).good();
-    assert_eq!(points(host, "/srv/backup"), 2, "the newest of the day, and the one that the way back of the upgrade needs");
+    assert_eq!(
+        points(host, "/srv/backup"),
+        2,
+        "the newest of the day, and the one that the way back of the upgrade needs"
+    );
     assert_eq!(host.run("find /home/deploy /tmp -user deploy -type f ! -name '.*' ! -path '*/.*'"), "");
 }
 

@@ -81,3 +81,35 @@ fn a_jump_that_the_rules_forbid_is_refused_whoever_names_the_release() {
     // A step that they allow needs no word.
     swap(&site, &quick("5.37.10").build(), &["--dry-run"]).with(0);
 }
+
+/// What breaks an upgrade: the release wants to apply a migration under a number that the database has used.
+#[test]
+fn a_number_that_the_release_gives_to_another_migration_is_refused_before_the_stop() {
+    let site = Site::builder("10.5.14").running().build();
+    let (pids, release) = (site.pids(), quick("10.11.6").build());
+    site.cluster.query("INSERT INTO db_migrations VALUES (141, 'of_another_build')");
+    for more in [&[][..], &["--dry-run"]] {
+        let said = swap(&site, &release, more).with(5);
+        let error = said.document["error"].to_string();
+        assert!(error.contains("would stop in the migrations"), "{error}");
+        assert!(error.contains("141 is of_another_build here and "), "{error}");
+        assert!(error.contains(&format!("mm-path --install {}", site.install().display())), "{error}");
+    }
+    assert_eq!(site.pids(), pids, "the server was stopped");
+    site.cluster.query("DELETE FROM db_migrations WHERE version = 141");
+
+    // A name of the MySQL set is known; a row beyond the release is told and stops nothing.
+    site.cluster.query("UPDATE db_migrations SET name = 'add_createat_to_teammembers' WHERE version = 92");
+    site.cluster.query("INSERT INTO db_migrations VALUES (990, 'of_the_future')");
+    let said = swap(&site, &release, &["--dry-run"]).with(0);
+    assert!(
+        said.stderr.contains("the database is ahead of 10.11.6, which does not have: 990 of_the_future"),
+        "{}",
+        said.stderr
+    );
+    site.cluster.query("DELETE FROM db_migrations WHERE version = 990");
+    site.cluster.query("UPDATE db_migrations SET name = 'add_createat_to_teamembers' WHERE version = 92");
+    let said = swap(&site, &release, &[]).with(0);
+    assert!(!said.stderr.contains("migration") && !said.stderr.contains("ahead"), "{}", said.stderr);
+    assert_eq!(site.running_version().as_deref(), Some("10.11.6"));
+}

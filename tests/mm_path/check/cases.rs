@@ -73,6 +73,18 @@ pub(crate) const CASES: &[Case] = &[
     ),
     case("schema-behind", OLD, "UPDATE systems SET value = '5.31.0' WHERE name = 'Version'", ("action", "5.31.0")),
     case(
+        "release-migrations",
+        ("10.11.15", "11.2"),
+        "INSERT INTO db_migrations VALUES (143, 'of_another_build')",
+        ("block", "143 is of_another_build here and content_flagging_table_index there, in 11.2.4"),
+    ),
+    case(
+        "release-migrations",
+        ("10.11.15", "11.2"),
+        "INSERT INTO db_migrations VALUES (990, 'of_the_future')",
+        ("warn", "990 of_the_future is not in 11.2.4"),
+    ),
+    case(
         "migration-names",
         MIDDLE,
         "INSERT INTO db_migrations VALUES (111, 'nightly')",

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use mm_common::contract::sections::{Hop, Preflight, Status};
 use mm_common::contract::version::Edition;
+use mm_common::mattermost::carried::Carried;
 use mm_common::mattermost::catalogue::Catalogue;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
@@ -24,6 +25,13 @@ use cases::CASES;
 use healthy::healthy;
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::embedded().unwrap());
+
+/// The one release that is in the cache, with the migrations that it has.
+static AT_HAND: LazyLock<BTreeMap<Version, Carried>> = LazyLock::new(|| {
+    let known = CATALOGUE.migrations().names.iter().filter(|known| known.number < 150);
+    let postgres = known.map(|known| (u64::from(known.number), known.name.clone())).collect();
+    BTreeMap::from([(Version::new(11, 2, 4), Carried { postgres, mysql: Vec::new() })])
+});
 
 struct Lab {
     cluster: Cluster,
@@ -64,7 +72,8 @@ fn way<'a>(from: &'a Version, hops: &'a [Hop], edition: Edition) -> Way<'a> {
     static NOTHING: LazyLock<Value> = LazyLock::new(|| json!({}));
     static NOWHERE: LazyLock<Outside> = LazyLock::new(Outside::nowhere);
     let (config, licence, outside) = (Some(&*NOTHING), Some(""), &*NOWHERE);
-    Way { catalogue: &CATALOGUE, from, hops, edition, before: None, config, licence, outside }
+    let carried = &*AT_HAND;
+    Way { catalogue: &CATALOGUE, from, hops, edition, before: None, config, licence, outside, carried }
 }
 
 fn find<'a>(findings: &'a [Preflight], id: &str) -> &'a Preflight {
@@ -206,4 +215,17 @@ fn renumbered_migrations_do_not_block_a_release_that_renumbers_them() {
     let hops = hops(&from, "11.7.10", Edition::Team, None);
     let findings = database::findings(&database, way(&from, &hops, Edition::Team)).unwrap();
     assert_eq!(find(&findings, "migration-names").status, Status::Pass);
+}
+
+#[test]
+fn what_a_fetched_release_adds_is_told() {
+    let lab = Lab::new(15);
+    let from = Version::new(10, 11, 15);
+    let database = lab.database("added", &from);
+    let hops = hops(&from, "11.2", Edition::Team, None);
+    let findings = database::findings(&database, way(&from, &hops, Edition::Team)).unwrap();
+    let finding = find(&findings, "release-migrations");
+    assert_eq!(finding.status, Status::Pass, "{finding:?}");
+    assert!(finding.evidence.starts_with("11.2.4 adds "), "{finding:?}");
+    assert!(finding.evidence.contains("142 create_content_flagging_tables, "), "{finding:?}");
 }

@@ -140,6 +140,7 @@ impl Lab {
             config: None,
             licence: Some(""),
             outside: &Outside::nowhere(),
+            carried: &std::collections::BTreeMap::new(),
         };
         let view = HostView {
             installation: &installation,

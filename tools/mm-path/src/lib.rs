@@ -156,6 +156,7 @@ fn for_the_installation(
     }
     if arguments.check {
         let store = fold::store(&session.document, arguments.store.as_deref());
+        let carried = check::carried::of_way(&installation.state, &arguments.cache, &plan.path.hops);
         let way = Way {
             catalogue,
             from: &start.version,
@@ -165,6 +166,7 @@ fn for_the_installation(
             config: start.config.as_ref(),
             licence: start.licence.as_deref(),
             outside: &outside,
+            carried: &carried,
         };
         // The one waits for the database, the other for the disk.
         let host = HostView {

@@ -4,8 +4,11 @@ use std::path::Path;
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::shell;
+use mm_common::contract::ui;
+use mm_common::mattermost::carried::renumbers;
 use mm_common::mattermost::catalogue::{Catalogue, Driver, Facts, Level};
 use mm_common::mattermost::manifest::Manifest;
+use mm_common::mattermost::schema;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::server::Database;
 
@@ -54,4 +57,38 @@ pub(crate) fn refuse_old_database(base: Option<&Path>, database: &Database, new:
         }
         _ => Ok(()),
     }
+}
+
+/// The new server would stop in the middle of its migrations. What cannot be read in the release is not known, and stops
+/// nothing.
+///
+/// # Errors
+/// Refused when the database has a migration under a number that the release gives to another one.
+pub(crate) fn refuse_clash(
+    base: Option<&Path>,
+    site: &Installation,
+    level: &schema::Level,
+    new: &Manifest,
+) -> Result<()> {
+    let Some(carried) = new.carried() else { return Ok(()) };
+    let catalogue = Catalogue::load(None, base)?;
+    let is_renumbered = |name: &str| renumbers(&catalogue, &new.version, name);
+    let comparison = carried.against(level.migrations.as_deref(), is_renumbered);
+    if !comparison.ahead.is_empty() {
+        ui::warn(&format!(
+            "the database is ahead of {}, which does not have: {}",
+            new.version,
+            comparison.ahead.join(", ")
+        ));
+    }
+    if comparison.clashes.is_empty() {
+        return Ok(());
+    }
+    let error = Error::refused(format!("the server {} would stop in the migrations of this database", new.version));
+    let error = comparison.clashes.into_iter().fold(error, |error, clash| error.because(format!("migration {clash}")));
+    Err(error.hint(format!(
+        "a release that knows them: 11.6.5, 11.7.3, 11.8.1 or newer for 142 to 144; mm-path --install {} --to latest-esr --check \
+         --format human shows the path. Where a build of your own was here, restore the database from before it",
+        shell::word(&site.root)
+    )))
 }

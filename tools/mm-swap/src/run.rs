@@ -259,6 +259,7 @@ fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, tar
     let restore_point = own(restore_point, backup.as_ref(), (site, &database.name), arguments.no_backup)?;
     allowed::refuse_old_database(base, &database, new)?;
     let shape = shape::of(&database)?;
+    allowed::refuse_clash(base, site, &shape.level, new)?;
     let mut excused = schema::missing_flags(&database, &site.version)?;
     excused.extend(schema::jobs_begun(&database)?);
     let old = target::installed(session, site)?;

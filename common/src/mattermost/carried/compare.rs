@@ -12,7 +12,7 @@ use crate::mattermost::catalogue::Catalogue;
 const FROM_MYSQL: [(u64, &str); 1] = [(92, "add_createat_to_teammembers")];
 
 /// What 10.11.16 and newer of that line applied under 142 to 144, and later releases renumber by themselves.
-const RENUMBERED: [&str; 3] = ["add_schemeid_to_roles", "backfill_roles_schemeid", "add_roles_schemeid_index"];
+pub const RENUMBERED: [&str; 3] = ["add_schemeid_to_roles", "backfill_roles_schemeid", "add_roles_schemeid_index"];
 
 /// The rule of the catalogue that names the releases which do not renumber.
 const RULE: &str = "collision-142";
@@ -76,6 +76,14 @@ impl Carried {
             }
         }
         comparison
+    }
+}
+
+impl Carried {
+    /// The rows of `db_migrations` after the start of the release that `comparison` is of.
+    pub fn extend(&self, rows: &mut Vec<(u64, String)>, comparison: &Comparison) {
+        let added: BTreeSet<u64> = comparison.added.iter().map(|(number, _)| *number).collect();
+        rows.extend(self.postgres.iter().filter(|(number, _)| added.contains(number)).cloned());
     }
 }
 

@@ -12,7 +12,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use compare::{Comparison, renumbers};
+pub use compare::{Comparison, RENUMBERED, renumbers};
 pub use scan::Scanner;
 
 /// The most migrations that are believed; releases have about 300, both engines counted.

@@ -9,7 +9,7 @@ use mm_common::mattermost::schema::{Level, level};
 use mm_common::postgres::server::Database;
 use serde_json::Value;
 
-use super::{Check, Way, access, indexes, json, people, plugin_tables, schema, search};
+use super::{Check, Way, access, carried, indexes, json, people, plugin_tables, schema, search};
 
 /// A column as the database describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,7 @@ pub fn ids() -> Vec<&'static str> {
 fn checks<'a>() -> Vec<Check<DatabaseView<'a>>> {
     [
         schema::checks(),
+        carried::checks(),
         json::checks(),
         indexes::checks(),
         people::checks(),

@@ -4,6 +4,7 @@
 //! the others.
 
 mod access;
+pub mod carried;
 pub mod database;
 mod disk;
 mod guard;
@@ -22,12 +23,14 @@ mod settings;
 mod tree;
 mod unit;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::{Hop, Note, Path, Preflight, Status};
 use mm_common::contract::version::Edition;
 use mm_common::machine::threads;
+use mm_common::mattermost::carried::Carried;
 use mm_common::mattermost::catalogue::{Catalogue, Severity};
 use semver::Version;
 use serde_json::Value;
@@ -55,6 +58,8 @@ pub struct Way<'a> {
     pub licence: Option<&'a str>,
     /// Licences outside the database.
     pub outside: &'a Outside,
+    /// The migrations of those releases on the way that are at hand.
+    pub carried: &'a BTreeMap<Version, Carried>,
 }
 
 impl Way<'_> {

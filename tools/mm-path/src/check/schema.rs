@@ -2,6 +2,7 @@
 
 use mm_common::contract::error::Result;
 use mm_common::contract::ui;
+use mm_common::mattermost::carried::RENUMBERED;
 use mm_common::mattermost::catalogue::Severity;
 use semver::Version;
 
@@ -285,9 +286,6 @@ fn migration_names(view: &DatabaseView<'_>) -> Result<Outcome> {
     }
     }))
 }
-
-/// The migrations that newer releases find under 142 to 144 and renumber by themselves.
-const RENUMBERED: [&str; 3] = ["add_schemeid_to_roles", "backfill_roles_schemeid", "add_roles_schemeid_index"];
 
 fn collides(view: &DatabaseView<'_>, hop: &mm_common::contract::sections::Hop, number: u64, name: &str) -> bool {
     if RENUMBERED.contains(&name) {

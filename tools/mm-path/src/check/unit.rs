@@ -158,8 +158,10 @@ fn platform(unit: &Unit, way: &Way<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use mm_common::contract::version::Edition;
+    use mm_common::mattermost::carried::Carried;
     use mm_common::mattermost::catalogue::Catalogue;
 
+    use std::collections::BTreeMap;
     use std::sync::LazyLock;
 
     use super::*;
@@ -189,6 +191,7 @@ mod tests {
             config: None,
             licence: None,
             outside: &Outside::nowhere(),
+            carried: &BTreeMap::new(),
         };
         judge(&parse(shown), &way).unwrap()
     }
@@ -213,7 +216,9 @@ mod tests {
         static FROM: Version = HERE;
         static NOWHERE: LazyLock<Outside> = LazyLock::new(Outside::nowhere);
         let (edition, outside) = (Edition::Team, &NOWHERE);
-        Way { catalogue, from: &FROM, hops: &[], edition, before: None, config: None, licence: None, outside }
+        static NOTHING: BTreeMap<Version, Carried> = BTreeMap::new();
+        let carried = &NOTHING;
+        Way { catalogue, from: &FROM, hops: &[], edition, before: None, config: None, licence: None, outside, carried }
     }
 
     #[test]

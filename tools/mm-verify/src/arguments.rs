@@ -7,6 +7,8 @@ use mm_common::contract::exit;
 use mm_common::machine::state::CACHE;
 use mm_common::run::{self, Common, Format, FormatArgument};
 
+use crate::checks::{self, premise};
+
 /// Looks at a Mattermost server as its users would, and says what is broken, why, and what to do.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "mm-verify", version, about, long_about = None, after_long_help = after_long_help(), args_conflicts_with_subcommands = false)]
@@ -136,13 +138,14 @@ impl run::Arguments for Arguments {
 
 fn after_long_help() -> String {
     format!(
-        "{}\n\nExamples:\n  \
+        "{}\n\n{}\nExamples:\n  \
          After an upgrade by hand, as root:\n    mm-verify --install /opt/mattermost\n  \
          Before and after, so that old faults are not blamed on the upgrade:\n    mm-verify baseline && upgrade && mm-verify\n  \
          At the end of a hop:\n    mm-path --to 10.6.1 | mm-fetch | mm-backup --to /srv/backup | mm-swap | mm-verify\n  \
          From a timer, for a dashboard:\n    mm-verify -q --format json --prometheus /var/lib/node_exporter/mattermost.prom >/dev/null\n  \
          For half an hour after an upgrade:\n    mm-verify watch --for 30m --every 30s --prometheus /var/lib/node_exporter/mattermost.prom\n  \
          Nobody sees teams or a text box after a jump from 5.x:\n    mm-verify repair --list\n    mm-verify repair --fix null-counts",
-        exit::HELP
+        exit::HELP,
+        premise::help(checks::ALL)
     )
 }

@@ -4,6 +4,7 @@ use mm_common::Result;
 use mm_common::contract::sections::Status;
 use std::fmt::Write as _;
 
+use crate::checks::premise::Premise;
 use crate::look::Look;
 
 /// What a check is about; a report has a paragraph for each.
@@ -50,6 +51,8 @@ pub(crate) struct Definition {
     pub(crate) area: Area,
     /// Whether it writes (a session, a temporary user): forbidden by `--no-sessions` and `--dry-run`.
     pub(crate) needs: Needs,
+    /// On which versions what it takes for granted was observed, and what it does on others.
+    pub(crate) premise: Premise,
     /// Looks.
     pub(crate) look: fn(&mut Look) -> Result<Finding>,
 }

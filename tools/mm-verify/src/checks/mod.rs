@@ -9,6 +9,7 @@ pub(crate) mod history;
 pub(crate) mod memberships;
 pub(crate) mod nulls;
 pub(crate) mod plugins;
+pub(crate) mod premise;
 pub(crate) mod reading;
 pub(crate) mod roles;
 pub(crate) mod schema;
@@ -27,6 +28,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the release that should be there is installed",
         area: Area::Files,
         needs: Needs::Nothing,
+        premise: premise::VERSION,
         look: files::version,
     },
     Definition {
@@ -34,6 +36,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the files of the release are whole and unaltered",
         area: Area::Files,
         needs: Needs::Nothing,
+        premise: premise::RELEASE,
         look: files::release,
     },
     Definition {
@@ -41,6 +44,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the server may write what it must",
         area: Area::Files,
         needs: Needs::Nothing,
+        premise: premise::OWNER,
         look: files::owner,
     },
     Definition {
@@ -48,6 +52,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the server may listen on its port",
         area: Area::Files,
         needs: Needs::Nothing,
+        premise: premise::SYSTEM,
         look: files::port,
     },
     Definition {
@@ -55,6 +60,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the configuration is readable for the server and only for it",
         area: Area::Files,
         needs: Needs::Nothing,
+        premise: premise::CONFIG,
         look: files::config,
     },
     Definition {
@@ -62,6 +68,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "no setting was lost or reset",
         area: Area::Files,
         needs: Needs::Nothing,
+        premise: premise::SETTINGS,
         look: settings::kept,
     },
     Definition {
@@ -69,6 +76,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the schema is that of the release",
         area: Area::Database,
         needs: Needs::Nothing,
+        premise: premise::SCHEMA,
         look: schema::schema,
     },
     Definition {
@@ -76,6 +84,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the application migrations are done",
         area: Area::Database,
         needs: Needs::Nothing,
+        premise: premise::FLAGS,
         look: schema::flags,
     },
     Definition {
@@ -83,6 +92,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "no migration job is pending",
         area: Area::Database,
         needs: Needs::Nothing,
+        premise: premise::JOBS,
         look: schema::jobs,
     },
     Definition {
@@ -90,6 +100,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "all indexes are valid",
         area: Area::Database,
         needs: Needs::Nothing,
+        premise: premise::SYSTEM,
         look: schema::indexes,
     },
     Definition {
@@ -97,6 +108,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "no column that the server needs is empty",
         area: Area::Database,
         needs: Needs::Nothing,
+        premise: premise::JUMP,
         look: nulls::nulls,
     },
     Definition {
@@ -104,6 +116,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the columns added by 5.30 to 5.35 have their defaults",
         area: Area::Database,
         needs: Needs::Nothing,
+        premise: premise::JUMP,
         look: nulls::defaults,
     },
     Definition {
@@ -111,6 +124,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "members may list and join teams, read and write",
         area: Area::Database,
         needs: Needs::Nothing,
+        premise: premise::ROLES,
         look: roles::needed,
     },
     Definition {
@@ -118,6 +132,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "no role has lost a permission",
         area: Area::Database,
         needs: Needs::Nothing,
+        premise: premise::ROLES,
         look: roles::kept,
     },
     Definition {
@@ -125,6 +140,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the teams have their members",
         area: Area::Database,
         needs: Needs::Nothing,
+        premise: premise::ROWS,
         look: memberships::kept,
     },
     Definition {
@@ -132,6 +148,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "every message is there, unaltered",
         area: Area::History,
         needs: Needs::Nothing,
+        premise: premise::ROWS,
         look: history::posts,
     },
     Definition {
@@ -139,6 +156,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "users, teams, channels and files are all there",
         area: Area::History,
         needs: Needs::Nothing,
+        premise: premise::ROWS,
         look: history::counts,
     },
     Definition {
@@ -146,6 +164,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "every reply has its root post",
         area: Area::History,
         needs: Needs::Nothing,
+        premise: premise::ROWS,
         look: history::threads,
     },
     Definition {
@@ -153,6 +172,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "uploaded files are on disk with their size",
         area: Area::History,
         needs: Needs::Nothing,
+        premise: premise::UPLOADS,
         look: history::files,
     },
     Definition {
@@ -160,6 +180,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the server answers",
         area: Area::Server,
         needs: Needs::Nothing,
+        premise: premise::PING,
         look: server::ping,
     },
     Definition {
@@ -167,6 +188,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the server reaches its database and its file store",
         area: Area::Server,
         needs: Needs::Nothing,
+        premise: premise::STATUS,
         look: server::status,
     },
     Definition {
@@ -174,6 +196,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the running server is the installed release",
         area: Area::Server,
         needs: Needs::Nothing,
+        premise: premise::NAMED,
         look: server::version,
     },
     Definition {
@@ -181,6 +204,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the page of the web client is served",
         area: Area::Web,
         needs: Needs::Nothing,
+        premise: premise::CLIENT,
         look: web::root,
     },
     Definition {
@@ -188,6 +212,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "every bundle of the web client is served whole",
         area: Area::Web,
         needs: Needs::Nothing,
+        premise: premise::CLIENT,
         look: web::bundles,
     },
     Definition {
@@ -195,6 +220,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "users are recognised",
         area: Area::Users,
         needs: Needs::Sessions,
+        premise: premise::SESSION,
         look: reading::me,
     },
     Definition {
@@ -202,6 +228,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "users see their teams",
         area: Area::Users,
         needs: Needs::Sessions,
+        premise: premise::CALLS,
         look: reading::teams,
     },
     Definition {
@@ -209,6 +236,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "users get their channel memberships, without which no team opens",
         area: Area::Users,
         needs: Needs::Sessions,
+        premise: premise::CALLS,
         look: reading::members,
     },
     Definition {
@@ -216,6 +244,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "users see their channels",
         area: Area::Users,
         needs: Needs::Sessions,
+        premise: premise::CALLS,
         look: reading::channels,
     },
     Definition {
@@ -223,6 +252,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "users get the categories of their sidebar",
         area: Area::Users,
         needs: Needs::Sessions,
+        premise: premise::CALLS,
         look: reading::categories,
     },
     Definition {
@@ -230,6 +260,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "users see what is unread",
         area: Area::Users,
         needs: Needs::Sessions,
+        premise: premise::CALLS,
         look: reading::unread,
     },
     Definition {
@@ -237,6 +268,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "users see their threads",
         area: Area::Users,
         needs: Needs::Sessions,
+        premise: premise::CALLS,
         look: reading::threads,
     },
     Definition {
@@ -244,6 +276,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "users can read the messages of their channels",
         area: Area::Users,
         needs: Needs::Sessions,
+        premise: premise::CALLS,
         look: reading::history,
     },
     Definition {
@@ -251,6 +284,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "a member can write a message",
         area: Area::Users,
         needs: Needs::Scratch,
+        premise: premise::WRITING,
         look: writing::post,
     },
     Definition {
@@ -258,6 +292,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "a member can reply to a message",
         area: Area::Users,
         needs: Needs::Scratch,
+        premise: premise::WRITING,
         look: writing::reply,
     },
     Definition {
@@ -265,6 +300,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "a member can edit a message and reads back what was written",
         area: Area::Users,
         needs: Needs::Scratch,
+        premise: premise::EDITING,
         look: writing::edit,
     },
     Definition {
@@ -272,6 +308,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "search finds a message",
         area: Area::Users,
         needs: Needs::Scratch,
+        premise: premise::WRITING,
         look: writing::search,
     },
     Definition {
@@ -279,6 +316,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "a member can upload a file and gets it back",
         area: Area::Users,
         needs: Needs::Scratch,
+        premise: premise::WRITING,
         look: writing::file,
     },
     Definition {
@@ -286,6 +324,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "events arrive over the WebSocket",
         area: Area::Server,
         needs: Needs::Scratch,
+        premise: premise::EVENTS,
         look: websocket::event,
     },
     Definition {
@@ -293,6 +332,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "a member can delete a message",
         area: Area::Users,
         needs: Needs::Scratch,
+        premise: premise::EDITING,
         look: writing::delete,
     },
     Definition {
@@ -300,6 +340,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "enabled plugins are active and fit the release",
         area: Area::Server,
         needs: Needs::Scratch,
+        premise: premise::PLUGINS,
         look: plugins::plugins,
     },
     Definition {
@@ -307,6 +348,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "a browser that is signed in comes to a channel, not to a choice of teams",
         area: Area::Browser,
         needs: Needs::Scratch,
+        premise: premise::BROWSER,
         look: browser::open_page,
     },
     Definition {
@@ -314,6 +356,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the team sidebar shows the teams",
         area: Area::Browser,
         needs: Needs::Scratch,
+        premise: premise::BROWSER,
         look: browser::teams,
     },
     Definition {
@@ -321,6 +364,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the main text box accepts text",
         area: Area::Browser,
         needs: Needs::Scratch,
+        premise: premise::BROWSER,
         look: browser::post_box,
     },
     Definition {
@@ -328,6 +372,7 @@ pub(crate) const ALL: &[Definition] = &[
         title: "the reply box accepts text",
         area: Area::Browser,
         needs: Needs::Scratch,
+        premise: premise::BROWSER,
         look: browser::reply_box,
     },
 ];

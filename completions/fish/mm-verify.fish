@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mm_verify_global_optspecs
-    string join \n url= sample= files= cache= no-sessions user= password-file= token-file= browser= strict only= skip= junit= prometheus= format= install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet h/help V/version
+    string join \n url= sample= files= cache= no-sessions user= password-file= token-file= browser= screenshots= strict only= skip= junit= prometheus= format= install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet h/help V/version
 end
 
 function __fish_mm_verify_needs_command
@@ -33,6 +33,7 @@ complete -c mm-verify -n "__fish_mm_verify_needs_command" -l user -d 'Look as th
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l browser -d 'Look with a real browser: auto (where chromedriver is installed), no, or the address of a WebDriver' -r
+complete -c mm-verify -n "__fish_mm_verify_needs_command" -l screenshots -d 'Directory for pictures of what the browser shows [default: screenshots/VERSION in the state directory]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l only -d 'Make only this check, or those of this area (the part before the dot); can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l skip -d 'Do not make this check, or those of this area; can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l junit -d 'Write the checks to FILE as JUnit XML' -r -F
@@ -69,6 +70,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l user -d 'Loo
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l browser -d 'Look with a real browser: auto (where chromedriver is installed), no, or the address of a WebDriver' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l screenshots -d 'Directory for pictures of what the browser shows [default: screenshots/VERSION in the state directory]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l only -d 'Make only this check, or those of this area (the part before the dot); can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l skip -d 'Do not make this check, or those of this area; can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l junit -d 'Write the checks to FILE as JUnit XML' -r -F
@@ -99,6 +101,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l user -d
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l browser -d 'Look with a real browser: auto (where chromedriver is installed), no, or the address of a WebDriver' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l screenshots -d 'Directory for pictures of what the browser shows [default: screenshots/VERSION in the state directory]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l only -d 'Make only this check, or those of this area (the part before the dot); can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l skip -d 'Do not make this check, or those of this area; can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l junit -d 'Write the checks to FILE as JUnit XML' -r -F
@@ -131,6 +134,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l user -d 'L
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l browser -d 'Look with a real browser: auto (where chromedriver is installed), no, or the address of a WebDriver' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l screenshots -d 'Directory for pictures of what the browser shows [default: screenshots/VERSION in the state directory]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l only -d 'Make only this check, or those of this area (the part before the dot); can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l skip -d 'Do not make this check, or those of this area; can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l junit -d 'Write the checks to FILE as JUnit XML' -r -F
@@ -162,6 +166,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l user -d '
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l browser -d 'Look with a real browser: auto (where chromedriver is installed), no, or the address of a WebDriver' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l screenshots -d 'Directory for pictures of what the browser shows [default: screenshots/VERSION in the state directory]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l only -d 'Make only this check, or those of this area (the part before the dot); can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l skip -d 'Do not make this check, or those of this area; can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l junit -d 'Write the checks to FILE as JUnit XML' -r -F

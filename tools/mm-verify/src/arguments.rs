@@ -90,6 +90,9 @@ pub(crate) struct Options {
     /// Look with a real browser: auto (where chromedriver is installed), no, or the address of a WebDriver
     #[arg(long, value_name = "auto|no|URL", default_value = "auto", global = true)]
     pub(crate) browser: String,
+    /// Directory for pictures of what the browser shows [default: screenshots/VERSION in the state directory]
+    #[arg(long, value_name = "DIR", value_parser = run::path(), global = true)]
+    pub(crate) screenshots: Option<PathBuf>,
     /// A check that could not be made, or was skipped, counts as failed
     #[arg(long, global = true)]
     pub(crate) strict: bool,

@@ -118,10 +118,11 @@ fn open(look: &mut Look) -> Result<Visit> {
     Ok(Visit { browser, team: name, teams, channel, login, is_in: false })
 }
 
-/// Keeps a picture of the page in the state directory and returns words for the evidence.
+/// Keeps a picture of the page, in the directory that was given or the state directory, and returns words for the evidence.
 fn picture(look: &mut Look, step: &str) -> Result<String> {
     // Those of each release stay, so that the picture of a failure is there when it is read about.
-    let directory = look.state().join("screenshots").join(look.release().to_string());
+    let ours = || look.state().join("screenshots").join(look.release().to_string());
+    let directory = look.options.screenshots.clone().unwrap_or_else(ours);
     files::create_directory(files::parent(&directory)?, 0o700)?;
     files::create_directory(&directory, 0o700)?;
     let path = directory.join(format!("{step}.png"));

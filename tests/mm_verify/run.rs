@@ -169,6 +169,17 @@ fn each_check_of_the_messages_and_files_bites_on_just_what_it_is_for() {
     };
     let mode = process::run("stat", &["-c", "%a", config.to_str().unwrap()]).trim().to_owned();
     bites(&site, "config/ is shared with root", &[], |_| shared("root", "2775"), |_| shared("mm-test", &mode));
+    let file = site.config_path();
+    let open = |words: &[&str]| drop(process::run(words[0], &[&words[1..], &[file.to_str().unwrap()]].concat()));
+    let listed = |_: &Site| {
+        open(&["chown", "root:root"]);
+        open(&["setfacl", "-m", "u:mm-test:rw"]);
+    };
+    let owned = |_: &Site| {
+        open(&["setfacl", "-b"]);
+        open(&["chown", "mm-test:mm-test"]);
+    };
+    bites(&site, "the configuration is root's, with an access list", &[], listed, owned);
     let url = site.config()["ServiceSettings"]["SiteURL"].clone();
     bites(
         &site,

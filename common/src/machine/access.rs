@@ -12,9 +12,16 @@ use crate::contract::error::{Error, Result};
 const AT_ONCE: usize = 200;
 
 /// Prints the numbers of those of its arguments that may not be read and written, and a directory entered.
-const SCRIPT: &str = r#"n=0
+const WRITABLE: &str = r#"n=0
 for path do
     { test -r "$path" && test -w "$path" && { ! test -d "$path" || test -x "$path"; }; } || echo "$n"
+    n=$((n + 1))
+done"#;
+
+/// Prints the numbers of those of its arguments that may not be read.
+const READABLE: &str = r#"n=0
+for path do
+    test -r "$path" || echo "$n"
     n=$((n + 1))
 done"#;
 
@@ -23,14 +30,26 @@ done"#;
 /// # Errors
 /// Refused when this process is neither root nor that user, so that the kernel cannot be asked.
 pub fn not_writable(user: &User, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    denied(WRITABLE, user, paths)
+}
+
+/// Whether `user` may read the file at `path`. Links are followed.
+///
+/// # Errors
+/// As for [`not_writable`].
+pub fn is_readable(user: &User, path: &Path) -> Result<bool> {
+    Ok(denied(READABLE, user, &[path.to_owned()])?.is_empty())
+}
+
+fn denied(script: &str, user: &User, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     if !user.is_current() && !user::is_root() {
-        return Err(Error::refused(format!("cannot ask what {} may write", user.name))
+        return Err(Error::refused(format!("cannot ask what {} may read and write", user.name))
             .because("only root can act as another user")
             .hint("run this as root"));
     }
     let mut found = Vec::new();
     for some in paths.chunks(AT_ONCE) {
-        let answer = Cmd::new("sh").args(["-c", SCRIPT, "sh"]).args(some).user(user).run()?.text();
+        let answer = Cmd::new("sh").args(["-c", script, "sh"]).args(some).user(user).run()?.text();
         let numbers = answer.lines().filter_map(|line| line.parse::<usize>().ok());
         found.extend(numbers.filter_map(|number| some.get(number).cloned()));
     }
@@ -101,6 +120,13 @@ mod tests {
         std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         chown(path("group"), Some(0), Some(nobody.gid)).unwrap();
         assert_eq!(not_writable(&nobody, &[path("group"), path("others")]).unwrap(), [path("others")]);
+        // A group that nobody is in, but that a unit may give it.
+        std::fs::write(path("secret"), "s").unwrap();
+        std::fs::set_permissions(path("secret"), std::fs::Permissions::from_mode(0o640)).unwrap();
+        chown(path("secret"), Some(0), Some(54321)).unwrap();
+        assert!(!is_readable(&nobody, &path("secret")).unwrap());
+        assert!(is_readable(&nobody.clone().with_groups(Some("54321"), &[]), &path("secret")).unwrap());
+        assert!(is_readable(&nobody.clone().with_groups(None, &["54321".into()]), &path("secret")).unwrap());
         std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         assert_eq!(not_writable(&nobody, &[path("group")]).unwrap(), [path("group")], "no way to it");
     }

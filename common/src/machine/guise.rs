@@ -57,14 +57,18 @@ impl Drop for Worn {
     }
 }
 
-/// All groups of a user. One that is only a number has its primary group.
+/// All groups of a user. One that is only a number has its primary group, and those that its unit gives it.
 pub fn groups(user: &User) -> Result<Vec<Gid>> {
     let gid = Gid::from_raw(user.gid);
-    let Ok(name) = CString::new(user.name.as_str()) else { return Ok(vec![gid]) };
-    if user.name == user.uid.to_string() {
-        return Ok(vec![gid]);
-    }
-    getgrouplist(&name, gid).context(|| format!("cannot look up the groups of the user {}", user.name))
+    let name = CString::new(user.name.as_str()).ok().filter(|_| user.name != user.uid.to_string());
+    let mut groups = match name {
+        Some(name) => {
+            getgrouplist(&name, gid).context(|| format!("cannot look up the groups of the user {}", user.name))?
+        }
+        None => vec![gid],
+    };
+    groups.extend(user.further.iter().copied().map(Gid::from_raw));
+    Ok(groups)
 }
 
 /// Whether the kernel has said no.

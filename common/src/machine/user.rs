@@ -1,10 +1,11 @@
 //! Users of the machine.
 
-use nix::unistd::{Gid, Uid, geteuid};
+use nix::unistd::{Uid, geteuid};
 
+use super::guise;
 use crate::contract::error::{Error, Result};
 
-/// A user with its primary group.
+/// A user with its groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// Name, or the number as text where the number has no name.
@@ -13,6 +14,8 @@ pub struct User {
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
+    /// Groups that a program of this user has beside those of the system's database: a unit's `SupplementaryGroups=`.
+    pub further: Vec<u32>,
 }
 
 impl User {
@@ -22,7 +25,9 @@ impl User {
     /// Refused when there is none.
     pub fn named(name: &str) -> Result<Self> {
         match nix::unistd::User::from_name(name) {
-            Ok(Some(user)) => Ok(Self { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }),
+            Ok(Some(user)) => {
+                Ok(Self { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), further: Vec::new() })
+            }
             Ok(None) => Err(Error::refused(format!("there is no user `{name}` on this machine"))),
             Err(error) => Err(Error::failed(format!("cannot look up the user `{name}`")).because(error.desc())),
         }
@@ -31,9 +36,19 @@ impl User {
     /// The user with this id, whether it has a name or not; `gid` serves when it has none.
     pub fn of_ids(uid: u32, gid: u32) -> Self {
         match nix::unistd::User::from_uid(Uid::from_raw(uid)) {
-            Ok(Some(user)) => Self { name: user.name, uid, gid: user.gid.as_raw() },
-            _ => Self { name: uid.to_string(), uid, gid: Gid::from_raw(gid).as_raw() },
+            Ok(Some(user)) => Self { name: user.name, uid, gid: user.gid.as_raw(), further: Vec::new() },
+            _ => Self { name: uid.to_string(), uid, gid, further: Vec::new() },
         }
+    }
+
+    /// The user as a service manager starts a program with a group of its own in place of the primary one, and with
+    /// further ones, by name or number (`Group=` and `SupplementaryGroups=`, systemd.exec(5)). A group that does not exist is
+    /// left out: with it the program would not start.
+    #[must_use]
+    pub fn with_groups(mut self, primary: Option<&str>, further: &[String]) -> Self {
+        self.gid = primary.and_then(group_id).unwrap_or(self.gid);
+        self.further = further.iter().filter_map(|name| group_id(name)).collect();
+        self
     }
 
     /// Home directory; `/` when it has none.
@@ -48,15 +63,25 @@ impl User {
     /// The program follows.
     pub fn setpriv_arguments(&self) -> [String; 7] {
         let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
-        // Groups are looked up by name; a user that is only a number has none.
-        let groups = if self.name == uid { "--clear-groups" } else { "--init-groups" };
-        ["--reuid", &uid, "--regid", &gid, groups, "--inh-caps=-all", "--"].map(str::to_owned)
+        let groups = match guise::groups(self) {
+            // As the database has it.
+            _ if *self == Self::of_ids(self.uid, self.gid) && self.name != uid => "--init-groups".to_owned(),
+            Ok(all) => format!("--groups={}", all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
+            Err(_) => "--clear-groups".to_owned(),
+        };
+        ["--reuid", &uid, "--regid", &gid, &groups, "--inh-caps=-all", "--"].map(str::to_owned)
     }
 
     /// Whether this process already is that user.
     pub fn is_current(&self) -> bool {
         geteuid().as_raw() == self.uid
     }
+}
+
+/// The id of a group that is named or given as a number.
+fn group_id(group: &str) -> Option<u32> {
+    let named = nix::unistd::Group::from_name(group).ok().flatten().map(|group| group.gid.as_raw());
+    named.or_else(|| group.parse().ok())
 }
 
 /// The system user that runs throw-away servers, and programs that read what others have written. It owns nothing else.

@@ -19,6 +19,10 @@ pub struct Unit {
     pub main_pid: Option<i32>,
     /// `User=`.
     pub user: Option<String>,
+    /// `Group=`.
+    pub group: Option<String>,
+    /// `SupplementaryGroups=`.
+    pub further_groups: Vec<String>,
     /// `Environment=` of the unit and its drop-ins, as systemd writes it: words, quoted where need be.
     pub environment: String,
     /// `EnvironmentFile=`, in order; missing ones are no error where the flag is set.
@@ -33,7 +37,7 @@ pub struct Unit {
     pub working_directory: Option<PathBuf>,
 }
 
-const PROPERTIES: &str = "Id,LoadState,ActiveState,MainPID,User,Environment,EnvironmentFiles,FragmentPath,DropInPaths,\
+const PROPERTIES: &str = "Id,LoadState,ActiveState,MainPID,User,Group,SupplementaryGroups,Environment,EnvironmentFiles,FragmentPath,DropInPaths,\
                           ExecStart,WorkingDirectory";
 
 /// Whether systemd runs this machine (`sd_booted(3)`).
@@ -169,6 +173,8 @@ fn parse(text: &str) -> Unit {
             "ActiveState" => unit.active_state = value.into(),
             "MainPID" => unit.main_pid = value.parse().ok().filter(|pid| *pid > 0),
             "User" => unit.user = (!value.is_empty()).then(|| value.into()),
+            "Group" => unit.group = (!value.is_empty()).then(|| value.into()),
+            "SupplementaryGroups" => unit.further_groups = value.split_ascii_whitespace().map(str::to_owned).collect(),
             "Environment" => unit.environment = value.into(),
             "EnvironmentFiles" => {
                 if let Some((path, flag)) = value.rsplit_once(" (ignore_errors=") {
@@ -203,7 +209,7 @@ mod tests {
     use super::*;
 
     // As systemd 252 prints it.
-    const SHOWN: &str = "MainPID=812\nUser=mattermost\nEnvironment=MM_A=1 \"MM_B=two words\"\n\
+    const SHOWN: &str = "MainPID=812\nUser=mattermost\nGroup=www-data\nSupplementaryGroups=ssl-cert redis\nEnvironment=MM_A=1 \"MM_B=two words\"\n\
         EnvironmentFiles=/opt/mattermost/config/mattermost.environment (ignore_errors=yes)\n\
         EnvironmentFiles=/etc/default/mattermost (ignore_errors=no)\n\
         ExecStart={ path=/opt/mattermost/bin/mattermost ; argv[]=/opt/mattermost/bin/mattermost ; ignore_errors=no ; \
@@ -215,6 +221,10 @@ mod tests {
     fn reads_what_systemctl_shows() {
         let unit = parse(SHOWN);
         assert_eq!(unit.main_pid, Some(812));
+        assert_eq!(
+            (unit.group.as_deref(), unit.further_groups.join("+").as_str()),
+            (Some("www-data"), "ssl-cert+redis")
+        );
         assert_eq!(unit.environment, "MM_A=1 \"MM_B=two words\"");
         assert_eq!(unit.environment_files[0], ("/opt/mattermost/config/mattermost.environment".into(), true));
         assert_eq!(unit.environment_files[1], ("/etc/default/mattermost".into(), false));

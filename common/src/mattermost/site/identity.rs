@@ -21,13 +21,15 @@ pub(super) fn owner(root: &Path, manager: &Manager) -> Result<User> {
             root.display()
         ));
     }
-    if let Manager::Systemd { unit } = manager
-        && let Some(name) = systemd::show(unit)?.user
-    {
-        return match name.parse() {
-            Ok(uid) => Ok(User::of_ids(uid, uid)),
-            Err(_) => User::named(&name),
-        };
+    if let Manager::Systemd { unit } = manager {
+        let unit = systemd::show(unit)?;
+        if let Some(name) = &unit.user {
+            let user = match name.parse() {
+                Ok(uid) => User::of_ids(uid, uid),
+                Err(_) => User::named(name)?,
+            };
+            return Ok(user.with_groups(unit.group.as_deref(), &unit.further_groups));
+        }
     }
     if let Some((uid, gid)) = process::servers(root).first().and_then(|server| server.owner()) {
         return Ok(User::of_ids(uid, gid));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::machine::files::Access;
+use mm_common::machine::user::User;
 use mm_common::machine::{access, files, tree};
 use mm_common::mattermost::manifest::{self, Difference, Manifest, Proven};
 use mm_common::{Error, Result};
@@ -177,15 +178,11 @@ pub(crate) fn config(look: &mut Look) -> Result<Finding> {
     };
     let data = std::fs::metadata(path).map_err(|error| Error::io("look at", path, error))?;
     let mode = data.mode() & 0o7777;
-    let readable = if data.uid() == site.owner.uid {
-        mode & 0o400 != 0
-    } else if data.gid() == site.owner.gid {
-        mode & 0o040 != 0
-    } else {
-        mode & 0o004 != 0
-    };
+    let readable = access::is_readable(&site.owner, path);
     let evidence = format!("{} has mode {mode:04o} and belongs to user {}", path.display(), data.uid());
-    Ok(if !readable && site.owner.uid != 0 {
+    // A mode says nothing where the directory above is closed.
+    let is_open = mode & 0o004 != 0 && access::is_readable(&anybody(), path).unwrap_or(true);
+    Ok(if readable.as_ref().is_ok_and(|readable| !readable) {
         let is_own = !access::of_tree(&site.root, std::slice::from_ref(path))?.is_empty();
         let command = format!("chown -h {} {}", shell::word(&site.owner.name), shell::word(path));
         Finding::fail(format!("{evidence}: {} cannot read it", site.owner.name)).hint(if is_own {
@@ -193,11 +190,16 @@ pub(crate) fn config(look: &mut Look) -> Result<Finding> {
         } else {
             NOT_THE_RELEASES.into()
         })
-    } else if mode & 0o004 != 0 {
+    } else if is_open {
         // 7.8 and later make a missing one with 0644 (observed), and it holds the database password.
         Finding::warn(format!("{evidence}: every user of this machine can read its passwords"))
             .hint(format!("chmod 600 {}", shell::word(path)))
     } else {
-        Finding::pass(evidence)
+        Finding::pass(format!("{evidence}; {} can read it", readable.map(|_| &site.owner.name)?))
     })
+}
+
+/// Somebody who owns nothing and is in no group (nobody, nogroup).
+fn anybody() -> User {
+    User::of_ids(65534, 65534)
 }

@@ -1,6 +1,7 @@
 //! What is known of Mattermost: the installation, its configuration, releases and what they own, schema, roles, API.
 
 pub mod api;
+pub mod bundle;
 pub mod carried;
 pub mod catalogue;
 pub mod config;

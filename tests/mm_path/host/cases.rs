@@ -219,6 +219,34 @@ pub(crate) const CASES: &[Case] = &[
     ),
     case("plugins", |lab| lab.plugin("focalboard", "5.0.0", ""), ("warn", "focalboard 1.0.0 (Boards)")),
     case(
+        "plugin-bundles",
+        |lab| {
+            lab.bundle("data/plugins/focalboard.tar.gz", "focalboard", "0.15.0", 18);
+            lab.bundle("prepackaged_plugins/mattermost-plugin-boards-v7.8.2.tar.gz", "focalboard", "7.8.2", 40);
+            Cleanup::none()
+        },
+        ("action", "focalboard.tar.gz is focalboard 0.15.0, older than the 7.8.2 that came with the release"),
+    ),
+    case(
+        "plugin-bundles",
+        |lab| {
+            lab.bundle("data/plugins/focalboard.tar.gz", "focalboard", "0.15.0", 18);
+            lab.boards_migrated_to(40);
+            Cleanup::none()
+        },
+        ("action", "migration 40 of focalboard; "),
+    ),
+    case(
+        "plugin-bundles",
+        |lab| {
+            // Nothing in the file store: the one that came with the release runs.
+            lab.bundle("prepackaged_plugins/mattermost-plugin-boards-v7.8.2.tar.gz", "focalboard", "7.8.2", 39);
+            lab.boards_migrated_to(40);
+            Cleanup::none()
+        },
+        ("action", "which will run, is 7.8.2 and knows those up to 39"),
+    ),
+    case(
         "proxy",
         |lab| lab.nginx(&NGINX.replace("    proxy_http_version 1.1;\n", "")),
         ("action", "passes websockets on without `proxy_http_version 1.1`"),

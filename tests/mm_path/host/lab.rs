@@ -9,6 +9,7 @@ use mm_common::contract::version::Edition;
 use mm_common::machine::service::Manager;
 use mm_common::mattermost::manifest::Manifest;
 use mm_common::mattermost::site::{self, MANIFESTS, Wanted};
+use mm_common::postgres::server::Database;
 use mm_path::check::host::HostView;
 use mm_path::check::{Outside, Way};
 use mm_path::plan::{Start, plan};
@@ -106,6 +107,30 @@ impl Lab {
         Cleanup::none()
     }
 
+    /// A bundle of a plugin below the install root, whose program has migrations up to this one.
+    pub(crate) fn bundle(&self, path: &str, id: &str, version: &str, migration: u32) {
+        let plugin = self.site.directory().join("bundle").join(id);
+        let program = plugin.join("server/dist");
+        fs::create_dir_all(&program).unwrap();
+        fs::write(plugin.join("plugin.json"), json!({"id": id, "version": version}).to_string()).unwrap();
+        let names = format!("...migrations/000001_init.up.sqlmigrations/{migration:06}_last.up.sql...");
+        for arch in ["amd64", "arm64"] {
+            fs::write(program.join(format!("plugin-linux-{arch}")), &names).unwrap();
+        }
+        let path = self.root().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        run("tar", &["-czf", text(&path), "-C", text(plugin.parent().unwrap()), id]);
+    }
+
+    /// The tables of Boards, made by a version with this many migrations.
+    pub(crate) fn boards_migrated_to(&self, number: u32) {
+        self.site.cluster.query(&format!(
+            "CREATE TABLE IF NOT EXISTS focalboard_schema_migrations (version bigint, name varchar(64)); \
+             ALTER TABLE focalboard_schema_migrations OWNER TO mmuser; TRUNCATE focalboard_schema_migrations; \
+             INSERT INTO focalboard_schema_migrations VALUES ({number}, 'last')"
+        ));
+    }
+
     /// A file of the release in one of its directories.
     pub(crate) fn any_file(&self, directory: &str) -> PathBuf {
         let files = run("find", &[text(&self.root().join(directory)), "-type", "f", "-size", "+0"]);
@@ -142,9 +167,11 @@ impl Lab {
             outside: &Outside::nowhere(),
             carried: &std::collections::BTreeMap::new(),
         };
+        let database = Database::connect(installation.source.as_ref().unwrap(), None).unwrap();
         let view = HostView {
             installation: &installation,
             site: &section,
+            database: Some(&database),
             way,
             cache: &self.site.cache(),
             store: &self.site.store(),

@@ -48,6 +48,25 @@ fn each_check_is_silent_and_bites() {
 }
 
 #[test]
+fn a_bundle_that_is_as_new_as_it_has_to_be_or_that_nothing_runs_is_no_fault() {
+    let lab = Lab::new();
+    let status = || find(&lab.look(INSTALLED, sound_unit), "plugin-bundles").clone();
+    lab.reset();
+    lab.bundle("data/plugins/focalboard.tar.gz", "focalboard", "7.8.2", 40);
+    lab.bundle("prepackaged_plugins/mattermost-plugin-boards-v7.8.2.tar.gz", "focalboard", "7.8.2", 40);
+    lab.boards_migrated_to(40);
+    assert_eq!(status().status, Status::Pass, "{:?}", status());
+    // An older one that is switched off, and a file that is no bundle.
+    lab.bundle("data/plugins/focalboard.tar.gz", "focalboard", "0.15.0", 18);
+    fs::write(lab.root().join("data/plugins/broken.tar.gz"), "no archive").unwrap();
+    assert_eq!(status().status, Status::Fail, "{:?}", status());
+    lab.site.set("PluginSettings", "PluginStates", serde_json::json!({"focalboard": {"Enable": false}}));
+    assert_eq!(status().status, Status::Pass, "{:?}", status());
+    lab.site.set("FileSettings", "DriverName", serde_json::json!("amazons3"));
+    assert_eq!(status().status, Status::Skip, "{:?}", status());
+}
+
+#[test]
 fn every_check_of_the_host_has_a_case() {
     let cases: BTreeSet<&str> = CASES.iter().map(|case| case.check).collect();
     assert_eq!(cases, host::ids().into_iter().collect::<BTreeSet<_>>());

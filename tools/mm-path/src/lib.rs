@@ -172,6 +172,7 @@ fn for_the_installation(
         let host = HostView {
             installation: &installation,
             site: &section,
+            database: database.as_ref().ok(),
             way,
             cache: &arguments.cache,
             store: &store,

@@ -6,8 +6,9 @@ use mm_common::contract::error::Result;
 use mm_common::contract::sections::{Preflight, Site};
 use mm_common::machine::command::Cmd;
 use mm_common::mattermost::site::Installation;
+use mm_common::postgres::server::Database;
 
-use super::{Check, Way, disk, guard, origin, plugins, proxy, settings, tree, unit};
+use super::{Check, Way, bundles, disk, guard, origin, plugins, proxy, settings, tree, unit};
 
 /// The installation, what of it may be shown, the way that is checked, and the machine around it.
 pub struct HostView<'a> {
@@ -15,6 +16,8 @@ pub struct HostView<'a> {
     pub installation: &'a Installation,
     /// What of it stands in the document.
     pub site: &'a Site,
+    /// Its database, where it can be asked.
+    pub database: Option<&'a Database>,
     /// The way.
     pub way: Way<'a>,
     /// Where mm-fetch keeps releases.
@@ -49,6 +52,7 @@ fn checks<'a>() -> Vec<Check<HostView<'a>>> {
         settings::checks(),
         guard::checks(),
         plugins::checks(),
+        bundles::checks(),
         proxy::checks(),
         disk::checks(),
     ]

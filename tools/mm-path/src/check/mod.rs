@@ -4,6 +4,7 @@
 //! the others.
 
 mod access;
+mod bundles;
 pub mod carried;
 pub mod database;
 mod disk;

@@ -75,13 +75,21 @@ fn no_command_gives_away_what_only_the_configuration_names() {
     };
     let said = hint("files.owner");
     assert!(!said.contains("chown") && said.contains("not in the install root"), "{said}");
-    let output = site.tool("mm-path").args(["--to", "10.6.1", "--format", "json"]).output().unwrap();
-    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let checks = document["path"].to_string();
-    assert!(checks.contains("a b;id") && !checks.contains("chown"), "{checks}");
     // What is the release's is named, as one word of a command that runs.
     let logs = site.install().join("logs");
     chown(&logs, Some(0), Some(0)).unwrap();
     std::fs::set_permissions(&logs, std::fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(hint("files.owner"), format!("chown -h mm-test: {}", logs.display()));
+}
+
+#[test]
+fn a_page_that_names_files_without_end_is_not_followed() {
+    let site = Site::builder("10.5.14").running().build();
+    let page: String = (0..100_000).map(|number| format!("<script src=/static/{number}.js></script>")).collect();
+    std::fs::write(site.install().join("client/root.html"), format!("<div id=\"root\"></div>{page}")).unwrap();
+    let output = site.tool("mm-verify").args(["--only", "web.bundles"]).output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let check = &document["verify"]["checks"][0];
+    assert_eq!((output.status.code(), &check["status"]), (Some(4), &json!("fail")), "{check}");
+    assert!(check["evidence"].as_str().unwrap().contains("names 100000 files, more than 2000; 0 files asked for"));
 }

@@ -12,6 +12,7 @@ use ureq::{Agent, Body};
 
 use crate::contract::digest::Hasher;
 use crate::contract::error::{Error, Result};
+use crate::machine::signals;
 
 /// How long a call may take. `POST /database/recycle`, the slowest call observed, takes 12 s on every version.
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(30);
@@ -145,6 +146,7 @@ impl Server {
         let mut buffer = vec![0; 64 * 1024];
         let mut bytes = 0;
         loop {
+            signals::check()?;
             let count = reader.read(&mut buffer).map_err(|error| unreadable(&self.url, path, error))?;
             if count == 0 {
                 return Ok(Measured { status, headers, bytes, sha256: hasher.finish() });

@@ -70,12 +70,12 @@ impl Dir {
     /// # Errors
     /// As there; failed when a directory cannot be created.
     pub fn without_links_creating(path: &Path, mode: u32) -> Result<Self> {
-        let made = Self::enter(path, |dir, name| {
+        let reached = Self::enter(path, |dir, name| {
             let child = dir.create_directory(name)?;
             fchmod(&child.file, Mode::from_bits_truncate(mode)).map_err(|error| dir.failed("create", name, error))?;
             Ok(Some(child))
         })?;
-        made.ok_or_else(|| Error::io("open the directory", path, Errno::ENOENT.desc()))
+        reached.ok_or_else(|| Error::io("open the directory", path, Errno::ENOENT.desc()))
     }
 
     fn enter(path: &Path, missing: impl Fn(&Self, &OsStr) -> Result<Option<Self>>) -> Result<Option<Self>> {

@@ -38,9 +38,9 @@ fn is_unprintable(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStrExt as _;
-    use std::process::Command;
 
     use super::*;
+    use crate::machine::command::Cmd;
 
     #[test]
     fn a_name_is_one_word_and_nothing_of_it_is_run() {
@@ -48,8 +48,7 @@ mod tests {
         assert_eq!(word("/opt/x y;id"), "'/opt/x y;id'");
         for name in ["/opt/x y;id", "~root", "a'b", "$(id)", "`id`", "a\\b", "#a", "{a,b}", "!!", "*", "", "größe"] {
             let script = format!("printf '<%s>' {}", word(name));
-            let said = Command::new("sh").args(["-c", &script]).output().unwrap().stdout;
-            assert_eq!(String::from_utf8(said).unwrap(), format!("<{name}>"));
+            assert_eq!(Cmd::new("sh").args(["-c", &script]).run().unwrap().text(), format!("<{name}>"));
         }
     }
 

@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(command("swap"), "mm-swap recover --install '/opt/x y;id'");
         assert_eq!(command(RESTORE), "mm-backup restore latest --stop --install '/opt/x y;id'");
         let intent = serde_json::json!({"id": "20261122T030000Z", "store": "/srv/the store"}).to_string();
-        std::fs::write(directory.path().join("restore.journal"), intent).unwrap();
+        files::write(&directory.path().join("restore.journal"), intent.as_bytes(), Access::PRIVATE).unwrap();
         assert_eq!(
             command(RESTORE),
             "mm-backup restore 20261122T030000Z --stop --install '/opt/x y;id' --to '/srv/the store'"

@@ -249,7 +249,7 @@ pub(crate) fn foresee(point: &Point, selection: &Selection) -> Result<u64> {
 fn staging_directory(head: &Head, place: &Path, is_mount: bool, stamp: &str) -> Result<(Dir, String)> {
     let parent = reach(place.parent().unwrap_or(Path::new("/")), 0o755)?;
     if is_mount {
-        return free_name(reach(place, 0o755)?, format!(".mm-restore-{stamp}"));
+        return free_name(reach(place, 0o755)?, &format!(".mm-restore-{stamp}"));
     }
     if let (Some(name), Some(above)) = (head.install.file_name(), head.install.parent())
         && place.starts_with(&head.install)
@@ -265,10 +265,13 @@ fn staging_directory(head: &Head, place: &Path, is_mount: bool, stamp: &str) -> 
         }
         let below = place.strip_prefix(&head.install).unwrap_or(place).as_os_str();
         let number = beginning(below).replace('/', "+");
-        return free_name(own, format!("{KEPT_BY_RESTORE}{stamp}{}{number}", if number.is_empty() { "" } else { "-" }));
+        return free_name(
+            own,
+            &format!("{KEPT_BY_RESTORE}{stamp}{}{number}", if number.is_empty() { "" } else { "-" }),
+        );
     }
     let name = beginning(place.file_name().unwrap_or_default());
-    free_name(parent, format!(".mm-restore-{stamp}-{name}"))
+    free_name(parent, &format!(".mm-restore-{stamp}-{name}"))
 }
 
 /// The device of what is at `place`, or of the directory it will be in.
@@ -284,8 +287,8 @@ fn reach(path: &Path, mode: u32) -> Result<Dir> {
 }
 
 /// A run that failed within this second may have left a directory of that name.
-fn free_name(above: Dir, stem: String) -> Result<(Dir, String)> {
-    let mut name = stem.clone();
+fn free_name(above: Dir, stem: &str) -> Result<(Dir, String)> {
+    let mut name = stem.to_owned();
     for number in 2..1000 {
         if above.look(name.as_ref())?.is_none() {
             break;

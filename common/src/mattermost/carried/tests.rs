@@ -5,7 +5,9 @@ use crate::mattermost::catalogue::Catalogue;
 
 fn scan(pieces: &[&[u8]]) -> Carried {
     let mut scanner = Scanner::default();
-    pieces.iter().for_each(|piece| scanner.take(piece));
+    for piece in pieces {
+        scanner.take(piece);
+    }
     scanner.finish()
 }
 

@@ -214,9 +214,9 @@ mod tests {
     fn way_of_nothing(catalogue: &Catalogue) -> Way<'_> {
         const HERE: Version = Version::new(10, 6, 1);
         static FROM: Version = HERE;
+        static NOTHING: BTreeMap<Version, Carried> = BTreeMap::new();
         static NOWHERE: LazyLock<Outside> = LazyLock::new(Outside::nowhere);
         let (edition, outside) = (Edition::Team, &NOWHERE);
-        static NOTHING: BTreeMap<Version, Carried> = BTreeMap::new();
         let carried = &NOTHING;
         Way { catalogue, from: &FROM, hops: &[], edition, before: None, config: None, licence: None, outside, carried }
     }

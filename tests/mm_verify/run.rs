@@ -175,11 +175,11 @@ fn each_check_of_the_messages_and_files_bites_on_just_what_it_is_for() {
         open(&["chown", "root:root"]);
         open(&["setfacl", "-m", "u:mm-test:rw"]);
     };
-    let owned = |_: &Site| {
+    let given_back = |_: &Site| {
         open(&["setfacl", "-b"]);
         open(&["chown", "mm-test:mm-test"]);
     };
-    bites(&site, "the configuration is root's, with an access list", &[], listed, owned);
+    bites(&site, "the configuration is root's, with an access list", &[], listed, given_back);
     let url = site.config()["ServiceSettings"]["SiteURL"].clone();
     bites(
         &site,

@@ -121,7 +121,7 @@ mod tests {
         chown(path("group"), Some(0), Some(nobody.gid)).unwrap();
         assert_eq!(not_writable(&nobody, &[path("group"), path("others")]).unwrap(), [path("others")]);
         // A group that nobody is in, but that a unit may give it.
-        std::fs::write(path("secret"), "s").unwrap();
+        std::fs::File::create(path("secret")).unwrap();
         std::fs::set_permissions(path("secret"), std::fs::Permissions::from_mode(0o640)).unwrap();
         chown(path("secret"), Some(0), Some(54321)).unwrap();
         assert!(!is_readable(&nobody, &path("secret")).unwrap());

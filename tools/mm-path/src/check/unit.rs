@@ -216,8 +216,7 @@ mod tests {
         static FROM: Version = HERE;
         static NOTHING: BTreeMap<Version, Carried> = BTreeMap::new();
         static NOWHERE: LazyLock<Outside> = LazyLock::new(Outside::nowhere);
-        let (edition, outside) = (Edition::Team, &NOWHERE);
-        let carried = &NOTHING;
+        let (edition, outside, carried) = (Edition::Team, &NOWHERE, &NOTHING);
         Way { catalogue, from: &FROM, hops: &[], edition, before: None, config: None, licence: None, outside, carried }
     }
 

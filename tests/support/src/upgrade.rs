@@ -74,12 +74,12 @@ impl Upgrade {
         format!("PATH='{}':$PATH exec {SCRIPTS}/mm-upgrade \"$@\"", shims.display())
     }
 
-    /// Puts a script into the place of a tool, `REAL` in it being the tool, for the first time that it is called for work.
+    /// Puts a script into the place of a tool, `REAL` in it being the tool, for the first time that it is called for work on the server.
     pub fn shim(&self, tool: &str, script: &str) {
         let shims = self.site.directory().join("shims");
         fs::create_dir(&shims).expect("it is not there yet");
         let shim = shims.join(tool);
-        let text = format!("#!/bin/sh\ncase \" $* \" in *' --help '*) exec REAL \"$@\" ;; esac\nrm \"$0\"\n{script}\n");
+        let text = format!("#!/bin/sh\ncase \" $* \" in *' --help '* | ' stage '*) exec REAL \"$@\" ;; esac\nrm \"$0\"\n{script}\n");
         let real = tool::executable(tool);
         fs::write(&shim, text.replace("REAL", &format!("'{}'", real.display()))).expect("it can be written");
         process::run("chmod", &["755", &shim.display().to_string()]);

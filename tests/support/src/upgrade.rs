@@ -79,7 +79,9 @@ impl Upgrade {
         let shims = self.site.directory().join("shims");
         fs::create_dir(&shims).expect("it is not there yet");
         let shim = shims.join(tool);
-        let text = format!("#!/bin/sh\ncase \" $* \" in *' --help '* | ' stage '*) exec REAL \"$@\" ;; esac\nrm \"$0\"\n{script}\n");
+        let text = format!(
+            "#!/bin/sh\ncase \" $* \" in *' --help '* | ' stage '*) exec REAL \"$@\" ;; esac\nrm \"$0\"\n{script}\n"
+        );
         let real = tool::executable(tool);
         fs::write(&shim, text.replace("REAL", &format!("'{}'", real.display()))).expect("it can be written");
         process::run("chmod", &["755", &shim.display().to_string()]);

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 const UNPRINTABLE: &str = "NAME-WITH-CONTROL-CHARACTERS";
 
 /// A path or name as one word of a command line in a hint. One with control characters, or that is no text, does not
-/// stand there: [`UNPRINTABLE`] does.
+/// stand there: `UNPRINTABLE` does.
 pub fn word(name: impl AsRef<OsStr>) -> String {
     match name.as_ref().to_str() {
         Some(text) if !text.contains(is_unprintable) => quoted(text).into_owned(),

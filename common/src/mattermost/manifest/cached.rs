@@ -13,7 +13,7 @@ use crate::machine::tree::Dir;
 use crate::machine::{files, trust};
 
 impl Manifest {
-    /// Reads the manifest of a fetched release from the cache that holds it. With it, [`super::unpack`] takes nothing
+    /// Reads the manifest of a fetched release from the cache that holds it. With it, [`super::unpack()`] takes nothing
     /// but that release's archive, whatever lies at its path by then.
     ///
     /// # Errors

@@ -62,7 +62,7 @@ fn the_password_of_the_database_is_in_no_output_file_or_command_line() {
         assert!(output.status.success(), "the hop itself is to work: {command}: {said}");
     }
 
-    let traces = fs::read_to_string(documents.join("2.trace")).unwrap();
+    let traces = fs::read_to_string(documents.join("3.trace")).unwrap();
     assert!(traces.contains("pg_upgradecluster"), "the recorder has seen nothing: {traces}");
     assert_eq!(leaks(&documents, &|_| false), Vec::<String>::new());
     // What a way back needs: the configuration as it was before the hop, for root alone.

@@ -1,6 +1,7 @@
 //! Which process made something, so that what a killed run left behind can be told from what a living one is making.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::contract::error::{Error, Result};
 use crate::machine::files;
@@ -42,7 +43,14 @@ impl Identity {
     /// Whether that process still runs. When in doubt, it does.
     pub fn is_alive(&self) -> bool {
         match boot() {
-            Ok(boot) => boot == self.boot && started(self.pid) == Some(self.started),
+            Ok(boot) if boot != self.boot => false,
+            Ok(_) => match started(self.pid) {
+                Some(started) => started == self.started,
+                // That it could not be read (descriptors, memory, a failing call) does not make it dead.
+                None => {
+                    Path::new("/proc").join(self.pid.to_string()).try_exists().unwrap_or(true) && !is_over(self.pid)
+                }
+            },
             Err(_) => true,
         }
     }
@@ -66,6 +74,12 @@ fn boot() -> Result<String> {
 }
 
 /// Field 22 of `/proc/PID/stat`; the name in field 2 may hold anything, so counting begins behind it.
+/// Whether a process is a zombie, for certain.
+fn is_over(pid: u32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    text.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}
+
 fn started(pid: u32) -> Option<u64> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&text).into_owned();

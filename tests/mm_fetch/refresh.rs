@@ -175,6 +175,14 @@ fn saved_pages_do_without_a_network_and_are_of_the_day_they_were_saved() {
     let mut command = tool::tool("mm-fetch");
     command.args(["refresh", "--from"]).arg(&saved).arg("--state-dir").arg(pages.state()).assert().success();
     assert_eq!(pages.catalogue().unwrap()["as_of"], "2026-01-15");
+
+    // The key alone makes the releases that are known no newer.
+    let pages = Pages::new();
+    let key = pages.directory.path().join("pages/key.asc");
+    let mut command = tool::tool("mm-fetch");
+    command.args(["refresh", "--from"]).arg(key).arg("--state-dir").arg(pages.state()).assert().success();
+    let built_in: Value = serde_json::from_str(include_str!("../../common/catalogue/meta.json")).unwrap();
+    assert_eq!(pages.catalogue().unwrap()["as_of"], built_in["as_of"]);
 }
 
 /// A page that has changed its form, was cut off, or lies: the catalogue is right afterwards, or as before.

@@ -73,13 +73,13 @@ fn boot() -> Result<String> {
     Ok(files::read_text(path, 4096)?.trim().to_owned())
 }
 
-/// Field 22 of `/proc/PID/stat`; the name in field 2 may hold anything, so counting begins behind it.
 /// Whether a process is a zombie, for certain.
 fn is_over(pid: u32) -> bool {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     text.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
 }
 
+/// Field 22 of `/proc/PID/stat`; the name in field 2 may hold anything, so counting begins behind it.
 fn started(pid: u32) -> Option<u64> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&text).into_owned();

@@ -55,7 +55,9 @@ pub(crate) fn act(session: &mut Session, arguments: &FetchArguments, refresh: &R
     if !found.notes.is_empty() {
         written["unread_notes"] = json!({"count": news.unread, "link": source::NOTES});
     }
-    written["as_of"] = json!(as_of.max(recorded(&written)));
+    // A key or the notes alone say nothing about how new the releases are that are known.
+    let read = if found.names_releases() { as_of } else { catalogue.as_of() };
+    written["as_of"] = json!(read.max(recorded(&written)));
     let text = keep::text(&written, place.path())?;
     let report = report(&catalogue, &news, &written);
     session.human = Some(report.clone());

@@ -77,6 +77,11 @@ impl Found {
         *self == Self::default()
     }
 
+    /// Whether it says which releases there are.
+    pub(super) fn names_releases(&self) -> bool {
+        !(self.tarballs.is_empty() && self.rows.is_empty() && self.tags.is_empty())
+    }
+
     /// Adds what another page says.
     pub(super) fn add(&mut self, other: Self) {
         self.tarballs.extend(other.tarballs);

@@ -8,9 +8,11 @@ use std::fs::File;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+
+use process_wrap::std::{CommandWrap, CommandWrapper as _, ProcessSession};
 
 pub use self::child::kill_group;
 
@@ -50,7 +52,6 @@ const PACKAGES: &[(&str, &str)] = &[
     ("pg_restore", "postgresql-client"),
     ("vacuumdb", "postgresql-client"),
     ("setpriv", "util-linux"),
-    ("setsid", "util-linux"),
     ("unshare", "util-linux"),
     ("systemctl", "systemd"),
     ("supervisorctl", "supervisor"),
@@ -254,11 +255,14 @@ impl Cmd {
     /// does not reach it, and it cannot type into the terminal that this tool was started from. Descriptors that whoever
     /// started this tool has left open (`9>lock`) are closed for it.
     pub fn start(&self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Child> {
-        // `setsid` takes the place of the child, whose number stays: it leads no process group yet.
-        let mut words: Vec<OsString> = vec![find("setsid")?.into(), find("sh")?.into(), "-c".into()];
-        // There is no safe way to set the umask for a child only, nor to close what is not ours.
-        let umask = self.umask.map(|umask| format!("umask {umask:03o} && ")).unwrap_or_default();
-        words.push(format!("exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-; {umask}exec \"$0\" \"$@\"").into());
+        static OURS_ALONE: Once = Once::new();
+        OURS_ALONE.call_once(|| close_fds::set_fds_cloexec_threadsafe(3, &[]));
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(umask) = self.umask {
+            // There is no safe way to set it for a child only.
+            let script = format!("umask {umask:03o} && exec \"$0\" \"$@\"");
+            words.extend([find("sh")?.into(), "-c".into(), script.into()]);
+        }
         let user = self.user.as_ref().filter(|user| !user.is_current());
         if self.asked || user.is_some() {
             words.push(find("setpriv")?.into());
@@ -279,7 +283,11 @@ impl Cmd {
             .stdin(stdin)
             .stdout(stdout)
             .stderr(stderr);
-        command.spawn().map_err(|error| Error::failed(format!("cannot start `{}`", self.line())).because(error))
+        // The wrapper's part before the start; what it would wrap around the child is ours (child.rs).
+        ProcessSession
+            .pre_spawn(&mut command, &CommandWrap::with_new(&words[0], |_| ()))
+            .and_then(|()| command.spawn())
+            .map_err(|error| Error::failed(format!("cannot start `{}`", self.line())).because(error))
     }
 
     fn successful(&self, output: Output) -> Result<Output> {

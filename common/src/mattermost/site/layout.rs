@@ -1,6 +1,7 @@
 //! What kind of installation it is: a plain one is ours to work on; one that a package manager or an image brought is
 //! not, and is refused with the way its own maker offers.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -105,12 +106,8 @@ fn is_image(root: &Path) -> bool {
 }
 
 fn package_of(file: &Path) -> Option<(&'static str, String)> {
-    if command::exists("dpkg-query") {
-        let found = Cmd::new("dpkg-query").arg("-S").arg(file).limit(PATIENCE).output().ok()?;
-        if found.status.success() {
-            let text = found.text();
-            return Some(("apt", text.split(':').next().unwrap_or_default().trim().to_owned()));
-        }
+    if let Some(package) = debian_package_of(file, Path::new("/var/lib/dpkg/info")) {
+        return Some(("apt", package));
     }
     if command::exists("rpm") {
         let found =
@@ -120,6 +117,19 @@ fn package_of(file: &Path) -> Option<(&'static str, String)> {
         }
     }
     None
+}
+
+/// The installed Debian package that has the file, from dpkg's own lists (deb-files(5) of `dpkg -L`; a list has a path a
+/// line): `dpkg-query -S` reads them into a database first, which takes as long as everything else in a short run.
+fn debian_package_of(file: &Path, lists: &Path) -> Option<String> {
+    let line = [b"\n", file.as_os_str().as_bytes(), b"\n"].concat();
+    let line = String::from_utf8(line).ok()?;
+    let lists = std::fs::read_dir(lists).ok()?.flatten().map(|entry| entry.path());
+    let lists = lists.filter(|path| path.extension().is_some_and(|extension| extension == "list"));
+    lists.filter(|list| std::fs::read_to_string(list).is_ok_and(|text| text.contains(&line))).find_map(|list| {
+        let name = list.file_stem()?.to_str()?;
+        Some(name.split_once(':').map_or(name, |(name, _)| name).to_owned())
+    })
 }
 
 /// A path without `.` components and doubled slashes; `..` stays, as a link before it would change its meaning.

@@ -8,7 +8,7 @@ use mm_test_support::tool;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::fixture::written;
+use crate::fixture::{Place, Reply, Server, release as release_of, sha256, written};
 
 const KEY: &str = include_str!("../../common/catalogue/mattermost-build-key.asc");
 const PUBLISHED: &str = "https://releases.mattermost.com";
@@ -77,7 +77,7 @@ impl Pages {
 
     fn refresh(&self, more: &[&str]) -> assert_cmd::Command {
         let mut command = tool::tool("mm-fetch");
-        command.arg("refresh").arg("--state-dir").arg(self.state()).args(["--format", "json"]);
+        command.args(["--retry-wait", "0", "refresh"]).arg("--state-dir").arg(self.state()).args(["--format", "json"]);
         for name in NAMES {
             command.arg("--from").arg(format!("{}/{name}", self.site.url()));
         }
@@ -146,7 +146,7 @@ fn what_was_published_since_is_planned_with() {
     assert_eq!(plan["path"]["catalogue"]["sources"]["12.91.2"], "refreshed");
     let status = pages.path(&["--catalogue-status"]);
     assert!(
-        status.contains("12.91.2") && status.contains("2028-03-15") && status.contains("1 notes newer"),
+        status.contains("12.91.2") && status.contains("2028-03-15") && status.contains("1 upgrade note newer"),
         "{status}"
     );
 
@@ -271,12 +271,67 @@ fn a_contradiction_is_named_and_let_through_by_its_name() {
     assert_eq!(plan["path"]["next"]["sha256"], json!([digest('c')]));
 }
 
+/// A server that is being restarted, or that asks for patience, is asked again; one that is not there is given up.
+#[test]
+fn a_page_that_cannot_be_had_at_once_is_asked_for_again() {
+    let place = tempfile::tempdir().unwrap();
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&asked);
+    let server = Server::start(move |request, _| {
+        let number = counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match (request.path.as_str(), number) {
+            ("/table", 0) => Reply::status(503),
+            ("/table", 1) => Reply { body: table().into_bytes(), ..Reply::status(200) }.cut(20),
+            ("/table", _) => Reply { body: table().into_bytes(), ..Reply::status(200) },
+            ("/limited", _) => Reply::status(403).header("x-ratelimit-remaining", "0"),
+            _ => Reply::status(503),
+        }
+    });
+    let refresh = |page: &str| {
+        let mut command = tool::tool("mm-fetch");
+        command.args(["--retry-wait", "0", "refresh", "--from", &format!("{}/{page}", server.url), "--state-dir"]);
+        asked.store(0, std::sync::atomic::Ordering::Relaxed);
+        let output = command.arg(place.path().join(page)).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), asked.load(std::sync::atomic::Ordering::Relaxed), said)
+    };
+    let (code, asked, said) = refresh("table");
+    assert_eq!((code, asked), (Some(0), 3), "{said}");
+    let (code, asked, said) = refresh("gone");
+    assert!((code, asked) == (Some(1), 3) && said.contains("given up after 3 attempts"), "{said}");
+    let (code, asked, said) = refresh("limited");
+    assert!((code, asked) == (Some(1), 1) && said.contains("try again in an hour"), "{said}");
+}
+
+/// What a packager has computed for ARM proves a release that Mattermost publishes no digest of, and the result names whose it is.
+#[test]
+fn the_digests_of_packagers_prove_releases_for_arm() {
+    let (place, tarball) = (Place::new(), release_of(31, 20_000));
+    let file = "mattermost-team-12.91.2-linux-arm64.tar.gz";
+    let manifest = place.path("manifest.toml");
+    let text = format!(
+        "version = \"12.91.2~1\"\narm64.url = \"{PUBLISHED}/12.91.2/{file}\"\narm64.sha256 = \"{}\"\n",
+        sha256(&tarball)
+    );
+    std::fs::write(&manifest, text).unwrap();
+    let mut command = tool::tool("mm-fetch");
+    command.args(["refresh", "--from"]).arg(&manifest).arg("--state-dir").arg(place.path("state")).assert().success();
+    let mirror = place.path("mirror/12.91.2");
+    std::fs::create_dir_all(&mirror).unwrap();
+    std::fs::write(mirror.join(file), &tarball).unwrap();
+    let mut command = tool::tool("mm-fetch");
+    command.args(["--arch", "arm64", "--edition", "team", "12.91.2", "--cache"]).arg(place.cache());
+    command.arg("--mirror").arg(place.path("mirror")).arg("--state-dir").arg(place.path("state"));
+    let fetched = written(&command.assert().success())["fetch"]["releases"][0].clone();
+    assert_eq!((&fetched["proof"], &fetched["digest_source"]), (&json!("third-party"), &json!(manifest)), "{fetched}");
+}
+
 #[test]
 fn without_a_network_nothing_changes() {
     let pages = Pages::new();
     let mut command = tool::tool("mm-fetch");
     let failed = command
-        .args(["refresh", "--from", "http://127.0.0.1:1/archive", "--state-dir"])
+        .args(["--retry-wait", "0", "refresh", "--from", "http://127.0.0.1:1/archive", "--state-dir"])
         .arg(pages.state())
         .assert()
         .code(1);

@@ -17,3 +17,5 @@ mod install;
 mod jump;
 mod readme;
 mod secrets;
+#[cfg(feature = "checkpoints")]
+mod unknown;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mm_test_support::process::run;
 use predicates::str::contains;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::VERSION;
 use crate::fixture::{Place, document, file_name, release, sha256, written};
@@ -21,11 +21,16 @@ fn a_bundle_carries_a_plan_to_a_host_without_internet() {
         {"version": "10.6.1", "team": {"sha256": [sha256(&two)]}},
     ]});
     std::fs::write(&catalogue, overlay.to_string()).unwrap();
+    // What was refreshed here goes along.
+    let refreshed = json!({"as_of": "2027-01-05", "releases": [{"version": "12.90.0", "team": {"status": "signed"}}]});
+    std::fs::create_dir(here.path("state")).unwrap();
+    std::fs::write(here.path("state/catalogue.json"), refreshed.to_string()).unwrap();
     let plan = document("9.5.0", &[("9.11.18", sha256(&one)), ("10.6.1", sha256(&two))]);
     let bundle = here.path("bundle");
     let make = || {
         let mut command = here.tool();
         command.arg("--mirror").arg(&mirror).arg("--bundle").arg(&bundle).arg("--catalogue").arg(&catalogue);
+        command.arg("--state-dir").arg(here.path("state"));
         command.write_stdin(plan.to_string()).assert().success()
     };
     let assert = make();
@@ -35,6 +40,10 @@ fn a_bundle_carries_a_plan_to_a_host_without_internet() {
     {
         assert!(bundle.join(name).is_file(), "{name}");
     }
+    let carried: Value = serde_json::from_slice(&std::fs::read(bundle.join("catalogue.json")).unwrap()).unwrap();
+    let versions: Vec<&str> =
+        carried["releases"].as_array().unwrap().iter().map(|release| release["version"].as_str().unwrap()).collect();
+    assert_eq!((versions, &carried["as_of"]), (vec!["12.90.0", "9.5.0", "9.11.18", "10.6.1"], &json!("2027-01-05")));
     // Made again it is completed, not made anew.
     std::fs::write(bundle.join("10.6.1").join(file_name("10.6.1")), "half").unwrap();
     make();
@@ -43,7 +52,7 @@ fn a_bundle_carries_a_plan_to_a_host_without_internet() {
     let there = Place::new();
     let carry = |place: &Place, from: &Path| {
         let mut command = place.tool();
-        command.arg("--from-bundle").arg(from).arg("--catalogue").arg(&catalogue);
+        command.arg("--from-bundle").arg(from).arg("--catalogue").arg(from.join("catalogue.json"));
         command
     };
     let assert = carry(&there, &bundle).write_stdin(plan.to_string()).assert().success();

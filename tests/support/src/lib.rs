@@ -22,6 +22,7 @@ pub mod pipeline;
 pub mod process;
 pub mod release;
 pub mod serve;
+pub mod signer;
 pub mod site;
 pub mod tool;
 pub mod upgrade;

@@ -37,6 +37,15 @@ pub fn tool(name: &str) -> assert_cmd::Command {
     command
 }
 
+/// The same on a host that does not have this program of `/usr/bin`: the tool alone sees it gone.
+pub fn tool_without(program: &str, name: &str) -> assert_cmd::Command {
+    let script = format!("mount --bind /dev/null /usr/bin/{program} && exec \"$0\" \"$@\"");
+    let mut command = assert_cmd::Command::new("unshare");
+    command.args(["--mount", "bash", "-c", &script]).arg(executable(name));
+    command.env_clear().env("PATH", PATH).env(PACE.0, PACE.1).current_dir("/");
+    command
+}
+
 /// A shell script with the tools in its PATH: `bash -c SCRIPT`, without `pipefail` unless it sets it.
 pub fn shell(script: &str) -> assert_cmd::Command {
     let mut command = assert_cmd::Command::new("bash");

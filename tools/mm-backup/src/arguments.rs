@@ -17,7 +17,7 @@ use crate::retention::Keep;
 /// Unchanged files are hard links into the restore point before. It appears under its name only when it is complete
 /// and synced.
 #[derive(Debug, Parser)]
-#[command(name = "mm-backup", version, after_long_help = crate::help::AFTER)]
+#[command(name = "mm-backup", version = mm_common::mattermost::catalogue::tools_version(), after_long_help = crate::help::AFTER)]
 pub struct BackupArguments {
     /// What to do; without it, a restore point is made
     #[command(subcommand)]

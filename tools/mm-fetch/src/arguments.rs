@@ -22,7 +22,7 @@ use semver::Version;
 /// published one (or the one given), or, where none is known, when Mattermost's signature of it is good, and when it has been looked through and is a sound
 /// release. What the document says about digests is no proof; where the catalogue has none, an administrator may vouch for them with `--accept document-digest`. Writes the section `fetch`.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "mm-fetch", version, after_long_help = AFTER)]
+#[command(name = "mm-fetch", version = mm_common::mattermost::catalogue::tools_version(), after_long_help = AFTER)]
 pub struct FetchArguments {
     /// What to do [default: fetch]
     #[command(subcommand)]
@@ -86,7 +86,8 @@ pub enum Verb {
 #[derive(Debug, Clone, Args)]
 pub struct Refresh {
     /// Read this instead of what Mattermost publishes: a page's address, a saved page, or a directory of them; can be
-    /// repeated
+    /// repeated. Of a packager's file (`arm64.sha256 = "..."`) the digests for ARM count, of which Mattermost publishes none,
+    /// under the name of the file
     #[arg(long, value_name = "URL|FILE|DIR")]
     pub from: Vec<String>,
 }

@@ -1,6 +1,6 @@
 //! A directory with everything that a host without internet needs: `VERSION/NAME.tar.gz` as on the official site, so
 //! that it is a `--mirror` too, with manifest and signature beside each tarball, `SHA256SUMS` for `sha256sum -c`, the
-//! plan, and the overlay of the catalogue if there was one. What it says about digests is for people: the host that
+//! plan, and what is known beyond the built-in catalogue, for `--catalogue` there. What it says about digests is for people: the host that
 //! uses it verifies against what it trusts itself.
 
 use std::fs::{File, OpenOptions};
@@ -47,7 +47,7 @@ struct Listed {
 }
 
 /// Writes a bundle; true when anything was copied. Tarballs that are there and right already are left alone.
-pub(crate) fn write(directory: &Path, done: &[Done], plan: &str, overlay: Option<&Path>) -> Result<bool> {
+pub(crate) fn write(directory: &Path, done: &[Done], plan: &str, catalogue: Option<&str>) -> Result<bool> {
     let attempt = || format!("cannot write the bundle `{}`", directory.display());
     files::create_directory(directory, 0o755)?;
     let mut lacking = Vec::new();
@@ -82,8 +82,8 @@ pub(crate) fn write(directory: &Path, done: &[Done], plan: &str, overlay: Option
             bytes: one.held.bytes,
         });
     }
-    if let Some(overlay) = overlay {
-        transfer(overlay, &directory.join("catalogue.json"))?;
+    if let Some(catalogue) = catalogue {
+        files::write(&directory.join("catalogue.json"), catalogue.as_bytes(), Access::PUBLIC)?;
     }
     files::write(&directory.join("SHA256SUMS"), sums.as_bytes(), Access::PUBLIC)?;
     files::write(&directory.join("plan.json"), plan.as_bytes(), Access::PUBLIC)?;

@@ -77,8 +77,11 @@ enum Attempt {
     StartOver(&'static str),
 }
 
-enum Failure {
+/// What went wrong in one attempt.
+pub(crate) enum Failure {
+    /// Another attempt would end the same way.
     Lasting(Error),
+    /// It may go better next time; the server may say when that is.
     Passing { error: Error, wait: Option<Duration> },
 }
 
@@ -91,6 +94,49 @@ impl From<Error> for Failure {
 impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
         if trouble.passing { Self::Passing { error: trouble.error, wait: None } } else { Self::Lasting(trouble.error) }
+    }
+}
+
+impl Patience {
+    /// What an answer means that is none of those asked for.
+    pub(crate) fn refusal(&self, url: &Url, answer: &http::Answer) -> Failure {
+        let error = http::status_error(url, answer.status);
+        if !http::is_passing(answer.status) {
+            return Failure::Lasting(error);
+        }
+        let wait = answer.header("retry-after").and_then(|text| answer::retry_after(text, Timestamp::now()));
+        match wait {
+            Some(wait) if wait > self.most => Failure::Lasting(
+                error
+                    .because(format!("it asks to come back in {} seconds", wait.as_secs()))
+                    .hint("run it again then, or raise --retry-wait-max"),
+            ),
+            wait => Failure::Passing { error, wait },
+        }
+    }
+
+    /// Waits before the next attempt: longer with each failure in a row, and at least as long as the server asks for.
+    ///
+    /// # Errors
+    /// That of `check`, which is asked ten times a second.
+    pub(crate) fn wait(
+        &self,
+        failures: u32,
+        asked: Option<Duration>,
+        error: &Error,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
+        let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
+        let chance = f64::from(nanos % 1_000_000) / 1_000_000.0;
+        let own = answer::pause(failures, self.first, self.most, chance);
+        let pause = asked.unwrap_or(Duration::ZERO).max(own);
+        ui::detail(&format!("{}; next attempt in {:.1} s", error.one_line(), pause.as_secs_f64()));
+        let until = Instant::now() + pause;
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            check()?;
+            std::thread::sleep(left.min(Duration::from_millis(100)));
+        }
+        Ok(())
     }
 }
 
@@ -145,7 +191,7 @@ impl<'a> Download<'a> {
                             error.because(format!("given up after {} in a row", ui::count(failures, "failure")));
                         return Err(error.hint("run it again later: it continues where it stopped"));
                     }
-                    self.pause(failures, wait, &error)?;
+                    self.patience.wait(failures, wait, &error, &|| self.bar.check())?;
                     self.continued = self.have > 0;
                 }
             }
@@ -200,7 +246,7 @@ impl<'a> Download<'a> {
             Meaning::Rest(total) => Some(total),
             Meaning::Complete => return Ok(Attempt::Whole),
             Meaning::StartOver(why) => return Ok(Attempt::StartOver(why)),
-            Meaning::No => return Err(self.refusal(&answer)),
+            Meaning::No => return Err(self.patience.refusal(self.url, &answer)),
         };
         self.check_size(total.unwrap_or(0))?;
         if self.have == 0 {
@@ -256,36 +302,6 @@ impl<'a> Download<'a> {
             .failed()
             .because(format!("it is larger than {} bytes", self.patience.bytes))
             .hint("no release is that large; if this one is, raise --max-bytes"))
-    }
-
-    fn refusal(&self, answer: &http::Answer) -> Failure {
-        let error = http::status_error(self.url, answer.status);
-        if !http::is_passing(answer.status) {
-            return Failure::Lasting(error);
-        }
-        let wait = answer.header("retry-after").and_then(|text| answer::retry_after(text, Timestamp::now()));
-        match wait {
-            Some(wait) if wait > self.patience.most => Failure::Lasting(
-                error
-                    .because(format!("it asks to come back in {} seconds", wait.as_secs()))
-                    .hint("run it again then, or raise --retry-wait-max"),
-            ),
-            wait => Failure::Passing { error, wait },
-        }
-    }
-
-    fn pause(&self, failures: u32, asked: Option<Duration>, error: &Error) -> Result<()> {
-        let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
-        let chance = f64::from(nanos % 1_000_000) / 1_000_000.0;
-        let own = answer::pause(failures, self.patience.first, self.patience.most, chance);
-        let pause = asked.unwrap_or(Duration::ZERO).max(own);
-        ui::detail(&format!("{}; next attempt in {:.1} s", error.one_line(), pause.as_secs_f64()));
-        let until = Instant::now() + pause;
-        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            self.bar.check()?;
-            std::thread::sleep(left.min(Duration::from_millis(100)));
-        }
-        Ok(())
     }
 
     fn hash_what_is_there(&mut self) -> Result<()> {

@@ -108,7 +108,7 @@ fn act(session: &mut Session, arguments: &FetchArguments) -> Result<String> {
     let mut message = done.message;
     if let Some(directory) = &arguments.bundle {
         session.changed |= {
-            let carried = carried(overlay, arguments.common.state_dir.as_deref())?;
+            let carried = carried(overlay.as_deref(), arguments.common.state_dir.as_deref())?;
             bundle::write(directory, &done.releases, &session.document.to_json(), carried.as_deref())?
         };
         message.push_str("; the bundle is complete");
@@ -122,16 +122,24 @@ fn overlay(arguments: &FetchArguments, path: Option<&Path>) -> Option<PathBuf> {
     arguments.catalogue.clone().or_else(recorded)
 }
 
-/// The catalogue that goes into a bundle: the file that was given, or what was refreshed here.
-fn carried(overlay: Option<PathBuf>, base: Option<&std::path::Path>) -> Result<Option<PathBuf>> {
-    match overlay {
-        Some(path) if path.as_os_str() == NONE => Ok(None),
-        Some(path) => Ok(Some(path)),
-        None => match state::catalogue(base) {
-            Some(path) if files::look(&path)?.is_some() => Ok(Some(path)),
-            _ => Ok(None),
-        },
+/// The catalogue that goes into a bundle: what was refreshed here, with the file that was given laid over it.
+fn carried(overlay: Option<&std::path::Path>, base: Option<&std::path::Path>) -> Result<Option<String>> {
+    if overlay == Some(std::path::Path::new(NONE)) {
+        return Ok(None);
     }
+    let refreshed = match state::catalogue(base) {
+        Some(path) if files::look(&path)?.is_some() => Some(refresh::read(&path)?),
+        _ => None,
+    };
+    // Behind a link, too, as everywhere else where the catalogue is the administrator's own.
+    let given = overlay.map(|path| std::fs::canonicalize(path).map_err(|error| Error::io("find", path, error)));
+    let given = given.transpose()?.map(|path| refresh::read(&path)).transpose()?;
+    let joined = match (refreshed, given) {
+        (Some(refreshed), Some(given)) => refresh::joined(refreshed, &given),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(format!("{joined:#}\n")))
 }
 
 fn patience(arguments: &FetchArguments) -> Patience {

@@ -124,7 +124,7 @@ impl Keyring {
         let output = command.output()?;
         let judged = match program {
             "sqv" if output.status.success() => of_sqv(&output.text(), self.fingerprint.as_deref()),
-            "sqv" => Err("sqv does not accept it; where that is because the key has expired since, install gpgv, which tells that apart, or give the renewed key with --keyring".into()),
+            "sqv" => Err("sqv does not accept it; where that is because its copy of the key has expired, bring the renewed one with `mm-fetch refresh`, or install gpgv, which tells that apart".into()),
             _ => of_gpgv(&output.text(), self.fingerprint.as_deref()),
         };
         judged.map_err(|why| {

@@ -20,9 +20,10 @@ use crate::wish::{Policy, Spot, Target, Wish};
 /// their source. Changes nothing.
 ///
 /// Without --to it reads a document from standard input, moves the finished hop into `done`, looks at the installation
-/// again and sets the next hop; `path.next` is null at the end.
+/// again and sets the next hop; `path.next` is null at the end. On a terminal, or with standard input from /dev/null, it
+/// says instead what is installed, how long that is supported, what the newest releases would take, and the next command.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "mm-path", version, after_long_help = AFTER)]
+#[command(name = "mm-path", version = mm_common::mattermost::catalogue::tools_version(), after_long_help = AFTER)]
 pub struct PathArguments {
     /// Where to go: a version (10.6.1), a line (10.6: its newest release), latest or latest-esr
     #[arg(long, value_name = "TARGET", value_parser = text::<Target>)]
@@ -45,6 +46,9 @@ pub struct PathArguments {
     /// Look into database, configuration and host for what will break on the way
     #[arg(long, conflicts_with = "from")]
     pub check: bool,
+    /// In the table for people, the hops and what stands in their way alone
+    #[arg(long)]
+    pub brief: bool,
     /// With --check: directory that mm-fetch keeps releases in
     #[arg(long, value_name = "DIR", default_value = CACHE)]
     pub cache: PathBuf,
@@ -114,6 +118,9 @@ EXAMPLES
 
   The same on paper:
       mm-path --from 5.29.0 --edition team --from-postgres 12 --to 10.6.1 --format human
+
+  Where the server stands, and what comes next:
+      mm-path --install /opt/mattermost
 
   How old the release data is:
       mm-path --catalogue-status

@@ -27,7 +27,7 @@ use crate::restore_point;
 /// brings the bytes back. A data source in the command line of a unit or in the configuration of supervisord is not
 /// changed: with --keep-port that is refused before anything is done.
 #[derive(Debug, Parser)]
-#[command(name = "mm-pgbump", version, after_long_help = AFTER)]
+#[command(name = "mm-pgbump", version = mm_common::mattermost::catalogue::tools_version(), after_long_help = AFTER)]
 pub struct PgbumpArguments {
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,

@@ -23,7 +23,7 @@ const START_TIMEOUT: u64 = 7200;
 /// Configuration, data, logs, plugins and whatever no release knows stay where they are. A run that was killed is
 /// finished or undone by running it again.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "mm-swap", version, after_long_help = AFTER)]
+#[command(name = "mm-swap", version = mm_common::mattermost::catalogue::tools_version(), after_long_help = AFTER)]
 pub struct SwapArguments {
     /// What to do [default: run]
     #[command(subcommand)]

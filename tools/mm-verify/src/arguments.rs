@@ -11,7 +11,7 @@ use crate::checks::{self, premise};
 
 /// Looks at a Mattermost server as its users would, and says what is broken, why, and what to do.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "mm-verify", version, about, long_about = None, after_long_help = after_long_help(), args_conflicts_with_subcommands = false)]
+#[command(name = "mm-verify", version = mm_common::mattermost::catalogue::tools_version(), about, long_about = None, after_long_help = after_long_help(), args_conflicts_with_subcommands = false)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,

@@ -82,9 +82,16 @@ impl Catalogue {
         if as_of < self.as_of {
             refreshed.releases.retain(|release| !self.releases.contains_key(&release.version));
             refreshed.lines.retain(|line| !self.lines.contains_key(&line.line));
+        } else {
+            // They were counted against the notes of that time.
+            self.unread = refreshed.unread_notes.take();
+        }
+        for release in &mut refreshed.releases {
+            if let Some(known) = self.releases.get(&release.version) {
+                release.keep_proofs_of(known);
+            }
         }
         self.as_of = self.as_of.max(as_of);
-        self.unread = refreshed.unread_notes.take();
         self.signing_key = refreshed.signing_key.take();
         self.origins.extend(refreshed.releases.iter().map(|release| (release.version.clone(), Origin::Refreshed)));
         // Pages say nothing that a machine could make rules, requirements or notes of.

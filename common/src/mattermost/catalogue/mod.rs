@@ -6,6 +6,7 @@
 //! of these tools.
 
 mod age;
+mod built;
 mod condition;
 mod edition;
 mod line;
@@ -25,6 +26,7 @@ use semver::Version;
 use serde::de::DeserializeOwned;
 
 pub use age::{LONGEST, Origin, day};
+pub use built::tools_version;
 pub use condition::{Condition, Driver, Facts, Verdict};
 pub use line::{Dotted, Line, LineInfo};
 pub use migration::{MigrationCount, MigrationName, Migrations};
@@ -124,11 +126,14 @@ impl Catalogue {
     }
 
     /// Adds the records of `overlay`, or puts them in the place of those of the same key.
-    pub fn merge(&mut self, overlay: Overlay) {
+    pub fn merge(&mut self, mut overlay: Overlay) {
         self.origins.extend(overlay.releases.iter().map(|release| (release.version.clone(), Origin::File)));
         if let Some(as_of) = overlay.as_of {
             self.as_of = self.as_of.max(as_of);
         }
+        // What a bundle brings from a machine that has read both.
+        self.unread = overlay.unread_notes.take().or(self.unread.take());
+        self.signing_key = overlay.signing_key.take().or(self.signing_key.take());
         self.lay(overlay);
     }
 

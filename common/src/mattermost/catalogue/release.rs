@@ -154,6 +154,21 @@ impl Release {
         [&self.team, &self.enterprise].into_iter().flatten().any(|tarball| tarball.arm64.is_some())
     }
 
+    /// Takes over what another record of the same release proves and this one does not: one that was read when no digest
+    /// was published yet hides none that has become known since.
+    pub(super) fn keep_proofs_of(&mut self, other: &Self) {
+        if self.released.is_none() {
+            self.released.clone_from(&other.released);
+        }
+        for (own, theirs) in [(&mut self.team, &other.team), (&mut self.enterprise, &other.enterprise)] {
+            let Some(theirs) = theirs else { continue };
+            match own {
+                Some(own) => own.keep_proofs_of(theirs),
+                None => *own = Some(theirs.clone()),
+            }
+        }
+    }
+
     /// What is wrong with the record, if anything is: used on overlays, whose authors are people.
     pub(super) fn fault(&self) -> Option<String> {
         if self.team.is_none() && self.enterprise.is_none() {
@@ -176,6 +191,24 @@ impl Tarball {
         };
         let url = self.url.clone().unwrap_or_else(usual);
         Artefact { url, sha256: &self.sha256, trust, source: self.source.as_deref() }
+    }
+
+    fn is_proven(&self) -> bool {
+        self.artefact(String::new).is_proven()
+    }
+
+    fn keep_proofs_of(&mut self, other: &Self) {
+        let arm64 = match (self.arm64.take(), &other.arm64) {
+            (Some(mut own), Some(theirs)) => {
+                own.keep_proofs_of(theirs);
+                Some(own)
+            }
+            (own, theirs) => own.or_else(|| theirs.clone()),
+        };
+        if !self.is_proven() && other.is_proven() {
+            self.clone_from(other);
+        }
+        self.arm64 = arm64;
     }
 
     fn fault(&self, version: &Version) -> Option<String> {

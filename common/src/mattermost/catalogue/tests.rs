@@ -298,3 +298,32 @@ fn a_note_is_in_the_catalogue_or_left_out_with_a_reason() {
     let notes = embedded().notes;
     assert_eq!(notes.iter().find(|note| left_out.contains_key(&note.id)).map(|note| &note.id), None);
 }
+
+#[test]
+fn a_refreshed_record_hides_no_digest_that_is_built_in() {
+    let parse = |value: serde_json::Value| Overlay::parse("refreshed", &value.to_string()).unwrap();
+    let refreshed = json!({"as_of": "2999-01-01", "unread_notes": {"count": 2, "link": "x"}, "releases": [
+        {"version": "10.6.1", "released": "2025-03-20", "team": {"status": "signed"}, "enterprise": {"sha256": ["a".repeat(64)]}},
+        {"version": "12.1.0", "team": {"sha256": ["b".repeat(64)]}},
+    ]});
+    let mut catalogue = embedded();
+    catalogue.merge_refreshed(parse(refreshed.clone()));
+    let of = |catalogue: &Catalogue, text: &str, edition, arch| {
+        let artefact = catalogue.artefact(&version(text), edition, arch).unwrap();
+        (artefact.trust, artefact.sha256.first().cloned().unwrap_or_default())
+    };
+    for arch in [Arch::Amd64, Arch::Arm64] {
+        assert_eq!(of(&catalogue, "10.6.1", Edition::Team, arch), of(&embedded(), "10.6.1", Edition::Team, arch));
+    }
+    assert_eq!(of(&catalogue, "10.6.1", Edition::Enterprise, Arch::Amd64), (Trust::Published, "a".repeat(64)));
+    assert_eq!(of(&catalogue, "12.1.0", Edition::Team, Arch::Amd64), (Trust::Published, "b".repeat(64)));
+    assert_eq!(of(&catalogue, "12.1.0", Edition::Enterprise, Arch::Amd64).0, Trust::Signed);
+    assert_eq!(catalogue.unread_notes().map(|unread| unread.count), Some(2));
+
+    // Tools that are newer than what was refreshed know the notes that were counted then.
+    let mut older = refreshed;
+    older["as_of"] = json!("2001-01-01");
+    let mut catalogue = embedded();
+    catalogue.merge_refreshed(parse(older));
+    assert_eq!((catalogue.unread_notes(), catalogue.as_of()), (None, embedded().as_of()));
+}

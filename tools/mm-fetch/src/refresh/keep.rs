@@ -17,6 +17,16 @@ const EARLIER: u32 = 3;
 /// More than the whole catalogue takes with a name and a digest for every release.
 const MOST: u64 = 16 * 1024 * 1024;
 
+/// The lists of a catalogue, with what tells their records apart.
+const LISTS: [(&str, &str); 6] = [
+    ("releases", "version"),
+    ("lines", "line"),
+    ("requirements", "from"),
+    ("rules", "id"),
+    ("notes", "id"),
+    ("rates", "id"),
+];
+
 /// Where it is.
 pub(super) struct Place {
     path: PathBuf,
@@ -53,9 +63,7 @@ impl Place {
         if files::look(&self.path)?.is_none() {
             return Ok(Value::Object(Map::new()));
         }
-        let text = files::read_text(&self.path, MOST)?;
-        serde_json::from_str(&text)
-            .map_err(|error| Error::refused(format!("cannot read `{}`", self.path.display())).because(error))
+        read(&self.path)
     }
 
     /// Writes it, when it differs, and keeps those before. Returns whether it differed.
@@ -82,6 +90,38 @@ impl Place {
         name.push(format!(".{number}"));
         self.path.with_file_name(name)
     }
+}
+
+/// Reads a catalogue.
+///
+/// # Errors
+/// Refused when it is not JSON.
+pub(crate) fn read(path: &Path) -> Result<Value> {
+    serde_json::from_str(&files::read_text(path, MOST)?)
+        .map_err(|error| Error::refused(format!("cannot read `{}`", path.display())).because(error))
+}
+
+/// One catalogue laid over another.
+pub(crate) fn joined(mut below: Value, above: &Value) -> Value {
+    for (list, key) in LISTS {
+        lay(&mut below, list, key, above[list].as_array().into_iter().flatten());
+    }
+    for (list, key) in [("counts", "from"), ("names", "number")] {
+        let records = above["migrations"][list].as_array().filter(|records| !records.is_empty());
+        if let Some(records) = records {
+            lay(&mut below["migrations"], list, key, records.iter());
+        }
+    }
+    for key in ["unread_notes", "signing_key"] {
+        if let Some(value) = above.get(key) {
+            below[key] = value.clone();
+        }
+    }
+    // A day in this form is the later one when it is the greater text.
+    if above["as_of"].as_str() > below["as_of"].as_str() {
+        below["as_of"] = above["as_of"].clone();
+    }
+    below
 }
 
 /// Puts records into a list, each in the place of the one with the same key.
@@ -129,6 +169,18 @@ mod tests {
                 .collect::<Vec<_>>()
                 .as_slice()
         );
+    }
+
+    #[test]
+    fn a_catalogue_over_another_hides_nothing_but_what_it_says_itself() {
+        let below = json!({"as_of": "2026-12-01", "signing_key": "a", "releases": [{"version": "1.0.0"}, {"version": "2.0.0"}]});
+        let above = json!({"as_of": "2026-11-01", "rules": [{"id": "x"}], "migrations": {"names": [{"number": 1}]},
+            "releases": [{"version": "2.0.0", "released": "2026-01-01"}, {"version": "3.0.0"}]});
+        let expected = json!({"as_of": "2026-12-01", "signing_key": "a", "rules": [{"id": "x"}],
+            "releases": [{"version": "1.0.0"}, {"version": "2.0.0", "released": "2026-01-01"}, {"version": "3.0.0"}],
+            "migrations": {"names": [{"number": 1}]}});
+        assert_eq!(joined(below, &above), expected);
+        assert_eq!(joined(json!({}), &above), above);
     }
 
     #[test]

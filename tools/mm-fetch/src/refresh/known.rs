@@ -55,10 +55,12 @@ pub(super) fn news(catalogue: &Catalogue, found: &Found) -> News {
     let newest = catalogue.releases().next_back().map_or(&nothing, |release| &release.version);
     let mut comparison = Comparison { catalogue, newest, news: News::default() };
     let shared = shared(&found.tarballs);
-    for tarball in &found.tarballs {
+    let (published, others): (Vec<&Tarball>, Vec<&Tarball>) = found.tarballs.iter().partition(|one| one.is_published);
+    // What somebody else says counts only where Mattermost says nothing.
+    for tarball in published.iter().chain(&others) {
         comparison.tarball(tarball, &shared);
     }
-    comparison.gone(&found.tarballs);
+    comparison.gone(&published);
     for row in &found.rows {
         comparison.line(row.line, row.end_of_support, row.esr);
         if let Some(version) = &row.newest {
@@ -113,7 +115,7 @@ impl Comparison<'_> {
     }
 
     fn tarball(&mut self, tarball: &Tarball, shared: &BTreeSet<&str>) {
-        let Tarball { version, edition, arch, sha256 } = tarball;
+        let Tarball { version, edition, arch, sha256, is_published, page } = tarball;
         if !self.is_possible(version) {
             return;
         }
@@ -121,7 +123,7 @@ impl Comparison<'_> {
         let known = self.catalogue.artefact(version, *edition, *arch);
         if let Some(known) = &known
             && known.sha256.contains(digest)
-            && matches!(known.trust, Trust::Published | Trust::Suspect)
+            && (matches!(known.trust, Trust::Published | Trust::Suspect) || !is_published)
         {
             return;
         }
@@ -141,9 +143,24 @@ impl Comparison<'_> {
             self.contradiction("digest-changed", what);
         }
         let of_edition = if *edition == Edition::Team { "team" } else { "enterprise" };
+        if !is_published {
+            match self.takes_third_party(tarball, of_edition) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(why) => {
+                    self.release(version, None);
+                    let what = format!("the digest of {edition} {version} ({}) in {page}: {why}", arch.name());
+                    return self.news.left_out.push(what);
+                }
+            }
+        }
         let is_new = self.catalogue.release(version).is_none();
         let record = self.record(version);
         let mut proven = json!({"sha256": [digest]});
+        if !is_published {
+            proven["status"] = json!("third-party");
+            proven["source"] = json!(page);
+        }
         match arch {
             Arch::Amd64 => {
                 if let Some(arm64) = record[of_edition].get("arm64") {
@@ -160,6 +177,24 @@ impl Comparison<'_> {
         }
         if !is_new {
             self.news.proven.insert(version.clone());
+        }
+    }
+
+    /// Whether the digest that somebody else computed is news. Mattermost publishes those for x86-64 itself, and until it
+    /// does, its signature is the better proof.
+    fn takes_third_party(&self, tarball: &Tarball, of_edition: &str) -> Result<bool, &'static str> {
+        let read = self.news.releases.get(&tarball.version).and_then(|record| match tarball.arch {
+            Arch::Amd64 => record[of_edition].get("sha256"),
+            Arch::Arm64 => record[of_edition]["arm64"].get("sha256"),
+        });
+        let is_same = read
+            .and_then(Value::as_array)
+            .map(|read| read.iter().any(|digest| digest.as_str() == tarball.sha256.as_deref()));
+        match (is_same, tarball.arch) {
+            (Some(true), _) => Ok(false),
+            (Some(false), _) => Err("another page has another one"),
+            (None, Arch::Amd64) => Err("only Mattermost's own is taken, or its signature"),
+            (None, Arch::Arm64) => Ok(true),
         }
     }
 
@@ -220,7 +255,7 @@ impl Comparison<'_> {
 
     /// Releases that the archive had, and that a page of it has not any more. It lists the newest dot release of recent lines
     /// only, and lags behind: what counts is that a line goes back, or is missing between others.
-    fn gone(&mut self, tarballs: &[Tarball]) {
+    fn gone(&mut self, tarballs: &[&Tarball]) {
         let listed: BTreeSet<Version> = tarballs.iter().map(|tarball| tarball.version.clone()).collect();
         let (Some(first), Some(last)) = (listed.first(), listed.last()) else { return };
         let is_whole = listed.len() >= WHOLE;
@@ -263,7 +298,14 @@ mod tests {
 
     fn tarball(version: &str, edition: Edition, digit: char) -> Tarball {
         let sha256 = Some(digit.to_string().repeat(64));
-        Tarball { version: version.parse().unwrap(), edition, arch: Arch::Amd64, sha256 }
+        Tarball {
+            version: version.parse().unwrap(),
+            edition,
+            arch: Arch::Amd64,
+            sha256,
+            is_published: true,
+            page: String::new(),
+        }
     }
 
     fn of(found: &Found) -> News {
@@ -304,6 +346,35 @@ mod tests {
             record["released"].as_str(),
             catalogue.release(&version.parse().unwrap()).unwrap().released.as_deref()
         );
+    }
+
+    #[test]
+    fn what_packagers_have_computed_counts_for_arm64_alone_and_is_named() {
+        let by = |version: &str, arch: Arch, digit: char| Tarball {
+            arch,
+            is_published: false,
+            page: "manifest.toml".into(),
+            ..tarball(version, Edition::Team, digit)
+        };
+        let amd64 = tarball("12.99.0", Edition::Team, 'a');
+        let both = vec![by("12.99.0", Arch::Amd64, 'a'), by("12.99.0", Arch::Arm64, 'b'), amd64.clone()];
+        let news = of(&Found { tarballs: both, ..Found::default() });
+        let release: Release = serde_json::from_value(news.releases[&Version::new(12, 99, 0)].clone()).unwrap();
+        let arm64 = release.artefact(Edition::Team, Arch::Arm64).unwrap();
+        assert_eq!((arm64.trust, arm64.source), (Trust::ThirdParty, Some("manifest.toml")));
+        assert_eq!(release.artefact(Edition::Team, Arch::Amd64).unwrap().trust, Trust::Published);
+        assert_eq!((news.left_out.len(), kinds(&news)), (0, vec![]), "{:?}", news.left_out);
+
+        // It does not show that a line has ended with the release it is of, and what differs from the published is told.
+        let old = of(&Found { tarballs: vec![by("10.5.1", Arch::Arm64, 'c')], ..Found::default() });
+        assert!(!kinds(&old).contains(&"release-gone"), "{:?}", old.contradictions);
+        let differs = of(&Found { tarballs: vec![by("10.6.1", Arch::Arm64, 'c')], ..Found::default() });
+        assert_eq!(kinds(&differs), ["digest-changed"]);
+        let alone = of(&Found { tarballs: vec![by("12.99.0", Arch::Amd64, 'a')], ..Found::default() });
+        assert_eq!(alone.releases[&Version::new(12, 99, 0)]["team"], json!({"status": "signed"}));
+        assert_eq!(alone.left_out.len(), 1);
+        let two = vec![by("12.99.0", Arch::Arm64, 'a'), by("12.99.0", Arch::Arm64, 'b')];
+        assert_eq!(of(&Found { tarballs: two, ..Found::default() }).left_out.len(), 1);
     }
 
     #[test]

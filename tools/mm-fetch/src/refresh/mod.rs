@@ -20,8 +20,9 @@ use serde_json::{Value, json};
 use crate::arguments::{FetchArguments, Refresh};
 use crate::signature;
 use keep::Place;
+pub(crate) use keep::{joined, read};
 use known::News;
-use source::Pages;
+use source::{Pages, Reader};
 
 /// Reads the pages and writes what is new into the catalogue of this machine.
 ///
@@ -34,8 +35,9 @@ pub(crate) fn act(session: &mut Session, arguments: &FetchArguments, refresh: &R
     // What somebody else wrote there is refused before anything is asked.
     Catalogue::load(None, base)?;
     let client = Client::new(arguments.limits.http(arguments.ca.clone()))?;
+    let reader = Reader { client, patience: crate::patience(arguments) };
     let Pages { found, as_of } =
-        if refresh.from.is_empty() { source::published(&client)? } else { source::named(&client, &refresh.from)? };
+        if refresh.from.is_empty() { source::published(&reader)? } else { source::named(&reader, &refresh.from)? };
     let key = usable_key(&found.keys)?;
 
     let _lock = if session.dry_run { None } else { Some(place.lock(session.lock_wait())?) };

@@ -24,6 +24,11 @@ pub(super) struct Tarball {
     pub(super) arch: Arch,
     /// Its digest; older entries have none.
     pub(super) sha256: Option<String>,
+    /// Whether the digest stands there as Mattermost writes its own: behind `SHA-256 Checksum`. Packagers write
+    /// `sha256 = "..."`.
+    pub(super) is_published: bool,
+    /// The page it stands on.
+    pub(super) page: String,
 }
 
 /// A row of the table of server releases: one line.
@@ -80,6 +85,15 @@ impl Found {
     /// Whether it says which releases there are.
     pub(super) fn names_releases(&self) -> bool {
         !(self.tarballs.is_empty() && self.rows.is_empty() && self.tags.is_empty())
+    }
+
+    /// The same, with the name of the page for what has to say where it is from.
+    #[must_use]
+    pub(super) fn on(mut self, page: &str) -> Self {
+        for tarball in &mut self.tarballs {
+            page.clone_into(&mut tarball.page);
+        }
+        self
     }
 
     /// Adds what another page says.
@@ -166,7 +180,7 @@ fn tarballs(text: &str) -> Vec<Tarball> {
         // The address of a signature or of a list of contents belongs to the entry before it.
         let (entry, rest) = match address(piece) {
             Some((version, edition, arch, rest)) => {
-                let entry = Tarball { version, edition, arch, sha256: None };
+                let entry = Tarball { version, edition, arch, sha256: None, is_published: true, page: String::new() };
                 let is_next = found.last().is_none_or(|last| {
                     (&last.version, last.edition, last.arch) != (&entry.version, entry.edition, entry.arch)
                 });
@@ -175,23 +189,34 @@ fn tarballs(text: &str) -> Vec<Tarball> {
             None => (None, piece),
         };
         found.extend(entry);
-        if let Some(last) = found.last_mut().filter(|last| last.sha256.is_none()) {
-            last.sha256 = labelled_digest(rest);
+        if let Some(last) = found.last_mut().filter(|last| last.sha256.is_none())
+            && let Some((digest, is_published)) = labelled_digest(rest)
+        {
+            (last.sha256, last.is_published) = (Some(digest), is_published);
         }
     }
     found
 }
 
-fn labelled_digest(text: &str) -> Option<String> {
+/// The first digest behind its label, and whether the label is that of Mattermost's own pages.
+fn labelled_digest(text: &str) -> Option<(String, bool)> {
     let capitals = text.to_ascii_uppercase();
     let label =
         ["SHA-256", "SHA256"].into_iter().filter_map(|label| capitals.find(label).map(|at| at + label.len())).min()?;
     let mut offset = 0;
-    let words = text.get(label..)?.split(|c: char| !c.is_ascii_alphanumeric()).map(|word| {
+    let mut is_published = false;
+    for word in text.get(label..)?.split(|c: char| !c.is_ascii_alphanumeric()) {
+        if offset > REACH {
+            break;
+        }
         offset += word.len() + 1;
-        (offset - word.len() - 1, word.to_ascii_lowercase())
-    });
-    words.take_while(|(at, _)| *at <= REACH).map(|(_, word)| word).find(|word| digest::is_sha256(word))
+        let word = word.to_ascii_lowercase();
+        if digest::is_sha256(&word) {
+            return Some((word, is_published));
+        }
+        is_published |= word == "checksum";
+    }
+    None
 }
 
 /// The table of server releases, one line of the text a row.
@@ -276,6 +301,10 @@ mod tests {
         };
         let page = markdown("Enterprise", "", 'a') + &markdown("Team", "team-", 'b');
         assert_eq!(entries(&page), expected);
+        let older = markdown("Enterprise", "", 'a') + &markdown("Team", "team-", 'b');
+        let older = older.replace('`', "``").replace("\n- ", "\n    - ").replace(".tar.gz)", ".tar.gz?src=arc>`__");
+        assert_eq!(entries(&older), expected);
+        assert!(Found::in_page(&older).tarballs.iter().all(|tarball| tarball.is_published));
         let html = |prefix: &str, digit: char| {
             format!(
                 "<p>Mattermost v11.6.1 <a class=\"r\" href=\"{PUBLISHED}11.6.1/mattermost-{prefix}11.6.1-linux-amd64.tar.gz\">Download</a></p><ul><li><p>SHA-256 Checksum: <code>{}</code></p></li></ul>",
@@ -283,6 +312,22 @@ mod tests {
             )
         };
         assert_eq!(entries(&(html("", 'a') + &html("team-", 'b'))), expected);
+    }
+
+    #[test]
+    fn the_digests_of_packagers_are_told_from_those_of_mattermost() {
+        let of = |arch: &str, digit: char| {
+            format!(
+                "        {arch}.url = \"{PUBLISHED}11.6.1/mattermost-team-11.6.1-linux-{arch}.tar.gz\"\n        {arch}.sha256 = \"{}\"\n",
+                hex(digit)
+            )
+        };
+        let armhf = format!("armhf.url = \"https://example.com/x-arm.tar.gz\"\narmhf.sha256 = \"{}\"\n", hex('c'));
+        let page = format!("version = \"11.6.1~1\"\n[sources]\n{}{}{armhf}", of("amd64", 'a'), of("arm64", 'b'));
+        let found = Found::in_page(&page).on("manifest.toml");
+        let seen: Vec<_> = found.tarballs.iter().map(|one| (one.arch, one.sha256.clone(), one.is_published)).collect();
+        assert_eq!(seen, [(Arch::Amd64, Some(hex('a')), false), (Arch::Arm64, Some(hex('b')), false)]);
+        assert_eq!(found.tarballs[1].page, "manifest.toml");
     }
 
     #[test]

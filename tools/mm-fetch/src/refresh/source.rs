@@ -5,18 +5,22 @@ use std::path::{Path, PathBuf};
 use jiff::civil::Date;
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::{time, ui};
-use mm_common::machine::http::{Client, Trouble};
+use mm_common::machine::http::Client;
 use mm_common::machine::{files, signals};
 use mm_common::mattermost::catalogue::day;
 use url::Url;
 
 use super::page::Found;
+use crate::download::{Failure, Patience};
 
 /// The largest of them had 210 kB in 2026.
 const MOST: u64 = 16 * 1024 * 1024;
 
 /// More files than this in a directory are not a few saved pages.
 const MOST_FILES: usize = 100;
+
+/// How often a page is asked for again: it is small, and there is another week.
+const MOST_RETRIES: u32 = 2;
 
 /// Where the upgrade notes are to be read.
 pub(super) const NOTES: &str = "https://docs.mattermost.com/administration-guide/upgrade/important-upgrade-notes.html";
@@ -61,6 +65,12 @@ const SUBJECTS: [Subject; 5] = [
     Subject { name: "the signing key", needed: false, places: &["https://deb.packages.mattermost.com/pubkey.gpg"] },
 ];
 
+/// How pages are got.
+pub(super) struct Reader {
+    pub(super) client: Client,
+    pub(super) patience: Patience,
+}
+
 /// The pages, and the day they are of.
 pub(super) struct Pages {
     pub(super) found: Found,
@@ -71,10 +81,10 @@ pub(super) struct Pages {
 ///
 /// # Errors
 /// When a page without which nothing is known cannot be had, or says nothing that is understood.
-pub(super) fn published(client: &Client) -> Result<Pages> {
+pub(super) fn published(reader: &Reader) -> Result<Pages> {
     let mut found = Found::default();
     for subject in &SUBJECTS {
-        match subject.read(client) {
+        match subject.read(reader) {
             Ok(page) => found.add(page),
             Err(error) if subject.needed => {
                 return Err(error.hint("save the page with a browser and give it with --from FILE; or try again later"));
@@ -89,11 +99,11 @@ pub(super) fn published(client: &Client) -> Result<Pages> {
 }
 
 impl Subject {
-    fn read(&self, client: &Client) -> Result<Found> {
+    fn read(&self, reader: &Reader) -> Result<Found> {
         let mut last = None;
         for place in self.places {
             let address = if place.contains("://") { (*place).to_owned() } else { format!("{SOURCE}/{place}") };
-            match of_address(client, &address) {
+            match reader.page(&address) {
                 Ok(found) => return Ok(found),
                 Err(error) => last = Some(error),
             }
@@ -108,11 +118,11 @@ impl Subject {
 ///
 /// # Errors
 /// When one of them cannot be read, or says nothing that is understood.
-pub(super) fn named(client: &Client, places: &[String]) -> Result<Pages> {
+pub(super) fn named(reader: &Reader, places: &[String]) -> Result<Pages> {
     let mut pages = Pages { found: Found::default(), as_of: day(&time::now()) };
     for place in places {
         if place.starts_with("http://") || place.starts_with("https://") {
-            pages.found.add(of_address(client, place)?);
+            pages.found.add(reader.page(place)?);
             continue;
         }
         let path = Path::new(place);
@@ -149,20 +159,41 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn of_address(client: &Client, address: &str) -> Result<Found> {
-    let url = Url::parse(address).map_err(|error| Error::usage(format!("`{address}` is no address")).because(error))?;
-    let failed = |trouble: Trouble| trouble.error;
-    let answer = client
-        .get_unless(&url, &[("accept", "text/plain, text/html, application/json")], &signals::check)
-        .map_err(failed)?;
-    if matches!(answer.status, 403 | 429) && answer.header("x-ratelimit-remaining") == Some("0") {
-        let error = Error::failed(format!("cannot get `{url}`"));
-        return Err(error.because("its limit of anonymous requests an hour is used up").hint("try again in an hour"));
+impl Reader {
+    /// Gets a page and reads it. A failure that may pass is repeated after a pause.
+    fn page(&self, address: &str) -> Result<Found> {
+        let url =
+            Url::parse(address).map_err(|error| Error::usage(format!("`{address}` is no address")).because(error))?;
+        let mut failures = 0;
+        loop {
+            match self.attempt(&url) {
+                Ok(bytes) => return understood(address, bytes),
+                Err(Failure::Lasting(error)) => return Err(error),
+                Err(Failure::Passing { error, wait }) => {
+                    failures += 1;
+                    if failures > self.patience.retries.min(MOST_RETRIES) {
+                        return Err(error.because(format!("given up after {failures} attempts")));
+                    }
+                    self.patience.wait(failures, wait, &error, &signals::check)?;
+                }
+            }
+        }
     }
-    if answer.status != 200 {
-        return Err(mm_common::machine::http::status_error(&url, answer.status));
+
+    fn attempt(&self, url: &Url) -> Result<Vec<u8>, Failure> {
+        let accepted = [("accept", "text/plain, text/html, application/json")];
+        let answer = self.client.get_unless(url, &accepted, &signals::check)?;
+        if matches!(answer.status, 403 | 429) && answer.header("x-ratelimit-remaining") == Some("0") {
+            let error = Error::failed(format!("cannot get `{url}`"));
+            let error =
+                error.because("its limit of anonymous requests an hour is used up").hint("try again in an hour");
+            return Err(Failure::Lasting(error));
+        }
+        if answer.status != 200 {
+            return Err(self.patience.refusal(url, &answer));
+        }
+        Ok(answer.read_all(MOST)?)
     }
-    understood(address, answer.read_all(MOST).map_err(failed)?)
 }
 
 fn understood(name: &str, bytes: Vec<u8>) -> Result<Found> {
@@ -172,7 +203,7 @@ fn understood(name: &str, bytes: Vec<u8>) -> Result<Found> {
         Ok(text) => text,
         Err(binary) => crate::armor::armored(binary.as_bytes()).ok_or_else(|| failed().because("it is not text"))?,
     };
-    let found = Found::in_page(&text);
+    let found = Found::in_page(&text).on(name);
     if found.is_empty() {
         return Err(failed().because(
             "no release, line, note or key was found in it; if it is one of Mattermost's pages, its form has changed",

@@ -4,7 +4,7 @@ use std::fs;
 
 use assert_cmd::assert::Assert;
 use mm_test_support::site::{Site, quick};
-use mm_test_support::tool::tool;
+use mm_test_support::tool::{shell, tool};
 use serde_json::{Value, json};
 
 /// The hops of 5.29.0 to 10.6.1 by the default policy.
@@ -38,6 +38,18 @@ fn a_live_installation_is_planned_from_what_it_is() {
     assert!(plan["path"]["hops"][9]["needs"]["postgres_bytes"].as_u64().unwrap() > 1_000_000);
     assert!(plan["path"]["next"]["needs"]["bytes"].as_u64().unwrap() > 1_000_000);
     assert!(plan["path"]["hops"][2]["estimate"]["seconds"].is_number(), "{}", plan["path"]["hops"][2]["estimate"]);
+    // Without a target it is said where the server stands; an empty pipe is a tool that has failed.
+    let asked = shell(&format!("mm-path {} </dev/null", site.flags().join(" "))).assert().success();
+    let verdict = String::from_utf8(asked.get_output().stdout.clone()).unwrap();
+    assert!(verdict.starts_with("Mattermost 5.29.0 (team) on PostgreSQL 13 in /"), "{verdict}");
+    assert!(
+        verdict.contains("Support of 5.29 ended on 2021-02-15") && verdict.contains("--to latest-esr --check"),
+        "{verdict}"
+    );
+    site.tool("mm-path").assert().code(65);
+    let brief = site.tool("mm-path").args(["--to", "10.6.1", "--brief", "--format", "human"]).assert().success();
+    let brief = String::from_utf8(brief.get_output().stdout.clone()).unwrap();
+    assert!(brief.contains(" 10  10.5.14 -> 10.6.1") && brief.lines().count() < 20, "{brief}");
     // Whoever shares the cluster is named, where PostgreSQL is upgraded.
     let shared = |plan: &Value| plan["path"]["notes"].to_string().contains("other databases too: wiki of librarian");
     assert!(!shared(&plan), "{}", plan["path"]["notes"]);

@@ -184,6 +184,25 @@ fn an_old_c_library_stops_at_11_11_and_shuns_what_was_built_too_new() {
 }
 
 #[test]
+fn who_would_lose_playbooks_for_want_of_a_licence_is_told_before_the_hop() {
+    let told = |from: &str, to: &str, edition: Edition, licence: &str, enabled: bool| {
+        let mut start = start(from, edition);
+        let states = serde_json::json!({"Enable": true, "PluginStates": {"playbooks": {"Enable": enabled}}});
+        start.config = Some(serde_json::json!({ "PluginSettings": states }));
+        start.licence = Some(licence.into());
+        let hops = planned(&start, &wish(to, Esr)).path.hops;
+        let notes = hops.iter().flat_map(|hop| &hop.notes);
+        notes.filter(|note| note.id.ends_with("-playbooks-licence")).map(|note| note.title.clone()).collect::<Vec<_>>()
+    };
+    let found = told("9.11.0", "9.11", Edition::Enterprise, "", true);
+    assert!(found.len() == 1 && found[0].starts_with("9.11.12: Playbooks 1 refuses to start"), "{found:?}");
+    assert_eq!(told("10.0.0", "10.5", Edition::Enterprise, "", true).len(), 1);
+    assert_eq!(told("9.5.14", "10.5.14", Edition::Enterprise, "E20", true), [""; 0]);
+    assert_eq!(told("9.5.14", "10.5.14", Edition::Team, "", true), [""; 0]);
+    assert_eq!(told("9.5.14", "10.5.14", Edition::Enterprise, "", false), [""; 0]);
+}
+
+#[test]
 fn mysql_5_7_ends_with_9_5() {
     let mut old = start("8.1.13", Edition::Team);
     old.driver = Some(Driver::Mysql);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::civil::Date;
 use mm_common::contract::sections::Note;
+use mm_common::contract::ui;
 use mm_common::contract::version::Edition;
 use mm_common::mattermost::catalogue::{Arch, Catalogue, LONGEST, Line, Release};
 use semver::Version;
@@ -32,6 +33,23 @@ pub(crate) fn warning(catalogue: &Catalogue, wished: &Target, target: &Version, 
             "The release data is of {as_of}, {age} days ago: {line} has had releases with security fixes since, and there are newer lines"
         ),
         action: REFRESH.into(),
+        source: "the catalogue".into(),
+    })
+}
+
+/// A note about upgrade notes that were published after those of the catalogue, on a way to a release that they may be about.
+pub(crate) fn unread(catalogue: &Catalogue, target: &Version) -> Option<Note> {
+    let unread = catalogue.unread_notes().filter(|unread| unread.count > 0)?;
+    let (first, last) = (Version::new(0, 0, 0), Version::new(u64::MAX, 0, 0));
+    let newest = catalogue.notes_between(&first, &last).map(|note| &note.version).max()?;
+    (target > newest).then(|| Note {
+        id: "notes-unread".into(),
+        severity: "action".into(),
+        title: format!(
+            "{} of Mattermost's are newer than this catalogue, and not in this plan",
+            ui::count(unread.count, "upgrade note")
+        ),
+        action: format!("Read those up to {target}: {}", unread.link),
         source: "the catalogue".into(),
     })
 }
@@ -96,7 +114,8 @@ pub(crate) fn status(catalogue: &Catalogue, today: Date) -> String {
         }
     }
     if let Some(unread) = catalogue.unread_notes().filter(|unread| unread.count > 0) {
-        let _ = writeln!(text, "\n{} notes newer than this catalogue: {}", unread.count, unread.link);
+        let _ =
+            writeln!(text, "\n{} newer than this catalogue: {}", ui::count(unread.count, "upgrade note"), unread.link);
     }
     if age > LONGEST {
         let _ = writeln!(text, "\nOlder than {LONGEST} days. {REFRESH}");
@@ -123,6 +142,8 @@ fn row(text: &mut String, catalogue: &Catalogue, line: Line, newest: &Release, e
 
 #[cfg(test)]
 mod tests {
+    use mm_common::mattermost::catalogue::Overlay;
+
     use super::*;
 
     fn told(wished: &str, target: &str, days: i32) -> bool {
@@ -168,6 +189,21 @@ mod tests {
         );
         let since = told("11.7.99").unwrap();
         assert!(since.severity == "info" && since.action.contains("mm-fetch refresh"), "{since:?}");
+    }
+
+    #[test]
+    fn notes_that_nobody_has_put_into_the_catalogue_are_told_on_the_way_to_what_they_may_be_about() {
+        let mut catalogue = Catalogue::embedded().unwrap();
+        assert_eq!(unread(&catalogue, &Version::new(12, 99, 0)), None);
+        let refreshed =
+            r#"{"as_of": "2999-01-01", "unread_notes": {"count": 2, "link": "https://docs.example.com/notes"}}"#;
+        catalogue.merge_refreshed(Overlay::parse("refreshed", refreshed).unwrap());
+        let told = unread(&catalogue, &Version::new(12, 99, 0)).unwrap();
+        assert!(
+            told.title.starts_with("2 upgrade notes") && told.action.ends_with("docs.example.com/notes"),
+            "{told:?}"
+        );
+        assert_eq!(unread(&catalogue, &Version::new(10, 6, 1)), None);
     }
 
     #[test]

@@ -11,16 +11,19 @@ use serde_json::Value;
 const WIDTH: usize = 100;
 
 /// The whole plan.
-pub(crate) fn table(path: &Path, document: &Document) -> String {
+pub(crate) fn table(path: &Path, document: &Document, conclusion: Option<&str>, brief: bool) -> String {
     let mut text = String::new();
     let done = document.get("done").and_then(Value::as_array).map_or(0, Vec::len);
     headline(&mut text, path, done);
     for (index, hop) in path.hops.iter().enumerate() {
-        one_hop(&mut text, index + 1, hop);
+        one_hop(&mut text, index + 1, hop, brief);
     }
     list(&mut text, "Blocked", &path.blockers);
-    list(&mut text, "Notes", &path.notes);
-    checks(&mut text, &path.checks);
+    if !brief {
+        list(&mut text, "Notes", &path.notes);
+        checks(&mut text, &path.checks);
+    }
+    text.push_str(conclusion.unwrap_or_default());
     if let Some(catalogue) = &path.catalogue {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "\nRelease data of {} (mm-path --catalogue-status).", catalogue.as_of);
@@ -48,7 +51,7 @@ fn headline(text: &mut String, path: &Path, done: usize) {
     text.push('\n');
 }
 
-fn one_hop(text: &mut String, number: usize, hop: &Hop) {
+fn one_hop(text: &mut String, number: usize, hop: &Hop, brief: bool) {
     let mut line = format!("{number:>3}  {} -> {}", hop.from, hop.to);
     if let Some(major) = hop.needs.postgres {
         // Writing to a String cannot fail.
@@ -58,8 +61,16 @@ fn one_hop(text: &mut String, number: usize, hop: &Hop) {
     if let Some(seconds) = hop.estimate.get("seconds").and_then(Value::as_f64).filter(|seconds| *seconds >= 1.0) {
         let _ = write!(line, "   about {} of migrations ({})", duration(seconds), basis(hop));
     }
-    text.push('\n');
+    if !brief {
+        text.push('\n');
+    }
     wrap(text, "", "     ", &line);
+    if brief {
+        return;
+    }
+    if let Some(added) = hop.estimate.get("migrations").and_then(Value::as_array) {
+        wrap(text, "     adds  ", "           ", &migrations(added));
+    }
     for why in &hop.why {
         wrap(text, "     why   ", "           ", &format!("{} [{}]", why.text, why.rule));
     }
@@ -84,11 +95,22 @@ fn one_hop(text: &mut String, number: usize, hop: &Hop) {
     }
 }
 
+/// The migrations that the release of a hop adds; the first of an old database may add a hundred.
+fn migrations(added: &[Value]) -> String {
+    const NAMED: usize = 6;
+    let names: Vec<&str> = added.iter().take(NAMED).filter_map(Value::as_str).collect();
+    let more = match added.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    format!("{}: {}{more}", ui::count(added.len(), "migration"), names.join(", "))
+}
+
 fn basis(hop: &Hop) -> &str {
     hop.estimate.get("basis").and_then(Value::as_str).unwrap_or("a guess")
 }
 
-fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 90.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
 }
 
@@ -135,7 +157,7 @@ fn checks(text: &mut String, report: &[Preflight]) {
 }
 
 /// Writes a paragraph: `first` before the first line, `rest` before the others.
-fn wrap(text: &mut String, first: &str, rest: &str, paragraph: &str) {
+pub(crate) fn wrap(text: &mut String, first: &str, rest: &str, paragraph: &str) {
     let mut line = first.to_owned();
     let mut empty = true;
     for word in paragraph.split(' ') {

@@ -2,11 +2,15 @@
 
 mod age;
 mod arguments;
+mod ceiling;
 pub mod check;
+mod conclusion;
 mod estimate;
 mod fold;
+mod glibc;
 mod human;
 mod interrupted;
+mod migrations;
 mod observe;
 mod picture;
 pub mod plan;
@@ -17,6 +21,7 @@ mod rolling;
 mod route;
 mod support;
 mod target;
+mod verdict;
 pub mod wish;
 
 use std::process::ExitCode;
@@ -24,9 +29,10 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::{Note, Path};
-use mm_common::contract::{time, ui};
+use mm_common::contract::{shell, time, ui};
 use mm_common::machine::threads;
 use mm_common::mattermost::catalogue::{Catalogue, Driver, day};
+use mm_common::mattermost::schema;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::server::Database;
 use mm_common::run::{self, Output, Session};
@@ -37,6 +43,7 @@ pub use postgres::Server;
 use arguments::Asked;
 use check::host::{self, HostView};
 use check::{Outside, Way};
+use conclusion::Places;
 use plan::{Plan, Start};
 
 /// The command line, for man pages and completions.
@@ -54,6 +61,9 @@ fn act(session: &mut Session, arguments: &PathArguments) -> Result<String> {
         let catalogue = Catalogue::load(arguments.catalogue.as_deref(), arguments.common.state_dir.as_deref())?;
         session.output = Output::Text(age::status(&catalogue, day(&time::now())));
         return Ok(format!("the catalogue is of {}", catalogue.as_of()));
+    }
+    if arguments.to.is_none() && arguments.from.is_none() && !arguments.check && !session.had_document {
+        return verdict(session, arguments);
     }
     let recorded: Option<Path> = session.document.section("path")?;
     let earlier = recorded.as_ref().map(|path| path.wish.clone()).unwrap_or_default();
@@ -73,6 +83,25 @@ fn act(session: &mut Session, arguments: &PathArguments) -> Result<String> {
         None => for_the_installation(session, arguments, &mut asked, &catalogue, recorded.as_ref())?,
     };
     report(session, arguments, &asked, plan)
+}
+
+/// Where the installed server stands, when nobody says where it is to go.
+fn verdict(session: &mut Session, arguments: &PathArguments) -> Result<String> {
+    let catalogue = Catalogue::load(arguments.catalogue.as_deref(), arguments.common.state_dir.as_deref())?;
+    let installation = session.probe()?;
+    let section = installation.section();
+    let (database, outside) = (database(&installation), Outside::of(&installation));
+    let mut start =
+        observe::installation(&installation, &section, database.as_ref().ok(), arguments.edition, &outside)?;
+    let mut way = |to: &str| -> Result<Path> {
+        let recorded = serde_json::Map::from_iter([("to".to_owned(), to.into())]);
+        Ok(planned(&catalogue, &mut start, &Asked::of(arguments, &recorded)?)?.path)
+    };
+    let ways = verdict::Ways { latest_esr: way("latest-esr")?, latest: way("latest")? };
+    let today = day(&time::now());
+    let text = verdict::text(&catalogue, &start, &shell::word(&installation.root), &ways, today);
+    session.output = Output::Text(text);
+    Ok(format!("{} is installed; the latest extended support release is {}", start.version, ways.latest_esr.target))
 }
 
 /// A release that the catalogue does not know is planned like one of the line that is named, or like the newest before it:
@@ -115,8 +144,7 @@ fn for_the_installation(
     session.document.set("site", &section)?;
     let database = database(&installation);
     let (wished, outside) = (asked.wish.edition, Outside::of(&installation));
-    let mut start =
-        observe::installation(&installation, &section, database.as_ref().ok(), catalogue, wished, &outside)?;
+    let mut start = observe::installation(&installation, &section, database.as_ref().ok(), wished, &outside)?;
     start.measured.extend(fold::measured(&session.document));
     if let Some(path) = recorded
         && let fold::Progress::After(hop) =
@@ -132,6 +160,13 @@ fn for_the_installation(
     }
     let mut plan = planned(catalogue, &mut start, asked)?;
     warn_of_support(&mut plan, catalogue, &start, asked);
+    let carried = check::carried::of_way(&installation.state, &arguments.cache, &plan.path.hops);
+    if !carried.is_empty()
+        && let Ok(database) = &database
+        && let Ok(level) = schema::level(database)
+    {
+        migrations::weigh(&mut plan.path, catalogue, &start.rows, level.migrations, &carried);
+    }
     plan.path.blockers.splice(0..0, interrupted::blockers(installation.state.path(), &installation.root)?);
     if let Err(error) = &database
         && start.driver != Some(Driver::Mysql)
@@ -156,7 +191,6 @@ fn for_the_installation(
     }
     if arguments.check {
         let store = fold::store(&session.document, arguments.store.as_deref());
-        let carried = check::carried::of_way(&installation.state, &arguments.cache, &plan.path.hops);
         let way = Way {
             catalogue,
             from: &start.version,
@@ -186,6 +220,7 @@ fn for_the_installation(
         };
         let (on_host, inside) = threads::both(|| host.findings(), look_inside);
         let mut findings = inside?;
+        findings.push(ceiling::finding(catalogue, start.glibc.as_ref(), way.hops));
         findings.extend(on_host);
         check::into_plan(&mut plan.path, findings);
     }
@@ -222,7 +257,9 @@ fn warn_of_support(plan: &mut Plan, catalogue: &Catalogue, start: &Start, asked:
     let kind = (asked.wish.edition.unwrap_or(start.edition), start.arch);
     let today = &time::now()[..10];
     plan.path.notes.extend(age::warning(catalogue, &asked.wish.to, &plan.path.target, day(today)));
+    plan.path.notes.extend(age::unread(catalogue, &plan.path.target));
     plan.path.notes.extend(age::unknown(catalogue, &start.version));
+    plan.path.notes.extend(ceiling::ahead(catalogue, start, &plan.path.target));
     plan.path.notes.extend(support::ended(catalogue, kind, (&start.version, &plan.path.target), today));
     if plan.path.hops.is_empty() && plan.path.blockers.is_empty() {
         plan.path.notes.extend(support::next(catalogue, &start.version, today));
@@ -241,7 +278,11 @@ fn database(installation: &Installation) -> Result<Database> {
 fn report(session: &mut Session, arguments: &PathArguments, asked: &Asked, mut plan: Plan) -> Result<String> {
     plan.path.wish = asked.record();
     session.document.set("path", &plan.path)?;
-    session.human = Some(human::table(&plan.path, &session.document));
+    let store = fold::store(&session.document, arguments.store.as_deref());
+    let install = session.document.site()?.map(|site| site.install).unwrap_or_default();
+    let places = Places { install: &install, store: &store };
+    let conclusion = arguments.check.then(|| conclusion::lines(&plan.path, &places));
+    session.human = Some(human::table(&plan.path, &session.document, conclusion.as_deref(), arguments.brief));
     match arguments.format {
         PathFormat::Dot => session.output = Output::Text(picture::dot(&plan)),
         PathFormat::Mermaid => session.output = Output::Text(picture::mermaid(&plan)),

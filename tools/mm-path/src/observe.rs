@@ -9,7 +9,7 @@ use mm_common::contract::ui;
 use mm_common::contract::version::Edition;
 use mm_common::machine::command::Cmd;
 use mm_common::machine::files;
-use mm_common::mattermost::catalogue::{Arch, Catalogue, Dotted, Driver};
+use mm_common::mattermost::catalogue::{Arch, Driver};
 use mm_common::mattermost::manifest::OWNED;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::KEPT;
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::PathArguments;
 use crate::check::Outside;
+use crate::glibc;
 use crate::plan::Start;
 use crate::postgres::Server;
 
@@ -42,7 +43,6 @@ pub(crate) fn installation(
     installation: &Installation,
     section: &Site,
     database: Option<&Database>,
-    catalogue: &Catalogue,
     wished: Option<Edition>,
     outside: &Outside,
 ) -> Result<Start> {
@@ -60,7 +60,7 @@ pub(crate) fn installation(
     if start.driver == Some(Driver::Mysql) {
         start.mysql = section.database.server_version.as_deref().and_then(|text| text.parse().ok());
     }
-    start.glibc = glibc();
+    start.glibc = glibc::of_host();
     start.config = Some(effective_config(&installation.config.settings, &installation.config.variables()));
     start.release_bytes = release_bytes(&installation.root);
     start.database_bytes = section.database.bytes;
@@ -71,7 +71,7 @@ pub(crate) fn installation(
         if [Some(start.edition), wished].contains(&Some(Edition::Enterprise)) {
             start.licence = crate::check::licence(database, outside).map_err(|error| ui::warn(&error.one_line())).ok();
         }
-        start.rows.extend(estimated_rows(database, catalogue));
+        start.rows.extend(estimated_rows(database));
     }
     // This one is counted where that is cheap.
     start.rows.extend(section.database.posts.map(|posts| ("posts".to_owned(), posts)));
@@ -83,12 +83,6 @@ fn release_bytes(root: &Path) -> Option<u64> {
     let directories = OWNED.iter().map(|name| root.join(name));
     let there = directories.filter(|path| matches!(files::look(path), Ok(Some(data)) if data.is_dir()));
     there.map(|path| fs_extra::dir::get_size(path).ok()).sum()
-}
-
-/// The C library of this host, by `getconf`.
-fn glibc() -> Option<Dotted> {
-    let output = Cmd::new("getconf").arg("GNU_LIBC_VERSION").run().ok()?;
-    output.text().split_whitespace().nth(1)?.parse().ok()
 }
 
 /// The PostgreSQL majors whose programs are on this machine, the running one included.
@@ -122,19 +116,12 @@ pub(crate) fn neighbours(database: &Database) -> Result<Vec<String>> {
     Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
 }
 
-/// Row numbers of the tables that take time, as PostgreSQL's own statistics have them: an estimate needs no count.
-fn estimated_rows(database: &Database, catalogue: &Catalogue) -> BTreeMap<String, u64> {
-    let (first, last) = (semver::Version::new(0, 0, 0), semver::Version::new(u64::MAX, 0, 0));
-    let mut tables: Vec<&str> = catalogue.rates_between(&first, &last).map(|rate| rate.table.as_str()).collect();
-    tables.sort_unstable();
-    tables.dedup();
-    let names = tables.iter().map(|name| format!("'{}'", name.replace('\'', "''"))).collect::<Vec<_>>().join(", ");
-    let sql = format!(
-        "SELECT c.relname AS name, greatest(c.reltuples, 0)::bigint AS rows FROM pg_class c \
-         JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE n.nspname = current_schema() AND c.relkind = 'r' AND c.reltuples > 0 AND c.relname IN ({names})"
-    );
-    match database.rows(&sql) {
+/// Row numbers of the tables, as PostgreSQL's own statistics have them: an estimate needs no count.
+fn estimated_rows(database: &Database) -> BTreeMap<String, u64> {
+    let sql = "SELECT c.relname AS name, greatest(c.reltuples, 0)::bigint AS rows FROM pg_class c \
+               JOIN pg_namespace n ON n.oid = c.relnamespace \
+               WHERE n.nspname = current_schema() AND c.relkind = 'r' AND c.reltuples > 0";
+    match database.rows(sql) {
         Ok(rows) => rows
             .iter()
             .filter_map(|row| Some((row.get("name")?.as_str()?.to_owned(), row.get("rows")?.as_u64()?)))

@@ -10,11 +10,11 @@ use mm_common::mattermost::catalogue::{Arch, Catalogue, Dotted, Driver, Facts, R
 use semver::Version;
 use serde_json::{Map, Value};
 
-use crate::postgres::{self, Server};
+use crate::postgres::{self, Misfit, Server};
 use crate::route::Graph;
 use crate::target;
 use crate::wish::{Policy, Spot, Target, Wish};
-use crate::{estimate, reason, remark, rolling};
+use crate::{ceiling, estimate, reason, remark, rolling};
 
 /// What is known of the site. Everything but the release is optional: what is not known is not guessed.
 #[derive(Debug, Clone)]
@@ -277,7 +277,11 @@ fn bump(
         return None;
     };
     postgres::place(catalogue, stops, server, wish.postgres).unwrap_or_else(|misfit| {
-        blockers.push(remark::of_misfit(&misfit));
+        let mut blocker = remark::of_misfit(&misfit);
+        if let Misfit::NoneAvailable { release, .. } = &misfit {
+            blocker.action = format!("{} {}", blocker.action, ceiling::how_far(catalogue, start, wish, release));
+        }
+        blockers.push(blocker);
         None
     })
 }
@@ -286,7 +290,7 @@ fn bump(
 fn hop(catalogue: &Catalogue, start: &Start, wish: &Wish, graph: &Graph<'_>, step: &Step<'_>) -> (Hop, Vec<Note>) {
     let artefact = catalogue.artefact(step.to, start.edition, start.arch);
     let (mut notes, mut blockers) = remark::of_hop(catalogue, start, step.from, step.to);
-    blockers.extend(remark::of_requirement(catalogue, start, step.from, step.to));
+    blockers.extend(remark::of_requirement(catalogue, start, wish, (step.from, step.to)));
     notes.extend(remark::of_artefact(artefact.as_ref(), step.to));
     let mut needs = Needs { bytes: start.release_bytes.map(estimate::grown), ..Needs::default() };
     if let Some(bump) = step.bump {

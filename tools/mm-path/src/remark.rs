@@ -6,6 +6,7 @@ use mm_common::mattermost::catalogue::{
 };
 use semver::Version;
 
+use crate::ceiling;
 use crate::plan::Start;
 use crate::postgres::{Bump, Misfit};
 use crate::route::Graph;
@@ -189,7 +190,12 @@ fn say_once(notes: &mut Vec<(Severity, Note)>) {
 
 /// What a release asks of the host and the database that is not given. Each is said once, at the first release that
 /// asks.
-pub(crate) fn of_requirement(catalogue: &Catalogue, start: &Start, from: &Version, to: &Version) -> Vec<Note> {
+pub(crate) fn of_requirement(
+    catalogue: &Catalogue,
+    start: &Start,
+    wish: &Wish,
+    (from, to): (&Version, &Version),
+) -> Vec<Note> {
     let (before, Some(now)) = (catalogue.requirement(from), catalogue.requirement(to)) else { return Vec::new() };
     let mut blockers = Vec::new();
     if start.driver == Some(Driver::Mysql) {
@@ -213,17 +219,8 @@ pub(crate) fn of_requirement(catalogue: &Catalogue, start: &Start, from: &Versio
             _ => {}
         }
     }
-    if let (Some(needed), Some(present)) = (&now.glibc, &start.glibc)
-        && present < needed
-        && before.is_none_or(|before| before.glibc.as_ref() != Some(needed))
-    {
-        blockers.push(note(
-            "glibc",
-            "block",
-            format!("{to} needs glibc {needed}, and this host has {present}"),
-            "Move to a newer system first (Debian 12, Ubuntu 22.04, RHEL 9), or stop before this release.",
-            now.source.clone(),
-        ));
+    if before.is_none_or(|before| before.glibc != now.glibc) {
+        blockers.extend(ceiling::blocker(catalogue, start, wish, to));
     }
     blockers
 }

@@ -6,6 +6,7 @@ use mm_common::mattermost::catalogue::Severity;
 
 use super::host::HostView;
 use super::{Bad, Check, Outcome};
+use crate::age;
 
 pub(super) fn checks<'a>() -> Vec<Check<HostView<'a>>> {
     vec![
@@ -26,17 +27,21 @@ pub(super) fn checks<'a>() -> Vec<Check<HostView<'a>>> {
 
 /// A nightly build or one of somebody's own may have numbered its migrations in another way.
 fn published(view: &HostView<'_>) -> Outcome {
-    let from = view.way.from;
-    let is_known = view.way.catalogue.release(from).is_some();
+    let (from, catalogue) = (view.way.from, view.way.catalogue);
+    let is_known = catalogue.release(from).is_some();
+    if !is_known && from.pre.is_empty() && age::newest_before(catalogue, from).is_some() {
+        return Outcome::Beside(format!("{from} is newer than the release data of {}", catalogue.as_of()));
+    }
     let evidence = (!is_known).then(|| format!("{from} is not among the releases that were published"));
-    Outcome::of(evidence.into_iter().collect(), &format!("{from} was published"), |evidence| Bad {
+    Outcome::of(evidence.into_iter().collect(), &format!("{from} was published"), |evidence| {
+        Bad {
         severity: Severity::Warn,
         evidence,
         hop: None,
         fix:
-            "a nightly or a build of one's own: install the newest published release of its line first and see that it \
-              starts; for a release newer than the catalogue give --catalogue FILE"
+            "a nightly or a build of one's own: install the newest published release of its line first and see that it starts"
                 .into(),
+    }
     })
 }
 

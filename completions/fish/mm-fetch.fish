@@ -65,7 +65,7 @@ complete -c mm-fetch -n "__fish_mm_fetch_needs_command" -s h -l help -d 'Print h
 complete -c mm-fetch -n "__fish_mm_fetch_needs_command" -s V -l version -d 'Print version'
 complete -c mm-fetch -n "__fish_mm_fetch_needs_command" -a "refresh" -d 'Read what Mattermost has published since these tools were built into the catalogue of this machine'
 complete -c mm-fetch -n "__fish_mm_fetch_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c mm-fetch -n "__fish_mm_fetch_using_subcommand refresh" -l from -d 'Read this instead of what Mattermost publishes: a page\'s address, a saved page, or a directory of them; can be repeated' -r
+complete -c mm-fetch -n "__fish_mm_fetch_using_subcommand refresh" -l from -d 'Read this instead of what Mattermost publishes: a page\'s address, a saved page, or a directory of them; can be repeated. Of a packager\'s file (`arm64.sha256 = "..."`) the digests for ARM count, of which Mattermost publishes none, under the name of the file' -r
 complete -c mm-fetch -n "__fish_mm_fetch_using_subcommand refresh" -l ca -d 'Trust the certificate authorities in FILE (PEM) beside the host\'s; also a server\'s own self-signed certificate, made with basicConstraints=CA:FALSE' -r -F
 complete -c mm-fetch -n "__fish_mm_fetch_using_subcommand refresh" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'

@@ -30,6 +30,7 @@ complete -c mm-path -l start-command -d 'Command that starts the server, for `--
 complete -c mm-path -l accept -d 'Go on although the check with this id failed; can be repeated' -r
 complete -c mm-path -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-path -l check -d 'Look into database, configuration and host for what will break on the way'
+complete -c mm-path -l brief -d 'In the table for people, the hops and what stands in their way alone'
 complete -c mm-path -l catalogue-status -d 'Say how old the catalogue of releases is and what it knows of each supported line, then end'
 complete -c mm-path -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-path -s v -l verbose -d 'Say on stderr what is done'

@@ -21,6 +21,20 @@ fn the_tools_come_from_a_tarball_and_only_once() {
     host.run("test -f /usr/local/share/man/man1/mm-swap.1");
     play.run("install.yml", &[]).unchanged(&["one"]);
 
+    // What refreshes the catalogue works as its unit confines it; here from a page that was saved.
+    host.run(
+        "mkdir -p /srv/pages /etc/systemd/system/mm-fetch-refresh.service.d; cat >/srv/pages/releases.md <<'TXT'\n\
+         | v12.91 [Download](https://releases.mattermost.com/12.91.2/mattermost-12.91.2-linux-amd64.tar.gz) | 2027-03-16 | 2028-03-15 EXTENDED |\n\
+         TXT\n\
+         printf '%s\\n' '[Service]' ExecStart= 'ExecStart=/usr/local/bin/mm-fetch refresh --from /srv/pages --format human' \
+         >/etc/systemd/system/mm-fetch-refresh.service.d/pages.conf; systemctl daemon-reload; \
+         systemctl start mm-fetch-refresh.service || { journalctl --no-pager -u mm-fetch-refresh.service >&2; false; }",
+    );
+    assert_eq!(host.run("stat -c '%a %U' /var/lib/mm-tools /var/lib/mm-tools/catalogue.json"), "711 root\n644 root");
+    let status = host.run("runuser -u nobody -- mm-path --catalogue-status --state-dir /var/lib/mm-tools");
+    assert!(status.contains("12.91.2") && status.contains("refreshed"), "{status}");
+    assert_eq!(host.run("systemctl is-enabled mm-fetch-refresh.timer || true"), "disabled");
+
     // One tool of another release, as an installation that was cut off leaves it.
     host.run("rm /usr/local/bin/mm-swap; printf '#!/bin/sh\\necho mm-swap 0.0.9\\n' >/usr/local/bin/mm-swap; chmod 755 /usr/local/bin/mm-swap");
     let again = play.run("install.yml", &[]).good();

@@ -26,6 +26,15 @@ fn the_lines_for_cron_work_and_are_silent() {
         assert_eq!((output.status.code(), output.stdout.len(), said.as_str()), (Some(0), 0, ""), "{command}");
         assert_eq!(listed(&site).0.len(), 1);
     }
+    let table = fs::read_to_string(process::workspace().join("scripts/systemd/mm-fetch-refresh.cron")).unwrap();
+    let (_, command) = table.trim_end().rsplit_once(" root  ").unwrap();
+    let (page, state) = (site.directory().join("page.md"), site.directory().join("refreshed"));
+    fs::write(&page, "| v12.91 | 2027-03-16 | 2028-03-15 |\n").unwrap();
+    let from = format!("refresh --from {} --state-dir {}", page.display(), state.display());
+    let output = tool::shell(&command.replace("refresh", &from)).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), output.stdout.len(), said.as_str()), (Some(0), 0, ""));
+    assert!(state.join("catalogue.json").is_file());
 }
 
 #[test]

@@ -2,10 +2,11 @@
 //! as their `--help` does.
 //!
 //! `cargo run -p xtask` writes `man/*.1` and `completions/`; `cargo run -p xtask -- --check` only says whether they are
-//! up to date (exit 1 when not).
+//! up to date (exit 1 when not). `cargo run -p xtask -- --sql` looks for names in our SQL that are not qualified.
 
 mod manual;
 mod script;
+mod sql;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -29,16 +30,17 @@ const SCRIPTS: [(&str, &str); 3] = [
 const MOST: u64 = 16 * 1024 * 1024;
 
 fn main() -> ExitCode {
-    let check = match std::env::args().nth(1).as_deref() {
-        None => false,
-        Some("--check") => true,
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let done = match std::env::args().nth(1).as_deref() {
+        None => pages().and_then(|pages| write(&root, &pages)),
+        Some("--check") => pages().and_then(|pages| compare(&root, &pages)),
+        Some("--sql") => sql::check(&root),
         Some(_) => {
-            say("usage: cargo run -p xtask [-- --check]");
+            say("usage: cargo run -p xtask [-- --check|--sql]");
             return ExitCode::from(2);
         }
     };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    match pages().and_then(|pages| if check { compare(&root, &pages) } else { write(&root, &pages) }) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("xtask: {}", error.one_line()));

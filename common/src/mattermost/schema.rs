@@ -41,10 +41,10 @@ impl Standing {
 
 /// Asks of both tables what is in them, of each only when it is there.
 const LEVEL: &str = r"
-SELECT CASE WHEN to_regclass('systems') IS NOT NULL THEN $$
-    SELECT json_build_object('systems', (SELECT value FROM systems WHERE name = 'Version' LIMIT 1)) $$ END \gexec
-SELECT CASE WHEN to_regclass('db_migrations') IS NOT NULL THEN $$
-    SELECT json_build_object('migrations', (SELECT coalesce(json_agg(json_build_array(version, name) ORDER BY version), '[]')
+SELECT CASE WHEN pg_catalog.to_regclass('systems') IS NOT NULL THEN $$
+    SELECT pg_catalog.json_build_object('systems', (SELECT value FROM systems WHERE name = 'Version' LIMIT 1)) $$ END \gexec
+SELECT CASE WHEN pg_catalog.to_regclass('db_migrations') IS NOT NULL THEN $$
+    SELECT pg_catalog.json_build_object('migrations', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(version, name) ORDER BY version), '[]')
         FROM db_migrations)) $$ END \gexec
 ";
 

@@ -18,8 +18,8 @@ const CONF_ROOT: &str = "PG_CLUSTER_CONF_ROOT";
 /// As a condition on `pg_database`: what is the server's own besides its database, those that mm-backup keeps beside it
 /// when it restores. A long name is cut to the 63 bytes that PostgreSQL keeps, at the end of a character.
 pub const KEPT: &str = "(datname ~ '_mm_before_[0-9]{8}T[0-9]{6}Z$'
-     AND (split_part(datname, '_mm_before_', 1) = current_database()
-          OR octet_length(datname) >= 60 AND position(split_part(datname, '_mm_before_', 1) IN current_database()) = 1))";
+     AND (pg_catalog.split_part(datname, '_mm_before_', 1) = pg_catalog.current_database()
+          OR pg_catalog.octet_length(datname) >= 60 AND position(pg_catalog.split_part(datname, '_mm_before_', 1) IN pg_catalog.current_database()) = 1))";
 
 /// A cluster of this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,7 +162,7 @@ pub fn find(major: u32, name: &str) -> Result<Option<Cluster>> {
 pub fn of_database(database: &Database) -> Result<Option<Cluster>> {
     // Copies of a data directory, a standby for one, have the same identifier; the port is what the server itself says.
     let rows = database.rows(
-        "SELECT system_identifier::text AS identifier, current_setting('port')::int AS port FROM pg_control_system()",
+        "SELECT system_identifier::pg_catalog.text AS identifier, pg_catalog.current_setting('port')::int AS port FROM pg_catalog.pg_control_system()",
     )?;
     let own = |key: &str| rows.first().map(|row| row[key].clone()).unwrap_or_default();
     let (identifier, port) = (own("identifier"), own("port"));

@@ -211,7 +211,8 @@ pub(super) fn definitions(database: &Database, to: &Path) -> Result<()> {
 /// superuser, which is what `true` means.
 pub fn globals(database: &Database, to: &Path) -> Result<bool> {
     let attempt = || "cannot dump the roles of the database server".to_owned();
-    let superuser = database.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").context(attempt)?;
+    let superuser =
+        database.value("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").context(attempt)?;
     let passwords = superuser.as_bool().unwrap_or(false);
     let command = database.command("pg_dumpall").context(attempt)?;
     let command = command

@@ -93,10 +93,10 @@ pub const LIMIT: Duration = Duration::from_secs(4 * 3600);
 /// equal only when they are the same are hashed as they are, all others by their text, which shows the scale of a number
 /// and the blanks of a `char(n)` too. NULL has a hash like no value.
 const COLUMNS: &str = r#"coalesce((SELECT pg_catalog.string_agg(CASE
-    WHEN atttypid IN ('pg_catalog.text'::regtype, 'pg_catalog.varchar'::regtype) THEN format('pg_catalog.hashtextextended("mm row".%I::pg_catalog.text COLLATE "C", 0)', attname)
-    WHEN atttypid IN ('pg_catalog.int2'::regtype, 'pg_catalog.int4'::regtype, 'pg_catalog.int8'::regtype) THEN format('pg_catalog.hashint8extended("mm row".%I::pg_catalog.int8, 0)', attname)
-    WHEN atttypid = 'pg_catalog.bool'::regtype THEN format('pg_catalog.hashint8extended("mm row".%I::pg_catalog.int4::pg_catalog.int8, 0)', attname)
-    ELSE format('pg_catalog.hashtextextended(ROW("mm row".%I)::pg_catalog.text COLLATE "C", 0)', attname) END, ', ' ORDER BY attname COLLATE "C")
+    WHEN atttypid IN ('pg_catalog.text'::pg_catalog.regtype, 'pg_catalog.varchar'::pg_catalog.regtype) THEN pg_catalog.format('pg_catalog.hashtextextended("mm row".%I::pg_catalog.text COLLATE "C", 0)', attname)
+    WHEN atttypid IN ('pg_catalog.int2'::pg_catalog.regtype, 'pg_catalog.int4'::pg_catalog.regtype, 'pg_catalog.int8'::pg_catalog.regtype) THEN pg_catalog.format('pg_catalog.hashint8extended("mm row".%I::pg_catalog.int8, 0)', attname)
+    WHEN atttypid = 'pg_catalog.bool'::pg_catalog.regtype THEN pg_catalog.format('pg_catalog.hashint8extended("mm row".%I::pg_catalog.int4::pg_catalog.int8, 0)', attname)
+    ELSE pg_catalog.format('pg_catalog.hashtextextended(ROW("mm row".%I)::pg_catalog.text COLLATE "C", 0)', attname) END, ', ' ORDER BY attname COLLATE "C")
   FROM pg_catalog.pg_attribute WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped), '')"#;
 
 /// Tables in which no migration up to 11.6 loses or adds a row (observed).

@@ -123,7 +123,8 @@ fn shown(source: &DataSource) -> String {
 
 /// The start of a database server to the microsecond: there is no second one with it.
 fn started(database: &Database) -> Result<String> {
-    let started = database.value("SELECT extract(epoch FROM pg_postmaster_start_time())::text")?;
+    let started =
+        database.value("SELECT extract(epoch FROM pg_catalog.pg_postmaster_start_time())::pg_catalog.text")?;
     Ok(started.as_str().unwrap_or_default().to_owned())
 }
 

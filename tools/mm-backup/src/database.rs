@@ -130,7 +130,7 @@ impl View {
             (dump::globals(&self.reader, &point.join(&globals_path))?, Some(stored(point, globals_path)?))
         };
         let has_posts = self.what != What::Other
-            && self.own.value("SELECT to_regclass('posts') IS NOT NULL")?.as_bool().unwrap_or(false);
+            && self.own.value("SELECT pg_catalog.to_regclass('posts') IS NOT NULL")?.as_bool().unwrap_or(false);
         let history = if has_posts { Some(fingerprint::history_at(&self.reader, None, id)?) } else { None };
         let part = DatabasePart {
             name: self.reader.name.clone(),
@@ -189,14 +189,14 @@ pub(crate) fn others(database: &Database, claim: &Claim<'_>) -> Result<Vec<Datab
     })?;
     let cluster = cluster::of_database(&front)?.ok_or_else(|| Error::failed(attempt).because("the cluster is gone"))?;
     let rows = front.rows(
-        "SELECT datname::text AS name FROM pg_database WHERE datallowconn AND datname <> current_database() ORDER BY 1",
+        "SELECT datname::pg_catalog.text AS name FROM pg_catalog.pg_database WHERE datallowconn AND datname <> pg_catalog.current_database() ORDER BY 1",
     )?;
     rows.iter().filter_map(|row| row["name"].as_str()).map(|name| Database::superuser(&cluster, name)).collect()
 }
 
 /// Size of a database in bytes.
 pub(crate) fn bytes(database: &Database) -> Result<u64> {
-    let size = database.value("SELECT pg_database_size(current_database())")?;
+    let size = database.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())")?;
     size.as_u64().ok_or_else(|| Error::failed("the database does not tell its size"))
 }
 

@@ -78,7 +78,7 @@ fn refuse_lost_uploads(installation: &Installation) -> Result<()> {
     // Who cannot be asked says nothing here; the dump has its own words for that.
     let named = || {
         let database = installation.database().ok()?;
-        database.value("SELECT count(*) FROM fileinfo WHERE deleteat = 0").ok()?.as_u64()
+        database.value("SELECT pg_catalog.count(*) FROM fileinfo WHERE deleteat = 0").ok()?.as_u64()
     };
     let Some(named) = is_bare.then(named).flatten().filter(|named| *named > 0) else { return Ok(()) };
     Err(Error::refused(format!("the data directory `{}` is missing or empty", installation.data.display()))

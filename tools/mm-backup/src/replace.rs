@@ -58,7 +58,7 @@ pub(crate) fn is_done(installation: &Installation, renaming: &Renaming) -> Resul
 }
 
 fn has(admin: &Database, name: &str) -> Result<bool> {
-    let there = format!("SELECT count(*) FROM pg_database WHERE datname = {}", literal(name));
+    let there = format!("SELECT pg_catalog.count(*) FROM pg_catalog.pg_database WHERE datname = {}", literal(name));
     Ok(admin.value(&there)?.as_u64() == Some(1))
 }
 
@@ -218,8 +218,8 @@ fn administrator(
     let own = own?;
     let rights = own.rows(
         "SELECT r.rolsuper AS super, r.rolcreatedb AS creates,
-           pg_has_role(d.datdba, 'MEMBER') AS owns FROM pg_roles r, pg_database d
-         WHERE r.rolname = current_user AND d.datname = current_database()",
+           pg_catalog.pg_has_role(d.datdba, 'MEMBER') AS owns FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
+         WHERE r.rolname = current_user AND d.datname = pg_catalog.current_database()",
     )?;
     let has = |right: &str| rights.first().is_some_and(|row| row[right] == true);
     if has("super") || (has("creates") && has("owns")) {
@@ -378,8 +378,8 @@ impl Prepared {
         let in_place = format!("ALTER DATABASE {} RENAME TO {}", identifier(new), identifier(target));
         let sql = if there { away + &in_place } else { in_place };
         let end_sessions = format!(
-            "SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity
-             WHERE datname IN ({}, {}) AND pid <> pg_backend_pid()",
+            "SELECT pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity
+             WHERE datname IN ({}, {}) AND pid <> pg_catalog.pg_backend_pid()",
             literal(target),
             literal(new)
         );
@@ -412,7 +412,7 @@ impl Prepared {
         let prefix = beside(&self.target, &format!("_mm_new_{}", "0".repeat(16)));
         let prefix = &prefix[..prefix.len() - 16];
         let rows = self.admin.rows(&format!(
-            "SELECT datname AS name FROM pg_database WHERE starts_with(datname, {})",
+            "SELECT datname AS name FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname, {})",
             literal(prefix)
         ))?;
         for name in rows.iter().filter_map(|row| row["name"].as_str()) {

@@ -110,17 +110,17 @@ pub(crate) fn installable() -> Vec<u32> {
 /// Fails when the database cannot be asked.
 pub(crate) fn neighbours(database: &Database) -> Result<Vec<String>> {
     let rows = database.rows(&format!(
-        "SELECT datname || ' of ' || pg_get_userbyid(datdba) AS name FROM pg_database \
-         WHERE NOT datistemplate AND datname NOT IN ('postgres', current_database()) AND NOT {KEPT} ORDER BY 1"
+        "SELECT datname || ' of ' || pg_catalog.pg_get_userbyid(datdba) AS name FROM pg_catalog.pg_database \
+         WHERE NOT datistemplate AND datname NOT IN ('postgres', pg_catalog.current_database()) AND NOT {KEPT} ORDER BY 1"
     ))?;
     Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
 }
 
 /// Row numbers of the tables, as PostgreSQL's own statistics have them: an estimate needs no count.
 fn estimated_rows(database: &Database) -> BTreeMap<String, u64> {
-    let sql = "SELECT c.relname AS name, greatest(c.reltuples, 0)::bigint AS rows FROM pg_class c \
-               JOIN pg_namespace n ON n.oid = c.relnamespace \
-               WHERE n.nspname = current_schema() AND c.relkind = 'r' AND c.reltuples > 0";
+    let sql = "SELECT c.relname AS name, greatest(c.reltuples, 0)::bigint AS rows FROM pg_catalog.pg_class c \
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+               WHERE n.nspname = pg_catalog.current_schema() AND c.relkind = 'r' AND c.reltuples > 0";
     match database.rows(sql) {
         Ok(rows) => rows
             .iter()

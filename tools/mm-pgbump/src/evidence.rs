@@ -16,97 +16,97 @@ const NOTED: &str = "configuration ";
 
 /// Of the cluster: roles, memberships, tablespaces, databases, prepared transactions and settings. Password hashes are hashed again.
 const CLUSTER: &str = r"
-SELECT 'role ' || rolname AS k, concat_ws(' ', rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,
-       rolbypassrls, rolconnlimit, coalesce(rolvaliduntil::text, '-'), coalesce(md5(rolpassword), '-')) AS v
-  FROM pg_authid WHERE rolname !~ '^pg_'
+SELECT 'role ' || rolname AS k, pg_catalog.concat_ws(' ', rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,
+       rolbypassrls, rolconnlimit, coalesce(rolvaliduntil::pg_catalog.text, '-'), coalesce(pg_catalog.md5(rolpassword), '-')) AS v
+  FROM pg_catalog.pg_authid WHERE rolname !~ '^pg_'
 UNION ALL
-SELECT 'membership ' || m.rolname::text || ' in ' || g.rolname, bool_or(admin_option)::text
-  FROM pg_auth_members JOIN pg_authid g ON g.oid = roleid JOIN pg_authid m ON m.oid = member GROUP BY 1
+SELECT 'membership ' || m.rolname::pg_catalog.text || ' in ' || g.rolname, pg_catalog.bool_or(admin_option)::pg_catalog.text
+  FROM pg_catalog.pg_auth_members JOIN pg_catalog.pg_authid g ON g.oid = roleid JOIN pg_catalog.pg_authid m ON m.oid = member GROUP BY 1
 UNION ALL
-SELECT 'tablespace ' || spcname, pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname !~ '^pg_'
+SELECT 'tablespace ' || spcname, pg_catalog.pg_tablespace_location(oid) FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_'
 UNION ALL
-SELECT 'database ' || datname, concat_ws(' ', 'owner', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate,
+SELECT 'database ' || datname, pg_catalog.concat_ws(' ', 'owner', pg_catalog.pg_get_userbyid(datdba), pg_catalog.pg_encoding_to_char(encoding), datcollate,
        datctype, 'template', datistemplate, 'connect', datallowconn, datconnlimit)
-  FROM pg_database
+  FROM pg_catalog.pg_database
 UNION ALL
-SELECT 'prepared transaction ' || gid, owner::text || ' in ' || database FROM pg_prepared_xacts
+SELECT 'prepared transaction ' || gid, owner::pg_catalog.text || ' in ' || database FROM pg_catalog.pg_prepared_xacts
 UNION ALL
-SELECT concat_ws(' ', 'setting of', coalesce('database ' || datname, 'every database'),
-       coalesce('role ' || rolname, 'every role'), split_part(one, '=', 1)), split_part(one, '=', 2)
-  FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = setdatabase LEFT JOIN pg_authid r ON r.oid = setrole,
-       unnest(setconfig) AS one
+SELECT pg_catalog.concat_ws(' ', 'setting of', coalesce('database ' || datname, 'every database'),
+       coalesce('role ' || rolname, 'every role'), pg_catalog.split_part(one, '=', 1)), pg_catalog.split_part(one, '=', 2)
+  FROM pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_database d ON d.oid = setdatabase LEFT JOIN pg_catalog.pg_authid r ON r.oid = setrole,
+       pg_catalog.unnest(setconfig) AS one
 UNION ALL
-SELECT 'configuration ' || name, setting FROM pg_settings
+SELECT 'configuration ' || name, setting FROM pg_catalog.pg_settings
  WHERE source = 'configuration file' AND name NOT IN ('cluster_name', 'config_file', 'data_directory', 'external_pid_file',
        'hba_file', 'ident_file', 'port', 'stats_temp_directory')
 ";
 
 /// Of one database. What belongs to an extension is left out: its version may differ.
 const DATABASE: &str = r#"
-WITH spaces AS (SELECT oid, nspname, nspowner FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),
-     members AS (SELECT classid, objid FROM pg_depend WHERE deptype = 'e'),
-     relations AS (SELECT c.*, nspname || '.' || relname AS called FROM pg_class c JOIN spaces s ON s.oid = relnamespace
-       WHERE NOT EXISTS (SELECT FROM members WHERE classid = 'pg_class'::regclass AND objid = c.oid))
-SELECT 'schema ' || nspname AS k, 'owner ' || pg_get_userbyid(nspowner) AS v FROM spaces
+WITH spaces AS (SELECT oid, nspname, nspowner FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),
+     members AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'),
+     relations AS (SELECT c.*, nspname || '.' || relname AS called FROM pg_catalog.pg_class c JOIN spaces s ON s.oid = relnamespace
+       WHERE NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objid = c.oid))
+SELECT 'schema ' || nspname AS k, 'owner ' || pg_catalog.pg_get_userbyid(nspowner) AS v FROM spaces
 UNION ALL
-SELECT 'relation ' || called, concat_ws(' ', 'kind', relkind, 'owner', pg_get_userbyid(relowner), 'kept', relpersistence,
-       'rows secured', relrowsecurity, CASE relkind WHEN 'm' THEN 'filled ' || relispopulated::text END)
+SELECT 'relation ' || called, pg_catalog.concat_ws(' ', 'kind', relkind, 'owner', pg_catalog.pg_get_userbyid(relowner), 'kept', relpersistence,
+       'rows secured', relrowsecurity, CASE relkind WHEN 'm' THEN 'filled ' || relispopulated::pg_catalog.text END)
   FROM relations WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c')
 UNION ALL
-SELECT 'grants on ' || called, string_agg(DISTINCT one, ', ' ORDER BY one)
-  FROM (SELECT called, (CASE grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(grantee) END || '=' || privilege_type) COLLATE "C" AS one
-          FROM relations, aclexplode(relacl) WHERE grantee <> relowner) g GROUP BY called
+SELECT 'grants on ' || called, pg_catalog.string_agg(DISTINCT one, ', ' ORDER BY one)
+  FROM (SELECT called, (CASE grantee WHEN 0 THEN 'public' ELSE pg_catalog.pg_get_userbyid(grantee) END || '=' || privilege_type) COLLATE "C" AS one
+          FROM relations, pg_catalog.aclexplode(relacl) WHERE grantee <> relowner) g GROUP BY called
 UNION ALL
-SELECT 'column ' || called || '.' || attname, concat_ws(' ', format_type(atttypid, atttypmod),
+SELECT 'column ' || called || '.' || attname, pg_catalog.concat_ws(' ', pg_catalog.format_type(atttypid, atttypmod),
        CASE WHEN attnotnull THEN 'not null' END, CASE WHEN atthasdef THEN 'default' END)
-  FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid
+  FROM relations r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid
  WHERE relkind IN ('r', 'p', 'f', 'c') AND attnum > 0 AND NOT attisdropped
 UNION ALL
-SELECT 'constraint ' || conname || ' of ' || called, concat_ws(' ', contype, 'valid', convalidated)
-  FROM pg_constraint n JOIN relations r ON r.oid = n.conrelid WHERE contype <> 'n'
+SELECT 'constraint ' || conname || ' of ' || called, pg_catalog.concat_ws(' ', contype, 'valid', convalidated)
+  FROM pg_catalog.pg_constraint n JOIN relations r ON r.oid = n.conrelid WHERE contype <> 'n'
 UNION ALL
-SELECT 'index ' || i.called || ' of ' || t.called, concat_ws(' ', 'unique', indisunique, 'primary', indisprimary)
-  FROM pg_index x JOIN relations i ON i.oid = indexrelid JOIN relations t ON t.oid = indrelid WHERE indisvalid
+SELECT 'index ' || i.called || ' of ' || t.called, pg_catalog.concat_ws(' ', 'unique', indisunique, 'primary', indisprimary)
+  FROM pg_catalog.pg_index x JOIN relations i ON i.oid = indexrelid JOIN relations t ON t.oid = indrelid WHERE indisvalid
 UNION ALL
-SELECT 'trigger ' || tgname || ' of ' || called, 'enabled ' || tgenabled::text
-  FROM pg_trigger JOIN relations r ON r.oid = tgrelid WHERE NOT tgisinternal
+SELECT 'trigger ' || tgname || ' of ' || called, 'enabled ' || tgenabled::pg_catalog.text
+  FROM pg_catalog.pg_trigger JOIN relations r ON r.oid = tgrelid WHERE NOT tgisinternal
 UNION ALL
-SELECT 'policy ' || polname || ' of ' || called, polcmd::text FROM pg_policy JOIN relations r ON r.oid = polrelid
+SELECT 'policy ' || polname || ' of ' || called, polcmd::pg_catalog.text FROM pg_catalog.pg_policy JOIN relations r ON r.oid = polrelid
 UNION ALL
-SELECT 'function ' || nspname || '.' || proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
-       concat_ws(' ', lanname, md5(prosrc))
-  FROM pg_proc p JOIN spaces s ON s.oid = pronamespace JOIN pg_language l ON l.oid = prolang
- WHERE NOT EXISTS (SELECT FROM members WHERE classid = 'pg_proc'::regclass AND objid = p.oid)
+SELECT 'function ' || nspname || '.' || proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
+       pg_catalog.concat_ws(' ', lanname, pg_catalog.md5(prosrc))
+  FROM pg_catalog.pg_proc p JOIN spaces s ON s.oid = pronamespace JOIN pg_catalog.pg_language l ON l.oid = prolang
+ WHERE NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND objid = p.oid)
 UNION ALL
-SELECT 'type ' || nspname || '.' || typname, concat_ws(' ', typtype,
-       (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid))
-  FROM pg_type t JOIN spaces s ON s.oid = typnamespace
- WHERE typtype IN ('e', 'd', 'r') AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_type'::regclass AND objid = t.oid)
+SELECT 'type ' || nspname || '.' || typname, pg_catalog.concat_ws(' ', typtype,
+       (SELECT pg_catalog.string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_catalog.pg_enum WHERE enumtypid = t.oid))
+  FROM pg_catalog.pg_type t JOIN spaces s ON s.oid = typnamespace
+ WHERE typtype IN ('e', 'd', 'r') AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND objid = t.oid)
 UNION ALL
-SELECT 'extension ' || extname, 'in ' || nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace
+SELECT 'extension ' || extname, 'in ' || nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = extnamespace
 UNION ALL
-SELECT 'publication ' || pubname, 'all tables ' || puballtables::text FROM pg_publication
+SELECT 'publication ' || pubname, 'all tables ' || puballtables::pg_catalog.text FROM pg_catalog.pg_publication
 UNION ALL
-SELECT 'event trigger ' || evtname, evtevent::text || ' ' || evtenabled::text FROM pg_event_trigger
+SELECT 'event trigger ' || evtname, evtevent::pg_catalog.text || ' ' || evtenabled::pg_catalog.text FROM pg_catalog.pg_event_trigger
 UNION ALL
-SELECT 'large objects', count(DISTINCT loid)::text || ' with hash ' ||
-       coalesce(sum(('x' || substr(md5(loid::text || ' ' || pageno::text || ' ' || encode(data, 'hex')), 1, 16))::bit(64)::bigint::numeric), 0)
-  FROM pg_largeobject
+SELECT 'large objects', pg_catalog.count(DISTINCT loid)::pg_catalog.text || ' with hash ' ||
+       coalesce(pg_catalog.sum(('x' || pg_catalog.substr(pg_catalog.md5(loid::pg_catalog.text || ' ' || pageno::pg_catalog.text || ' ' || pg_catalog.encode(data, 'hex')), 1, 16))::bit(64)::bigint::numeric), 0)
+  FROM pg_catalog.pg_largeobject
 "#;
 
 /// The state of every sequence, each asked by itself.
 const SEQUENCES: &str = r"
 SET search_path = pg_catalog, pg_temp; SET statement_timeout = 0;
-SELECT format('SELECT row_to_json(x) FROM (SELECT %L AS k, last_value || '' '' || is_called AS v FROM %I.%I) AS x',
+SELECT pg_catalog.format('SELECT pg_catalog.row_to_json(x) FROM (SELECT %L AS k, last_value || '' '' || is_called AS v FROM %I.%I) AS x',
        'sequence ' || nspname || '.' || relname, nspname, relname)
-  FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
  WHERE relkind = 'S' AND relpersistence <> 't' AND nspname !~ '^pg_' AND nspname <> 'information_schema' \gexec
 ";
 
 /// The databases of a cluster that can be connected to.
 pub(crate) fn databases(cluster: &Cluster, entrance: &str) -> Result<Vec<String>> {
     let rows = Database::superuser(cluster, entrance)?
-        .rows("SELECT datname::text AS name FROM pg_database WHERE datallowconn ORDER BY 1")?;
+        .rows("SELECT datname::pg_catalog.text AS name FROM pg_catalog.pg_database WHERE datallowconn ORDER BY 1")?;
     Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
 }
 
@@ -139,7 +139,7 @@ pub(crate) fn catalogue(cluster: &Cluster, entrance: &str) -> Result<Facts> {
         let database = Database::superuser(cluster, &name)?;
         let prefix = format!("{name}: ");
         let settled = "SET search_path = pg_catalog, pg_temp; SET statement_timeout = 0;\n";
-        let query = format!("{settled}SELECT row_to_json(x) FROM ({DATABASE}) AS x;\n");
+        let query = format!("{settled}SELECT pg_catalog.row_to_json(x) FROM ({DATABASE}) AS x;\n");
         let database = database.with_limit(fingerprint::LIMIT);
         add(&mut facts, &prefix, &database.script(&query)?)?;
         add(&mut facts, &prefix, &database.script(SEQUENCES)?)?;

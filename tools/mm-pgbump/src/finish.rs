@@ -53,8 +53,8 @@ pub(crate) fn fill_views(new: &Cluster, entrance: &str, before: &evidence::Facts
         let mut left = usize::MAX;
         loop {
             let empty = database.rows(
-                "SELECT n.nspname || '.' || relname AS called, format('%I.%I', n.nspname, relname) AS quoted
-                 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'm' AND NOT relispopulated",
+                "SELECT n.nspname || '.' || relname AS called, pg_catalog.format('%I.%I', n.nspname, relname) AS quoted
+                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace WHERE relkind = 'm' AND NOT relispopulated",
             )?;
             let empty: Vec<_> = empty
                 .iter()
@@ -88,7 +88,7 @@ pub(crate) fn settle(new: &Cluster, entrance: &str, method: Method) -> Result<()
     for name in &databases {
         let database = Database::superuser(new, name)?.with_limit(fingerprint::LIMIT);
         let updates = database.rows(
-            "SELECT format('ALTER EXTENSION %I UPDATE', name) AS sql FROM pg_available_extensions
+            "SELECT pg_catalog.format('ALTER EXTENSION %I UPDATE', name) AS sql FROM pg_catalog.pg_available_extensions
              WHERE installed_version IS NOT NULL AND installed_version <> default_version",
         )?;
         for sql in updates.iter().filter_map(|row| row["sql"].as_str()) {
@@ -96,11 +96,11 @@ pub(crate) fn settle(new: &Cluster, entrance: &str, method: Method) -> Result<()
         }
         let drifted = new.major >= 15
             && database.value(
-                "SELECT datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid) FROM pg_database
-                 WHERE datname = current_database()",
+                "SELECT datcollversion IS DISTINCT FROM pg_catalog.pg_database_collation_actual_version(oid) FROM pg_catalog.pg_database
+                 WHERE datname = pg_catalog.current_database()",
             )? == true;
         if drifted {
-            let quoted = database.value("SELECT quote_ident(current_database())")?;
+            let quoted = database.value("SELECT pg_catalog.quote_ident(pg_catalog.current_database())")?;
             let quoted = quoted.as_str().unwrap_or_default().to_owned();
             let sql = format!("REINDEX DATABASE {quoted}; ALTER DATABASE {quoted} REFRESH COLLATION VERSION");
             warn_unless(database.execute_each(&sql), &format!("{sql} in the database {name}"));

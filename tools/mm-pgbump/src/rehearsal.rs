@@ -47,9 +47,9 @@ impl Scratch {
         directory.give(&owner)?;
         let scratch = Self { directory, owner, major };
         let rows = entrance.rows(
-            "SELECT pg_encoding_to_char(encoding)::text AS encoding, datcollate::text AS collate, datctype::text AS ctype,
-                    current_setting('data_checksums') AS checksums
-             FROM pg_database WHERE datname = 'template1'",
+            "SELECT pg_catalog.pg_encoding_to_char(encoding)::pg_catalog.text AS encoding, datcollate::pg_catalog.text AS collate, datctype::pg_catalog.text AS ctype,
+                    pg_catalog.current_setting('data_checksums') AS checksums
+             FROM pg_catalog.pg_database WHERE datname = 'template1'",
         )?;
         let row = rows.first().ok_or_else(|| Error::failed("the cluster has no database template1"))?;
         let word = |key: &str| row[key].as_str().unwrap_or_default().to_owned();

@@ -35,7 +35,7 @@ impl End {
     /// Where a running cluster answers, as it says itself. `host` is what the data source of the server calls it.
     pub(crate) fn of(cluster: &Cluster, host: Option<&str>) -> Result<Self> {
         let row = Database::superuser(cluster, "template1")?.rows(
-            "SELECT current_setting('unix_socket_directories') AS sockets, current_setting('listen_addresses') AS addresses",
+            "SELECT pg_catalog.current_setting('unix_socket_directories') AS sockets, pg_catalog.current_setting('listen_addresses') AS addresses",
         )?;
         let list = |key: &str| {
             let text = row.first().and_then(|row| row[key].as_str()).unwrap_or_default();

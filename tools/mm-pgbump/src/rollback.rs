@@ -150,7 +150,7 @@ fn written_since(entry: &Entry, new: &Cluster, before: &Facts) -> Result<Vec<Str
     // The one new row of the configuration is ours.
     let is_ours = |table: &str, rows: u64, then: &str| {
         let unchanged = |id: &String| {
-            let sql = format!("SELECT count(*) FROM {table} WHERE active AND id = '{id}'");
+            let sql = format!("SELECT pg_catalog.count(*) FROM {table} WHERE active AND id = '{id}'");
             then.parse::<u64>().is_ok_and(|then| then + 1 == rows) && database.value(&sql).is_ok_and(|count| count == 1)
         };
         table == "public.configurations" && rows_of_ours.clone().any(unchanged)

@@ -239,7 +239,7 @@ fn open(entry: &mut Entry, installation: &mut Installation, records: &Records, l
     repoint::forward(entry, installation, &new, records, lock)?;
     let attempt = || format!("the server would not get into the cluster {}", new.label());
     let database = installation.database().context(attempt)?;
-    let there = database.value("SELECT system_identifier::text FROM pg_control_system()")?;
+    let there = database.value("SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()")?;
     if there.as_str() == Some(new.system_identifier()?.as_str()) {
         return Ok(());
     }

@@ -137,7 +137,7 @@ pub(crate) fn posts_since(database: &Database, point: &RestorePoint) -> Result<u
     let attempt = || "cannot count the posts written since".to_owned();
     let created: Timestamp = point.created.parse().map_err(|_| Error::failed(attempt()))?;
     let count = database
-        .value(&format!("SELECT count(*) FROM posts WHERE createat > {}", created.as_millisecond()))
+        .value(&format!("SELECT pg_catalog.count(*) FROM posts WHERE createat > {}", created.as_millisecond()))
         .context(attempt)?;
     count.as_u64().ok_or_else(|| Error::failed(attempt()))
 }

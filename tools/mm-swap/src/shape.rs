@@ -18,10 +18,10 @@ pub(crate) fn of(database: &Database) -> Result<Shape> {
     let level = schema::level(database)?;
     let columns = database
         .value(
-            "SELECT md5(coalesce(string_agg(concat_ws('|', table_name, column_name, udt_name, \
+            "SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(pg_catalog.concat_ws('|', table_name, column_name, udt_name, \
              character_maximum_length, is_nullable, column_default), E'\\n' \
              ORDER BY table_name COLLATE \"C\", column_name COLLATE \"C\"), '')) \
-             FROM information_schema.columns WHERE table_schema = current_schema()",
+             FROM information_schema.columns WHERE table_schema = pg_catalog.current_schema()",
         )
         .context(|| "cannot read the columns of the database schema".to_owned())?;
     Ok(Shape { level, columns: columns.as_str().unwrap_or_default().to_owned() })

@@ -192,11 +192,12 @@ pub(crate) fn moved(operation: &Operation, database: &Database) -> Result<bool> 
 fn end_orphans(database: &Database) -> Result<()> {
     let attempt = || "cannot end the sessions that the stopped server has left in the database".to_owned();
     let begun = Instant::now();
-    let ours = "datname = current_database() AND usename = current_user AND pid <> pg_backend_pid() \
+    let ours = "datname = pg_catalog.current_database() AND usename = current_user AND pid <> pg_catalog.pg_backend_pid() \
                 AND application_name = '' AND backend_type = 'client backend'";
     loop {
-        let told =
-            database.rows(&format!("SELECT pid, pg_terminate_backend(pid) AS told FROM pg_stat_activity WHERE {ours}"));
+        let told = database.rows(&format!(
+            "SELECT pid, pg_catalog.pg_terminate_backend(pid) AS told FROM pg_catalog.pg_stat_activity WHERE {ours}"
+        ));
         let left = told.context(attempt)?;
         if left.is_empty() {
             return Ok(());

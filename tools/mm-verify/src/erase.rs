@@ -108,10 +108,10 @@ fn places(database: &Database) -> Result<Vec<(String, String, Of)>> {
     let names = COLUMNS.iter().map(|(column, _)| format!("'{column}'")).collect::<Vec<_>>().join(", ");
     let rows = database
         .rows(&format!(
-            "SELECT quote_ident(c.relname) AS table, a.attname::text AS column
-             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
-             WHERE n.nspname = current_schema() AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
-               AND a.attname IN ({names}) AND has_table_privilege(c.oid, 'DELETE') ORDER BY 1, 2"
+            "SELECT pg_catalog.quote_ident(c.relname) AS table, a.attname::pg_catalog.text AS column
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+             WHERE n.nspname = pg_catalog.current_schema() AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+               AND a.attname IN ({names}) AND pg_catalog.has_table_privilege(c.oid, 'DELETE') ORDER BY 1, 2"
         ))
         .context(|| "cannot read which tables name users and channels".to_owned())?;
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();

@@ -126,7 +126,7 @@ impl Look {
             .database()?
             .rows(&format!(
                 "SELECT table_name || '.' || column_name AS name FROM information_schema.columns \
-                 WHERE table_schema = current_schema() AND table_name IN ({list})"
+                 WHERE table_schema = pg_catalog.current_schema() AND table_name IN ({list})"
             ))
             .context(|| "cannot read which columns there are".to_owned())?;
         Ok(rows.iter().filter_map(|row| row["name"].as_str()).map(str::to_owned).collect())

@@ -113,16 +113,16 @@ fn candidates(look: &Look, database: &Database) -> Result<Vec<Candidate>> {
     // licence the setting is there and means nothing, and perhaps nobody has one.
     let is_required =
         look.installation.config.flag("ServiceSettings", "EnforceMultifactorAuthentication") == Some(true);
-    let somebody = "SELECT count(*) FROM users WHERE mfaactive AND deleteat = 0";
+    let somebody = "SELECT pg_catalog.count(*) FROM users WHERE mfaactive AND deleteat = 0";
     let is_heeded = is_required && database.value(somebody)?.as_u64().unwrap_or_default() > 0;
     let admitted = if is_heeded { "AND u.mfaactive" } else { "" };
     let rows = database
         .rows(&format!(
             "WITH team AS (
-               SELECT m.userid, count(*) AS teams FROM teammembers m JOIN teams t ON t.id = m.teamid
+               SELECT m.userid, pg_catalog.count(*) AS teams FROM teammembers m JOIN teams t ON t.id = m.teamid
                WHERE m.deleteat = 0 AND t.deleteat = 0 GROUP BY 1),
              unread AS (
-               SELECT m.userid, count(*) AS unread FROM channelmembers m JOIN channels c ON c.id = m.channelid
+               SELECT m.userid, pg_catalog.count(*) AS unread FROM channelmembers m JOIN channels c ON c.id = m.channelid
                WHERE c.deleteat = 0 AND c.lastpostat > m.lastviewedat GROUP BY 1),
              person AS (
                SELECT u.id, u.username, team.teams, coalesce(unread.unread, 0) AS unread,
@@ -132,7 +132,7 @@ fn candidates(look: &Look, database: &Database) -> Result<Vec<Candidate>> {
              (SELECT * FROM person ORDER BY unread DESC, id LIMIT {most}) UNION
              (SELECT * FROM person WHERE guest ORDER BY id LIMIT {most}) UNION
              (SELECT * FROM person ORDER BY teams DESC, id LIMIT {most}) UNION
-             (SELECT * FROM person ORDER BY md5(id) LIMIT {most})"
+             (SELECT * FROM person ORDER BY pg_catalog.md5(id) LIMIT {most})"
         ))
         .context(|| "cannot choose users to look as".to_owned())?;
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();

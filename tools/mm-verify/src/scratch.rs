@@ -86,10 +86,10 @@ fn made(place: &mut Option<Result<Scratch>>) -> Result<&mut Scratch> {
 
 fn make(look: &Look, like: Option<&str>) -> Result<Scratch> {
     let database = look.database()?;
-    let whose = like.map_or_else(String::new, |like| format!("AND bool_or(m.userid = '{like}')"));
+    let whose = like.map_or_else(String::new, |like| format!("AND pg_catalog.bool_or(m.userid = '{like}')"));
     let teams = database.rows(&format!(
         "SELECT t.id FROM teams t JOIN teammembers m ON m.teamid = t.id AND m.deleteat = 0
-         WHERE t.deleteat = 0 GROUP BY t.id HAVING true {whose} ORDER BY count(*) DESC, t.id LIMIT 1"
+         WHERE t.deleteat = 0 GROUP BY t.id HAVING true {whose} ORDER BY pg_catalog.count(*) DESC, t.id LIMIT 1"
     ))?;
     let team = teams.first().and_then(|row| row["id"].as_str()).unwrap_or_default().to_owned();
     if !id::is_id(&team) {
@@ -148,7 +148,7 @@ fn insert_user(database: &Database, user: &str, username: &str, team: &str) -> R
         // The values are ours and hold no quote; doubling them costs nothing.
         let values = values.to_string().replace('\'', "''");
         format!(
-            "INSERT INTO {table} SELECT (jsonb_populate_record(x, '{values}')).* FROM {table} x WHERE {of} LIMIT 1;\n"
+            "INSERT INTO {table} SELECT (pg_catalog.jsonb_populate_record(x, '{values}')).* FROM {table} x WHERE {of} LIMIT 1;\n"
         )
     };
     let ordinary = "x.deleteat = 0 AND NOT EXISTS (SELECT 1 FROM bots b WHERE b.userid = x.id)";
@@ -167,14 +167,14 @@ fn copy_memberships(database: &Database, user: &str, team: &str, like: &str) -> 
     let to_user = format!("jsonb_build_object('userid', '{user}')");
     database
         .execute(&format!(
-            "INSERT INTO teammembers SELECT (jsonb_populate_record(m, {to_user} || jsonb_build_object(
+            "INSERT INTO teammembers SELECT (pg_catalog.jsonb_populate_record(m, {to_user} || pg_catalog.jsonb_build_object(
                'roles', '', 'schemeadmin', false))).* FROM teammembers m
              WHERE m.userid = '{like}' AND m.deleteat = 0 AND m.teamid <> '{team}';
-             INSERT INTO channelmembers SELECT (jsonb_populate_record(m, {to_user} || jsonb_build_object(
+             INSERT INTO channelmembers SELECT (pg_catalog.jsonb_populate_record(m, {to_user} || pg_catalog.jsonb_build_object(
                'roles', '', 'schemeadmin', false))).* FROM channelmembers m JOIN channels c ON c.id = m.channelid
              WHERE m.userid = '{like}' AND c.name = 'town-square' AND c.deleteat = 0;
-             INSERT INTO sidebarcategories SELECT (jsonb_populate_record(s, {to_user} || jsonb_build_object(
-               'id', replace(s.id, '{like}', '{user}')))).* FROM sidebarcategories s
+             INSERT INTO sidebarcategories SELECT (pg_catalog.jsonb_populate_record(s, {to_user} || pg_catalog.jsonb_build_object(
+               'id', pg_catalog.replace(s.id, '{like}', '{user}')))).* FROM sidebarcategories s
              WHERE s.userid = '{like}' AND s.id LIKE '%{like}%';
              INSERT INTO preferences (userid, category, name, value) VALUES
                ('{user}', 'onboarding_task_list', 'onboarding_task_list_show', 'false'),

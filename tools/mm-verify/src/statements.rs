@@ -33,15 +33,15 @@ pub(crate) fn null_counts(look: &Look) -> Result<Statements> {
 UPDATE threadmemberships SET unreadmentions = 0 WHERE unreadmentions IS NULL;
 ALTER TABLE channels ALTER totalmsgcountroot SET DEFAULT 0;
 UPDATE channels c SET totalmsgcountroot =
-    (SELECT count(*) FROM posts p WHERE p.channelid = c.id AND p.rootid = '')
+    (SELECT pg_catalog.count(*) FROM posts p WHERE p.channelid = c.id AND p.rootid = '')
   WHERE totalmsgcountroot IS NULL;
 ALTER TABLE channelmembers ALTER mentioncountroot SET DEFAULT 0, ALTER msgcountroot SET DEFAULT 0;
 UPDATE channelmembers m SET mentioncountroot = greatest(0, coalesce(m.mentioncount, 0) - coalesce((
-    SELECT sum(tm.unreadmentions) FROM threadmemberships tm JOIN threads t ON t.postid = tm.postid
+    SELECT pg_catalog.sum(tm.unreadmentions) FROM threadmemberships tm JOIN threads t ON t.postid = tm.postid
     WHERE tm.userid = m.userid AND t.channelid = m.channelid), 0))
   WHERE mentioncountroot IS NULL;
 UPDATE channelmembers m SET msgcountroot = (
-    SELECT count(*) FROM posts p
+    SELECT pg_catalog.count(*) FROM posts p
     WHERE p.channelid = m.channelid AND p.rootid = '' AND p.createat <= coalesce(m.lastviewedat, 0))
   WHERE msgcountroot IS NULL;
 ALTER TABLE sidebarcategories ALTER muted SET DEFAULT false, ALTER collapsed SET DEFAULT false;
@@ -58,7 +58,7 @@ UPDATE uploadsessions SET remoteid = coalesce(remoteid, ''), reqfileid = coalesc
 pub(crate) fn last_root_post(look: &Look) -> Result<Statements> {
     let apply = "ALTER TABLE channels ALTER lastrootpostat SET DEFAULT 0;
 UPDATE channels c SET lastrootpostat =
-    coalesce((SELECT max(p.createat) FROM posts p WHERE p.channelid = c.id AND p.rootid = ''), 0)
+    coalesce((SELECT pg_catalog.max(p.createat) FROM posts p WHERE p.channelid = c.id AND p.rootid = ''), 0)
   WHERE lastrootpostat IS NULL;
 ";
     finish(look, "last-root-post", apply)
@@ -106,7 +106,7 @@ fn undo_of(look: &Look, column: &nulls::Column) -> Result<String> {
     let rows = look
         .database()?
         .rows(&format!(
-            "SELECT format('UPDATE {table} SET {name} = NULL WHERE {condition};', {}) AS line FROM {table} \
+            "SELECT pg_catalog.format('UPDATE {table} SET {name} = NULL WHERE {condition};', {}) AS line FROM {table} \
              WHERE {name} IS NULL ORDER BY 1",
             keys.join(", ")
         ))
@@ -154,14 +154,14 @@ pub(crate) fn permissions(look: &Look) -> Result<Statements> {
     for (role, lost) in &by_role {
         let role = role.replace('\'', "''");
         let rows = database.rows(&format!(
-            "SELECT format('UPDATE roles SET permissions = %L, updateat = %s WHERE name = %L;', permissions, updateat, name) AS line
+            "SELECT pg_catalog.format('UPDATE roles SET permissions = %L, updateat = %s WHERE name = %L;', permissions, updateat, name) AS line
              FROM roles WHERE name = '{role}'"
         ))?;
         undo.extend(rows.iter().filter_map(|row| row["line"].as_str()).map(|line| format!("{line}\n")));
         let lost: Vec<String> = lost.iter().map(|permission| permission.replace('\'', "''")).collect();
         let _ = write!(
             apply,
-            "UPDATE roles SET permissions = permissions || ' {}', updateat = (extract(epoch FROM now()) * 1000)::bigint
+            "UPDATE roles SET permissions = permissions || ' {}', updateat = (extract(epoch FROM pg_catalog.now()) * 1000)::bigint
   WHERE name = '{role}';\n",
             lost.join(" ")
         );

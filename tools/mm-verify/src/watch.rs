@@ -98,8 +98,8 @@ fn sample(look: &Look, server: &Server, log: &mut ServerLog) -> Sample {
 
 fn connections(look: &Look) -> Result<(u64, u64)> {
     let rows = look.database()?.rows(
-        "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) AS used,
-           current_setting('max_connections')::int AS allowed",
+        "SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database()) AS used,
+           pg_catalog.current_setting('max_connections')::int AS allowed",
     )?;
     let number = |key: &str| rows.first().and_then(|row| row[key].as_u64()).unwrap_or_default();
     Ok((number("used"), number("allowed")))

@@ -78,7 +78,7 @@ pub(super) fn active(database: &Database) -> Result<Row> {
 
 /// Whether there is a row with this id.
 pub(super) fn has(database: &Database, id: &str) -> Result<bool> {
-    Ok(database.value(&format!("SELECT count(*) FROM {} WHERE id = {}", named(database)?, quoted(id)))? != 0)
+    Ok(database.value(&format!("SELECT pg_catalog.count(*) FROM {} WHERE id = {}", named(database)?, quoted(id)))? != 0)
 }
 
 /// Makes a new active row of `row`, with `edits` made in the strings that begin at the given bytes. The text itself is
@@ -88,14 +88,14 @@ pub(super) fn replace(database: &Database, row: &Row, id: &str, edits: &[(usize,
     let table = named(database)?;
     let oid = format!("{}::pg_catalog.regclass", dump::literal(&table));
     let has_sum = database.value(&format!(
-        "SELECT count(*) FROM pg_catalog.pg_attribute WHERE attrelid = {oid} AND attname = 'sha' AND NOT attisdropped"
+        "SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute WHERE attrelid = {oid} AND attname = 'sha' AND NOT attisdropped"
     ))? != 0;
     let (sum, of_text) =
         if has_sum { (", sha", ", encode(sha256(convert_to(text, 'UTF8')), 'hex')") } else { ("", "") };
     let statements = format!(
         "UPDATE {table} SET active = NULL WHERE active AND id = {old};
          INSERT INTO {table} (id, value, createat, active{sum})
-         SELECT {}, text, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, true{of_text}
+         SELECT {}, text, (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint, true{of_text}
          FROM (SELECT {} AS text FROM {table} WHERE id = {old}) AS changed",
         quoted(id),
         expression(&row.value, edits)

@@ -186,8 +186,8 @@ impl Watch<'_> {
     fn activity(&self) -> String {
         let waiting = "it does not answer yet".to_owned();
         let Some(database) = self.expected.database else { return waiting };
-        let query = "SELECT left(regexp_replace(query, '\\s+', ' ', 'g'), 80) AS query FROM pg_stat_activity \
-                     WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'active' LIMIT 1";
+        let query = "SELECT pg_catalog.left(pg_catalog.regexp_replace(query, '\\s+', ' ', 'g'), 80) AS query FROM pg_catalog.pg_stat_activity \
+                     WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid() AND state = 'active' LIMIT 1";
         let busy = database.rows(query).ok().and_then(|rows| rows.first()?["query"].as_str().map(str::to_owned));
         let at = schema::level(database).ok().and_then(|level| level.highest());
         match (at, busy) {

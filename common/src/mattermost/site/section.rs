@@ -58,10 +58,10 @@ const MANY: u32 = 100_000;
 
 /// Bytes of the database and rows of `posts`.
 fn sizes(database: &Database) -> (Option<u64>, Option<u64>) {
-    let bytes = "pg_database_size(current_database())";
+    let bytes = "pg_catalog.pg_database_size(pg_catalog.current_database())";
     let both = database.rows(&format!(
-        "SELECT {bytes} AS bytes, CASE WHEN reltuples >= {MANY} THEN reltuples::bigint ELSE (SELECT count(*) FROM posts) END \
-         AS posts FROM pg_class WHERE oid = to_regclass('posts')"
+        "SELECT {bytes} AS bytes, CASE WHEN reltuples >= {MANY} THEN reltuples::bigint ELSE (SELECT pg_catalog.count(*) FROM posts) END \
+         AS posts FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass('posts')"
     ));
     match both.as_deref() {
         Ok([row]) => (row["bytes"].as_u64(), row["posts"].as_u64()),

@@ -41,7 +41,7 @@ fn logins(view: &DatabaseView<'_>) -> Result<Outcome> {
     let first = way.hops.first().filter(|_| leaves).or(gitlab);
     let Some(first) = first else { return Ok(Outcome::not_crossed("11.0, and the edition stays")) };
     let rows = view.database.rows(
-        "SELECT authservice AS service, count(*) AS n FROM users WHERE deleteat = 0 AND authservice <> '' \
+        "SELECT authservice AS service, pg_catalog.count(*) AS n FROM users WHERE deleteat = 0 AND authservice <> '' \
          GROUP BY 1 ORDER BY 1",
     )?;
     let mut evidence = Vec::new();
@@ -89,7 +89,11 @@ fn current_licence(view: &DatabaseView<'_>) -> Result<Outcome> {
     if hop.is_some() {
         evidence.push(format!("it is an {}, which 10.8 does not accept any more", licence.name));
     }
-    let now = view.database.value("SELECT (extract(epoch FROM now()) * 1000)::bigint AS now")?.as_i64().unwrap_or(0);
+    let now = view
+        .database
+        .value("SELECT (extract(epoch FROM pg_catalog.now()) * 1000)::bigint AS now")?
+        .as_i64()
+        .unwrap_or(0);
     if let Some(ends) = licence.ends.filter(|ends| *ends > 0 && *ends < now) {
         evidence.push(format!("it ended {} ago", ui::count((now - ends) / DAY, "day")));
     }

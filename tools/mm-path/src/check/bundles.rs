@@ -134,13 +134,13 @@ fn numbers(database: &Database) -> Result<BTreeMap<String, u64>> {
     for (table, plugin) in TABLES {
         let there = database.rows(&format!(
             "SELECT 1 AS there FROM information_schema.columns
-             WHERE table_schema = current_schema() AND table_name = '{table}' AND column_name = 'version'"
+             WHERE table_schema = pg_catalog.current_schema() AND table_name = '{table}' AND column_name = 'version'"
         ))?;
         if there.is_empty() {
             continue;
         }
         let highest = database
-            .value(&format!("SELECT max(version)::bigint AS highest FROM {table}"))
+            .value(&format!("SELECT pg_catalog.max(version)::bigint AS highest FROM {table}"))
             .context(|| format!("cannot read the migrations in {table}"))?;
         if let Some(highest) = highest.as_u64() {
             numbers.insert(plugin.to_owned(), highest);

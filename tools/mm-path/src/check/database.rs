@@ -76,11 +76,11 @@ fn columns(database: &Database) -> Result<BTreeMap<(String, String), Column>> {
     // Not from information_schema: that hides what the user may not read, and what is hidden is not missing.
     let rows = database
         .rows(
-            "SELECT c.relname AS table_name, a.attname AS column_name, format_type(a.atttypid, NULL) AS data_type, \
-             pg_get_expr(d.adbin, d.adrelid) AS column_default FROM pg_attribute a \
-             JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-             LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
-             WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped",
+            "SELECT c.relname AS table_name, a.attname AS column_name, pg_catalog.format_type(a.atttypid, NULL) AS data_type, \
+             pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS column_default FROM pg_catalog.pg_attribute a \
+             JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+             WHERE n.nspname = pg_catalog.current_schema() AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped",
         )
         .context(|| "cannot read which tables and columns the database has".to_owned())?;
     Ok(rows
@@ -131,12 +131,15 @@ impl DatabaseView<'_> {
         let selects: Vec<String> = by_table
             .iter()
             .map(|(table, indexes)| {
-                let counts: Vec<String> =
-                    indexes.iter().map(|index| format!("count(*) FILTER (WHERE {})", wanted[*index].1)).collect();
-                format!("(SELECT json_build_array({}) FROM {table})", counts.join(", "))
+                let counts: Vec<String> = indexes
+                    .iter()
+                    .map(|index| format!("pg_catalog.count(*) FILTER (WHERE {})", wanted[*index].1))
+                    .collect();
+                format!("(SELECT pg_catalog.json_build_array({}) FROM {table})", counts.join(", "))
             })
             .collect();
-        let answer = self.database.value(&format!("SELECT json_build_array({}) AS counts", selects.join(", ")))?;
+        let answer =
+            self.database.value(&format!("SELECT pg_catalog.json_build_array({}) AS counts", selects.join(", ")))?;
         let mut counts = vec![0; wanted.len()];
         for (table, indexes) in by_table.values().enumerate() {
             for (place, index) in indexes.iter().enumerate() {

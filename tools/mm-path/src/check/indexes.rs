@@ -29,18 +29,18 @@ pub(super) fn checks<'a>() -> Vec<Check<DatabaseView<'a>>> {
     ]
 }
 
-const INVALID: &str = "SELECT c.relname AS name, t.relname AS of FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
-         JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace \
-         WHERE n.nspname = current_schema() AND NOT (i.indisvalid AND i.indisready) ORDER BY 1";
+const INVALID: &str = "SELECT c.relname AS name, t.relname AS of FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+         JOIN pg_catalog.pg_class t ON t.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
+         WHERE n.nspname = pg_catalog.current_schema() AND NOT (i.indisvalid AND i.indisready) ORDER BY 1";
 
-const COLLATIONS: &str = "SELECT collname AS name, collversion AS then, pg_collation_actual_version(oid) AS now FROM pg_collation \
-         WHERE collversion IS NOT NULL AND collversion <> pg_collation_actual_version(oid) \
-         AND (oid IN (SELECT attcollation FROM pg_attribute) OR oid IN (SELECT unnest(indcollation) FROM pg_index)) ORDER BY 1";
+const COLLATIONS: &str = "SELECT collname AS name, collversion AS then, pg_catalog.pg_collation_actual_version(oid) AS now FROM pg_catalog.pg_collation \
+         WHERE collversion IS NOT NULL AND collversion <> pg_catalog.pg_collation_actual_version(oid) \
+         AND (oid IN (SELECT attcollation FROM pg_catalog.pg_attribute) OR oid IN (SELECT pg_catalog.unnest(indcollation) FROM pg_catalog.pg_index)) ORDER BY 1";
 
 /// The major from which on PostgreSQL records the version of the database's own collation.
 const RECORDED: u32 = 15;
-const DATABASE_COLLATION: &str = "SELECT datcollversion AS then, pg_database_collation_actual_version(oid) AS now FROM pg_database \
-             WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)";
+const DATABASE_COLLATION: &str = "SELECT datcollversion AS then, pg_catalog.pg_database_collation_actual_version(oid) AS now FROM pg_catalog.pg_database \
+             WHERE datname = pg_catalog.current_database() AND datcollversion <> pg_catalog.pg_database_collation_actual_version(oid)";
 
 /// What the checks of this module ask of any database of this major.
 pub(super) fn queries(major: u32) -> Vec<String> {
@@ -84,11 +84,12 @@ fn duplicates(view: &DatabaseView<'_>) -> Result<Outcome> {
 fn repeated(table: &str, columns: &[&str]) -> String {
     // An expression keeps PostgreSQL from reading the very index that is in doubt; the order of bytes is the same on
     // every system.
-    let keys: Vec<String> = columns.iter().map(|column| format!("({column}::text || '') COLLATE \"C\"")).collect();
+    let keys: Vec<String> =
+        columns.iter().map(|column| format!("({column}::pg_catalog.text || '') COLLATE \"C\"")).collect();
     let known = columns.iter().map(|column| format!("{column} IS NOT NULL")).collect::<Vec<_>>().join(" AND ");
     format!(
-        "SELECT '{table} ({})' AS what, count(*) AS n, min(d.example) AS example FROM (SELECT {} AS example FROM {table} \
-         WHERE {known} GROUP BY {} HAVING count(*) > 1) AS d HAVING count(*) > 0",
+        "SELECT '{table} ({})' AS what, pg_catalog.count(*) AS n, pg_catalog.min(d.example) AS example FROM (SELECT {} AS example FROM {table} \
+         WHERE {known} GROUP BY {} HAVING pg_catalog.count(*) > 1) AS d HAVING pg_catalog.count(*) > 0",
         columns.join(", "),
         keys[0],
         keys.join(", "),

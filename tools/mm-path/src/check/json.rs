@@ -69,7 +69,7 @@ fn json_text(view: &DatabaseView<'_>) -> Result<Outcome> {
         severity: Severity::Block,
         evidence,
         hop: Some(hop.to.clone()),
-        fix: r"after a backup: UPDATE ... SET props = regexp_replace(props, '\\u0000', '', 'g') for the first kind, = '{}' for the second".into(),
+        fix: r"after a backup: UPDATE ... SET props = pg_catalog.regexp_replace(props, '\\u0000', '', 'g') for the first kind, = '{}' for the second".into(),
     }
     }))
 }

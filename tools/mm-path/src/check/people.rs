@@ -158,7 +158,7 @@ fn nodes(view: &DatabaseView<'_>) -> Result<Outcome> {
     }
     let rows = view.database.rows(
         "SELECT DISTINCT hostname FROM clusterdiscovery \
-         WHERE lastpingat > (extract(epoch FROM now()) - 600) * 1000 ORDER BY 1",
+         WHERE lastpingat > (extract(epoch FROM pg_catalog.now()) - 600) * 1000 ORDER BY 1",
     )?;
     let evidence: Vec<String> =
         if rows.len() > 1 { rows.iter().map(|row| text(row, "hostname")).collect() } else { Vec::new() };

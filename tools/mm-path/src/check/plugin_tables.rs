@@ -22,7 +22,7 @@ const BOARDS: &str = "focalboard_schema_migrations";
 /// Tables with the columns that plugins record their migrations in.
 const RECORDS: &str = "SELECT c.relname AS name, pg_catalog.quote_ident(c.relname) AS quoted FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = current_schema() AND c.relkind = 'r' AND c.relname LIKE '%migrations'
+    WHERE n.nspname = pg_catalog.current_schema() AND c.relkind = 'r' AND c.relname LIKE '%migrations'
       AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'version')
       AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'dirty'
         AND a.atttypid = 'boolean'::pg_catalog.regtype AND NOT a.attisdropped) ORDER BY 1";
@@ -32,7 +32,9 @@ fn plugin_migrations(view: &DatabaseView<'_>) -> Result<Outcome> {
     let (mut evidence, mut fixes) = (Vec::new(), Vec::new());
     for table in view.rows(RECORDS)? {
         let (name, quoted) = (text(&table, "name"), text(&table, "quoted"));
-        for row in view.rows(&format!("SELECT version::text AS version FROM {quoted} WHERE dirty ORDER BY 1"))? {
+        for row in
+            view.rows(&format!("SELECT version::pg_catalog.text AS version FROM {quoted} WHERE dirty ORDER BY 1"))?
+        {
             evidence.push(format!("{name}: migration {} was not finished (dirty)", text(&row, "version")));
         }
         if !evidence.is_empty() && fixes.is_empty() {
@@ -43,13 +45,13 @@ fn plugin_migrations(view: &DatabaseView<'_>) -> Result<Outcome> {
         }
     }
     if view.has_table(BOARDS) {
-        let users = view.count("users", "props::text = 'null'")?;
+        let users = view.count("users", "props::pg_catalog.text = 'null'")?;
         if users > 0 {
             evidence.push(format!(
                 "{} with the JSON text `null` in users.props, at which Boards 7.4 stops",
                 ui::count(users, "user")
             ));
-            fixes.push("UPDATE users SET props = '{}' WHERE props::text = 'null'".into());
+            fixes.push("UPDATE users SET props = '{}' WHERE props::pg_catalog.text = 'null'".into());
         }
     }
     Ok(Outcome::of(evidence, "none was left unfinished", |evidence| Bad {

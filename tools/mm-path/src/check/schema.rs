@@ -133,12 +133,12 @@ const KEYED: [&str; 15] = [
     "reactions",
 ];
 
-const KEYLESS: &str = "SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-    WHERE n.nspname = current_schema() AND c.relkind = 'r' \
-    AND NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) ORDER BY 1";
+const KEYLESS: &str = "SELECT c.relname AS name FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE n.nspname = pg_catalog.current_schema() AND c.relkind = 'r' \
+    AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) ORDER BY 1";
 
 /// `expireat` is in seconds. Not among [`queries`]: an older database has no such table, and then none of them is answered.
-const LOCK: &str = "SELECT id, expireat > extract(epoch FROM now()) AS held FROM db_lock ORDER BY 1";
+const LOCK: &str = "SELECT id, expireat > extract(epoch FROM pg_catalog.now()) AS held FROM db_lock ORDER BY 1";
 
 /// What the checks of this module ask of any database.
 pub(super) fn queries() -> Vec<String> {
@@ -203,7 +203,7 @@ fn table_owners(view: &DatabaseView<'_>) -> Result<Outcome> {
     let rows = view.rows(&format!(
         "SELECT c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner, current_user AS role
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND c.relname IN ({})
+         WHERE n.nspname = pg_catalog.current_schema() AND c.relkind IN ('r', 'p') AND c.relname IN ({})
            AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') ORDER BY 1",
         names.join(", ")
     ))?;

@@ -18,13 +18,16 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
     list.add("primary", "The cluster is a primary", || primary(entrance));
     list.add("other-databases", "Nobody else has a database in the cluster", || others(question, entrance));
     list.add("connections", "Every database takes connections", || {
-        let found =
-            names(entrance, "SELECT datname FROM pg_database WHERE NOT datallowconn AND datname <> 'template0'")?;
+        let found = names(
+            entrance,
+            "SELECT datname FROM pg_catalog.pg_database WHERE NOT datallowconn AND datname <> 'template0'",
+        )?;
         let hint = "ALTER DATABASE name ALLOW_CONNECTIONS true, for each of them";
         Ok(Seen::list(&found, "all but template0", Seen::fail, hint))
     });
     list.add("prepared", "No transaction is prepared", || {
-        let found = names(entrance, "SELECT gid || ' of ' || owner || ' in ' || database FROM pg_prepared_xacts")?;
+        let found =
+            names(entrance, "SELECT gid || ' of ' || owner || ' in ' || database FROM pg_catalog.pg_prepared_xacts")?;
         Ok(Seen::list(
             &found,
             "none",
@@ -35,8 +38,8 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
     list.add("replication", "No replication hangs on the cluster", || {
         let found = names(
             entrance,
-            "SELECT 'slot ' || slot_name FROM pg_replication_slots UNION ALL
-             SELECT 'standby ' || coalesce(application_name, '?') || ' at ' || coalesce(client_addr::text, 'a socket') FROM pg_stat_replication",
+            "SELECT 'slot ' || slot_name FROM pg_catalog.pg_replication_slots UNION ALL
+             SELECT 'standby ' || coalesce(application_name, '?') || ' at ' || coalesce(client_addr::pg_catalog.text, 'a socket') FROM pg_catalog.pg_stat_replication",
         )?;
         let hint = "slots and standbys do not survive an upgrade: drop the slots, and build the standbys anew afterwards; then --accept replication";
         Ok(Seen::list(&found, "none", Seen::fail, hint))
@@ -44,7 +47,7 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
     list.add("archiving", "The write-ahead log is not archived", || {
         let found = names(
             entrance,
-            "SELECT current_setting('archive_command') WHERE current_setting('archive_mode') <> 'off'",
+            "SELECT pg_catalog.current_setting('archive_command') WHERE pg_catalog.current_setting('archive_mode') <> 'off'",
         )?;
         let hint = "the archive of the old cluster cannot be continued: make a new base backup after the upgrade";
         Ok(Seen::list(&found, "it is not", Seen::warn, hint))
@@ -55,7 +58,7 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
     });
     list.add("locales", "The locales of every database exist", || locales(entrance));
     list.add("libraries", "The libraries to preload exist in the new major", || libraries(question, entrance));
-    let databases = names(entrance, "SELECT datname FROM pg_database WHERE datallowconn ORDER BY 1");
+    let databases = names(entrance, "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn ORDER BY 1");
     let databases = match databases {
         Ok(databases) => databases,
         Err(error) => return list.add("databases", "The databases can be listed", || Err(error)),
@@ -66,8 +69,11 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
     });
     list.add("extensions", "The extensions exist in the new major", || extensions(question, &databases));
     list.add("invalid-indexes", "Every index is valid", || {
-        let found =
-            everywhere(question, &databases, "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid")?;
+        let found = everywhere(
+            question,
+            &databases,
+            "SELECT indexrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_index WHERE NOT indisvalid",
+        )?;
         Ok(Seen::list(
             &found,
             "all are",
@@ -101,7 +107,7 @@ fn everywhere(question: &Question<'_>, databases: &[String], sql: &str) -> Resul
 }
 
 fn primary(entrance: &Database) -> Result<Seen> {
-    Ok(if entrance.value("SELECT pg_is_in_recovery()")? == false {
+    Ok(if entrance.value("SELECT pg_catalog.pg_is_in_recovery()")? == false {
         Seen::pass("it is")
     } else {
         Seen::fail("it is a standby of another server", "upgrade the primary, and build this one anew from it")
@@ -113,8 +119,8 @@ pub(crate) fn other_databases(question: &Question<'_>) -> Result<Vec<String>> {
     names(
         &Database::superuser(question.old, question.database)?,
         &format!(
-            "SELECT datname::text FROM pg_database
-             WHERE datallowconn AND datname NOT IN ('postgres', 'template0', 'template1', current_database()) AND NOT {KEPT}
+            "SELECT datname::pg_catalog.text FROM pg_catalog.pg_database
+             WHERE datallowconn AND datname NOT IN ('postgres', 'template0', 'template1', pg_catalog.current_database()) AND NOT {KEPT}
              ORDER BY 1"
         ),
     )
@@ -124,9 +130,9 @@ fn others(question: &Question<'_>, entrance: &Database) -> Result<Seen> {
     let found = names(
         entrance,
         &format!(
-            "SELECT datname || ' of ' || pg_get_userbyid(datdba) || ', ' ||
-                    (SELECT count(*) FROM pg_stat_activity a WHERE a.datname = d.datname) || ' connections'
-             FROM pg_database d WHERE NOT datistemplate AND datname NOT IN ('postgres', current_database()) AND NOT {KEPT}"
+            "SELECT datname || ' of ' || pg_catalog.pg_get_userbyid(datdba) || ', ' ||
+                    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datname = d.datname) || ' connections'
+             FROM pg_catalog.pg_database d WHERE NOT datistemplate AND datname NOT IN ('postgres', pg_catalog.current_database()) AND NOT {KEPT}"
         ),
     )?;
     if question.shared && !found.is_empty() {
@@ -142,8 +148,8 @@ fn others(question: &Question<'_>, entrance: &Database) -> Result<Seen> {
 fn locales(entrance: &Database) -> Result<Seen> {
     let wanted: BTreeSet<String> = names(
         entrance,
-        "SELECT datcollate::text FROM pg_database UNION SELECT datctype::text FROM pg_database UNION
-         SELECT setting FROM pg_settings WHERE name IN ('lc_messages', 'lc_monetary', 'lc_numeric', 'lc_time')",
+        "SELECT datcollate::pg_catalog.text FROM pg_catalog.pg_database UNION SELECT datctype::pg_catalog.text FROM pg_catalog.pg_database UNION
+         SELECT setting FROM pg_catalog.pg_settings WHERE name IN ('lc_messages', 'lc_monetary', 'lc_numeric', 'lc_time')",
     )?
     .into_iter()
     .filter(|name| !matches!(name.as_str(), "" | "C" | "POSIX"))
@@ -161,7 +167,7 @@ fn normal(name: &str) -> String {
 fn libraries(question: &Question<'_>, entrance: &Database) -> Result<Seen> {
     let set = names(
         entrance,
-        "SELECT setting FROM pg_settings WHERE name IN ('shared_preload_libraries', 'session_preload_libraries', 'local_preload_libraries')",
+        "SELECT setting FROM pg_catalog.pg_settings WHERE name IN ('shared_preload_libraries', 'session_preload_libraries', 'local_preload_libraries')",
     )?;
     let missing: Vec<String> = set
         .iter()
@@ -176,7 +182,7 @@ fn libraries(question: &Question<'_>, entrance: &Database) -> Result<Seen> {
 }
 
 fn extensions(question: &Question<'_>, databases: &[String]) -> Result<Seen> {
-    let used = everywhere(question, databases, "SELECT extname::text FROM pg_extension")?;
+    let used = everywhere(question, databases, "SELECT extname::pg_catalog.text FROM pg_catalog.pg_extension")?;
     let missing: Vec<String> = used
         .into_iter()
         .filter(|used| {
@@ -198,8 +204,8 @@ fn collation(question: &Question<'_>, entrance: &Database, databases: &[String])
     let mut found = if entrance.major() >= 15 {
         names(
             entrance,
-            "SELECT datname || ' was built with ' || datcollversion || ', the system has ' || pg_database_collation_actual_version(oid)
-             FROM pg_database WHERE datcollversion <> pg_database_collation_actual_version(oid)",
+            "SELECT datname || ' was built with ' || datcollversion || ', the system has ' || pg_catalog.pg_database_collation_actual_version(oid)
+             FROM pg_catalog.pg_database WHERE datcollversion <> pg_catalog.pg_database_collation_actual_version(oid)",
         )?
     } else {
         Vec::new()
@@ -208,8 +214,8 @@ fn collation(question: &Question<'_>, entrance: &Database, databases: &[String])
         found.extend(everywhere(
             question,
             databases,
-            "SELECT collname || ' was ' || collversion || ', the system has ' || pg_collation_actual_version(oid)
-             FROM pg_collation WHERE collversion <> pg_collation_actual_version(oid)",
+            "SELECT collname || ' was ' || collversion || ', the system has ' || pg_catalog.pg_collation_actual_version(oid)
+             FROM pg_catalog.pg_collation WHERE collversion <> pg_catalog.pg_collation_actual_version(oid)",
         )?);
     }
     if dumped && !found.is_empty() {

@@ -119,16 +119,16 @@ fn holds(cluster: &Cluster) -> Result<Option<String>> {
         Mode::Open => {
             let databases = ["postgres", "template1"];
             let mut found = Database::superuser(cluster, "postgres")?.rows(
-                "SELECT 'the database ' || datname AS what FROM pg_database
+                "SELECT 'the database ' || datname AS what FROM pg_catalog.pg_database
                       WHERE datname NOT IN ('postgres', 'template0', 'template1')
-                     UNION ALL SELECT 'the role ' || rolname FROM pg_authid WHERE oid >= 16384
-                     UNION ALL SELECT 'the tablespace ' || spcname FROM pg_tablespace WHERE oid >= 16384",
+                     UNION ALL SELECT 'the role ' || rolname FROM pg_catalog.pg_authid WHERE oid >= 16384
+                     UNION ALL SELECT 'the tablespace ' || spcname FROM pg_catalog.pg_tablespace WHERE oid >= 16384",
             )?;
             for database in databases {
                 found.extend(Database::superuser(cluster, database)?.rows(
-                    "SELECT 'the relation ' || relname AS what FROM pg_class WHERE oid >= 16384 AND relnamespace <> 'pg_toast'::regnamespace
-                     UNION ALL SELECT 'the function ' || proname FROM pg_proc WHERE oid >= 16384
-                     UNION ALL SELECT 'the schema ' || nspname FROM pg_namespace WHERE oid >= 16384",
+                    "SELECT 'the relation ' || relname AS what FROM pg_catalog.pg_class WHERE oid >= 16384 AND relnamespace <> 'pg_toast'::pg_catalog.regnamespace
+                     UNION ALL SELECT 'the function ' || proname FROM pg_catalog.pg_proc WHERE oid >= 16384
+                     UNION ALL SELECT 'the schema ' || nspname FROM pg_catalog.pg_namespace WHERE oid >= 16384",
                 )?);
             }
             let found: Vec<String> = found.iter().filter_map(|row| row["what"].as_str().map(str::to_owned)).collect();
@@ -204,7 +204,7 @@ pub(super) fn packages(question: &Question<'_>) -> Result<Seen> {
 
 /// 18 and later make data checksums unless told not to, and `pg_upgrade` wants them to be as they were.
 pub(super) fn checksums(question: &Question<'_>, entrance: &Database) -> Result<Seen> {
-    let on = entrance.value("SELECT current_setting('data_checksums')")? == "on";
+    let on = entrance.value("SELECT pg_catalog.current_setting('data_checksums')")? == "on";
     Ok(if on || question.method == Some(Method::Dump) || debian::Script::of_this_machine()?.keeps_checksums_off() {
         Seen::pass("pg_upgradecluster does so")
     } else {

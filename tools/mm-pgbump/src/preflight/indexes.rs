@@ -11,11 +11,11 @@ use super::{Question, Seen, order, shortened};
 /// Whether an index (`x`) computes something with functions, operators or domains that the superuser does not own.
 /// PostgreSQL itself computes such things as the owner of the table; asked by us, they would run as the superuser.
 pub(super) const FOREIGN_CODE: &str = "EXISTS (SELECT FROM pg_catalog.pg_depend d
-         LEFT JOIN pg_catalog.pg_proc f ON d.refclassid = 'pg_catalog.pg_proc'::regclass AND f.oid = d.refobjid
-         LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::regclass AND o.oid = d.refobjid
-         LEFT JOIN pg_catalog.pg_type t ON d.refclassid = 'pg_catalog.pg_type'::regclass AND t.oid = d.refobjid
+         LEFT JOIN pg_catalog.pg_proc f ON d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND f.oid = d.refobjid
+         LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND o.oid = d.refobjid
+         LEFT JOIN pg_catalog.pg_type t ON d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = d.refobjid
          JOIN pg_catalog.pg_roles r ON r.oid = coalesce(f.proowner, o.oprowner, t.typowner) AND NOT r.rolsuper
-        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = x.indexrelid)";
+        WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = x.indexrelid)";
 
 /// Why [`FOREIGN_CODE`] is left alone.
 pub(super) const FOREIGN_WHY: &str = "it calls functions that are not the superuser's";
@@ -30,7 +30,9 @@ pub(super) fn duplicates(question: &Question<'_>, databases: &[String]) -> Resul
         found.extend(rows.iter().filter(|row| row["n"].as_u64() != Some(0)).map(|row| {
             format!("{name}: {} has {} of its keys more than once", row["i"].as_str().unwrap_or_default(), row["n"])
         }));
-        let sql = format!("SELECT indexrelid::regclass::text FROM pg_index x WHERE indisunique AND {FOREIGN_CODE}");
+        let sql = format!(
+            "SELECT indexrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_index x WHERE indisunique AND {FOREIGN_CODE}"
+        );
         unasked.extend(names(&database, &sql)?.into_iter().map(|index| format!("{name}: {index}")));
     }
     let hint = "a restore point first; then remove the duplicate rows by hand (`SELECT ... GROUP BY key HAVING count(*) > 1` with SET enable_indexscan, enable_indexonlyscan and enable_bitmapscan to off) and REINDEX the index";
@@ -48,7 +50,9 @@ pub(super) fn btrees(question: &Question<'_>, databases: &[String]) -> Result<Se
     let (mut asked, mut read) = (0_usize, 0_usize);
     for name in databases {
         let database = Database::superuser(question.old, name)?.with_limit(fingerprint::LIMIT);
-        if names(&database, "SELECT extname::text FROM pg_extension WHERE extname = 'amcheck'")?.is_empty() {
+        if names(&database, "SELECT extname::pg_catalog.text FROM pg_catalog.pg_extension WHERE extname = 'amcheck'")?
+            .is_empty()
+        {
             for (index, state) in order::of_all(&database)? {
                 match state {
                     order::State::Sound => read += 1,
@@ -83,12 +87,12 @@ pub(super) fn btrees(question: &Question<'_>, databases: &[String]) -> Result<Se
 }
 
 const AMCHECK: &str = r"
-SELECT x.indexrelid::regclass::text AS called, format('SELECT %I.bt_index_check(index => %s::oid::regclass%s)', n.nspname, x.indexrelid,
+SELECT x.indexrelid::pg_catalog.regclass::pg_catalog.text AS called, pg_catalog.format('SELECT %I.bt_index_check(index => %s::pg_catalog.oid::pg_catalog.regclass%s)', n.nspname, x.indexrelid,
        CASE WHEN 'heapallindexed' = ANY (proargnames) THEN ', heapallindexed => true' END) AS sql
-  FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-  JOIN LATERAL (SELECT proargnames FROM pg_proc WHERE proname = 'bt_index_check' AND pronamespace = e.extnamespace
+  FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+  JOIN LATERAL (SELECT proargnames FROM pg_catalog.pg_proc WHERE proname = 'bt_index_check' AND pronamespace = e.extnamespace
                 ORDER BY pronargs DESC LIMIT 1) p ON true,
-       pg_index x JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam
+       pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = indexrelid JOIN pg_catalog.pg_am a ON a.oid = relam
  WHERE extname = 'amcheck' AND amname = 'btree' AND indisvalid AND indisready AND relkind = 'i' AND relpersistence = 'p'
  ORDER BY 1";
 
@@ -97,14 +101,14 @@ fn duplicates_script() -> String {
         r"
 SET search_path = pg_catalog, pg_temp; SET statement_timeout = 0;
 SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off;
-SELECT format('SELECT row_to_json(x) FROM (SELECT %L AS i, count(*) AS n FROM (SELECT 1 FROM ONLY %s WHERE %s%s GROUP BY %s HAVING count(*) > 1) AS d) AS x',
-         indexrelid::regclass::text || ' of ' || indrelid::regclass::text, indrelid::regclass,
-         (SELECT string_agg(format('(%s) IS NOT NULL', pg_get_indexdef(indexrelid, k, false)), ' AND ') FROM generate_series(1, indnkeyatts) k),
-         coalesce(' AND (' || pg_get_expr(indpred, indrelid) || ')', ''),
-         (SELECT string_agg('(' || pg_get_indexdef(indexrelid, k, false) || ')', ', ') FROM generate_series(1, indnkeyatts) k))
-  FROM pg_index x JOIN pg_class c ON c.oid = indrelid
- WHERE indisunique AND indisvalid AND relkind IN ('r', 'm') AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace,
-       'information_schema'::regnamespace) AND NOT {FOREIGN_CODE} \gexec
+SELECT pg_catalog.format('SELECT pg_catalog.row_to_json(x) FROM (SELECT %L AS i, pg_catalog.count(*) AS n FROM (SELECT 1 FROM ONLY %s WHERE %s%s GROUP BY %s HAVING pg_catalog.count(*) > 1) AS d) AS x',
+         indexrelid::pg_catalog.regclass::pg_catalog.text || ' of ' || indrelid::pg_catalog.regclass::pg_catalog.text, indrelid::pg_catalog.regclass,
+         (SELECT pg_catalog.string_agg(pg_catalog.format('(%s) IS NOT NULL', pg_catalog.pg_get_indexdef(indexrelid, k, false)), ' AND ') FROM pg_catalog.generate_series(1, indnkeyatts) k),
+         coalesce(' AND (' || pg_catalog.pg_get_expr(indpred, indrelid) || ')', ''),
+         (SELECT pg_catalog.string_agg('(' || pg_catalog.pg_get_indexdef(indexrelid, k, false) || ')', ', ') FROM pg_catalog.generate_series(1, indnkeyatts) k))
+  FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = indrelid
+ WHERE indisunique AND indisvalid AND relkind IN ('r', 'm') AND relnamespace NOT IN ('pg_catalog'::pg_catalog.regnamespace, 'pg_toast'::pg_catalog.regnamespace,
+       'information_schema'::pg_catalog.regnamespace) AND NOT {FOREIGN_CODE} \gexec
 "
     )
 }

@@ -57,7 +57,7 @@ struct Key {
 }
 
 const SETTINGS: &str = r"SET search_path = pg_catalog, pg_temp; SET statement_timeout = 0; SET lock_timeout = 0;
-SELECT format('SET %I = off', name) FROM pg_settings WHERE name IN ('jit', 'enable_bitmapscan', 'enable_sort', 'enable_incremental_sort') \gexec
+SELECT pg_catalog.format('SET %I = off', name) FROM pg_catalog.pg_settings WHERE name IN ('jit', 'enable_bitmapscan', 'enable_sort', 'enable_incremental_sort') \gexec
 ";
 const BY_INDEX: &str = "SET enable_seqscan = off; SET enable_indexscan = on; SET enable_indexonlyscan = on; SET max_parallel_workers_per_gather = 0;\n";
 const BY_TABLE: &str = "SET enable_seqscan = on; SET enable_indexscan = off; SET enable_indexonlyscan = off;\n";
@@ -68,27 +68,27 @@ const GO_ON: &str = "\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on\n";
 fn list() -> String {
     format!(
         r"{SETTINGS}
-SELECT row_to_json(i) FROM (
-SELECT x.indexrelid::regclass::text AS called, c.relname AS name, x.indrelid::regclass::text AS table,
-       pg_get_expr(x.indpred, x.indrelid) AS only, {FOREIGN_CODE} AS foreign,
-       (SELECT json_agg(json_build_object(
-                 'expression', pg_get_indexdef(x.indexrelid, k, false),
-                 'collation', (SELECT format('%I.%I', nspname, collname) FROM pg_collation l JOIN pg_namespace n ON n.oid = collnamespace
+SELECT pg_catalog.row_to_json(i) FROM (
+SELECT x.indexrelid::pg_catalog.regclass::pg_catalog.text AS called, c.relname AS name, x.indrelid::pg_catalog.regclass::pg_catalog.text AS table,
+       pg_catalog.pg_get_expr(x.indpred, x.indrelid) AS only, {FOREIGN_CODE} AS foreign,
+       (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+                 'expression', pg_catalog.pg_get_indexdef(x.indexrelid, k, false),
+                 'collation', (SELECT pg_catalog.format('%I.%I', nspname, collname) FROM pg_catalog.pg_collation l JOIN pg_catalog.pg_namespace n ON n.oid = collnamespace
                                 WHERE l.oid = x.indcollation[k - 1]),
-                 'before', (SELECT format('OPERATOR(%I.%s)', nspname, oprname) FROM pg_amop JOIN pg_operator o ON o.oid = amopopr
-                              JOIN pg_namespace n ON n.oid = oprnamespace
+                 'before', (SELECT pg_catalog.format('OPERATOR(%I.%s)', nspname, oprname) FROM pg_catalog.pg_amop JOIN pg_catalog.pg_operator o ON o.oid = amopopr
+                              JOIN pg_catalog.pg_namespace n ON n.oid = oprnamespace
                              WHERE amopfamily = opcfamily AND amoplefttype = opcintype AND amoprighttype = opcintype
                                AND amopstrategy = CASE x.indoption[k - 1] & 1 WHEN 1 THEN 5 ELSE 1 END),
-                 'same', (SELECT format('OPERATOR(%I.%s)', nspname, oprname) FROM pg_amop JOIN pg_operator o ON o.oid = amopopr
-                            JOIN pg_namespace n ON n.oid = oprnamespace
+                 'same', (SELECT pg_catalog.format('OPERATOR(%I.%s)', nspname, oprname) FROM pg_catalog.pg_amop JOIN pg_catalog.pg_operator o ON o.oid = amopopr
+                            JOIN pg_catalog.pg_namespace n ON n.oid = oprnamespace
                            WHERE amopfamily = opcfamily AND amoplefttype = opcintype AND amoprighttype = opcintype AND amopstrategy = 3),
                  'nulls_first', x.indoption[k - 1] & 2 <> 0,
-                 'composite', opcintype = 'record'::regtype) ORDER BY k)
-          FROM generate_series(1, x.indnkeyatts::int) k JOIN pg_opclass q ON q.oid = x.indclass[k - 1]) AS keys
-  FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
- WHERE c.relam = (SELECT oid FROM pg_am WHERE amname = 'btree') AND c.relkind = 'i' AND c.relpersistence <> 't'
+                 'composite', opcintype = 'record'::pg_catalog.regtype) ORDER BY k)
+          FROM pg_catalog.generate_series(1, x.indnkeyatts::int) k JOIN pg_catalog.pg_opclass q ON q.oid = x.indclass[k - 1]) AS keys
+  FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid JOIN pg_catalog.pg_class t ON t.oid = x.indrelid
+ WHERE c.relam = (SELECT oid FROM pg_catalog.pg_am WHERE amname = 'btree') AND c.relkind = 'i' AND c.relpersistence <> 't'
    AND indisvalid AND indisready AND t.relkind IN ('r', 'm') AND t.relispopulated
-   AND t.relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace, 'information_schema'::regnamespace)
+   AND t.relnamespace NOT IN ('pg_catalog'::pg_catalog.regnamespace, 'pg_toast'::pg_catalog.regnamespace, 'information_schema'::pg_catalog.regnamespace)
  ORDER BY 1) AS i;
 "
     )
@@ -121,7 +121,7 @@ impl Index {
             beside.push(format!("k{n}, lag(k{n}) OVER w AS p{n}"));
         }
         format!(
-            "SELECT count(*) AS rows, count(*) FILTER (WHERE later AND ({})) AS wrong FROM (SELECT lag(true) OVER w AS later, {} \
+            "SELECT pg_catalog.count(*) AS rows, pg_catalog.count(*) FILTER (WHERE later AND ({})) AS wrong FROM (SELECT pg_catalog.lag(true) OVER w AS later, {} \
              FROM (SELECT {} FROM ONLY {}{} ORDER BY {}) AS s WINDOW w AS ()) AS t",
             disordered(&self.keys),
             beside.join(", "),
@@ -134,7 +134,7 @@ impl Index {
 
     /// How many rows it has to hold.
     fn count(&self) -> String {
-        format!("SELECT count(*) AS rows FROM ONLY {}{}", self.table, self.condition())
+        format!("SELECT pg_catalog.count(*) AS rows FROM ONLY {}{}", self.table, self.condition())
     }
 }
 
@@ -235,8 +235,8 @@ fn script(indexes: &[Index], chosen: &[usize], tables: &[String]) -> String {
     let ask = |index: bool, at: usize, sql: &str| {
         let of = format!("'index', {index}, 'at', {at}");
         let wrong = if index { ", 'wrong', wrong" } else { "" };
-        let failed = or_else(&format!("SELECT json_build_object({of}, 'error', :'LAST_ERROR_MESSAGE')"));
-        format!("SELECT json_build_object({of}, 'rows', rows{wrong}) FROM ({sql}) AS q;\n{failed}")
+        let failed = or_else(&format!("SELECT pg_catalog.json_build_object({of}, 'error', :'LAST_ERROR_MESSAGE')"));
+        format!("SELECT pg_catalog.json_build_object({of}, 'rows', rows{wrong}) FROM ({sql}) AS q;\n{failed}")
     };
     let by_table: String = tables.iter().zip(0..).map(|(sql, at)| ask(false, at, sql)).collect();
     let by_index: String = chosen.iter().map(|at| ask(true, *at, &indexes[*at].question())).collect();

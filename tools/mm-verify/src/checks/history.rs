@@ -69,7 +69,7 @@ pub(crate) fn posts(look: &mut Look) -> Result<Finding> {
     // only updateat, which is in no digest.) An edit also keeps the old text as another post with the same time of
     // creation: such a row makes up for no lost one.
     let since = database.rows(&format!(
-        "SELECT count(*) AS touched, count(*) FILTER (WHERE originalid <> '' AND deleteat >= {since}) AS copies
+        "SELECT pg_catalog.count(*) AS touched, pg_catalog.count(*) FILTER (WHERE originalid <> '' AND deleteat >= {since}) AS copies
          FROM posts WHERE createat < {end} AND (editat >= {since} OR deleteat >= {since})",
         since = before.end
     ))?;
@@ -128,9 +128,9 @@ pub(crate) fn threads(look: &mut Look) -> Result<Finding> {
     // A reply whose root post is gone cannot be shown. Deleting a root marks its replies too, so both stay.
     let rows = database
         .rows(
-            "SELECT count(*) FILTER (WHERE p.rootid <> '') AS replies,
-               count(*) FILTER (WHERE p.rootid <> '' AND r.id IS NULL) AS orphans,
-               count(*) FILTER (WHERE c.id IS NULL) AS homeless
+            "SELECT pg_catalog.count(*) FILTER (WHERE p.rootid <> '') AS replies,
+               pg_catalog.count(*) FILTER (WHERE p.rootid <> '' AND r.id IS NULL) AS orphans,
+               pg_catalog.count(*) FILTER (WHERE c.id IS NULL) AS homeless
              FROM posts p LEFT JOIN posts r ON r.id = p.rootid AND p.rootid <> ''
                LEFT JOIN channels c ON c.id = p.channelid
              WHERE p.deleteat = 0",
@@ -193,12 +193,12 @@ pub(crate) fn files(look: &mut Look) -> Result<Finding> {
     }
     let database = look.database()?;
     let stored = "FROM fileinfo WHERE deleteat = 0 AND coalesce(path, '') <> ''";
-    let total = database.value(&format!("SELECT count(*) {stored}"))?.as_u64().unwrap_or_default();
+    let total = database.value(&format!("SELECT pg_catalog.count(*) {stored}"))?.as_u64().unwrap_or_default();
     // An attachment whose row is gone is shown to nobody. A retention policy removes rows and leaves the message.
     let unnamed = database
         .value(
-            "SELECT count(*) FROM (SELECT (regexp_matches(fileids, '[a-z0-9]{26}', 'g'))[1] AS id FROM posts
-               WHERE deleteat = 0 AND length(fileids) > 2) AS named
+            "SELECT pg_catalog.count(*) FROM (SELECT (pg_catalog.regexp_matches(fileids, '[a-z0-9]{26}', 'g'))[1] AS id FROM posts
+               WHERE deleteat = 0 AND pg_catalog.length(fileids) > 2) AS named
              WHERE NOT EXISTS (SELECT 1 FROM fileinfo f WHERE f.id = named.id)",
         )?
         .as_u64()
@@ -206,7 +206,7 @@ pub(crate) fn files(look: &mut Look) -> Result<Finding> {
     let mut tally = Tally::default();
     if total > 0 {
         let root = Dir::open_following(&look.installation.data)?;
-        let (mut after, mut order) = (String::new(), format!("ORDER BY md5(id) LIMIT {SAMPLE}"));
+        let (mut after, mut order) = (String::new(), format!("ORDER BY pg_catalog.md5(id) LIMIT {SAMPLE}"));
         if look.options.files == Extent::All {
             order = format!("ORDER BY id LIMIT {PAGE}");
         }

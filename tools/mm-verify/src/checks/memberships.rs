@@ -15,7 +15,7 @@ pub(crate) fn by_team(look: &Look) -> Result<BTreeMap<String, u64>> {
     let rows = look
         .database()?
         .rows(
-            "SELECT t.name || ' (' || t.id || ')' AS team, count(m.userid) FILTER (WHERE m.deleteat = 0) AS members
+            "SELECT t.name || ' (' || t.id || ')' AS team, pg_catalog.count(m.userid) FILTER (WHERE m.deleteat = 0) AS members
              FROM teams t LEFT JOIN teammembers m ON m.teamid = t.id WHERE t.deleteat = 0 GROUP BY 1",
         )
         .context(|| "cannot read the members of the teams".to_owned())?;
@@ -28,7 +28,7 @@ pub(crate) fn kept(look: &mut Look) -> Result<Finding> {
     let members: u64 = now.values().sum();
     let evidence = format!("{} with {}", ui::count(now.len(), "team"), ui::count(members, "membership"));
     let orphans = look.database()?.value(
-        "SELECT count(*) FROM teammembers m WHERE m.deleteat = 0
+        "SELECT pg_catalog.count(*) FROM teammembers m WHERE m.deleteat = 0
          AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = m.userid)",
     )?;
     if orphans.as_u64().unwrap_or_default() > 0 {

@@ -88,7 +88,7 @@ pub(crate) fn empty(look: &Look) -> Result<Vec<Empty>> {
         .iter()
         .enumerate()
         .map(|(at, column)| {
-            format!("SELECT {at} AS at, count(*) AS n FROM {} WHERE {} IS NULL", column.table, column.name)
+            format!("SELECT {at} AS at, pg_catalog.count(*) AS n FROM {} WHERE {} IS NULL", column.table, column.name)
         })
         .collect();
     if counts.is_empty() {
@@ -108,7 +108,7 @@ pub(crate) fn empty(look: &Look) -> Result<Vec<Empty>> {
 fn who_suffers(look: &Look, column: &Column) -> Result<(Vec<String>, u64)> {
     let Some(user) = column.user else { return Ok((Vec::new(), 0)) };
     let who = look.database()?.rows(&format!(
-        "SELECT count(*) OVER () AS n, u.username FROM
+        "SELECT pg_catalog.count(*) OVER () AS n, u.username FROM
            (SELECT DISTINCT {user} AS id FROM {} WHERE {} IS NULL) AS x JOIN users u ON u.id = x.id
          WHERE u.deleteat = 0 ORDER BY u.username LIMIT 5",
         column.table, column.name
@@ -172,7 +172,7 @@ pub(crate) fn without_default(look: &Look) -> Result<Vec<String>> {
         .collect();
     let rows = look.database()?.rows(&format!(
         "SELECT table_name || '.' || column_name AS name FROM information_schema.columns
-         WHERE table_schema = current_schema() AND column_default IS NULL
+         WHERE table_schema = pg_catalog.current_schema() AND column_default IS NULL
            AND (table_name, column_name) IN ({}) ORDER BY 1",
         pairs.join(", ")
     ))?;

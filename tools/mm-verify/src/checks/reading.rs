@@ -143,7 +143,7 @@ impl Known {
 fn channels_of(look: &Look, people: &[Person]) -> Option<Known> {
     let ids = people.iter().map(|person| format!("'{}'", person.id.replace('\'', "''"))).collect::<Vec<_>>().join(", ");
     let sql = format!(
-        "SELECT m.userid, coalesce(c.teamid, '') AS team, count(*) AS n FROM channelmembers m
+        "SELECT m.userid, coalesce(c.teamid, '') AS team, pg_catalog.count(*) AS n FROM channelmembers m
          JOIN channels c ON c.id = m.channelid WHERE c.deleteat = 0 AND m.userid IN ({ids}) GROUP BY 1, 2"
     );
     let rows = look.database().ok()?.rows(&sql).ok()?;

@@ -74,14 +74,14 @@ pub(crate) fn indexes(look: &mut Look) -> Result<Finding> {
     let database = look.database()?;
     // The view of indexes being built exists from PostgreSQL 12 on; before that all count as broken.
     let building = if database.major() >= 12 {
-        "c.oid IN (SELECT index_relid FROM pg_stat_progress_create_index)"
+        "c.oid IN (SELECT index_relid FROM pg_catalog.pg_stat_progress_create_index)"
     } else {
         "false"
     };
     let rows = database.rows(&format!(
-        "SELECT c.relname::text AS name, {building} AS building
-         FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = current_schema() AND NOT (i.indisvalid AND i.indisready) ORDER BY 1"
+        "SELECT c.relname::pg_catalog.text AS name, {building} AS building
+         FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = pg_catalog.current_schema() AND NOT (i.indisvalid AND i.indisready) ORDER BY 1"
     ))?;
     let names = |building: bool| -> Vec<String> {
         let rows = rows.iter().filter(|row| row["building"].as_bool() == Some(building));

@@ -53,6 +53,27 @@ fn unit(site: &Site) -> String {
     )
 }
 
+/// Executes the server's file as the server's user from another unit, and does nothing. Its process id as the container
+/// has it.
+fn outsider(host: &Host, site: &Site) -> String {
+    let (installed, aside) = (site.install().join("bin/mattermost"), site.install().join("bin/aside"));
+    std::fs::rename(&installed, &aside).unwrap();
+    std::fs::copy("/bin/cat", &installed).unwrap();
+    let script = format!("exec {} <>/tmp/outsider", installed.display());
+    let user = format!("--uid={TEST_USER}");
+    let place = format!("--working-directory={}", site.install().display());
+    let words = ["--quiet", "--unit=outsider", "--service-type=exec", &user, &place, "sh", "-c"];
+    host.container.run("systemd-run", &[&words[..], &[&format!("mkfifo /tmp/outsider; {script}")]].concat());
+    let pid = || host.container.property("outsider", "MainPID");
+    wait_until("the outsider to run", PATIENCE, || {
+        let exe = host.container.inside("readlink", &[&format!("/proc/{}/exe", pid())]);
+        String::from_utf8_lossy(&exe.stdout).trim() == installed.to_str().unwrap()
+    });
+    std::fs::remove_file(&installed).unwrap();
+    std::fs::rename(&aside, &installed).unwrap();
+    pid()
+}
+
 #[test]
 fn a_unit_is_found_stopped_started_made_private_and_public_again_and_rolled_back() {
     let site = Site::builder(FROM).build();
@@ -89,6 +110,19 @@ fn a_unit_is_found_stopped_started_made_private_and_public_again_and_rolled_back
     assert_eq!(document["error"]["kind"], "rolled-back");
     assert_eq!(site.running_version().as_deref(), Some(TO), "{said}");
     assert_eq!(host.property("DropInPaths"), "");
+
+    // A process of the server's user that executes the server and is not the unit's is named and let alone, whoever
+    // started it; it is no hindrance once it is gone.
+    let outsider = outsider(&host, &site);
+    let (code, document, said) = host.swap(&site, &["rollback"]);
+    assert_eq!(code, Some(5), "{said}");
+    assert!(
+        said.contains(&format!("process {outsider} is a server that `mattermost.service` has not started")),
+        "{said}"
+    );
+    assert_eq!(document["error"]["kind"], "refused");
+    assert_eq!(site.running_version().as_deref(), Some(TO), "{said}");
+    host.container.run("systemctl", &["stop", "outsider"]);
 
     let (code, _, said) = host.swap(&site, &["rollback"]);
     assert_eq!(code, Some(0), "{said}");

@@ -2,6 +2,7 @@
 
 pub mod exec;
 mod find;
+mod group;
 pub mod hold;
 mod note;
 pub mod others;
@@ -121,6 +122,38 @@ impl Service {
             Manager::Systemd { unit } => Ok(systemd::show(unit)?.main_pid.and_then(Process::of)),
             Manager::Exec => Ok(exec::recorded(&self.state)),
             _ => Ok(None),
+        }
+    }
+
+    /// Refuses a server of this installation that does not come from its unit: who stops and starts the unit does not reach
+    /// it, and it goes on with the port and the database. Where something else than systemd starts the server there is
+    /// nothing that could tell.
+    ///
+    /// # Errors
+    /// Refused (exit 5), with its process id.
+    pub fn refuse_outsider(&self) -> Result<()> {
+        let Manager::Systemd { unit } = &self.manager else { return Ok(()) };
+        let servers = process::servers(&self.install);
+        if servers.is_empty() {
+            return Ok(());
+        }
+        let group = systemd::show(unit)?.control_group;
+        let is_outside = |process: &Process| {
+            process.is_alive() && !group.as_ref().is_some_and(|group| group::comes_from(*process, group))
+        };
+        match servers.into_iter().find(is_outside) {
+            None => Ok(()),
+            Some(process) => {
+                Err(Error::refused(format!("process {} is a server that `{unit}` has not started", process.pid))
+                    .because(format!(
+                        "it executes the server of `{}` outside of the unit's control group, and stopping the unit does not end it",
+                        self.install.display()
+                    ))
+                    .hint(format!(
+                        "find out who started it (`ps -o user,lstart,args -p {0}`) and end it (`kill {0}`); where the unit does not run this server, say what does with --service",
+                        process.pid
+                    )))
+            }
         }
     }
 

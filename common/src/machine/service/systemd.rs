@@ -35,10 +35,12 @@ pub struct Unit {
     pub exec_start: String,
     /// `WorkingDirectory=`.
     pub working_directory: Option<PathBuf>,
+    /// The control group of its processes, while it has any.
+    pub control_group: Option<String>,
 }
 
 const PROPERTIES: &str = "Id,LoadState,ActiveState,MainPID,User,Group,SupplementaryGroups,Environment,EnvironmentFiles,FragmentPath,DropInPaths,\
-                          ExecStart,WorkingDirectory";
+                          ExecStart,WorkingDirectory,ControlGroup";
 
 /// Whether systemd runs this machine (`sd_booted(3)`).
 pub fn is_here() -> bool {
@@ -183,6 +185,7 @@ fn parse(text: &str) -> Unit {
             }
             "FragmentPath" => unit.fragment = path(),
             "DropInPaths" => unit.drop_ins = value.split_ascii_whitespace().map(PathBuf::from).collect(),
+            "ControlGroup" => unit.control_group = (!value.is_empty()).then(|| value.into()),
             "ExecStart" => unit.exec_start = value.into(),
             // `!` marks that a missing directory is no error.
             "WorkingDirectory" => unit.working_directory = path().map(|_| value.trim_start_matches('!').into()),
@@ -214,7 +217,7 @@ mod tests {
         EnvironmentFiles=/etc/default/mattermost (ignore_errors=no)\n\
         ExecStart={ path=/opt/mattermost/bin/mattermost ; argv[]=/opt/mattermost/bin/mattermost ; ignore_errors=no ; \
         start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }\n\
-        WorkingDirectory=/opt/mattermost\nId=mattermost.service\nLoadState=loaded\nActiveState=active\n\
+        WorkingDirectory=/opt/mattermost\nControlGroup=/system.slice/mattermost.service\nId=mattermost.service\nLoadState=loaded\nActiveState=active\n\
         FragmentPath=/etc/systemd/system/mattermost.service\nDropInPaths=/etc/systemd/system/mattermost.service.d/a.conf\n";
 
     #[test]
@@ -229,6 +232,7 @@ mod tests {
         assert_eq!(unit.environment_files[0], ("/opt/mattermost/config/mattermost.environment".into(), true));
         assert_eq!(unit.environment_files[1], ("/etc/default/mattermost".into(), false));
         assert_eq!(unit.drop_ins.len(), 1);
+        assert_eq!(unit.control_group.as_deref(), Some("/system.slice/mattermost.service"));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Another user of the machine: everybody may run what is installed, and listen where the server does when it is down.
 
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mm_test_support::process::{self, TEST_USER};
@@ -42,6 +44,50 @@ fn a_strangers_process_is_not_the_server_and_its_user_not_the_owner() {
     assert!(stranger.try_wait().unwrap().is_none(), "it was let alone");
     stranger.kill().unwrap();
     stranger.wait().unwrap();
+}
+
+/// Stands before the server at another address of this machine, passes everything on, and keeps what it was sent.
+fn relay(listener: TcpListener, server: SocketAddr) -> Arc<Mutex<Vec<u8>>> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut server = TcpStream::connect(server).unwrap();
+            let (mut answers, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+            let kept = Arc::clone(&kept);
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = client.read(&mut buffer) {
+                    kept.lock().unwrap().extend_from_slice(&buffer[..count]);
+                    let _ = server.write_all(&buffer[..count]);
+                }
+                let _ = server.shutdown(std::net::Shutdown::Both);
+            });
+        }
+    });
+    seen
+}
+
+/// The server listens at one address, and somebody else at the one where it is looked for, with the same port.
+#[test]
+fn no_session_goes_through_what_passes_it_on_to_the_server() {
+    let site = Site::builder("10.6.1").build();
+    let server: SocketAddr = format!("127.0.0.2:{}", site.port).parse().unwrap();
+    site.set("ServiceSettings", "ListenAddress", server.to_string().into());
+    site.start_with(&[]);
+    process::wait_until("the server to listen", PATIENCE, || TcpStream::connect(server).is_ok());
+    site.set("ServiceSettings", "ListenAddress", format!(":{}", site.port).into());
+    let seen = relay(TcpListener::bind(("127.0.0.1", site.port)).unwrap(), server);
+    let mut command = site.tool("mm-verify");
+    command.args(["--only", "users.me", "--only", "server.websocket", "--only", "server.ping", "--format", "json"]);
+    let output = command.timeout(PATIENCE).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("it is not the server that answers at 127.0.0.1"), "{said}");
+    let seen = String::from_utf8_lossy(&seen.lock().unwrap()).to_lowercase();
+    assert!(seen.contains("get /api/v4/system/ping"), "{seen}");
+    assert!(!seen.contains("authorization") && !seen.contains("authentication_challenge"), "{seen}");
+    site.stop();
 }
 
 #[test]

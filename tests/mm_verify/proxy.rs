@@ -12,11 +12,6 @@ pub(crate) const PASSES: &str = "proxy_http_version 1.1; proxy_set_header Upgrad
 
 /// A proxy on `port` with these lines in its server.
 pub(crate) fn start(site: &Site, port: u16, lines: &str) -> Child {
-    start_on(site, &port.to_string(), port, lines)
-}
-
-/// As [`start`], with further words on how it listens.
-pub(crate) fn start_on(site: &Site, listen: &str, port: u16, lines: &str) -> Child {
     let directory = site.directory().join("proxy");
     std::fs::create_dir_all(&directory).unwrap();
     let place = directory.to_str().unwrap();
@@ -27,7 +22,7 @@ pub(crate) fn start_on(site: &Site, listen: &str, port: u16, lines: &str) -> Chi
              events {{ worker_connections 64; }}
              http {{ access_log off; client_body_temp_path {place}/body; proxy_temp_path {place}/proxied;
                fastcgi_temp_path {place}/fastcgi; uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;
-               server {{ listen 127.0.0.1:{listen}; {lines} location / {{ proxy_pass {}; }} }} }}",
+               server {{ listen 127.0.0.1:{port}; {lines} location / {{ proxy_pass {}; }} }} }}",
             site.url()
         ),
     )

@@ -13,6 +13,7 @@ use ureq::{Agent, Body};
 use crate::contract::digest::Hasher;
 use crate::contract::error::{Error, Result};
 use crate::machine::signals;
+use crate::mattermost::reach::{Confirming, Reach};
 
 /// How long a call may take. `POST /database/recycle`, the slowest call observed, takes 12 s on every version.
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(30);
@@ -28,6 +29,8 @@ const MOST: u64 = 32 * 1024 * 1024;
 pub struct Server {
     /// Base address without a slash at its end, such as `http://127.0.0.1:8065`.
     pub url: String,
+    /// The way to it.
+    pub reach: Reach,
     agent: Agent,
     limit: Duration,
 }
@@ -77,6 +80,11 @@ impl Server {
 
     /// As [`Server::at`], with a limit for each call.
     pub fn with_limit(url: impl Into<String>, limit: Duration) -> Self {
+        Self::reached_by(Reach::default(), url, limit)
+    }
+
+    /// As [`Server::with_limit`], over no connection but those of this way.
+    pub fn reached_by(reach: Reach, url: impl Into<String>, limit: Duration) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // A redirect is an answer too: who follows it does not see where the server sent its users.
@@ -89,7 +97,9 @@ impl Server {
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             .build();
         let url: String = url.into();
-        Self { url: url.trim_end_matches('/').to_owned(), agent: Agent::new_with_config(config), limit }
+        let names = reach.names();
+        let agent = Agent::with_parts(config, Confirming::new(reach.clone(), &url), names);
+        Self { url: url.trim_end_matches('/').to_owned(), reach, agent, limit }
     }
 
     /// GET, with a session token if given.
@@ -206,10 +216,11 @@ impl Server {
             Some(body) => self.agent.run(request.body(body).map_err(unfit)?),
             None => self.agent.run(request.body(()).map_err(unfit)?),
         };
-        answer.map_err(|error| {
-            attempt().because(error).hint(
+        answer.map_err(|error| match own(error) {
+            Ok(refusal) => refusal,
+            Err(error) => attempt().because(error).hint(
                 "see whether the server runs and listens there; its log is logs/mattermost.log in the install root",
-            )
+            ),
         })
     }
 }
@@ -279,6 +290,14 @@ fn keep(url: &str, path: &str, mut response: Response<Body>) -> Result<Answer> {
     let bytes = bytes.map_err(|error| unreadable(url, path, error))?;
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
     Ok(Answer { status: response.status().as_u16(), headers: headers(&response), body, bytes })
+}
+
+/// The error of ours that an error of the client holds.
+fn own(error: ureq::Error) -> std::result::Result<Error, ureq::Error> {
+    match error {
+        ureq::Error::Other(inner) => inner.downcast().map(|own| *own).map_err(ureq::Error::Other),
+        other => Err(other),
+    }
 }
 
 fn unreadable(url: &str, path: &str, error: impl std::fmt::Display) -> Error {

@@ -2,13 +2,13 @@
 //! hand because the crates for it bring hashing, random and HTTP crates of their own for these few lines.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use url::Url;
 
 use super::id;
+use super::reach::{self, Ends, Reach};
 use crate::contract::error::{Error, Result};
 
 /// A message larger than this is not an event of Mattermost.
@@ -45,11 +45,12 @@ impl std::fmt::Debug for Socket {
 
 impl Socket {
     /// Connects to the server at `base` (`http` or `https`), as a browser on the first of `pages` would, and as one on the
-    /// next when the server forbids that (403). `limit` is for connecting and for each later wait.
+    /// next when the server forbids that (403). `limit` is for connecting and for each later wait. No secret is sent: that
+    /// is for the caller to do, to the end that `reach` has confirmed.
     ///
     /// # Errors
     /// Failed when the server cannot be reached or does not upgrade; the answer is quoted.
-    pub fn open(base: &str, pages: &[String], limit: Duration) -> Result<Self> {
+    pub fn open(base: &str, reach: &Reach, pages: &[String], limit: Duration) -> Result<Self> {
         let mut pages = pages.iter();
         let place = format!("{}/api/v4/websocket", base.trim_end_matches('/'));
         let failed = || Error::failed(format!("cannot open a WebSocket to {place}"));
@@ -57,12 +58,13 @@ impl Socket {
         let host = url.host_str().ok_or_else(|| failed().because("the address names no host"))?;
         let port = url.port_or_known_default().ok_or_else(|| failed().because("the address names no port"))?;
         let name = host.trim_start_matches('[').trim_end_matches(']');
-        let addresses: Vec<_> = (name, port).to_socket_addrs().map_err(|error| failed().because(error))?.collect();
+        let addresses = reach.addresses(name, port).map_err(|error| failed().because(error))?;
         let begun = Instant::now();
         let mut origin = next_origin(&mut pages).unwrap_or_else(|| url.origin().ascii_serialization());
         let mut forbidden = Vec::new();
         loop {
-            let stream = connect(addresses.as_slice(), limit).map_err(|error| failed().because(error))?;
+            let stream = reach::connect(&addresses, limit).map_err(|error| failed().because(error))?;
+            let ends = Ends::of(&stream).map_err(|error| failed().because(error))?;
             let stream: Box<dyn Stream> = if url.scheme() == "https" {
                 Box::new(super::tls::connect(name, stream).map_err(|error| error.within(failed().message()))?)
             } else {
@@ -71,7 +73,10 @@ impl Socket {
             let mut socket = Self { reader: BufReader::new(stream), url: place.clone() };
             let status = socket.upgrade(&url, &origin)?;
             match status.split(' ').nth(1).unwrap_or_default() {
-                "101" => return Ok(socket),
+                "101" => {
+                    reach.confirm(ends)?;
+                    return Ok(socket);
+                }
                 "429" if begun.elapsed() < limit => std::thread::sleep(PAUSE),
                 "403" => {
                     forbidden.push(std::mem::take(&mut origin));
@@ -210,21 +215,6 @@ impl Socket {
     }
 }
 
-/// Connects to the first of these that answers.
-fn connect(addresses: &[SocketAddr], limit: Duration) -> std::io::Result<TcpStream> {
-    let mut stream = Err(std::io::Error::other("the host has no address"));
-    for address in addresses {
-        stream = TcpStream::connect_timeout(address, limit);
-        if stream.is_ok() {
-            break;
-        }
-    }
-    let stream = stream?;
-    stream.set_read_timeout(Some(limit))?;
-    stream.set_write_timeout(Some(limit))?;
-    Ok(stream)
-}
-
 /// Base64 (RFC 4648), for the one header that wants it.
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -286,7 +276,8 @@ mod tests {
               \x89\x02hi\x01\x09{\"event\":\x80\x08\"hello\"}",
         );
         let mut socket =
-            Socket::open(&url, &["https://chat.example.org/x".to_owned()], Duration::from_secs(5)).unwrap();
+            Socket::open(&url, &Reach::default(), &["https://chat.example.org/x".to_owned()], Duration::from_secs(5))
+                .unwrap();
         assert_eq!(socket.receive().unwrap(), json!({"event": "hello"}));
         drop(socket);
         let asked = server.join().unwrap();
@@ -301,7 +292,8 @@ mod tests {
     #[test]
     fn a_refused_upgrade_says_what_the_server_answered() {
         let (url, _server) = answering(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
-        let error = Socket::open(&url, std::slice::from_ref(&url), Duration::from_secs(5)).unwrap_err();
+        let error =
+            Socket::open(&url, &Reach::default(), std::slice::from_ref(&url), Duration::from_secs(5)).unwrap_err();
         assert!(error.causes()[0].contains("403 Forbidden"), "{error:?}");
     }
 }

@@ -26,6 +26,7 @@ mod server;
 mod site;
 mod start;
 mod text;
+mod tls;
 mod web;
 mod websocket;
 

@@ -20,6 +20,7 @@ use crate::plugins;
 use crate::rate::Rate;
 use crate::server::Server;
 use crate::site::{Failure, Site};
+use crate::tls;
 use crate::websocket::Hub;
 
 /// Runs until a signal comes.
@@ -214,11 +215,18 @@ fn listen(server: &'static Server) -> Result<(), Failure> {
             Failure { text: format!("Error: {text}"), code: 1 }
         }
     })?;
+    let tls = tls::configured(&server.config)
+        .map_err(|error| Failure { text: format!("Error: failed to load certificate: {error}"), code: 1 })?;
     let bound = listener.local_addr().map(|address| address.to_string()).unwrap_or(address);
     log::info(&format!("Server is listening on {bound}"), json!({"address": bound}));
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let _ = stream.set_nodelay(true);
+            let plain = match &tls {
+                Some(config) => tls::plain(stream, config),
+                None => Ok(stream),
+            };
+            let Ok(stream) = plain else { continue };
             thread::spawn(move || serve(Connection::Tcp(stream), |request| server.answer(request)));
         }
     });

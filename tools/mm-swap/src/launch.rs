@@ -101,6 +101,7 @@ impl Commanded<'_> {
             service: &site.service,
             version,
             url: &url,
+            reach: site.reach(&url),
             database: *database,
             runs_jobs: site.config.flag("JobSettings", "RunJobs") != Some(false),
             excused,

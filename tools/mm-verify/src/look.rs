@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use mm_common::contract::error::Context as _;
 use mm_common::contract::sections::{Backup, Fetch, Pgbump, Swap};
-use mm_common::mattermost::api::Server;
+use mm_common::mattermost::api::{DEFAULT_LIMIT, Server};
 use mm_common::mattermost::schema::{self, Level};
 use mm_common::mattermost::session::Traces;
 use mm_common::mattermost::site::{Installation, private};
@@ -67,17 +67,18 @@ impl Look {
             (None, Some(address)) => Some(private::confirm(&installation, address)?),
         };
         let url = options.url.clone().or(private.map(|address| address + &installation.subpath()));
-        let url = match url {
-            Some(url) if options.url.is_some() => url,
+        let server = match url {
+            // The administrator's word.
+            Some(url) if options.url.is_some() => Server::at(url),
             url => {
                 let url = url.unwrap_or_else(|| installation.answering_url());
                 installation.refuse_impostor(&url)?;
-                url
+                Server::reached_by(installation.reach(&url), url, DEFAULT_LIMIT)
             }
         };
         let state = installation.state.path().join("verify");
         Ok(Self {
-            server: Server::at(url),
+            server,
             database: installation.database(),
             is_private,
             expected: swap.map(|swap| swap.to),

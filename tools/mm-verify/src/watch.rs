@@ -31,7 +31,7 @@ pub(crate) fn watch(session: &mut Session, options: Options, wanted: &Watch) -> 
     if session.dry_run {
         return Ok(format!("would look at {} for {} s", look.server.url, wanted.length.as_secs()));
     }
-    let server = Server::with_limit(&look.server.url, LIMIT);
+    let server = Server::reached_by(look.server.reach.clone().without_proof(), &look.server.url, LIMIT);
     let mut log = ServerLog::at(&log_path(&look), 0);
     let mut usual = look.baseline.as_ref().map(|baseline| baseline.usual.clone()).unwrap_or_default();
     let started = Instant::now();
@@ -68,7 +68,7 @@ pub(crate) fn watch(session: &mut Session, options: Options, wanted: &Watch) -> 
 
 /// What is usual now, for the baseline.
 pub(crate) fn usual(look: &Look) -> Usual {
-    let server = Server::with_limit(&look.server.url, LIMIT);
+    let server = Server::reached_by(look.server.reach.clone().without_proof(), &look.server.url, LIMIT);
     let sample = sample(look, &server, &mut ServerLog::at(&log_path(look), TAIL));
     Usual {
         latency: sample.latency,

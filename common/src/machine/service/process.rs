@@ -1,6 +1,7 @@
 //! The server's process, found in /proc by the file it executes: whoever manages it, and also when nobody does.
 
 use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -65,16 +66,26 @@ impl Process {
 
     /// Whether one of its descriptors is a TCP socket that listens on `port`.
     pub fn listens_on(self, port: u16) -> bool {
-        let listening: Vec<u64> = ["tcp", "tcp6"]
+        self.has_socket(|table| listeners(table, port))
+    }
+
+    /// Whether one of its descriptors is its end of the TCP connection from `peer` to its own address `local`.
+    pub fn holds_connection(self, local: SocketAddr, peer: SocketAddr) -> bool {
+        self.has_socket(|table| connections(table, local, peer))
+    }
+
+    /// Whether one of its descriptors is a TCP socket of those that `select` takes from the tables of its network.
+    fn has_socket(self, select: impl Fn(&str) -> Vec<u64>) -> bool {
+        let selected: Vec<u64> = ["tcp", "tcp6"]
             .iter()
             .filter_map(|name| std::fs::read_to_string(format!("/proc/{}/net/{name}", self.pid)).ok())
-            .flat_map(|table| listeners(&table, port))
+            .flat_map(|table| select(&table))
             .collect();
         let Ok(descriptors) = std::fs::read_dir(format!("/proc/{}/fd", self.pid)) else { return false };
         descriptors.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|target| {
             let target = target.to_string_lossy();
             let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
-            inode.and_then(|inode| inode.parse().ok()).is_some_and(|inode| listening.contains(&inode))
+            inode.and_then(|inode| inode.parse().ok()).is_some_and(|inode| selected.contains(&inode))
         })
     }
 }
@@ -194,15 +205,44 @@ fn state_and_start(text: &str) -> Option<(char, u64)> {
 /// Inodes of the sockets that listen on `port` in a table of /proc/net.
 fn listeners(table: &str, port: u16) -> Vec<u64> {
     const LISTEN: &str = "0A";
-    table
-        .lines()
-        .filter_map(|line| {
-            let fields: Vec<_> = line.split_ascii_whitespace().collect();
-            let (_, local) = fields.get(1)?.rsplit_once(':')?;
-            let same = u16::from_str_radix(local, 16).ok()? == port && *fields.get(3)? == LISTEN;
-            same.then(|| fields.get(9)?.parse().ok()).flatten()
-        })
-        .collect()
+    sockets(table).filter(|socket| socket.local.port() == port && socket.state == LISTEN).map(|it| it.inode).collect()
+}
+
+/// Inodes of the sockets of one connection in a table of /proc/net.
+fn connections(table: &str, local: SocketAddr, peer: SocketAddr) -> Vec<u64> {
+    sockets(table).filter(|socket| (socket.local, socket.peer) == (local, peer)).map(|it| it.inode).collect()
+}
+
+/// A line of /proc/net/tcp or tcp6 (proc_net_tcp in the kernel's documentation).
+struct Socket<'a> {
+    local: SocketAddr,
+    peer: SocketAddr,
+    state: &'a str,
+    inode: u64,
+}
+
+fn sockets(table: &str) -> impl Iterator<Item = Socket<'_>> {
+    table.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        let (local, peer) = (address(fields.get(1)?)?, address(fields.get(2)?)?);
+        Some(Socket { local, peer, state: fields.get(3)?, inode: fields.get(9)?.parse().ok()? })
+    })
+}
+
+/// `0100007F:1F81`: words of four bytes as the machine stores them. IPv4 in IPv6 is IPv4.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (words, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let mut bytes = [0; 16];
+    for (place, at) in bytes.chunks_exact_mut(4).zip((0..words.len()).step_by(8)) {
+        place.copy_from_slice(&u32::from_str_radix(words.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
+    }
+    let ip = match words.len() {
+        8 => IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]]),
+        32 => IpAddr::from(bytes).to_canonical(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]
@@ -276,7 +316,24 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let own = Process::of(i32::try_from(std::process::id()).unwrap()).unwrap();
         assert!(own.listens_on(port));
-        drop(listener);
-        assert!(!own.listens_on(port));
+        let client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (accepted, ours) = listener.accept().unwrap();
+        let theirs = accepted.local_addr().unwrap();
+        assert!(own.holds_connection(theirs, ours));
+        assert!(!own.holds_connection(theirs, SocketAddr::new(ours.ip(), port)));
+        drop((listener, accepted));
+        assert!(!own.listens_on(port) && !own.holds_connection(theirs, ours));
+        drop(client);
+    }
+
+    #[test]
+    fn addresses_are_read_as_the_kernel_writes_them() {
+        let read = |text| address(text).map(|address| address.to_string());
+        if cfg!(target_endian = "little") {
+            assert_eq!(read("0100007F:1F81").as_deref(), Some("127.0.0.1:8065"));
+        }
+        assert_eq!(read("0000000000000000FFFF000000000000:0050").as_deref(), Some("0.0.0.0:80"));
+        assert_eq!(read("00000000000000000000000000000000:0050").as_deref(), Some("[::]:80"));
+        assert_eq!(read("local_address"), None);
     }
 }

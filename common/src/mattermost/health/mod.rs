@@ -17,6 +17,7 @@ use crate::machine::service::process::Process;
 use crate::machine::service::{Manager, Service};
 use crate::machine::{checkpoint, signals};
 use crate::mattermost::api::Server;
+use crate::mattermost::reach::Reach;
 use crate::mattermost::schema;
 use crate::postgres::server::Database;
 
@@ -41,6 +42,8 @@ pub struct Expected<'a> {
     pub version: &'a Version,
     /// Where it is to answer.
     pub url: &'a str,
+    /// The way there.
+    pub reach: Reach,
     /// The database whose migrations are to be complete; absent when that is not asked.
     pub database: Option<&'a Database>,
     /// Whether this server works its jobs off. Another node of a cluster may be there for that.
@@ -142,7 +145,7 @@ impl Watch<'_> {
     }
 
     fn answers(&self) -> Result<Option<Look>> {
-        let server = Server::with_limit(self.expected.url, CALL);
+        let server = Server::reached_by(self.expected.reach.clone().without_proof(), self.expected.url, CALL);
         let Ok(answer) = server.get("/api/v4/system/ping", None) else {
             return Ok(Some(Look::NotYet(self.activity())));
         };

@@ -64,6 +64,7 @@ impl Started {
             service: &site.service,
             version: &site.version,
             url: &site.answering_url(),
+            reach: site.reach(&site.answering_url()),
             database: None,
             runs_jobs: false,
             excused: &[],

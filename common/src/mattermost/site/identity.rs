@@ -44,11 +44,13 @@ impl Installation {
     /// # Errors
     /// Refused (exit 5).
     pub fn refuse_impostor(&self, url: &str) -> Result<()> {
-        let Some(port) =
-            Url::parse(url).ok().filter(|url| url.scheme() == "http").and_then(|url| url.port_or_known_default())
-        else {
-            return Ok(());
+        // One that speaks TLS itself is asked at its own port, whatever its name says.
+        let port = if url == self.answering_url() {
+            self.port()
+        } else {
+            Url::parse(url).ok().and_then(|url| url.port_or_known_default())
         };
+        let Some(port) = port else { return Ok(()) };
         let ours =
             process::servers(&self.root).into_iter().chain(self.service.process()?).any(|it| it.listens_on(port));
         if ours || !user::is_root() || !process::is_taken(port) {

@@ -125,6 +125,7 @@ fn ground_at(root: PathBuf, wanted: &Wanted) -> Result<Ground> {
     let owner = identity::owner(&root, &manager)?;
     let service =
         Service { manager, install: root.clone(), owner: owner.clone(), variables: Vec::new(), state: state.clone() };
+    service.refuse_outsider()?;
     Ok(Ground { root, owner, service, state })
 }
 

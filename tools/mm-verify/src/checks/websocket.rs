@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mm_common::mattermost::api::Server;
+use mm_common::mattermost::reach::Reach;
 use mm_common::mattermost::websocket::Socket;
 use mm_common::{Error, Result};
 use serde_json::{Value, json};
@@ -23,8 +24,11 @@ pub(crate) fn event(look: &mut Look) -> Result<Finding> {
         {
             return Err(error);
         }
-        let mut socket = match Socket::open(&base, &pages(look, &base), LIMIT) {
+        // What users reach through a proxy ends there.
+        let reach = if base == look.server.url { look.server.reach.clone() } else { Reach::default() };
+        let mut socket = match Socket::open(&base, &reach, &pages(look, &base), LIMIT) {
             Ok(socket) => socket,
+            Err(error) if error.code() == 5 => return Err(error),
             Err(error) => return Ok(refused(&base, &error.one_line(), error.next_step())),
         };
         // An upgrade alone proves nothing: only who is known gets a hello (observed).

@@ -92,5 +92,5 @@ fn a_page_that_names_files_without_end_is_not_followed() {
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let check = &document["verify"]["checks"][0];
     assert_eq!((output.status.code(), &check["status"]), (Some(4), &json!("fail")), "{check}");
-    assert!(check["evidence"].as_str().unwrap().contains("names 100000 files, more than 2000; 0 files asked for"));
+    assert!(check["evidence"].as_str().unwrap().contains("names 100000 files, more than 2000"));
 }

@@ -1,6 +1,7 @@
 //! The machine the tools act on. Everything here takes a path or a command and names it in its errors.
 
 pub mod access;
+pub mod budget;
 pub mod checkpoint;
 pub mod command;
 pub mod disk;

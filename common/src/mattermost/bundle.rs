@@ -78,6 +78,7 @@ const LONGEST: usize = 256;
 fn highest(mut program: impl Read) -> std::io::Result<Option<u64>> {
     let (mut window, mut highest) = (Vec::new(), None);
     loop {
+        signals::check_io()?;
         // What was at the end of the last piece may be the beginning of a name.
         let kept = window.len().saturating_sub(LONGEST);
         window.drain(..kept);

@@ -16,6 +16,7 @@ pub use copy::{Copied, contents, copy};
 pub use dir::Dir;
 pub use finder::Finder;
 
+use super::budget::Budget;
 use super::files;
 use crate::contract::error::{Error, Result};
 
@@ -114,10 +115,11 @@ fn walk_into(dir: &Dir, below: &Path, depth: usize, visit: &mut dyn FnMut(&Met<'
     Ok(())
 }
 
-/// Entries below `root`, itself not among them, that belong to somebody else than `uid`.
-pub fn of_others(root: &Path, uid: u32) -> Result<Vec<PathBuf>> {
+/// Entries below `root`, itself not among them, that belong to somebody else than `uid`, as far as the budget goes.
+pub fn of_others(root: &Path, uid: u32, budget: &Budget) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     walk(root, &mut |met| {
+        budget.spend(0)?;
         if met.directory.is_some() && met.meta.uid != uid {
             found.push(root.join(met.path));
         }

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, EntryKind, Manifest};
 use crate::contract::digest;
 use crate::contract::error::{Error, Result};
+use crate::machine::budget::Budget;
 use crate::machine::signals::Heeding;
 use crate::machine::tree::{self, Dir, Go, Kind, Meta};
 use crate::machine::{files, threads};
@@ -120,12 +122,14 @@ impl Manifest {
     fn foreign(&self, root: &Path) -> Result<Vec<String>> {
         let known: BTreeSet<&Path> = self.entries.iter().map(|entry| Path::new(&entry.path)).collect();
         let mut found = Vec::new();
+        let budget = Budget::new("entries of the release's directories", MOST_ENTRIES, u64::MAX, LONGEST);
         for top in OWNED {
             let directory = root.join(top);
             if !files::look(&directory)?.is_some_and(|data| data.is_dir()) {
                 continue;
             }
             tree::walk(&directory, &mut |met| {
+                budget.spend(0)?;
                 let path = Path::new(top).join(met.path);
                 if path == Path::new("client/plugins") {
                     return Ok(Go::Past);
@@ -139,6 +143,10 @@ impl Manifest {
         Ok(found)
     }
 }
+
+/// A release has less than 20,000 entries.
+const MOST_ENTRIES: u64 = 1_000_000;
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// Whether the server rewrites this file when it starts (observed on every version), or it is not the release's any
 /// more once it is installed.

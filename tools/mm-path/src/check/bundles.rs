@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mm_common::contract::error::{Context as _, Result};
-use mm_common::machine::signals;
+use mm_common::machine::budget::Budget;
 use mm_common::machine::tree::Dir;
 use mm_common::mattermost::bundle::{self, Bundle};
 use mm_common::mattermost::catalogue::Severity;
@@ -31,6 +32,11 @@ const TABLES: [(&str, &str); 3] = [
     ("db_migrations_calls", "com.mattermost.calls"),
 ];
 
+/// A site has some dozen bundles, of up to 100 MB.
+fn limits() -> Budget {
+    Budget::new("bundles of plugins", 2000, 16 << 30, Duration::from_secs(600))
+}
+
 /// A bundle and where it lies.
 type Placed = (PathBuf, Bundle);
 
@@ -46,12 +52,13 @@ fn bundles(view: &HostView<'_>) -> Result<Outcome> {
     }
     let states = &site.config.settings["PluginSettings"]["PluginStates"];
     let numbers = view.database.map_or_else(|| Ok(BTreeMap::new()), numbers)?;
-    let mut stored = within(&site.data, "plugins", true)?;
+    let budget = limits();
+    let mut stored = within(&site.data, "plugins", true, &budget)?;
     // A plugin that is switched off runs from neither.
     stored.retain(|_, (_, bundle)| states[&bundle.id]["Enable"] != false);
     let is_wanted = |id: &str| stored.contains_key(id) || numbers.contains_key(id);
     let wanted = !stored.is_empty() || !numbers.is_empty();
-    let mut shipped = if wanted { within(&site.root, "prepackaged_plugins", false)? } else { BTreeMap::new() };
+    let mut shipped = if wanted { within(&site.root, "prepackaged_plugins", false, &budget)? } else { BTreeMap::new() };
     shipped.retain(|id, _| is_wanted(id));
     let (mut evidence, mut fixes) = (Vec::new(), Vec::new());
     for (id, (path, bundle)) in &stored {
@@ -66,7 +73,7 @@ fn bundles(view: &HostView<'_>) -> Result<Outcome> {
         }
     }
     for (id, number) in &numbers {
-        let Some((path, bundle)) = runs(id, &stored, &shipped)? else { continue };
+        let Some((path, bundle)) = runs(id, &stored, &shipped, &budget)? else { continue };
         if states[id]["Enable"] != false
             && let Some(known) = bundle.migration.filter(|known| known < number)
         {
@@ -93,17 +100,22 @@ fn bundles(view: &HostView<'_>) -> Result<Outcome> {
 
 /// The bundle that the server takes: that of the file store, else the one that came with the release, whose programs
 /// have not been looked into yet.
-fn runs(id: &str, stored: &BTreeMap<String, Placed>, shipped: &BTreeMap<String, Placed>) -> Result<Option<Placed>> {
+fn runs(
+    id: &str,
+    stored: &BTreeMap<String, Placed>,
+    shipped: &BTreeMap<String, Placed>,
+    budget: &Budget,
+) -> Result<Option<Placed>> {
     if let Some(placed) = stored.get(id) {
         return Ok(Some(placed.clone()));
     }
     let Some((path, _)) = shipped.get(id) else { return Ok(None) };
     let directory = Dir::open_following(path.parent().unwrap_or(Path::new("/")))?;
-    Ok(read(&directory, path.file_name().unwrap_or_default(), true)?.map(|bundle| (path.clone(), bundle)))
+    Ok(read(&directory, path.file_name().unwrap_or_default(), true, budget)?.map(|bundle| (path.clone(), bundle)))
 }
 
 /// The bundles in a directory below another, by plugin; what is no bundle is left out, and of two the newer counts.
-fn within(place: &Path, name: &str, with_migrations: bool) -> Result<BTreeMap<String, Placed>> {
+fn within(place: &Path, name: &str, with_migrations: bool, budget: &Budget) -> Result<BTreeMap<String, Placed>> {
     let mut found: BTreeMap<String, Placed> = BTreeMap::new();
     if std::fs::metadata(place).is_err() {
         return Ok(found);
@@ -113,7 +125,7 @@ fn within(place: &Path, name: &str, with_migrations: bool) -> Result<BTreeMap<St
         if !name.to_string_lossy().ends_with(".tar.gz") {
             continue;
         }
-        let Some(bundle) = read(&dir, &name, with_migrations)? else { continue };
+        let Some(bundle) = read(&dir, &name, with_migrations, budget)? else { continue };
         if found.get(&bundle.id).is_none_or(|(_, other)| other.version < bundle.version) {
             found.insert(bundle.id.clone(), (dir.path().join(&name), bundle));
         }
@@ -121,8 +133,8 @@ fn within(place: &Path, name: &str, with_migrations: bool) -> Result<BTreeMap<St
     Ok(found)
 }
 
-fn read(dir: &Dir, name: &OsStr, with_migrations: bool) -> Result<Option<Bundle>> {
-    signals::check()?;
+fn read(dir: &Dir, name: &OsStr, with_migrations: bool, budget: &Budget) -> Result<Option<Bundle>> {
+    budget.spend(dir.look(name)?.map_or(0, |meta| meta.bytes))?;
     // A link is none.
     let Ok(Some(file)) = dir.open_file(name) else { return Ok(None) };
     Ok(bundle::read(file, with_migrations).ok())

@@ -1,7 +1,10 @@
 //! Check of what plugins have put into the database: their own migrations, which the server knows nothing of.
 
+use std::time::Duration;
+
 use mm_common::contract::error::Result;
 use mm_common::contract::ui;
+use mm_common::machine::budget::Budget;
 use mm_common::mattermost::catalogue::Severity;
 
 use super::database::{DatabaseView, text};
@@ -30,7 +33,9 @@ const RECORDS: &str = "SELECT c.relname AS name, pg_catalog.quote_ident(c.relnam
 /// A plugin whose own migration was cut off does not start: the server is healthy, and the plugin gone from the menu.
 fn plugin_migrations(view: &DatabaseView<'_>) -> Result<Outcome> {
     let (mut evidence, mut fixes) = (Vec::new(), Vec::new());
+    let budget = Budget::new("tables of migrations", 1000, u64::MAX, Duration::from_secs(300));
     for table in view.rows(RECORDS)? {
+        budget.spend(0)?;
         let (name, quoted) = (text(&table, "name"), text(&table, "quoted"));
         for row in
             view.rows(&format!("SELECT version::pg_catalog.text AS version FROM {quoted} WHERE dirty ORDER BY 1"))?

@@ -1,9 +1,11 @@
 //! Check of the installed plugins.
 
 use std::path::Path;
+use std::time::Duration;
 
 use mm_common::contract::error::{Context as _, Error, Result};
 use mm_common::contract::version::Edition;
+use mm_common::machine::budget::Budget;
 use mm_common::machine::files;
 use mm_common::mattermost::catalogue::Severity;
 use semver::Version;
@@ -26,6 +28,10 @@ const BOARDS: &str = "focalboard";
 /// A plugin.json or an executable that is larger than this is neither.
 const MOST_MANIFEST: u64 = 1024 * 1024;
 const MOST_EXECUTABLE: u64 = 512 * 1024 * 1024;
+/// A site has some dozen plugins, of up to 100 MB. Each is counted as one, and its executable as another.
+const MOST_PLUGINS: u64 = 2000;
+const MOST_BYTES: u64 = 16 << 30;
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// Plugins that ask for a newer server than is installed, or were built with a Go whose programs hang.
 fn plugins(view: &HostView<'_>) -> Result<Outcome> {
@@ -37,7 +43,9 @@ fn plugins(view: &HostView<'_>) -> Result<Outcome> {
     let entries = std::fs::read_dir(&directory).context(|| format!("cannot list `{}`", directory.display()))?;
     let mut seen = Vec::new();
     let mut evidence = Vec::new();
+    let budget = Budget::new("plugins", MOST_PLUGINS, MOST_BYTES, LONGEST);
     for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        budget.spend(0)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let manifest = entry.path().join("plugin.json");
         if files::look(&manifest)?.is_none() {
@@ -51,7 +59,7 @@ fn plugins(view: &HostView<'_>) -> Result<Outcome> {
         if let Some(wanted) = wanted.filter(|wanted| wanted > view.way.from) {
             evidence.push(format!("{name} {version} wants a server of {wanted} or newer"));
         }
-        if built_with_bad_go(&entry.path(), &manifest)? {
+        if built_with_bad_go(&entry.path(), &manifest, &budget)? {
             evidence.push(format!("{name} {version} was built with Go 1.22.0 or 1.22.1"));
         }
         if name == BOARDS && view.way.crossing(&Version::new(9, 0, 0)).is_some() {
@@ -91,14 +99,13 @@ fn runs_playbooks(release: &Version) -> bool {
 }
 
 /// The executables of plugins carry the version of the Go they were built with as plain text.
-fn built_with_bad_go(plugin: &Path, manifest: &Value) -> Result<bool> {
+fn built_with_bad_go(plugin: &Path, manifest: &Value, budget: &Budget) -> Result<bool> {
     let executables = &manifest["server"]["executables"];
     let named = executables["linux-amd64"].as_str().or_else(|| manifest["server"]["executable"].as_str());
     let Some(relative) = named.filter(|name| !name.contains("..")) else { return Ok(false) };
     let path = plugin.join(relative);
-    if files::look(&path)?.is_none() {
-        return Ok(false);
-    }
+    let Some(data) = files::look(&path)? else { return Ok(false) };
+    budget.spend(data.len())?;
     let bytes = files::read(&path, MOST_EXECUTABLE)?;
     let is_there = |text: &[u8]| {
         bytes.windows(text.len() + 1).any(|window| window.starts_with(text) && !window[text.len()].is_ascii_digit())

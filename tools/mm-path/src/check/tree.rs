@@ -1,10 +1,12 @@
 //! Checks of the install root: what cannot be exchanged, what is the administrator's own, what differs from the release.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use mm_common::contract::error::{Context as _, Error, Result};
 use mm_common::contract::shell;
 use mm_common::contract::ui;
+use mm_common::machine::budget::Budget;
 use mm_common::machine::{access, files, mounts, tree};
 use mm_common::mattermost::catalogue::Severity;
 use mm_common::mattermost::manifest::{self, Manifest, OWNED};
@@ -97,6 +99,10 @@ fn directories(view: &HostView<'_>) -> Result<Outcome> {
     }))
 }
 
+/// A plugin has some thousand files.
+const MOST_FILES: u64 = 2_000_000;
+const LONGEST: Duration = Duration::from_secs(300);
+
 /// What the server has to be able to write, by the kernel's rule: a directory of root's with the server's group and
 /// `g+w` is as good as one of its own.
 fn ownership(view: &HostView<'_>) -> Result<Outcome> {
@@ -116,12 +122,13 @@ fn ownership(view: &HostView<'_>) -> Result<Outcome> {
     if !own.is_empty() {
         commands.push(format!("chown -h {name} {}", shell::words(&own)));
     }
+    let budget = Budget::new("files of plugins", MOST_FILES, u64::MAX, LONGEST);
     // The server exchanges what is in these when it updates a plugin.
     for path in ["plugins", "client/plugins"].map(|name| root.join(name)) {
         if !files::look(&path)?.is_some_and(|data| data.is_dir()) {
             continue;
         }
-        let closed = access::not_writable(owner, &tree::of_others(&path, owner.uid)?)?;
+        let closed = access::not_writable(owner, &tree::of_others(&path, owner.uid, &budget)?)?;
         if let Some(first) = closed.first() {
             if !access::of_tree(root, std::slice::from_ref(&path))?.is_empty() {
                 commands.push(format!("chown -hR {name} {}", shell::word(&path)));

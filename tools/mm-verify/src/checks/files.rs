@@ -2,9 +2,11 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mm_common::contract::shell;
 use mm_common::contract::ui;
+use mm_common::machine::budget::Budget;
 use mm_common::machine::files::Access;
 use mm_common::machine::user::User;
 use mm_common::machine::{access, files, tree};
@@ -103,6 +105,10 @@ fn write_proven(path: &Path, proven: &Proven) {
     }
 }
 
+/// A plugin has some thousand files.
+const MOST_FILES: u64 = 2_000_000;
+const LONGEST: Duration = Duration::from_secs(300);
+
 /// No command gives away what the configuration, or a link, says is the server's.
 const NOT_THE_RELEASES: &str =
     "it is not in the install root: see whether configuration and links name what they should, and who is to have it";
@@ -123,9 +129,10 @@ pub(crate) fn owner(look: &mut Look) -> Result<Finding> {
     let (own, wrong) = (access::of_tree(&site.root, &wrong)?, shown(&wrong));
     let mut within = Vec::new();
     let trees = ["plugins", "client/plugins"].map(|name| site.root.join(name));
+    let budget = Budget::new("files of plugins", MOST_FILES, u64::MAX, LONGEST);
     for place in &trees {
         if files::look(place)?.is_some_and(|data| data.is_dir()) {
-            within.extend(tree::of_others(place, site.owner.uid)?);
+            within.extend(tree::of_others(place, site.owner.uid, &budget)?);
         }
     }
     let within = shown(&access::not_writable(&site.owner, &within)?);

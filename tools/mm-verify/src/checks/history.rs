@@ -1,11 +1,12 @@
 //! The messages: compared with the restore point of this hop, else with the baseline.
 
 use std::path::Path;
+use std::time::Duration;
 
 use mm_common::Result;
 use mm_common::contract::error::Context as _;
 use mm_common::contract::ui;
-use mm_common::machine::signals;
+use mm_common::machine::budget::Budget;
 use mm_common::machine::tree::{Dir, Kind};
 use mm_common::postgres::fingerprint::{self, History};
 use serde_json::Value;
@@ -160,6 +161,8 @@ const SAMPLE: u64 = 2000;
 
 /// How many rows are held at a time when all files are looked at.
 const PAGE: u64 = 10_000;
+/// All rows of a site with ten million of them take minutes.
+const LONGEST: Duration = Duration::from_secs(7200);
 
 /// What the rows say of the files, looked at so far.
 #[derive(Default)]
@@ -210,17 +213,18 @@ pub(crate) fn files(look: &mut Look) -> Result<Finding> {
         if look.options.files == Extent::All {
             order = format!("ORDER BY id LIMIT {PAGE}");
         }
+        // Rows are what the service user makes of them: a view has another one after each.
+        let budget = Budget::new("rows of fileinfo", total.saturating_mul(2).max(1000), u64::MAX, LONGEST);
         loop {
             let rows = database.rows(&format!("SELECT id, path, size {stored} AND id > '{after}' {order}"))?;
             for row in &rows {
+                budget.spend(0)?;
                 tally.add(&root, row);
             }
             match rows.last().and_then(|row| row["id"].as_str()) {
-                // Rows are what the service user makes of them.
                 Some(last) if look.options.files == Extent::All => after = last.replace('\'', "''"),
                 _ => break,
             }
-            signals::check()?;
         }
     }
     let looked =

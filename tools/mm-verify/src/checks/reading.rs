@@ -2,9 +2,11 @@
 //! only for those whose rows it is in, and most of these calls work on a server that is useless to its users.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mm_common::Result;
 use mm_common::contract::ui;
+use mm_common::machine::budget::Budget;
 use mm_common::mattermost::api::Answer;
 use serde_json::Value;
 
@@ -13,15 +15,22 @@ use crate::look::Look;
 use crate::people::Person;
 
 /// How many answers were good, and what the others said.
-#[derive(Default)]
 struct Tally {
     calls: usize,
     bad: Vec<String>,
     absent: bool,
+    budget: Budget,
+}
+
+/// Some people, each in some hundred teams. Which teams there are is the server's word.
+fn tally() -> Tally {
+    let budget = Budget::new("lists of the server", 20_000, 4 << 30, Duration::from_secs(600));
+    Tally { calls: 0, bad: Vec::new(), absent: false, budget }
 }
 
 impl Tally {
-    fn add(&mut self, who: &Person, what: &str, answer: &Answer) {
+    fn add(&mut self, who: &Person, what: &str, answer: &Answer) -> Result<()> {
+        self.budget.spend(answer.bytes.len() as u64)?;
         self.calls += 1;
         if answer.error_id() == Some("api.context.404.app_error") {
             // This release does not have the call.
@@ -29,6 +38,7 @@ impl Tally {
         } else if !answer.is_success() {
             self.bad.push(format!("{what} as {}: {}", who.username, answer.verdict()));
         }
+        Ok(())
     }
 
     fn wrong(&mut self, who: &Person, what: &str) {
@@ -52,10 +62,10 @@ const NULLS: &str = "look at the check database.nulls; where it names columns, `
 
 pub(crate) fn me(look: &mut Look) -> Result<Finding> {
     let people = look.people()?;
-    let mut tally = Tally::default();
+    let mut tally = tally();
     for person in &people {
         let answer = look.server.get("/api/v4/users/me", Some(person.token.reveal()))?;
-        tally.add(person, "GET /users/me", &answer);
+        tally.add(person, "GET /users/me", &answer)?;
         if answer.is_success() && answer.body["id"].as_str() != Some(&person.id) {
             tally.wrong(person, "GET /users/me names somebody else");
         }
@@ -75,10 +85,10 @@ fn teams_of(look: &Look, person: &Person) -> Result<(Answer, Vec<String>)> {
 
 pub(crate) fn teams(look: &mut Look) -> Result<Finding> {
     let people = look.people()?;
-    let mut tally = Tally::default();
+    let mut tally = tally();
     for person in &people {
         let (answer, teams) = teams_of(look, person)?;
-        tally.add(person, "GET /users/me/teams", &answer);
+        tally.add(person, "GET /users/me/teams", &answer)?;
         if let Some(known) = person.teams.filter(|known| answer.is_success() && teams.len() as u64 != *known) {
             tally.wrong(
                 person,
@@ -94,12 +104,12 @@ pub(crate) fn teams(look: &mut Look) -> Result<Finding> {
 fn per_team(look: &mut Look, path: &str, all: bool) -> Result<Finding> {
     let people = look.people()?;
     let known = if all { channels_of(look, &people) } else { None };
-    let (mut tally, mut fewer) = (Tally::default(), false);
+    let (mut tally, mut fewer) = (tally(), false);
     for person in &people {
         for team in teams_of(look, person)?.1 {
             let path = path.replace("TEAM", &team).replace("USER", &person.id);
             let answer = look.server.get(&format!("/api/v4{path}"), Some(person.token.reveal()))?;
-            tally.add(person, &format!("GET {path}"), &answer);
+            tally.add(person, &format!("GET {path}"), &answer)?;
             if !all || !answer.is_success() {
                 continue;
             }
@@ -170,29 +180,30 @@ pub(crate) fn threads(look: &mut Look) -> Result<Finding> {
 
 pub(crate) fn unread(look: &mut Look) -> Result<Finding> {
     let people = look.people()?;
-    let mut tally = Tally::default();
+    let mut tally = tally();
     for person in &people {
         let answer = look.server.get("/api/v4/users/me/teams/unread", Some(person.token.reveal()))?;
-        tally.add(person, "GET /users/me/teams/unread", &answer);
+        tally.add(person, "GET /users/me/teams/unread", &answer)?;
     }
     Ok(tally.finding(people.len(), NULLS))
 }
 
 pub(crate) fn history(look: &mut Look) -> Result<Finding> {
     let people = look.people()?;
-    let mut tally = Tally::default();
+    let mut tally = tally();
     let mut posts = 0;
     for person in &people {
         let token = Some(person.token.reveal());
         for team in teams_of(look, person)?.1 {
             let channels = look.server.get(&format!("/api/v4/users/me/teams/{team}/channels"), token)?;
+            tally.budget.spend(channels.bytes.len() as u64)?;
             // The channel with most messages says most.
             let count = |channel: &&Value| channel["total_msg_count"].as_u64().unwrap_or_default();
             let Some(channel) = channels.body.as_array().and_then(|all| all.iter().max_by_key(count)) else { continue };
             let id = channel["id"].as_str().unwrap_or_default();
             let path = format!("/channels/{id}/posts?page=0&per_page=30");
             let answer = look.server.get(&format!("/api/v4{path}"), token)?;
-            tally.add(person, &format!("GET {path}"), &answer);
+            tally.add(person, &format!("GET {path}"), &answer)?;
             let listed = answer.body["order"].as_array().map_or(0, Vec::len);
             posts += listed;
             if answer.is_success() && listed == 0 && count(&channel) > 0 {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mm_common::contract::ui;
+use mm_common::machine::budget::Budget;
 use mm_common::machine::signals;
 use mm_common::mattermost::api::Server;
 use mm_common::{Error, Result};
@@ -48,15 +49,17 @@ pub(crate) fn bundles(look: &mut Look) -> Result<Finding> {
         return Err(Look::without("the page of the web client names no file"));
     }
     let mut bad = Vec::new();
+    if names.len() > MOST_NAMES {
+        return Ok(unending(&format!("the page names {} files, more than {MOST_NAMES}", names.len()), &bad));
+    }
     let mut bytes = 0;
-    let until = Instant::now() + LONGEST;
-    for (number, name) in names.iter().enumerate() {
-        signals::check()?;
-        if let Some(limit) = exceeded(names.len(), bytes, Instant::now() >= until) {
-            return Ok(Finding::fail(format!("{limit}; {} asked for: {}", ui::count(number, "file"), some(&bad, 5)))
-                .hint("see what the server answers at /: a release's page names a few dozen files"));
-        }
+    let budget = Budget::new("files that the page names", names.len() as u64, MOST_BYTES, LONGEST);
+    for name in &names {
         let measured = look.server.measure(below(&look.server.url, name), None)?;
+        if let Err(error) = budget.spend(measured.bytes) {
+            signals::check()?;
+            return Ok(unending(&error.one_line(), &bad));
+        }
         bytes += measured.bytes;
         if measured.status != 200 {
             bad.push(format!("{name}: {}", measured.status));
@@ -86,15 +89,11 @@ const MOST_NAMES: usize = 2000;
 const MOST_BYTES: u64 = 2 << 30;
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Which limit of the whole check is exceeded: the page, and what stands behind it, may be anybody's.
-fn exceeded(names: usize, bytes: u64, is_late: bool) -> Option<String> {
-    if names > MOST_NAMES {
-        Some(format!("the page names {names} files, more than {MOST_NAMES}"))
-    } else if bytes > MOST_BYTES {
-        Some(format!("what the page names has more than {MOST_BYTES} bytes"))
-    } else {
-        is_late.then(|| format!("what the page names does not come within {} s", LONGEST.as_secs()))
-    }
+/// The page, and what stands behind it, may be anybody's.
+fn unending(limit: &str, bad: &[String]) -> Finding {
+    let asked = if bad.is_empty() { String::new() } else { format!("; not as they should be: {}", some(bad, 5)) };
+    Finding::fail(format!("{limit}{asked}"))
+        .hint("see what the server answers at /: a release's page names a few dozen files")
 }
 
 /// Size of the file behind a reference; `None` when there is none: the status has said so.
@@ -142,14 +141,6 @@ fn references(html: &str) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_whole_has_limits() {
-        assert_eq!(exceeded(MOST_NAMES, MOST_BYTES, false), None);
-        assert!(exceeded(MOST_NAMES + 1, 0, false).unwrap().contains("names"));
-        assert!(exceeded(1, MOST_BYTES + 1, false).unwrap().contains("bytes"));
-        assert!(exceeded(1, 0, true).unwrap().contains("300 s"));
-    }
 
     #[test]
     fn what_the_page_names_is_found_however_it_is_quoted() {

@@ -59,11 +59,13 @@ fn outsider(host: &Host, site: &Site) -> String {
     let (installed, aside) = (site.install().join("bin/mattermost"), site.install().join("bin/aside"));
     std::fs::rename(&installed, &aside).unwrap();
     std::fs::copy("/bin/cat", &installed).unwrap();
-    let script = format!("exec {} <>/tmp/outsider", installed.display());
-    let user = format!("--uid={TEST_USER}");
-    let place = format!("--working-directory={}", site.install().display());
-    let words = ["--quiet", "--unit=outsider", "--service-type=exec", &user, &place, "sh", "-c"];
-    host.container.run("systemd-run", &[&words[..], &[&format!("mkfifo /tmp/outsider; {script}")]].concat());
+    // A unit that names the server itself would be taken for one of its own.
+    let script = site.directory().join("outsider.sh");
+    let line = format!("mkfifo /tmp/outsider\nexec {} <>/tmp/outsider\n", installed.display());
+    std::fs::write(&script, line).unwrap();
+    let (user, place) = (format!("--uid={TEST_USER}"), format!("--working-directory={}", site.install().display()));
+    let words = ["--quiet", "--unit=outsider", "--service-type=exec", &user, &place, "sh", script.to_str().unwrap()];
+    host.container.run("systemd-run", &words);
     let pid = || host.container.property("outsider", "MainPID");
     wait_until("the outsider to run", PATIENCE, || {
         let exe = host.container.inside("readlink", &[&format!("/proc/{}/exe", pid())]);

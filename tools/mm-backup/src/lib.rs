@@ -8,6 +8,7 @@ mod create;
 mod database;
 mod entry;
 mod export;
+mod fill;
 mod flip;
 mod foresee;
 mod further;

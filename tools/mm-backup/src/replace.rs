@@ -4,8 +4,6 @@
 //! Who may do that: a superuser, which root is on the machine of a local cluster (peer authentication as its owner), or
 //! the owner of the database when it has CREATEDB. Renaming wants both rights (ALTER DATABASE, PostgreSQL's manual).
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use mm_common::contract::error::{Error, Result};
@@ -14,24 +12,20 @@ use mm_common::machine::{checkpoint, disk, files};
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::dump::{self, identifier, literal};
-use mm_common::postgres::owners;
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::roles;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
-use mm_common::postgres::untrusted::{self, Restorer, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::database;
+use crate::fill::{Filling, SUPERUSER_OBJECTS};
 use crate::manifest::DatabasePart;
 use crate::restore::compare;
 use crate::store::Point;
 
 /// PostgreSQL cuts longer names off.
 const LONGEST_NAME: usize = 63;
-
-/// The id for `--accept`, by which an administrator lets a restore make what only a superuser may make.
-pub(crate) const SUPERUSER_OBJECTS: &str = "superuser-objects";
 
 /// How often the exchange is tried: between the end of the old connections and the renaming somebody may connect.
 const TRIES: u32 = 20;
@@ -142,8 +136,11 @@ pub(crate) fn prepare(
     }
     let filled = match cluster.filter(|_| is_superuser) {
         Some(cluster) => {
+            let replaced = has(&prepared.admin, &prepared.target)?.then(|| prepared.admin.sibling(&prepared.target));
             let filling = Filling {
-                prepared: &prepared,
+                admin: &prepared.admin,
+                name: &prepared.new,
+                replaced,
                 dump: point.path.join(&part.dump.path),
                 properties: &properties,
                 cluster: &cluster,
@@ -434,106 +431,6 @@ pub(crate) fn drop_kept(installation: &Installation, name: &str) -> Result<()> {
     }
     let (admin, _, _) = administrator(installation, source, &database::claim(installation, false, None))?;
     admin.execute_each(&format!("DROP DATABASE IF EXISTS {}", identifier(name)))
-}
-
-/// A new database, filled by the role that runs dumps, and then given to whom it belongs.
-struct Filling<'a> {
-    prepared: &'a Prepared,
-    dump: PathBuf,
-    properties: &'a dump::Properties,
-    cluster: &'a Cluster,
-    /// The role of the server.
-    role: &'a str,
-    /// `--accept superuser-objects`.
-    accepted: bool,
-}
-
-impl Filling<'_> {
-    fn fill(&self, jobs: usize) -> Result<()> {
-        let Self { prepared, dump, properties, accepted, .. } = self;
-        let runner = Restorer::make(&prepared.admin, self.cluster)?;
-        // Before anything is made: whether it gets in.
-        runner.connect(&prepared.admin.name, self.cluster)?;
-        let owned = dump::Properties { owner: untrusted::ROLE.into(), ..(*properties).clone() };
-        dump::create_like(&prepared.admin, &prepared.new, &owned)?;
-        checkpoint::pass("database-created");
-        let restored = prepared.database();
-        let replaced = has(&prepared.admin, &prepared.target)?.then(|| prepared.admin.sibling(&prepared.target));
-        let allowed = self.extensions(&restored, replaced.as_ref())?;
-        for name in untrusted::prepare(dump, &restored, &|name| *accepted || allowed.iter().any(|known| known == name))?
-        {
-            say_left_out(&format!("the extension {name}"));
-        }
-        let entries = untrusted::entries(dump)?;
-        let schema = replaced.as_ref().map(Schema::of).transpose()?;
-        let trusted = if *accepted { Some(dump) } else { schema.as_ref().map(|schema| &schema.path) };
-        let make = |kinds| match trusted {
-            Some(from) => untrusted::make_as_superuser(from, &restored, kinds, &entries),
-            None => Ok(BTreeSet::new()),
-        };
-        let mut present = make(untrusted::BEFORE)?;
-        untrusted::restore(dump, &runner.connect(&prepared.new, self.cluster)?, jobs, true)?;
-        prepared.admin.execute(&format!(
-            "ALTER DATABASE {} OWNER TO {}",
-            identifier(&prepared.new),
-            identifier(&properties.owner)
-        ))?;
-        let kept_back = owners::give(&restored, replaced.as_ref(), &entries, self.role, *accepted)?;
-        for object in &kept_back {
-            say_left_out(&format!("the owner of {object} (`{}` owns it now)", self.role));
-        }
-        // A function that an event trigger calls is run by everybody, superusers too.
-        if kept_back.is_empty() {
-            present.extend(make(untrusted::AFTER)?);
-        }
-        for what in untrusted::superusers(&entries, &present) {
-            say_left_out(&what);
-        }
-        let ordinary = self.ordinary_roles()?;
-        for sql in untrusted::default_privileges(dump, &ordinary)? {
-            if let Err(error) = restored.execute(&sql) {
-                ui::warn(&format!("a default privilege could not be given: {}", error.one_line()));
-            }
-        }
-        let public = match (&properties.public, &replaced) {
-            (Some(public), _) => Some(public.clone()),
-            // A restore point of an earlier release does not say; what is replaced does.
-            (None, Some(replaced)) => dump::properties(replaced)?.public,
-            (None, None) => None,
-        };
-        match public {
-            Some(public) => dump::settle_public(&restored, &public, &properties.owner),
-            None => Ok(()),
-        }
-    }
-
-    /// The extensions that a superuser makes without being asked: those that any owner of a database could make, and those
-    /// that the replaced database has.
-    fn extensions(&self, restored: &Database, replaced: Option<&Database>) -> Result<Vec<String>> {
-        let names = |database: &Database, sql: &str| -> Result<Vec<String>> {
-            Ok(database.rows(sql)?.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
-        };
-        let mut all = if self.cluster.major >= 13 {
-            names(restored, "SELECT DISTINCT name FROM pg_catalog.pg_available_extension_versions WHERE trusted")?
-        } else {
-            Vec::new()
-        };
-        if let Some(replaced) = replaced {
-            all.extend(names(replaced, "SELECT extname AS name FROM pg_catalog.pg_extension")?);
-        }
-        Ok(all)
-    }
-
-    fn ordinary_roles(&self) -> Result<Vec<String>> {
-        let rows = self.prepared.admin.rows("SELECT rolname AS name FROM pg_catalog.pg_roles WHERE NOT rolsuper")?;
-        Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
-    }
-}
-
-fn say_left_out(what: &str) {
-    ui::warn(&format!(
-        "left out: {what}: it is a superuser's to make, and the database has not got it as it was; --accept {SUPERUSER_OBJECTS} takes over what can be"
-    ));
 }
 
 #[cfg(test)]

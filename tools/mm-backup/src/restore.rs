@@ -18,6 +18,7 @@ use crate::again;
 use crate::arguments::RestoreArguments;
 use crate::configuration;
 use crate::database;
+use crate::fill;
 use crate::flip::{self, Intent};
 use crate::foresee;
 use crate::kept;
@@ -212,7 +213,7 @@ fn replace_all(
     let stamp = mm_common::contract::time::stamp();
     let accepts = Accepts {
         database: session.common.accepts(proven::ACCEPT),
-        superuser_objects: session.common.accepts(replace::SUPERUSER_OBJECTS),
+        superuser_objects: session.common.accepts(fill::SUPERUSER_OBJECTS),
     };
     let leaves_out = session.common.accepts(salvage::ACCEPT);
     // Everything that takes time is done beside what is there, while the server may still run.

@@ -1,0 +1,121 @@
+//! A new database, filled by the role that runs dumps, and then given to whom it belongs.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use mm_common::contract::error::Result;
+use mm_common::contract::ui;
+use mm_common::machine::checkpoint;
+use mm_common::postgres::cluster::Cluster;
+use mm_common::postgres::dump::{self, identifier};
+use mm_common::postgres::owners;
+use mm_common::postgres::server::Database;
+use mm_common::postgres::untrusted::{self, Restorer, Schema};
+
+/// The id for `--accept`, by which an administrator lets a restore make what only a superuser may make.
+pub(crate) const SUPERUSER_OBJECTS: &str = "superuser-objects";
+
+/// What is filled, and from what.
+pub(crate) struct Filling<'a> {
+    /// Another database of the server, as its superuser.
+    pub admin: &'a Database,
+    /// The name of the new database.
+    pub name: &'a str,
+    /// The database whose place it is to take: what a superuser has made there may be made again.
+    pub replaced: Option<Database>,
+    /// The dump.
+    pub dump: PathBuf,
+    /// What the new database is like.
+    pub properties: &'a dump::Properties,
+    /// The cluster it is in.
+    pub cluster: &'a Cluster,
+    /// The role of the server.
+    pub role: &'a str,
+    /// `--accept superuser-objects`.
+    pub accepted: bool,
+}
+
+impl Filling<'_> {
+    /// Makes the database and fills it; what is left out is said.
+    pub(crate) fn fill(&self, jobs: usize) -> Result<()> {
+        let Self { admin, name, replaced, dump, properties, accepted, .. } = self;
+        let replaced = replaced.as_ref();
+        let runner = Restorer::make(admin, self.cluster)?;
+        // Before anything is made: whether it gets in.
+        runner.connect(&admin.name, self.cluster)?;
+        let owned = dump::Properties { owner: untrusted::ROLE.into(), ..(*properties).clone() };
+        dump::create_like(admin, name, &owned)?;
+        checkpoint::pass("database-created");
+        let restored = admin.sibling(name);
+        let allowed = self.extensions(&restored, replaced)?;
+        for name in untrusted::prepare(dump, &restored, &|name| *accepted || allowed.iter().any(|known| known == name))?
+        {
+            say_left_out(&format!("the extension {name}"));
+        }
+        let entries = untrusted::entries(dump)?;
+        let schema = replaced.map(Schema::of).transpose()?;
+        let trusted = if *accepted { Some(dump) } else { schema.as_ref().map(|schema| &schema.path) };
+        let make = |kinds| match trusted {
+            Some(from) => untrusted::make_as_superuser(from, &restored, kinds, &entries),
+            None => Ok(BTreeSet::new()),
+        };
+        let mut present = make(untrusted::BEFORE)?;
+        untrusted::restore(dump, &runner.connect(name, self.cluster)?, jobs, true)?;
+        admin.execute(&format!("ALTER DATABASE {} OWNER TO {}", identifier(name), identifier(&properties.owner)))?;
+        let kept_back = owners::give(&restored, replaced, &entries, self.role, *accepted)?;
+        for object in &kept_back {
+            say_left_out(&format!("the owner of {object} (`{}` owns it now)", self.role));
+        }
+        // A function that an event trigger calls is run by everybody, superusers too.
+        if kept_back.is_empty() {
+            present.extend(make(untrusted::AFTER)?);
+        }
+        for what in untrusted::superusers(&entries, &present) {
+            say_left_out(&what);
+        }
+        let ordinary = self.ordinary_roles()?;
+        for sql in untrusted::default_privileges(dump, &ordinary)? {
+            if let Err(error) = restored.execute(&sql) {
+                ui::warn(&format!("a default privilege could not be given: {}", error.one_line()));
+            }
+        }
+        let public = match (&properties.public, replaced) {
+            (Some(public), _) => Some(public.clone()),
+            // A restore point of an earlier release does not say; what is replaced does.
+            (None, Some(replaced)) => dump::properties(replaced)?.public,
+            (None, None) => None,
+        };
+        match public {
+            Some(public) => dump::settle_public(&restored, &public, &properties.owner),
+            None => Ok(()),
+        }
+    }
+
+    /// The extensions that a superuser makes without being asked: those that any owner of a database could make, and those
+    /// that the replaced database has.
+    fn extensions(&self, restored: &Database, replaced: Option<&Database>) -> Result<Vec<String>> {
+        let names = |database: &Database, sql: &str| -> Result<Vec<String>> {
+            Ok(database.rows(sql)?.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
+        };
+        let mut all = if self.cluster.major >= 13 {
+            names(restored, "SELECT DISTINCT name FROM pg_catalog.pg_available_extension_versions WHERE trusted")?
+        } else {
+            Vec::new()
+        };
+        if let Some(replaced) = replaced {
+            all.extend(names(replaced, "SELECT extname AS name FROM pg_catalog.pg_extension")?);
+        }
+        Ok(all)
+    }
+
+    fn ordinary_roles(&self) -> Result<Vec<String>> {
+        let rows = self.admin.rows("SELECT rolname AS name FROM pg_catalog.pg_roles WHERE NOT rolsuper")?;
+        Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
+    }
+}
+
+fn say_left_out(what: &str) {
+    ui::warn(&format!(
+        "left out: {what}: it is a superuser's to make, and the database has not got it as it was; --accept {SUPERUSER_OBJECTS} takes over what can be"
+    ));
+}

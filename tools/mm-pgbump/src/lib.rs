@@ -8,6 +8,7 @@ mod debian;
 mod drop_old;
 mod evidence;
 mod finish;
+mod logs;
 pub mod plan;
 mod preflight;
 mod reach;

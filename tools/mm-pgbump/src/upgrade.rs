@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 use crate::control::entries;
 use crate::debian;
+use crate::logs::Logs;
 use crate::record::{Entry, Records};
 use crate::reports::Reports;
 
@@ -52,7 +53,8 @@ pub(crate) fn run(entry: &mut Entry, jobs: Option<u32>, records: &Records, lock:
     let begun = log.metadata().map_err(|error| Error::io("look at", &path, error))?.len();
     let copy = log.try_clone().map_err(|error| Error::io("open", &path, error))?;
     let theirs = log.try_clone().map_err(|error| Error::io("open", &path, error))?;
-    let program = command(entry, jobs)?;
+    let logs = Logs::of(entry, files::parent(&path)?)?;
+    let program = command(&logs, entry, jobs)?;
     let leftovers = temporary_files()?;
     let turn = turn()?;
     let mut child = program.start(Stdio::null(), theirs.into(), copy.into())?;
@@ -69,15 +71,16 @@ pub(crate) fn run(entry: &mut Entry, jobs: Option<u32>, records: &Records, lock:
     let status = watch(&mut child, entry, turn, &mut reports, said)?;
     entry.group = None;
     remove_leftovers(&leftovers)?;
-    let said = said()?;
+    let said = logs.found(said()?);
     judge(&program.line(), status, &said).map_err(|error| {
         let error = reports.keep(&said, &mut log).into_iter().fold(error, Error::because);
         error.hint(format!("all it said is in {}", path.display()))
     })
 }
 
-fn command(entry: &Entry, jobs: Option<u32>) -> Result<command::Cmd> {
-    let mut command = cluster::tool("pg_upgradecluster")
+fn command(logs: &Logs, entry: &Entry, jobs: Option<u32>) -> Result<command::Cmd> {
+    let mut command = logs
+        .command()
         .args(["--version", &entry.major.to_string(), "--method", entry.method.name()])
         .arg("--logfile")
         .arg(&entry.log);

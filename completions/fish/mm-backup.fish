@@ -61,6 +61,7 @@ complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "create" -d 'Mak
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "list" -d 'Show the restore points'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "verify" -d 'Prove a restore point: hash every file again, read the dump to its end'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "restore" -d 'Restore: everything, or what the flags name'
+complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "copy" -d 'Make a private copy of the site from a restore point and start it: a server of its own that reaches nobody'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "export" -d 'Write a restore point to standard output as one tar stream'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "unpin" -d 'Let retention take a restore point that an upgrade has pinned: its way back is given up'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "prune" -d 'Remove restore points that the --keep flags do not keep'
@@ -158,6 +159,29 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l dry-run 
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l into -d 'Make the copy in DIR, which is not there yet, and start it; start it again where it is there' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l stop -d 'Stop the copy in DIR: its server and its database' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l remove -d 'Stop the copy in DIR and remove it: its files and its database, and nothing else' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l start-timeout -d 'Seconds a server that is started again may take to get healthy' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l to -d 'Directory of the restore points' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l stop-command -d 'Command that stops the server, for `--service command`' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
+json\t'The document'
+human\t'A table for people'"
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l keep-sessions -d 'Leave sessions, tokens, OAuth apps and webhooks valid: whoever has them on the original can use them on the copy'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l with-plugins -d 'Let plugins run in the copy, with all that their settings name'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l dry-run -d 'Say what would be done, change nothing'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -s v -l verbose -d 'Say on stderr what is done'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l to -d 'Directory of the restore points' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
@@ -214,11 +238,12 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l dry-run -d
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "create" -d 'Make a restore point (the default)'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "list" -d 'Show the restore points'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "verify" -d 'Prove a restore point: hash every file again, read the dump to its end'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "restore" -d 'Restore: everything, or what the flags name'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "export" -d 'Write a restore point to standard output as one tar stream'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "unpin" -d 'Let retention take a restore point that an upgrade has pinned: its way back is given up'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "prune" -d 'Remove restore points that the --keep flags do not keep'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore export unpin prune help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore copy export unpin prune help" -f -a "create" -d 'Make a restore point (the default)'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore copy export unpin prune help" -f -a "list" -d 'Show the restore points'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore copy export unpin prune help" -f -a "verify" -d 'Prove a restore point: hash every file again, read the dump to its end'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore copy export unpin prune help" -f -a "restore" -d 'Restore: everything, or what the flags name'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore copy export unpin prune help" -f -a "copy" -d 'Make a private copy of the site from a restore point and start it: a server of its own that reaches nobody'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore copy export unpin prune help" -f -a "export" -d 'Write a restore point to standard output as one tar stream'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore copy export unpin prune help" -f -a "unpin" -d 'Let retention take a restore point that an upgrade has pinned: its way back is given up'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore copy export unpin prune help" -f -a "prune" -d 'Remove restore points that the --keep flags do not keep'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create list verify restore copy export unpin prune help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -6,6 +6,7 @@
 
 mod access;
 mod configuration;
+mod copy;
 mod damage;
 mod elsewhere;
 mod extremes;

@@ -152,12 +152,20 @@ impl Drop for Scratch {
 
 /// The directory for the servers of root: root's, and closed to everybody but `user`.
 fn closed_place(user: &User) -> Result<PathBuf> {
+    roots_place(PLACE, 0o710, user.gid)
+}
+
+/// The directory `name` of root's below that of the tools, with this mode and group. Only root makes entries there.
+///
+/// # Errors
+/// Refused when something else is in its place.
+pub fn roots_place(name: &str, mode: u32, group: u32) -> Result<PathBuf> {
     let base = Path::new(state::BASE);
     if files::look(base)?.is_none() {
         files::create_directory(base, 0o755)?;
     }
-    let place = base.join(PLACE);
-    for (path, mode) in [(base, 0o755), (&place, 0o710)] {
+    let place = base.join(name);
+    for (path, mode) in [(base, 0o755), (&place, mode)] {
         files::create_directory(path, mode)?;
         let data = files::look(path)?.filter(|data| data.is_dir() && data.uid() == 0).ok_or_else(|| {
             Error::refused(format!("`{}` is no directory of root's", path.display()))
@@ -170,7 +178,7 @@ fn closed_place(user: &User) -> Result<PathBuf> {
                 .map_err(|error| Error::io("change the mode of", path, error))?;
         }
     }
-    std::os::unix::fs::lchown(&place, Some(0), Some(user.gid))
+    std::os::unix::fs::lchown(&place, Some(0), Some(group))
         .map_err(|error| Error::io("change the owner of", &place, error))?;
     Ok(place)
 }

@@ -88,6 +88,7 @@ impl Session {
             start_command: self.common.start_command.clone(),
             state_dir: self.common.state_dir.clone(),
             recorded,
+            owner: None,
         })
     }
 

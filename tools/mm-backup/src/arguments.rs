@@ -103,6 +103,8 @@ pub(crate) enum Verb {
     },
     /// Restore: everything, or what the flags name
     Restore(RestoreArguments),
+    /// Make a private copy of the site from a restore point and start it: a server of its own that reaches nobody
+    Copy(CopyArguments),
     /// Write a restore point to standard output as one tar stream
     Export {
         /// Which one [default: the newest]
@@ -152,6 +154,32 @@ pub(crate) struct RestoreArguments {
     /// With --stop: leave it stopped
     #[arg(long)]
     pub(crate) leave_stopped: bool,
+    #[command(flatten)]
+    pub(crate) limit: StartTimeout,
+}
+
+/// Flags of `copy`.
+#[derive(Debug, Clone, Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["into", "stop", "remove"])))]
+pub(crate) struct CopyArguments {
+    /// Which restore point; `latest` is the newest [default: the newest of the installed release and database]
+    #[arg(conflicts_with_all = ["stop", "remove"])]
+    pub(crate) id: Option<String>,
+    /// Make the copy in DIR, which is not there yet, and start it; start it again where it is there
+    #[arg(long, value_name = "DIR", value_parser = run::path())]
+    pub(crate) into: Option<PathBuf>,
+    /// Stop the copy in DIR: its server and its database
+    #[arg(long, value_name = "DIR", value_parser = run::path())]
+    pub(crate) stop: Option<PathBuf>,
+    /// Stop the copy in DIR and remove it: its files and its database, and nothing else
+    #[arg(long, value_name = "DIR", value_parser = run::path())]
+    pub(crate) remove: Option<PathBuf>,
+    /// Leave sessions, tokens, OAuth apps and webhooks valid: whoever has them on the original can use them on the copy
+    #[arg(long, requires = "into")]
+    pub(crate) keep_sessions: bool,
+    /// Let plugins run in the copy, with all that their settings name
+    #[arg(long, requires = "into")]
+    pub(crate) with_plugins: bool,
     #[command(flatten)]
     pub(crate) limit: StartTimeout,
 }

@@ -55,6 +55,30 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   prune and mm-pgbump drop-old release them with the way back that they give up, and so does
   mm-backup unpin ID.
 
+COPIES
+  copy --into DIR makes a private copy of the site, as a staging server or to try an upgrade on,
+  and starts it on a port of loopback: files below DIR/files, database in a cluster of its own
+  (mmcopy..., run by the user mm-tools, which mm-pgbump can upgrade; without postgresql-common a
+  private one). DIR is root's, and closed to everybody but the group of the server's user. That
+  user is the one of the unit in the restore point, or the owner of the executable; never root.
+
+  The copy reaches nothing but its own: no mail and push messages, no LDAP, SAML and other
+  logins by third parties, no plugins (--with-plugins), no search servers, cluster, image proxy,
+  marketplace, notices, shared channels, webhooks, commands, link previews, exports and retention;
+  no job scheduler and no persistent notifications; files are local. Settings that name a host are
+  emptied, paths lead below DIR, variables (MM_*) are dropped. Sessions, tokens, OAuth apps and
+  webhooks are invalid (--keep-sessions leaves them). Before every start its configuration is
+  looked through: what names another database, port, path or host is refused (5), unless with
+  --accept outside. Plugins that run keep the hosts that their settings name.
+
+  A restore point without the uploaded files (S3, --no-data) is refused unless with --accept
+  missing-uploads. Superusers' objects of the database are made only with --accept
+  superuser-objects, in the copy's own cluster.
+
+  The other tools work on it with --install, --state-dir and --service exec as the document says
+  them (key copy). It is not started at boot: the same command starts it again. copy --stop DIR
+  stops it; copy --remove DIR removes it and nothing else, also what a killed run has left.
+
 EXIT STATUS
   0 done; 1 failed, nothing half-made is kept; 2 wrong usage; 3 stopped half-way, the hint
   says how to go on; 4 verify: the restore point is damaged; 5 refused; 7 restore: files of the
@@ -73,6 +97,10 @@ EXAMPLES
 
   Look at yesterday's configuration without touching anything:
       mm-backup restore 20261122T030000Z --to /srv/backup --config --into /tmp/look
+
+  A staging server, and its end:
+      mm-backup copy --to /srv/backup --into /srv/staging
+      mm-backup copy --remove /srv/staging
 
   Encrypted, to another machine, and back into a new store (mkdir -m 700 DIR):
       mm-backup export --to /srv/backup | age -r KEY | ssh host 'cat > mattermost.tar.age'

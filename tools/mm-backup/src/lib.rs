@@ -4,6 +4,7 @@ mod again;
 mod arguments;
 mod collect;
 mod configuration;
+mod copy;
 mod create;
 mod database;
 mod entry;
@@ -97,6 +98,7 @@ fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
             trust::require(&point, session.common.accepts(trust::ACCEPT))?;
             restore::restore(session, &point, wanted, jobs(arguments))
         }
+        Some(Verb::Copy(wanted)) => copy::copy(session, &arguments.store, wanted, jobs(arguments)),
         Some(Verb::Export { id }) => {
             session.output = Output::Streamed;
             let point = Store::open(&arguments.store)?.find(id)?;

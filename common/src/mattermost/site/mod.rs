@@ -74,6 +74,8 @@ pub struct Wanted {
     pub state_dir: Option<PathBuf>,
     /// What an earlier tool of this run recorded.
     pub recorded: Option<sections::Site>,
+    /// The user the server runs as, where the state directory of root's says so: then nothing there is asked.
+    pub owner: Option<User>,
 }
 
 /// An installation as far as it is known without its version: what an interrupted exchange leaves observable.
@@ -122,7 +124,7 @@ fn ground_at(root: PathBuf, wanted: &Wanted) -> Result<Ground> {
             .hint("remove it if it is not yours, or give a directory of your own with --state-dir DIR")
     })?;
     let manager = manager(&root, &state, wanted)?;
-    let owner = identity::owner(&root, &manager)?;
+    let owner = wanted.owner.clone().map_or_else(|| identity::owner(&root, &manager), Ok)?;
     let service =
         Service { manager, install: root.clone(), owner: owner.clone(), variables: Vec::new(), state: state.clone() };
     service.refuse_outsider()?;

@@ -15,6 +15,7 @@ mod failures;
 mod hops;
 mod install;
 mod jump;
+mod moved;
 mod readme;
 mod secrets;
 #[cfg(feature = "checkpoints")]

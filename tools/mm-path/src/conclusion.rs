@@ -45,11 +45,13 @@ pub(crate) fn lines(path: &Path, places: &Places<'_>) -> String {
     text
 }
 
-/// What is to be done before the upgrade, the most important first: what this host was found to lack, then what the notes of
-/// the hops and of the path ask for. Each is said once.
+/// What is to be done before the upgrade, the most important first: what could not be looked at, what this host was found to
+/// lack, then what the notes of the hops and of the path ask for. Each is said once.
 fn to_do(path: &Path) -> Vec<String> {
-    let found = path.checks.iter().filter(|check| check.status == Status::Fail);
-    let mut all: Vec<(&str, String)> = found.map(|check| (check.id.as_str(), check.title.clone())).collect();
+    let of = |status| path.checks.iter().filter(move |check| check.status == status);
+    let unseen = of(Status::Error).map(|check| (check.id.as_str(), format!("{}: could not be looked at", check.title)));
+    let found = of(Status::Fail).map(|check| (check.id.as_str(), check.title.clone()));
+    let mut all: Vec<(&str, String)> = unseen.chain(found).collect();
     let asks = |note: &&Note| note.severity == Severity::Action.name() && note.id != "postgres-upgrade";
     let of_hops = path.hops.iter().flat_map(|hop| hop.notes.iter().filter(asks).map(move |note| (note, Some(&hop.to))));
     let of_path = path.notes.iter().filter(asks).map(|note| (note, None));
@@ -99,9 +101,11 @@ mod tests {
         assert!(text.ends_with("--store /srv/b --to 10.6.1\n"), "{text}");
 
         let mut first = path("9.11.18", "12.0");
-        first.checks = vec![check("json", Status::Fail), check("disk", Status::Fail)];
+        first.checks = vec![check("json", Status::Fail), check("disk", Status::Fail), check("db", Status::Error)];
         let text = said(&first);
-        assert!(text.contains("things to do first:\n  1. About json\n  2. About disk\n  3. "), "{text}");
+        let list =
+            "things to do first:\n  1. About db: could not be looked at\n  2. About json\n  3. About disk\n  4. ";
+        assert!(text.contains(list), "{text}");
         assert!(text.contains("(before 12.0.2)") && text.contains("\nNext: mm-backup"), "{text}");
 
         first.blockers.push(Note { title: "T".into(), action: "do X".into(), ..first.hops[0].notes[0].clone() });

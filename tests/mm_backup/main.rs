@@ -9,6 +9,7 @@ mod configuration;
 mod copy;
 mod damage;
 mod elsewhere;
+mod equal;
 mod extremes;
 mod faults;
 mod hot;

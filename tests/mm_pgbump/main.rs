@@ -9,6 +9,7 @@
 )]
 
 mod database;
+mod equal;
 mod failures;
 mod forced;
 mod indexes;

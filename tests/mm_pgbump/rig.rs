@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use mm_test_support::layout::{RICHES, SUPERUSER_RICHES};
 use mm_test_support::process::run;
 use mm_test_support::site::Site;
 use serde_json::Value;
@@ -50,7 +51,7 @@ impl Rig {
         sql(
             "postgres",
             "SET password_encryption = 'md5'; CREATE ROLE reader LOGIN PASSWORD 'old' VALID UNTIL '2040-01-01'; \
-             CREATE ROLE team NOLOGIN; GRANT team TO reader WITH ADMIN OPTION; GRANT pg_monitor TO reader; \
+             CREATE ROLE third; CREATE ROLE team NOLOGIN; GRANT team TO reader WITH ADMIN OPTION; GRANT pg_monitor TO reader; \
              SET password_encryption = 'scram-sha-256'; CREATE ROLE writer LOGIN PASSWORD 'new'; \
              ALTER ROLE reader SET work_mem = '8MB'; ALTER DATABASE mattermost SET statement_timeout = '1h'; \
              GRANT CONNECT ON DATABASE mattermost TO reader",
@@ -82,6 +83,7 @@ impl Rig {
              CREATE TRIGGER touched BEFORE INSERT ON \"a b\".pairs FOR EACH ROW EXECUTE FUNCTION touch(); \
              GRANT SELECT ON seen TO reader; CREATE UNLOGGED TABLE fleeting AS SELECT 1 AS x",
         );
+        sql("other", &format!("{RICHES}{SUPERUSER_RICHES}"));
         let configuration = self.configuration(13);
         std::fs::write(configuration.join("conf.d/ours.conf"), "maintenance_work_mem = 77MB\n").unwrap();
         std::fs::write(configuration.join("environment"), "# ours\nLAB = 'here'\n").unwrap();

@@ -5,6 +5,7 @@
 //! jobs. The default level restores in 30.6 s with two processes, the directory in 32.1 s; decompression is a small part
 //! of that. Plain SQL through zstd is written in 2.9 s, but restores in 40.6 s, and `pg_restore` cannot read it.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::schemas::{self, Right, Space, Spaces};
 use super::server::{Database, program_of};
 use crate::contract::error::{Context as _, Error, Result};
 use crate::machine::command::{self, Cmd};
@@ -25,6 +27,11 @@ pub const LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// How long `pg_dump` waits for a table that somebody holds exclusively, in milliseconds. A migration of a large table
 /// takes minutes; a lock held longer is a fault, and the backup should say so.
 const LOCK_WAIT: &str = "600000";
+
+/// The argument of `pg_dump` that makes it wait no longer than that.
+pub(super) fn lock_wait() -> String {
+    format!("--lock-wait-timeout={LOCK_WAIT}")
+}
 
 /// What a database has that `pg_restore` does not give to one that is there already.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +62,37 @@ pub struct Properties {
     /// The schema `public`; absent in restore points of earlier releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<Public>,
+    /// Every schema, of which a dump does not tell all; absent in restore points of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schemas: Option<Spaces>,
+    /// Comment on the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// How many may be connected at once, when that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_limit: Option<i32>,
+}
+
+impl Properties {
+    /// The schemas as far as the restore point says: those of earlier releases know `public` alone, or nothing.
+    pub fn spaces(&self) -> Option<Spaces> {
+        if self.schemas.is_some() {
+            return self.schemas.clone();
+        }
+        let public = self.public.as_ref()?;
+        let Some(owner) = &public.owner else { return Some(Spaces::new()) };
+        let right = |role: Option<&str>, privilege: &str| Right {
+            role: role.map(str::to_owned),
+            privilege: privilege.to_owned(),
+            grantable: false,
+        };
+        let grants = match &public.grants {
+            Some(grants) => grants.iter().map(|grant| right(grant.role.as_deref(), &grant.privilege)).collect(),
+            None => ["USAGE", "CREATE"].map(|privilege| right(Some(owner), privilege)).into(),
+        };
+        let space = Space { owner: owner.clone(), grants, comment: public.comment.clone() };
+        Some([("public".to_owned(), space)].into())
+    }
 }
 
 /// The schema `public`, which every new database has: each major makes it with other rights, and `pg_dump` of one says
@@ -99,7 +137,7 @@ pub fn properties(database: &Database) -> Result<Properties> {
     let attempt = || format!("cannot read the properties of the database `{}`", database.name);
     let rows = database
         .rows(
-            "SELECT pg_catalog.row_to_json(d) AS d, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
+            "SELECT pg_catalog.row_to_json(d) AS d, pg_catalog.shobj_description(d.oid, 'pg_database') AS comment, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
                pg_catalog.pg_get_userbyid(d.datdba) AS owner,
                (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'setting', s.setting) ORDER BY r.rolname)
                 FROM pg_catalog.pg_db_role_setting g LEFT JOIN pg_catalog.pg_roles r ON r.oid = g.setrole,
@@ -123,7 +161,11 @@ pub fn properties(database: &Database) -> Result<Properties> {
     let own = |key: &str| row["d"][key].as_str().map(str::to_owned);
     let text = |value: &Value, key: &str| value[key].as_str().map(str::to_owned);
     let list = |key: &str| row[key].as_array().cloned();
+    let limit = row["d"]["datconnlimit"].as_i64().and_then(|limit| i32::try_from(limit).ok());
     Ok(Properties {
+        schemas: Some(schemas::read(database)?),
+        comment: text(row, "comment"),
+        connection_limit: limit.filter(|limit| *limit >= 0),
         owner: text(row, "owner").unwrap_or_default(),
         encoding: text(row, "encoding").unwrap_or_default(),
         collate: own("datcollate").unwrap_or_default(),
@@ -156,34 +198,6 @@ fn grants(list: &Value) -> Option<Vec<Grant>> {
     Some(list.as_array()?.iter().map(grant).collect())
 }
 
-/// Gives the schema `public` of the database that `superuser` is connected to the owner, the rights and the comment that it
-/// is to have. `otherwise` owns it where its owner is a role that this server does not have.
-pub fn settle_public(superuser: &Database, public: &Public, otherwise: &str) -> Result<()> {
-    let Some(owner) = &public.owner else {
-        return superuser.execute("DROP SCHEMA IF EXISTS public");
-    };
-    let roles = superuser.rows("SELECT rolname AS name FROM pg_catalog.pg_roles")?;
-    let is_there = |role: &str| roles.iter().any(|row| row["name"] == role);
-    let owner = if is_there(owner) { owner } else { otherwise };
-    let mut grants = vec![format!(
-        "ALTER SCHEMA public OWNER TO {0};\nREVOKE ALL ON SCHEMA public FROM PUBLIC;\nGRANT ALL ON SCHEMA public TO {0};\n\
-         COMMENT ON SCHEMA public IS {1};\n",
-        identifier(owner),
-        public.comment.as_deref().map_or_else(|| "NULL".to_owned(), literal)
-    )];
-    for grant in public.grants.iter().flatten() {
-        // Only the two words there are: this text comes from a file.
-        let privilege @ ("USAGE" | "CREATE") = grant.privilege.as_str() else { continue };
-        let role = match &grant.role {
-            None => "PUBLIC".to_owned(),
-            Some(role) if is_there(role) => identifier(role),
-            Some(_) => continue,
-        };
-        grants.push(format!("GRANT {privilege} ON SCHEMA public TO {role};\n"));
-    }
-    superuser.execute(&grants.concat())
-}
-
 /// Writes a dump of the whole database as `snapshot` shows it to the new file `to` (0600). Returns what `pg_dump`
 /// calls itself.
 pub fn dump(database: &Database, snapshot: &str, to: &Path) -> Result<String> {
@@ -192,7 +206,7 @@ pub fn dump(database: &Database, snapshot: &str, to: &Path) -> Result<String> {
     let version = command.clone().arg("--version").run().context(attempt)?.text().trim().to_owned();
     command
         .args(["--format=custom", "--compress=1", "--no-password"])
-        .arg(format!("--lock-wait-timeout={LOCK_WAIT}"))
+        .arg(lock_wait())
         .arg(format!("--snapshot={snapshot}"))
         .limit(LIMIT)
         .interruptible()
@@ -204,7 +218,7 @@ pub fn dump(database: &Database, snapshot: &str, to: &Path) -> Result<String> {
 /// Writes the definitions of a database, and no rows, to the new file `to` (0600).
 pub(super) fn definitions(database: &Database, to: &Path) -> Result<()> {
     let command = database.command("pg_dump")?.args(["--format=custom", "--schema-only", "--no-password"]);
-    command.arg(format!("--lock-wait-timeout={LOCK_WAIT}")).interruptible().run_into(create(to)?).map(drop)
+    command.arg(lock_wait()).interruptible().run_into(create(to)?).map(drop)
 }
 
 /// Writes the roles of the server to the new file `to` (0600): with their passwords when `database` is reached as a
@@ -243,6 +257,17 @@ pub fn read_through(dump: &Path) -> Result<()> {
         .run()
         .map(drop)
         .context(|| format!("the dump `{}` cannot be read to its end", dump.display()))
+}
+
+/// The roles that own something in a dump.
+pub fn owners(dump: &Path) -> Result<BTreeSet<String>> {
+    let reader = newest("pg_restore")?.args(["--schema-only", "--file=-", "--"]).arg(dump);
+    let text = reader.interruptible().run().context(|| format!("cannot read the dump `{}`", dump.display()))?.text();
+    Ok(super::definitions::statements(&text)
+        .into_iter()
+        .map(|(owner, ..)| owner)
+        .filter(|owner| owner != "-")
+        .collect())
 }
 
 /// The program of the newest major that is installed: it reads the dumps of all earlier ones.
@@ -344,6 +369,11 @@ fn settling(name: &str, properties: &Properties) -> Vec<(String, String)> {
     let mut settling = Vec::new();
     if let Some(grants) = &properties.grants {
         settling.push(("no rights for PUBLIC".into(), format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC")));
+        let own = grants.iter().filter(|grant| grant.role.as_ref() == Some(&properties.owner)).count();
+        if (1..3).contains(&own) {
+            let owner = identifier(&properties.owner);
+            settling.push((format!("rights of {owner}"), format!("REVOKE ALL ON DATABASE {database} FROM {owner}")));
+        }
         for grant in grants {
             let role = grant.role.as_deref().map_or_else(|| "PUBLIC".to_owned(), identifier);
             // Only the three words there are: this text comes from a file.
@@ -352,6 +382,13 @@ fn settling(name: &str, properties: &Properties) -> Vec<(String, String)> {
                 settling.push((format!("{privilege} for {role}"), sql));
             }
         }
+    }
+    if let Some(comment) = &properties.comment {
+        settling.push(("its comment".into(), format!("COMMENT ON DATABASE {database} IS {}", literal(comment))));
+    }
+    if let Some(limit) = properties.connection_limit {
+        settling
+            .push(("its limit of connections".into(), format!("ALTER DATABASE {database} CONNECTION LIMIT {limit}")));
     }
     for Setting { role, name, value } in &properties.settings {
         let quoted = identifier(name);

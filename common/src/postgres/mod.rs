@@ -1,6 +1,7 @@
 //! What is known of PostgreSQL: data sources, queries through `psql`, dumps, fingerprints, Debian clusters.
 
 pub mod cluster;
+pub mod definitions;
 pub mod dump;
 pub mod fingerprint;
 mod guarded;
@@ -8,9 +9,12 @@ pub mod owners;
 pub(crate) mod passfile;
 pub mod programs;
 pub mod proven;
+pub mod rights;
 pub mod roles;
+pub mod schemas;
 pub mod scratch;
 pub mod server;
 pub mod session;
 pub mod source;
+pub mod tried;
 pub mod untrusted;

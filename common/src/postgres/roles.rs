@@ -97,6 +97,11 @@ fn described(globals: &str, name: &str) -> Option<(Role, Vec<String>)> {
     Some((role, powers))
 }
 
+/// Whether `globals` describe a role.
+pub fn is_described(globals: &str, name: &str) -> bool {
+    described(globals, name).is_some()
+}
+
 /// Whether a line makes `member` a member of `group`, whoever granted it.
 fn grants(globals: &str, group: &str, member: &str) -> bool {
     let pairs = written(group).into_iter().flat_map(|group| written(member).map(|member| (group.clone(), member)));

@@ -289,7 +289,12 @@ impl Database {
     /// # Errors
     /// Refused when no such program of a sufficient major is installed: an older one refuses a newer server.
     pub fn command(&self, program: &str) -> Result<Cmd> {
-        let path = program_for(program, self.major())?;
+        self.command_of(program, self.major())
+    }
+
+    /// As [`Database::command`], of a major that is not older than `major` either.
+    pub fn command_of(&self, program: &str, major: u32) -> Result<Cmd> {
+        let path = program_for(program, self.major().max(major))?;
         let command = Cmd::new(path.display().to_string()).limit(self.limit);
         let command = self.environment.iter().fold(command, |command, (key, value)| command.env(key, value));
         let command = match &self.passfile {

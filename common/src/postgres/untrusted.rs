@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::cluster::Cluster;
 use super::dump::{self, identifier, literal};
+use super::rights;
 use super::server::Database;
 use super::source::DataSource;
 use crate::contract::error::{Context as _, Error, Result};
@@ -178,18 +179,31 @@ pub fn prepare(dump: &Path, superuser: &Database, makes: &dyn Fn(&str) -> bool) 
 /// Restores the rest of a dump, without owners, and without rights unless `rights`, into the database that `role` is
 /// connected to, and of which it is the owner.
 pub fn restore(dump: &Path, role: &Database, jobs: usize, rights: bool) -> Result<()> {
+    restore_but(dump, role, jobs, rights, &|_| false)
+}
+
+/// As [`restore`], without the rights on what one of the roles `ordinary` is to own: [`rights::give`] gives them afterwards.
+pub fn restore_for(dump: &Path, role: &Database, jobs: usize, ordinary: &[String]) -> Result<()> {
+    restore_but(dump, role, jobs, true, &|entry| rights::is_given_by_owner(entry, ordinary))
+}
+
+fn restore_but(dump: &Path, role: &Database, jobs: usize, rights: bool, is_left: &dyn Fn(&str) -> bool) -> Result<()> {
     let attempt = || format!("cannot restore `{}` into the database `{}`", dump.display(), role.name);
     let made: Vec<String> = extensions(dump)?.into_iter().map(|extension| extension.schema).collect();
     let has_server = role.value("SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_foreign_server")? != 0;
+    let lines = contents(dump)?;
+    // What is about a foreign table goes with it, and that needs its server.
+    let without_server: Vec<(&str, &str)> =
+        lines.iter().filter(|_| !has_server).filter_map(|line| foreign_table(entry(line))).collect();
     let mut list = String::new();
-    for line in contents(dump)? {
-        let what = entry(&line);
+    for line in &lines {
+        let what = entry(line);
         let schema_is_there = what.strip_prefix("SCHEMA - ").is_some_and(|rest| {
             made.iter().any(|schema| rest.strip_prefix(schema.as_str()).is_some_and(|rest| rest.starts_with(' ')))
         });
-        let needs_server = !has_server && what.starts_with("FOREIGN TABLE ");
-        if !schema_is_there && !needs_server && !LEFT_OUT.iter().any(|kind| what.starts_with(kind)) {
-            list.push_str(&line);
+        let needs_server = without_server.iter().any(|(schema, name)| is_about(what, schema, name));
+        if !schema_is_there && !needs_server && !is_left(what) && !LEFT_OUT.iter().any(|kind| what.starts_with(kind)) {
+            list.push_str(line);
             list.push('\n');
         }
     }
@@ -199,6 +213,17 @@ pub fn restore(dump: &Path, role: &Database, jobs: usize, rights: bool) -> Resul
         flags.push("--no-privileges".into());
     }
     dump::restore_with(dump, role, jobs, &flags).context(attempt)
+}
+
+/// Schema and name of the foreign table that an entry makes.
+fn foreign_table(what: &str) -> Option<(&str, &str)> {
+    let (table, _owner) = what.strip_prefix("FOREIGN TABLE ")?.rsplit_once(' ')?;
+    table.split_once(' ')
+}
+
+/// Whether an entry is a table, or something of it or about it.
+fn is_about(what: &str, schema: &str, table: &str) -> bool {
+    what.split_once(&format!(" {schema} ")).is_some_and(|(_, rest)| rest.split([' ', '.']).any(|word| word == table))
 }
 
 /// What a dump holds, as its table of contents says it: `TABLE public posts mmuser`.
@@ -269,6 +294,13 @@ impl Drop for Schema {
     }
 }
 
+/// Whether a superuser makes an object, or says something of it, that a dump announces so (`EVENT TRIGGER x`): it may be
+/// left out of a restore.
+pub fn is_superusers(object: &str) -> bool {
+    let announced = |kind: &str| object.starts_with(&kind.replace(" - ", " "));
+    LEFT_OUT.iter().any(|kind| *kind != "DEFAULT ACL " && announced(kind)) || object.starts_with("FOREIGN TABLE ")
+}
+
 /// Those of `entries` that only a superuser makes and that are not made, in words. Extensions and the schema `public` are
 /// seen to by themselves.
 pub fn superusers(entries: &BTreeSet<String>, made: &BTreeSet<String>) -> Vec<String> {
@@ -309,12 +341,17 @@ fn default_privilege(line: &str, roles: &[String]) -> Option<String> {
 
 /// The lines that `pg_restore` would print for the entries of one kind.
 fn statements(dump: &Path, kind: &str) -> Result<Vec<String>> {
-    let wanted: Vec<String> = contents(dump)?.into_iter().filter(|line| entry(line).starts_with(kind)).collect();
+    Ok(printed(dump, &|entry| entry.starts_with(kind))?.lines().map(str::to_owned).collect())
+}
+
+/// What `pg_restore` would print for these entries.
+pub(super) fn printed(dump: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Result<String> {
+    let wanted: Vec<String> = contents(dump)?.into_iter().filter(|line| is_wanted(entry(line))).collect();
     if wanted.is_empty() {
-        return Ok(Vec::new());
+        return Ok(String::new());
     }
     let reader = dump::newest("pg_restore")?.args(["--file=-", "--use-list=/dev/stdin", "--"]).arg(dump);
-    Ok(reader.run_with(&(wanted.join("\n") + "\n"))?.text().lines().map(str::to_owned).collect())
+    Ok(reader.run_with(&(wanted.join("\n") + "\n"))?.text())
 }
 
 /// The lines of a dump's table of contents.

@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod container;
 pub mod faults;
 pub mod host;
+pub mod layout;
 pub mod pipeline;
 pub mod process;
 pub mod release;

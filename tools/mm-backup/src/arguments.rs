@@ -97,7 +97,7 @@ pub(crate) enum Verb {
         /// Which one [default: the newest]
         #[arg(default_value = "latest")]
         id: String,
-        /// Also restore the dump into a throw-away server and compare every table
+        /// Also restore the dump into a throw-away server and compare every table and every definition
         #[arg(long)]
         restore: bool,
     },

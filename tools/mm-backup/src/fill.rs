@@ -8,9 +8,13 @@ use mm_common::contract::ui;
 use mm_common::machine::checkpoint;
 use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::dump::{self, identifier};
-use mm_common::postgres::owners;
+use mm_common::postgres::owners::{self, KeptBack};
+use mm_common::postgres::rights;
+use mm_common::postgres::schemas::{self, Spaces};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::untrusted::{self, Restorer, Schema};
+
+use crate::equal::{self, Roles};
 
 /// The id for `--accept`, by which an administrator lets a restore make what only a superuser may make.
 pub(crate) const SUPERUSER_OBJECTS: &str = "superuser-objects";
@@ -35,9 +39,19 @@ pub(crate) struct Filling<'a> {
     pub accepted: bool,
 }
 
+/// How it was filled.
+pub(crate) struct Filled {
+    /// What did not go to its owner.
+    pub kept_back: Vec<KeptBack>,
+    /// The schemas as they are to be; absent where that is not known, or not for us to say.
+    pub spaces: Option<Spaces>,
+    /// The roles of the server.
+    pub roles: Roles,
+}
+
 impl Filling<'_> {
     /// Makes the database and fills it; what is left out is said.
-    pub(crate) fn fill(&self, jobs: usize) -> Result<()> {
+    pub(crate) fn fill(&self, jobs: usize) -> Result<Filled> {
         let Self { admin, name, replaced, dump, properties, accepted, .. } = self;
         let replaced = replaced.as_ref();
         let runner = Restorer::make(admin, self.cluster)?;
@@ -60,11 +74,15 @@ impl Filling<'_> {
             None => Ok(BTreeSet::new()),
         };
         let mut present = make(untrusted::BEFORE)?;
-        untrusted::restore(dump, &runner.connect(name, self.cluster)?, jobs, true)?;
+        let roles = Roles::of(admin)?;
+        untrusted::restore_for(dump, &runner.connect(name, self.cluster)?, jobs, &roles.ordinary)?;
         admin.execute(&format!("ALTER DATABASE {} OWNER TO {}", identifier(name), identifier(&properties.owner)))?;
         let kept_back = owners::give(&restored, replaced, &entries, self.role, *accepted)?;
-        for object in &kept_back {
-            say_left_out(&format!("the owner of {object} (`{}` owns it now)", self.role));
+        for KeptBack { object, role } in &kept_back {
+            say_left_out(&format!("the owner `{role}` of {object} (`{}` owns it now)", self.role));
+        }
+        for right in rights::give(dump, &restored, &roles.ordinary)? {
+            ui::warn(&format!("a right could not be given: {right}"));
         }
         // A function that an event trigger calls is run by everybody, superusers too.
         if kept_back.is_empty() {
@@ -73,22 +91,16 @@ impl Filling<'_> {
         for what in untrusted::superusers(&entries, &present) {
             say_left_out(&what);
         }
-        let ordinary = self.ordinary_roles()?;
-        for sql in untrusted::default_privileges(dump, &ordinary)? {
+        for sql in untrusted::default_privileges(dump, &roles.ordinary)? {
             if let Err(error) = restored.execute(&sql) {
                 ui::warn(&format!("a default privilege could not be given: {}", error.one_line()));
             }
         }
-        let public = match (&properties.public, replaced) {
-            (Some(public), _) => Some(public.clone()),
-            // A restore point of an earlier release does not say; what is replaced does.
-            (None, Some(replaced)) => dump::properties(replaced)?.public,
-            (None, None) => None,
-        };
-        match public {
-            Some(public) => dump::settle_public(&restored, &public, &properties.owner),
-            None => Ok(()),
+        let spaces = equal::spaces(properties, replaced, &roles)?;
+        if let Some(spaces) = &spaces {
+            schemas::settle(&restored, spaces)?;
         }
+        Ok(Filled { kept_back, spaces, roles })
     }
 
     /// The extensions that a superuser makes without being asked: those that any owner of a database could make, and those
@@ -106,11 +118,6 @@ impl Filling<'_> {
             all.extend(names(replaced, "SELECT extname AS name FROM pg_catalog.pg_extension")?);
         }
         Ok(all)
-    }
-
-    fn ordinary_roles(&self) -> Result<Vec<String>> {
-        let rows = self.admin.rows("SELECT rolname AS name FROM pg_catalog.pg_roles WHERE NOT rolsuper")?;
-        Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
     }
 }
 

@@ -8,6 +8,7 @@ mod copy;
 mod create;
 mod database;
 mod entry;
+mod equal;
 mod export;
 mod fill;
 mod flip;

@@ -16,12 +16,14 @@ use mm_common::postgres::proven::Claim;
 use mm_common::postgres::roles;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
+use mm_common::postgres::tried::{self, Abilities};
 use serde::{Deserialize, Serialize};
 
 use crate::database;
-use crate::fill::{Filling, SUPERUSER_OBJECTS};
+use crate::equal::{self, Comparison, Roles};
+use crate::fill::{Filled, Filling, SUPERUSER_OBJECTS};
 use crate::manifest::DatabasePart;
-use crate::restore::compare;
+use crate::restore::{compare, refuse_different};
 use crate::store::Point;
 
 /// PostgreSQL cuts longer names off.
@@ -64,6 +66,8 @@ pub(crate) struct Prepared {
     new: String,
     kept: String,
     tables: usize,
+    /// The role of the server, which does not get into a database of another name, and what it could do.
+    untried: Option<(Database, Abilities)>,
 }
 
 /// What an exchange did.
@@ -112,7 +116,8 @@ pub(crate) fn prepare(
 ) -> Result<Prepared> {
     let Looked { part, source, admin, cluster, is_superuser } = look(point, installation, claim)?;
     let target = source.database.clone();
-    let prepared = Prepared {
+    let mut prepared = Prepared {
+        untried: None,
         new: beside(&target, &format!("_mm_new_{stamp}")),
         kept: beside(&target, &format!("_mm_before_{stamp}")),
         admin,
@@ -151,11 +156,13 @@ pub(crate) fn prepare(
         }
         None => dump::create_like(&prepared.admin, &prepared.new, &properties).and_then(|()| {
             checkpoint::pass("database-created");
-            dump::restore(&point.path.join(&part.dump.path), &prepared.database(), jobs)
+            dump::restore(&point.path.join(&part.dump.path), &prepared.database(), jobs)?;
+            // Who is no superuser gives the schemas no other owner: they are as they came.
+            Ok(Filled { kept_back: Vec::new(), spaces: None, roles: Roles::of(&prepared.admin)? })
         }),
     };
     let finished = filled
-        .and_then(|()| prepared.finish(point, part, &properties))
+        .and_then(|filled| prepared.finish(point, part, &properties, &filled))
         .and_then(|()| prepared.try_as_the_server(installation));
     if let Err(error) = finished {
         prepared.give_up();
@@ -262,11 +269,25 @@ fn create_roles(point: &Point, part: &DatabasePart, admin: &Database) -> Result<
 
 impl Prepared {
     /// Compares what was restored, and gives it rights, settings and statistics.
-    fn finish(&self, point: &Point, part: &DatabasePart, properties: &dump::Properties) -> Result<()> {
+    fn finish(&self, point: &Point, part: &DatabasePart, properties: &dump::Properties, filled: &Filled) -> Result<()> {
         let database = self.database();
         checkpoint::pass("database-restored");
         compare(part, &database)?;
-        for (what, error) in dump::settle(&self.admin, &self.new, properties) {
+        let comparison = Comparison {
+            part,
+            dump: &point.path.join(&part.dump.path),
+            restored: &database,
+            kept_back: &filled.kept_back,
+            spaces: filled.spaces.as_ref(),
+            roles: &filled.roles,
+        };
+        let mut found = comparison.differences()?;
+        let unsettled = dump::settle(&self.admin, &self.new, properties);
+        if unsettled.is_empty() && filled.spaces.is_some() {
+            found.extend(equal::of_properties(&database, properties)?);
+        }
+        refuse_different(&database, found)?;
+        for (what, error) in unsettled {
             ui::warn(&format!(
                 "the restored database lacks what was set for it: {what} ({}); a superuser can set it, `{}` has it",
                 error.one_line(),
@@ -287,28 +308,16 @@ impl Prepared {
 
     /// Lets the server's own role do in the restored database what it does in the present one: connect, read, and make and
     /// drop a table.
-    fn try_as_the_server(&self, installation: &Installation) -> Result<()> {
+    fn try_as_the_server(&mut self, installation: &Installation) -> Result<()> {
         let Ok(own) = installation.database() else { return Ok(()) };
-        let may =
-            "SELECT coalesce(pg_catalog.has_schema_privilege(pg_catalog.current_schema(), 'CREATE'), false) AS may";
-        let may_now = own.value(may).is_ok_and(|may| may == true);
         let restored = own.sibling(&self.new);
+        let could = tried::now(&own);
         if let Err(error) = restored.value("SELECT 1 AS one") {
             ui::say(&format!("not tried as the server's role before it has its name: {}", error.one_line()));
+            self.untried = Some((own, could));
             return Ok(());
         }
-        let read = "SELECT pg_catalog.count(*) AS n FROM (SELECT 1 FROM posts LIMIT 1) AS first";
-        let reads = own.value(read).is_ok();
-        let tried = match (reads, may_now) {
-            (true, _) if restored.value(read).is_err() => restored.value(read).map(drop),
-            (_, true) => restored.execute("CREATE TABLE mm_tools_tried (n pg_catalog.int4); DROP TABLE mm_tools_tried"),
-            _ => Ok(()),
-        };
-        tried.map_err(|error| {
-            error.within("the server's own role cannot work in the restored database").hint(
-                "compare owners and rights of its schema (\\dn+ as the superuser); what is there now was not touched",
-            )
-        })
+        tried::as_the_server(&restored, could)
     }
 
     /// Takes those settings out of `properties` that only a superuser may make, where the database that is replaced has not
@@ -361,7 +370,16 @@ impl Prepared {
 
     /// Exchanges the names, in one transaction. Connections to the old database are ended.
     pub(crate) fn exchange(self) -> Result<Exchanged> {
-        let exchanged = self.rename();
+        let exchanged = self.rename().and_then(|exchanged| match &self.untried {
+            None => Ok(exchanged),
+            Some((own, could)) => match tried::as_the_server(own, *could) {
+                Ok(()) => Ok(exchanged),
+                Err(error) => {
+                    self.take_names_back(exchanged.kept)?;
+                    Err(error)
+                }
+            },
+        });
         if exchanged.is_err() {
             self.give_up();
         }
@@ -369,32 +387,47 @@ impl Prepared {
     }
 
     fn rename(&self) -> Result<Exchanged> {
-        let (target, new, kept) = (&self.target, &self.new, &self.kept);
-        let there = has(&self.admin, target)?;
-        let away = format!("ALTER DATABASE {} RENAME TO {};\n", identifier(target), identifier(kept));
-        let in_place = format!("ALTER DATABASE {} RENAME TO {}", identifier(new), identifier(target));
-        let sql = if there { away + &in_place } else { in_place };
+        let there = has(&self.admin, &self.target)?;
+        let kept = there.then(|| self.kept.clone());
+        let in_place = [(&self.new, &self.target)];
+        let renamings: Vec<_> = kept.iter().map(|kept| (&self.target, kept)).chain(in_place).collect();
+        self.rename_all(&renamings)?;
+        Ok(Exchanged { tables: self.tables, kept })
+    }
+
+    /// Takes the exchange back.
+    fn take_names_back(&self, kept: Option<String>) -> Result<()> {
+        let away = [(&self.target, &self.new)];
+        let renamings: Vec<_> = away.into_iter().chain(kept.iter().map(|kept| (kept, &self.target))).collect();
+        self.rename_all(&renamings)
+    }
+
+    /// Renames databases, all or none. Connections to them are ended.
+    fn rename_all(&self, renamings: &[(&String, &String)]) -> Result<()> {
+        let rename = |(from, to): &(&String, &String)| {
+            format!("ALTER DATABASE {} RENAME TO {};\n", identifier(from), identifier(to))
+        };
+        let sql: String = renamings.iter().map(rename).collect();
+        let names: Vec<String> = renamings.iter().map(|(from, _)| literal(from)).collect();
         let end_sessions = format!(
             "SELECT pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity
-             WHERE datname IN ({}, {}) AND pid <> pg_catalog.pg_backend_pid()",
-            literal(target),
-            literal(new)
+             WHERE datname IN ({}) AND pid <> pg_catalog.pg_backend_pid()",
+            names.join(", ")
         );
         let mut tries = 1;
         loop {
             self.admin.rows(&end_sessions)?;
             match self.admin.execute(&sql) {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err(_) if tries < TRIES => std::thread::sleep(PAUSE),
                 Err(error) => {
                     return Err(error
-                        .within(format!("cannot put the restored database into the place of `{target}`"))
+                        .within(format!("cannot put the restored database into the place of `{}`", self.target))
                         .hint("end the sessions of that database (pg_stat_activity), then run this again"));
                 }
             }
             tries += 1;
         }
-        Ok(Exchanged { tables: self.tables, kept: there.then(|| kept.clone()) })
     }
 
     /// Removes the restored database again.

@@ -30,6 +30,9 @@ use crate::store::Point;
 use crate::verify::differences;
 use crate::wish::Wish;
 
+/// How many differences are named.
+const NAMED: usize = 10;
+
 /// Restores. Returns the line that says what was done.
 pub(crate) fn restore(session: &mut Session, point: &Point, wanted: &RestoreArguments, jobs: usize) -> Result<String> {
     let wish = Wish::new(point, wanted)?;
@@ -93,18 +96,21 @@ pub(crate) fn refuse_filled(database: &Database) -> Result<()> {
         .hint("name an empty one with --into-database"))
 }
 
-/// Whether a restored database is what was dumped.
+/// Whether a restored database has the rows that were dumped.
 pub(crate) fn compare(part: &DatabasePart, database: &Database) -> Result<()> {
-    let differences = differences(&part.tables, &fingerprint::tables(database)?);
-    if differences.is_empty() {
+    refuse_different(database, differences(&part.tables, &fingerprint::tables(database)?))
+}
+
+/// Makes an error of what was found.
+pub(crate) fn refuse_different(database: &Database, found: Vec<String>) -> Result<()> {
+    if found.is_empty() {
         return Ok(());
     }
     let error = Error::failed(format!("the restored database `{}` is not what was dumped", database.name));
-    Err(differences
-        .into_iter()
-        .take(10)
-        .fold(error, Error::because)
-        .hint("take another restore point (mm-backup list)"))
+    let count = found.len();
+    let error = found.into_iter().take(NAMED).fold(error, Error::because);
+    let error = if count > NAMED { error.because(format!("and {} more", count - NAMED)) } else { error };
+    Err(error.hint("take another restore point (mm-backup list)"))
 }
 
 fn into_place(

@@ -11,11 +11,12 @@ use mm_common::machine::signals::Heeding;
 use mm_common::machine::tree::{Finder, Kind as There};
 use mm_common::machine::{files, signals, threads};
 use mm_common::postgres::fingerprint::{self, Fingerprint};
-use mm_common::postgres::roles;
 use mm_common::postgres::scratch::Scratch;
-use mm_common::postgres::{dump, untrusted};
+use mm_common::postgres::server::Database;
+use mm_common::postgres::{dump, owners, rights, roles, schemas, untrusted};
 use serde_json::{Value, json};
 
+use crate::equal::{self, Comparison, Roles};
 use crate::manifest::{self, DatabasePart, Entry, Kind as What, Reader, Stored};
 use crate::store::Point;
 use crate::suspects::{self, Suspect};
@@ -184,7 +185,8 @@ fn restored(point: &Point, part: &DatabasePart, jobs: usize, findings: &mut Vec<
         Some(globals) => files::read_text(&point.path.join(&globals.path), 64 << 20)?,
         None => String::new(),
     };
-    roles::create_missing(&server, &globals, &part.properties.roles)?;
+    let path = point.path.join(&part.dump.path);
+    roles::create_missing(&server, &globals, &wanted_roles(part, &path, &globals)?)?;
     untrusted::create_role(&server)?;
     // A name of its own: `postgres` and `template1` are there already.
     let name = dump::identifier(COPY);
@@ -195,15 +197,55 @@ fn restored(point: &Point, part: &DatabasePart, jobs: usize, findings: &mut Vec<
         untrusted::ROLE
     ))?;
     let copy = scratch.database(COPY)?;
-    let path = point.path.join(&part.dump.path);
+    let roles = Roles::of(&server)?;
     untrusted::prepare(&path, &copy, &|_| true)?;
-    if let Err(error) = untrusted::restore(&path, &scratch.database_as(untrusted::ROLE, COPY)?, jobs, false) {
+    let role = scratch.database_as(untrusted::ROLE, COPY)?;
+    if let Err(error) = untrusted::restore_for(&path, &role, jobs, &roles.ordinary) {
         findings.push(error.one_line());
         return Ok(0);
     }
     let tables = fingerprint::tables(&copy)?;
     findings.extend(differences(&part.tables, &tables));
+    match settled(part, &path, &copy, &roles) {
+        Ok(found) => findings.extend(found),
+        Err(error) if signals::caught().is_some() => return Err(error),
+        Err(error) => findings.push(error.one_line()),
+    }
     Ok(tables.len())
+}
+
+/// The roles that own something in the dump or have rights there. Who owns something as the first superuser is not among
+/// those that the database depends on.
+fn wanted_roles(part: &DatabasePart, path: &Path, globals: &str) -> Result<Vec<String>> {
+    let mut wanted = part.properties.roles.clone();
+    let further = dump::owners(path)?.into_iter().chain([part.properties.owner.clone()]);
+    wanted.extend(further.filter(|role| roles::is_described(globals, role)));
+    wanted.sort();
+    wanted.dedup();
+    Ok(wanted)
+}
+
+/// Gives what was restored to its owners, with all rights, and compares the definitions.
+fn settled(part: &DatabasePart, path: &Path, copy: &Database, roles: &Roles) -> Result<Vec<String>> {
+    let properties = &part.properties;
+    let owner = if roles.all.contains(&properties.owner) { &properties.owner } else { "postgres" };
+    // Nothing here is run any more, so nothing is kept from a superuser.
+    let kept_back = owners::give(copy, None, &untrusted::entries(path)?, owner, true)?;
+    let mut found: Vec<String> = rights::give(path, copy, &roles.ordinary)?
+        .into_iter()
+        .map(|right| format!("a right cannot be given: {right}"))
+        .collect();
+    for sql in untrusted::default_privileges(path, &roles.all)? {
+        copy.execute(&sql)?;
+    }
+    let spaces = equal::spaces(properties, None, roles)?;
+    if let Some(spaces) = &spaces {
+        schemas::settle(copy, spaces)?;
+    }
+    let comparison =
+        Comparison { part, dump: path, restored: copy, kept_back: &kept_back, spaces: spaces.as_ref(), roles };
+    found.extend(comparison.differences()?);
+    Ok(found)
 }
 
 /// What differs between the fingerprints in a manifest and those of a restored database.

@@ -15,7 +15,7 @@ use crate::restore_point;
 ///
 /// Upgrades the local Debian cluster that the server's database is in, when the next hop of the document (or --to) asks
 /// for a later major: looks for what would go wrong, stops the service, reads every table, runs `pg_upgradecluster` with
-/// an explicit version and method, and compares every table, sequence, constraint, index, role and setting on both
+/// an explicit version and method, and compares every table, sequence, definition, right, role and setting on both
 /// sides. Anything unequal leads back to the old cluster, and the service is as before. The old cluster is kept until
 /// drop-old.
 ///
@@ -163,11 +163,15 @@ CHECKS
                    server itself has to name postgresql.service instead.
 
 PROOF
-  Facts are compared, one by one: rows and content of every table, the state of every sequence, columns, constraints,
-  valid indexes, triggers, functions, types, views, grants, extensions, large objects, roles with their passwords and
-  memberships, tablespaces, properties and settings of every database. The hash of a table is the sum over its rows of
-  a 64-bit hash of the hashes of their columns, each as PostgreSQL makes it (hashtextextended and others); up to 11,
-  of the first 64 bits of md5(row::text).
+  Compared are rows and content of every table, the state of every sequence, large objects, and all that a dump says:
+  the pg_dump and pg_dumpall of the new major write the definitions of every database and the roles of both clusters,
+  and each statement has to be there on both sides (owners, rights, columns, constraints, functions, views, comments,
+  settings, passwords). Schemas get the owners and rights that they had, also where a dump is silent about them
+  (public, or one that was public and was renamed). What one major writes otherwise and is no loss is levelled: names
+  of multiranges (14), IN of procedures (14), the provider libc (15), names of columns in views, of ICU's locales, and
+  the inheritance of memberships (16). At the end the server's own role connects, reads, and makes and drops a table.
+  The hash of a table is the sum over its rows of a 64-bit hash of the hashes of their columns, each as PostgreSQL makes
+  it (hashtextextended and others); up to 11, of the first 64 bits of md5(row::text).
 
 METHODS
   clone, upgrade   pg_upgrade; seconds, whatever the size with clone. The old cluster stays as it was.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use mm_common::contract::ui;
 use mm_common::machine::files::{self, Access};
 use mm_common::postgres::cluster::{self, Cluster};
-use mm_common::postgres::fingerprint;
+use mm_common::postgres::schemas::{self, Spaces};
 use mm_common::postgres::server::Database;
-use mm_common::postgres::session;
+use mm_common::postgres::{fingerprint, session};
 use mm_common::{Error, Result};
 
 use crate::control::entries;
@@ -73,6 +73,21 @@ pub(crate) fn fill_views(new: &Cluster, entrance: &str, before: &evidence::Facts
                 let _ = filling.execute(&format!("REFRESH MATERIALIZED VIEW {quoted}"));
             }
         }
+    }
+    Ok(())
+}
+
+/// The schemas of each database of a cluster.
+pub(crate) fn schemas(cluster: &Cluster, entrance: &str) -> Result<Vec<(String, Spaces)>> {
+    let read = |name: String| Ok((name.clone(), schemas::read(&Database::superuser(cluster, &name)?)?));
+    evidence::databases(cluster, entrance)?.into_iter().map(read).collect()
+}
+
+/// Gives the schemas the owners and rights that they had. What an upgrade carries is what a dump says, and that is silent
+/// about a schema that was `public` once; and it leaves a `public` where there was none.
+pub(crate) fn carry_schemas(new: &Cluster, before: &[(String, Spaces)]) -> Result<()> {
+    for (name, spaces) in before {
+        schemas::settle(&Database::superuser(new, name)?, spaces)?;
     }
     Ok(())
 }

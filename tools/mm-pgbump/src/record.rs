@@ -8,6 +8,7 @@ use mm_common::machine::lock::LockGuard;
 use mm_common::mattermost::config::Change;
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::fingerprint;
+use mm_common::postgres::tried::Abilities;
 use mm_common::{Context as _, Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,9 @@ pub(crate) struct Entry {
     /// How the rows of the old cluster were hashed.
     #[serde(default)]
     pub hashed: fingerprint::Method,
+    /// What the role of the server could do in its database.
+    #[serde(default)]
+    pub could: Abilities,
     /// Process group of `pg_upgradecluster`, once it runs.
     #[serde(default)]
     pub group: Option<i32>,

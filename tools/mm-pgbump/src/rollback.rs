@@ -10,8 +10,8 @@ use mm_common::machine::{checkpoint, files};
 use mm_common::mattermost::config::Spot;
 use mm_common::mattermost::health::{START_LIMIT, Started};
 use mm_common::postgres::cluster::{self, Cluster};
-use mm_common::postgres::fingerprint;
 use mm_common::postgres::server::Database;
+use mm_common::postgres::{fingerprint, tried};
 use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
 
@@ -52,6 +52,9 @@ pub(crate) fn run(session: &mut Session) -> Result<String> {
     let lost = carry_out(&entry, &installation.service, &records, &lock)?;
     session.changed = true;
     installation.reload()?;
+    installation.database().and_then(|own| tried::as_the_server(&own, entry.could)).map_err(|error| {
+        error.within(format!("{} serves again, but not the server", entry.from())).of_kind(Kind::HalfDone)
+    })?;
     if running || installation.was_running {
         Started::command(&installation, &lock)?.wait(&installation, START_LIMIT, &lock)?;
     }

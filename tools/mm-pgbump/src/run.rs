@@ -11,6 +11,8 @@ use mm_common::machine::{checkpoint, signals};
 use mm_common::mattermost::handed_on;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::postgres::schemas::Spaces;
+use mm_common::postgres::tried;
 use mm_common::run::Session;
 use mm_common::{Context as _, Error, Kind, Result};
 use serde_json::{Value, json};
@@ -117,6 +119,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         database: wish.database.clone(),
         restore_point: backup.map(|backup| RestorePoint { id: backup.id, store: backup.store }),
         hashed: evidence::method(&wish.old),
+        could: installation.database().map(|own| tried::now(&own)).unwrap_or_default(),
         group: None,
         from_end,
         to_end: End::default(),
@@ -166,7 +169,8 @@ fn carry(
     control::stop(&entry.old)?;
     control::start_shut(&entry.old)?;
     checkpoint::pass("old-shut");
-    let before = evidence::gather(&entry.old, &entry.database, entry.hashed)?;
+    let before = evidence::gather(&entry.old, &entry.database, entry.hashed, entry.major)?;
+    let schemas = finish::schemas(&entry.old, &entry.database)?;
     records.keep_facts(&before, lock)?;
     carried.part("read", &mut since);
     signals::check()?;
@@ -182,7 +186,7 @@ fn carry(
     entry.phase = Phase::Proving;
     records.journal.write(entry, lock)?;
     checkpoint::pass("proving");
-    carried.notes = prove(entry, &before)?;
+    carried.notes = prove(entry, &before, &schemas)?;
     carried.part("compare", &mut since);
     signals::check()?;
 
@@ -200,15 +204,16 @@ fn new_cluster(entry: &Entry) -> Result<Cluster> {
 }
 
 /// Starts the new cluster for nobody else and compares it with the old one, fact by fact.
-fn prove(entry: &Entry, before: &Facts) -> Result<Vec<String>> {
+fn prove(entry: &Entry, before: &Facts, schemas: &[(String, Spaces)]) -> Result<Vec<String>> {
     let new = new_cluster(entry)?;
     finish::carry_files(&entry.old, &new)?;
     control::stop(&new)?;
     control::start_shut(&new)?;
     ui::progress("reading every table of the new cluster");
     finish::fill_views(&new, &entry.database, before)?;
-    let after = evidence::gather(&new, &entry.database, entry.hashed)?;
-    let differences = evidence::compare(before, &after);
+    finish::carry_schemas(&new, schemas)?;
+    let after = evidence::gather(&new, &entry.database, entry.hashed, entry.major)?;
+    let differences = evidence::compare(before, &after, (entry.old.major, entry.major));
     if differences.faults.is_empty() {
         return Ok(differences.notes);
     }
@@ -241,7 +246,7 @@ fn open(entry: &mut Entry, installation: &mut Installation, records: &Records, l
     let database = installation.database().context(attempt)?;
     let there = database.value("SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()")?;
     if there.as_str() == Some(new.system_identifier()?.as_str()) {
-        return Ok(());
+        return tried::as_the_server(&database, entry.could);
     }
     Err(Error::failed(attempt())
         .because(format!("its data source leads to a server of version {} that is another one", database.version)))

@@ -64,7 +64,7 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
         Err(error) => return list.add("databases", "The databases can be listed", || Err(error)),
     };
     list.add("readable", "What is to be compared can be read", || {
-        let facts = evidence::catalogue(question.old, question.database)?;
+        let facts = evidence::catalogue(question.old, question.database, question.major)?;
         Ok(Seen::pass(format!("{} facts besides the contents of the tables", facts.len())))
     });
     list.add("extensions", "The extensions exist in the new major", || extensions(question, &databases));

@@ -1,0 +1,140 @@
+//! What one major writes otherwise than another about one and the same thing. Each of these is named with its reason; all
+//! else that differs is a difference.
+
+use super::Definitions;
+
+/// The majors of the two servers.
+pub type Majors = (u32, u32);
+
+/// Whether one of the servers is older than `major`, and the other is not.
+fn crosses(majors: Majors, major: u32) -> bool {
+    (majors.0 < major) != (majors.1 < major)
+}
+
+/// Definitions without what depends on the major alone.
+pub fn levelled(definitions: &Definitions, majors: Majors) -> Definitions {
+    definitions.iter().map(|(name, text)| (level_name(name, majors), level(name, text, majors))).collect()
+}
+
+/// The name of an object. A statement about roles is its own.
+pub fn level_name(name: &str, majors: Majors) -> String {
+    // From 16 on a membership says itself whether it is inherited; before, the role did.
+    match name.strip_prefix("GRANT ").filter(|grant| crosses(majors, 16) && !grant.contains(" ON ")) {
+        Some(grant) => {
+            let (roles, options) = grant.trim_end_matches(';').split_once(" WITH ").unwrap_or((grant, ""));
+            let admin = if options.contains("ADMIN OPTION") { " WITH ADMIN OPTION" } else { "" };
+            format!("GRANT {}{admin};", roles.trim_end_matches(';'))
+        }
+        None => name.to_owned(),
+    }
+}
+
+/// The statements of the object `name`, without what depends on the major alone.
+pub fn level(name: &str, text: &str, majors: Majors) -> String {
+    let is = |kinds: &[&str]| kinds.iter().any(|kind| name.starts_with(kind));
+    let mut text = text.to_owned();
+    if is(&["DATABASE "]) {
+        // Up to 14 the C library was the only provider, and was not named.
+        text = text.replace(" LOCALE_PROVIDER = libc", "");
+    }
+    if crosses(majors, 12) && is(&["TRIGGER "]) {
+        // The word that was always allowed became the one that is written.
+        text = text.replace(" EXECUTE PROCEDURE ", " EXECUTE FUNCTION ");
+    }
+    if crosses(majors, 14) {
+        // Ranges of ranges came with 14: their names are made up there.
+        if is(&["TYPE "]) {
+            let kept = text.lines().filter(|line| !line.trim_start().starts_with("multirange_type_name = "));
+            text = kept.map(|line| line.trim_end_matches(',')).collect::<Vec<_>>().join("\n");
+        }
+        // Arguments of procedures may be `OUT` from 14 on, so `IN` is said.
+        if is(&["PROCEDURE ", "ACL ", "COMMENT "]) {
+            text = text.replace("(IN ", "(").replace(", IN ", ", ");
+        }
+    }
+    if crosses(majors, 16) {
+        // From 16 on a column is written without its table where there is only one.
+        if is(&["VIEW ", "MATERIALIZED VIEW ", "RULE ", "POLICY "]) || text.contains("\n    BEGIN ATOMIC\n") {
+            text = unqualified(&text);
+        }
+        // 16 writes the names of ICU's locales in one of several ways.
+        if is(&["COLLATION ", "DATABASE "]) && text.contains("icu") {
+            text = without_value(&without_value(&text, "locale = '"), "ICU_LOCALE = '");
+        }
+    }
+    text
+}
+
+/// Names without what stands before their last dot, outside of literals.
+fn unqualified(text: &str) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '\'' => quoted(rest, '\''),
+            '"' => quoted(rest, '"'),
+            c if is_word(c) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+            c => c.len_utf8(),
+        };
+        let (piece, after) = rest.split_at(length);
+        let is_name = first == '"' || (is_word(first) && !first.is_ascii_digit());
+        let qualifies =
+            is_name && after.strip_prefix('.').is_some_and(|next| next.starts_with(|c| is_word(c) || c == '"'));
+        if qualifies {
+            rest = &after[1..];
+        } else {
+            out.push_str(piece);
+            rest = after;
+        }
+    }
+    out
+}
+
+/// How long the quoted text at the beginning is.
+fn quoted(text: &str, quote: char) -> usize {
+    let mut at = 1;
+    while let Some(next) = text.get(at..).and_then(|rest| rest.find(quote)) {
+        at += next + 1;
+        if !text[at..].starts_with(quote) {
+            return at;
+        }
+        at += 1;
+    }
+    text.len()
+}
+
+fn without_value(text: &str, before: &str) -> String {
+    let Some((start, rest)) = text.split_once(before) else { return text.to_owned() };
+    format!("{start}{before}{}", rest.split_once('\'').map_or("", |(_, rest)| rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_major_alone_writes_otherwise_is_levelled() {
+        let old = "CREATE VIEW public.v AS\n SELECT posts.id,\n    'a.b' AS \"x.y\"\n   FROM public.posts;";
+        let new = "CREATE VIEW public.v AS\n SELECT id,\n    'a.b' AS \"x.y\"\n   FROM public.posts;";
+        assert_eq!(level("VIEW public.v", old, (15, 17)), level("VIEW public.v", new, (15, 17)));
+        assert_ne!(level("VIEW public.v", old, (13, 15)), level("VIEW public.v", new, (13, 15)));
+
+        let range = |more: &str| format!("CREATE TYPE s.r AS RANGE (\n    subtype = integer{more}\n);");
+        let new = range(",\n    multirange_type_name = s.rm");
+        assert_eq!(level("TYPE s.r", &new, (13, 15)), level("TYPE s.r", &range(""), (13, 15)));
+
+        let database = "CREATE DATABASE x WITH TEMPLATE = template0 LOCALE_PROVIDER = libc LOCALE = 'C';";
+        assert!(!level("DATABASE x", database, (13, 15)).contains("libc"));
+        let grant = "GRANT a TO b WITH ADMIN OPTION, INHERIT TRUE;";
+        assert_eq!(level_name(grant, (15, 17)), "GRANT a TO b WITH ADMIN OPTION;");
+        assert_eq!(level_name("GRANT a TO b;", (15, 17)), "GRANT a TO b;");
+    }
+
+    #[test]
+    fn between_servers_of_one_major_nothing_is_levelled() {
+        for (name, text) in [("VIEW a.v", "SELECT a.b"), ("TYPE a.r", "    multirange_type_name = s.rm")] {
+            assert_eq!(level(name, text, (15, 15)), text);
+        }
+    }
+}

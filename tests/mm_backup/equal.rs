@@ -1,0 +1,91 @@
+//! What a restore brings back besides the rows: owners, rights, definitions, settings, as they were.
+
+use mm_test_support::cluster::ROLE;
+use mm_test_support::layout::{self, DISABLED, Layout, Owner, RICHES, SUPERUSER_RICHES, Schema, set_peer};
+use mm_test_support::site::Site;
+
+use crate::{make, verify};
+
+fn restore(site: &Site, code: i32) -> String {
+    let restore = ["restore", "latest", "--database", "--accept", "database", "-v"];
+    let output = site.tool("mm-backup").arg("--to").arg(site.store()).args(restore).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    said
+}
+
+/// A database with this layout comes back as it was, and the server works in it.
+fn comes_back(layout: Layout, major: u32) {
+    let site = Site::builder("10.5.14").postgres(major).build();
+    layout.apply(&site);
+    site.cluster.query(&format!("SET SESSION AUTHORIZATION {ROLE}; {RICHES}{DISABLED}"));
+    if layout.peer {
+        site.cluster.query(SUPERUSER_RICHES);
+    }
+    let before = layout::rights(&site.cluster);
+    let definitions = || {
+        let program = format!("/usr/lib/postgresql/{major}/bin/pg_dump");
+        let port = site.cluster.port.to_string();
+        let arguments =
+            ["-u", "postgres", "--", &program, "-s", "-h", "/var/run/postgresql", "-p", &port, "mattermost"];
+        let text = mm_test_support::process::run("runuser", &arguments);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains("restrict ")).collect();
+        lines.join("\n")
+    };
+    let defined = definitions();
+    make(&site, &["--accept", "database"]);
+    if layout.peer {
+        let (code, said) = verify(&site, &["--restore"]);
+        assert_eq!(code, 0, "{layout:?}: {said}");
+    }
+    let tables = site.cluster.query("SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') FROM pg_tables WHERE tablename = 'posts' AND schemaname <> 'copies'");
+    site.cluster.query(&format!("DELETE FROM {tables}; ALTER DATABASE mattermost SET work_mem = '1MB'"));
+    set_peer(&site.cluster, layout.peer);
+    let said = restore(&site, 0);
+    set_peer(&site.cluster, true);
+    assert_eq!(layout::rights(&site.cluster), before, "{layout:?}: {said}");
+    assert_eq!(definitions(), defined, "{layout:?}: {said}");
+    assert_eq!(site.cluster.query(&format!("SELECT count(*) FROM {tables}")), "100");
+    site.start();
+    site.stop();
+}
+
+#[test]
+fn a_database_of_a_third_role_comes_back_with_its_owners_and_rights() {
+    comes_back(Layout { owner: Owner::Third, schema: Schema::Public, createdb: false, peer: true }, 13);
+}
+
+#[test]
+fn a_database_of_the_superuser_s_and_without_public_comes_back_with_its_owners_and_rights() {
+    comes_back(Layout { owner: Owner::Superuser, schema: Schema::Renamed, createdb: false, peer: true }, 15);
+}
+
+#[test]
+#[ignore = "long: a restore for each layout and major"]
+fn every_layout_comes_back() {
+    for layout in Layout::all() {
+        // Without a superuser, a role restores what is its own.
+        if !layout.peer && (!layout.createdb || layout.owner != Owner::Role || layout.schema != Schema::Own) {
+            continue;
+        }
+        for major in [13, 15] {
+            eprintln!("{layout:?} {major}");
+            comes_back(layout, major);
+        }
+    }
+}
+
+/// A setting that changes what the words of a dump mean.
+#[test]
+fn a_definition_that_does_not_come_back_as_it_was_is_seen() {
+    let site = Site::builder("5.29.0").build();
+    site.cluster.query(&format!(
+        "SET SESSION AUTHORIZATION {ROLE}; CREATE TABLE lists (words text[] DEFAULT '{{a,NULL}}'::text[])"
+    ));
+    make(&site, &[]);
+    site.cluster.sql("postgres", "ALTER ROLE ALL SET array_nulls = off");
+    let said = restore(&site, 1);
+    assert!(said.contains("TABLE public.lists") && said.contains("{a,NULL}"), "{said}");
+    site.cluster.sql("postgres", "ALTER ROLE ALL RESET array_nulls");
+    restore(&site, 0);
+}

@@ -1,0 +1,174 @@
+//! Whether a restored database is what was dumped: every row, and everything that a dump says besides. What was left out by
+//! rule has been named, and is no difference.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use mm_common::contract::error::Result;
+use mm_common::postgres::definitions::{self, Definitions};
+use mm_common::postgres::dump::{self, Properties};
+use mm_common::postgres::owners::KeptBack;
+use mm_common::postgres::schemas::{self, Spaces};
+use mm_common::postgres::server::Database;
+use mm_common::postgres::untrusted;
+
+use crate::manifest::DatabasePart;
+
+/// The roles of a server, and those that are no superusers.
+pub(crate) struct Roles {
+    /// All of them.
+    pub all: Vec<String>,
+    /// Those that have no power over others.
+    pub ordinary: Vec<String>,
+}
+
+impl Roles {
+    /// Asks for them.
+    pub(crate) fn of(server: &Database) -> Result<Self> {
+        let rows = server.rows("SELECT rolname AS name, rolsuper AS super FROM pg_catalog.pg_roles ORDER BY 1")?;
+        let names = |all: bool| {
+            let wanted = rows.iter().filter(|row| all || row["super"] == false);
+            wanted.filter_map(|row| row["name"].as_str().map(str::to_owned)).collect()
+        };
+        Ok(Self { all: names(true), ordinary: names(false) })
+    }
+}
+
+/// The schemas that a restored database is to have, as far as that is known: what is replaced tells of `public` where the
+/// restore point, one of an earlier release, does not.
+pub(crate) fn spaces(properties: &Properties, replaced: Option<&Database>, roles: &Roles) -> Result<Option<Spaces>> {
+    let known = match (properties.spaces(), replaced) {
+        (Some(known), _) => Some(known),
+        (None, Some(replaced)) => {
+            let mut now = schemas::read(replaced)?;
+            now.retain(|name, _| name == "public");
+            Some(now)
+        }
+        (None, None) => None,
+    };
+    Ok(known.map(|known| schemas::for_roles(&known, &roles.all, &properties.owner)))
+}
+
+/// A restored database beside what its restore point says.
+pub(crate) struct Comparison<'a> {
+    /// What the restore point says.
+    pub part: &'a DatabasePart,
+    /// The dump.
+    pub dump: &'a Path,
+    /// The restored database.
+    pub restored: &'a Database,
+    /// What did not go to its owner.
+    pub kept_back: &'a [KeptBack],
+    /// The schemas as they are to be, where that is known and was to be had.
+    pub spaces: Option<&'a Spaces>,
+    /// The roles of the server.
+    pub roles: &'a Roles,
+}
+
+impl Comparison<'_> {
+    /// What differs besides the rows, in words.
+    pub(crate) fn differences(&self) -> Result<Vec<String>> {
+        let majors = (major(&self.part.server_version), self.restored.major());
+        let mut then = definitions::of_dump(self.dump)?;
+        let mut now = definitions::as_dumped(self.restored)?;
+        let rights_too = self.is_same_program()?;
+        for side in [&mut then, &mut now] {
+            side.retain(|object, _| self.is_compared(object, rights_too));
+            self.forget_owners(side);
+        }
+        self.forget_left_out(&mut then, &now);
+        let mut found = definitions::differences(&then, &now, majors);
+        if let Some(wanted) = self.spaces {
+            let now = schemas::read(self.restored)?;
+            found.extend(wanted.iter().filter_map(|(name, space)| {
+                let there = now.get(name).map_or_else(|| "not there".to_owned(), schemas::Space::in_words);
+                (there != space.in_words())
+                    .then(|| format!("SCHEMA {name}: it was `{}` and is `{there}`", space.in_words()))
+            }));
+        }
+        Ok(found)
+    }
+
+    /// Another `pg_dump` may write other statements for the same rights.
+    fn is_same_program(&self) -> Result<bool> {
+        let now = self.restored.command("pg_dump")?.arg("--version").run()?.text();
+        Ok(now.trim() == self.part.dumped_by)
+    }
+
+    fn is_compared(&self, object: &str, rights_too: bool) -> bool {
+        // An extension, with what is said of it, is made by its own script; that it is there is seen elsewhere.
+        let of_extension = object.starts_with("EXTENSION ") || object.starts_with("COMMENT EXTENSION ");
+        // These are facts of the restore point; the dump does not tell all of them.
+        let of_schema = schemas::are_of_schemas(object)
+            && (self.part.properties.schemas.is_some() || object.ends_with("SCHEMA public"));
+        let of_rights = object.starts_with("ACL ") && !rights_too;
+        !of_extension && !of_schema && !of_rights
+    }
+
+    /// Without what is said of the owners, and by them, where something went to another one.
+    fn forget_owners(&self, side: &mut Definitions) {
+        for KeptBack { object, .. } in self.kept_back {
+            if let Some(text) = side.get_mut(object) {
+                let lines: Vec<&str> = text.lines().filter(|line| !line.contains(" OWNER TO ")).collect();
+                *text = lines.join("\n");
+            }
+            let bare = object.split_once(' ').map_or("", |(_, name)| name);
+            let (schema, name) = bare.split_once('.').unwrap_or(("", bare));
+            let start = if schema.is_empty() { "ACL ".to_owned() } else { format!("ACL {schema}.") };
+            side.retain(|other, _| !(other.starts_with(&start) && other.ends_with(&format!(" {name}"))));
+        }
+    }
+
+    /// Without what only a superuser makes and has not made, and what is about that.
+    fn forget_left_out(&self, then: &mut Definitions, now: &Definitions) {
+        let gone: BTreeSet<String> = then
+            .keys()
+            .filter(|object| untrusted::is_superusers(object) && !now.contains_key(*object))
+            .cloned()
+            .collect();
+        let tables: Vec<(String, String)> = gone
+            .iter()
+            .filter_map(|object| object.strip_prefix("FOREIGN TABLE ")?.split_once('.'))
+            .map(|(schema, name)| (format!(" {schema}."), name.to_owned()))
+            .collect();
+        let is_about = |object: &str| {
+            tables.iter().any(|(schema, name)| {
+                object.contains(schema)
+                    && (object.contains(&format!(" {name}")) || object.contains(&format!(".{name}")))
+            })
+        };
+        let of_superuser = |object: &str| {
+            let owner = object.strip_prefix("DEFAULT ACL ").and_then(|rest| rest.rsplit_once(" of "));
+            owner.is_some_and(|(_, owner)| !self.roles.ordinary.iter().any(|role| role == owner))
+        };
+        then.retain(|object, _| {
+            now.contains_key(object) || !(gone.contains(object) || is_about(object) || of_superuser(object))
+        });
+    }
+}
+
+fn major(version: &str) -> u32 {
+    version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
+}
+
+/// What of the settings and rights of a restored database is not as `properties` say.
+pub(crate) fn of_properties(restored: &Database, properties: &Properties) -> Result<Vec<String>> {
+    let now = dump::properties(restored)?;
+    let mut found = Vec::new();
+    let settings = |of: &Properties| -> BTreeSet<(Option<String>, String, String)> {
+        of.settings.iter().map(|one| (one.role.clone(), one.name.clone(), one.value.clone())).collect()
+    };
+    if settings(&now) != settings(properties) {
+        found.push("the settings of the database are others".to_owned());
+    }
+    let grants = |of: &Properties| -> Option<BTreeSet<(Option<String>, String)>> {
+        Some(of.grants.as_ref()?.iter().map(|one| (one.role.clone(), one.privilege.clone())).collect())
+    };
+    if grants(properties).is_some() && grants(&now) != grants(properties) {
+        found.push("the rights on the database are others".to_owned());
+    }
+    if now.owner != properties.owner {
+        found.push(format!("the database belongs to `{}` and not to `{}`", now.owner, properties.owner));
+    }
+    Ok(found)
+}

@@ -29,7 +29,11 @@ fn comes_back(layout: Layout, major: u32) {
         let arguments =
             ["-u", "postgres", "--", &program, "-s", "-h", "/var/run/postgresql", "-p", &port, "mattermost"];
         let text = mm_test_support::process::run("runuser", &arguments);
-        let lines: Vec<&str> = text.lines().filter(|line| !line.contains("restrict ")).collect();
+        // Rights of schemas are compared as the catalogue has them: a dump is silent about some.
+        let of_schemas = ["restrict ", "ON SCHEMA ", "-- Name: SCHEMA "];
+        let is_told =
+            |line: &&str| !line.is_empty() && *line != "--" && !of_schemas.iter().any(|words| line.contains(words));
+        let lines: Vec<&str> = text.lines().filter(is_told).collect();
         lines.join("\n")
     };
     let defined = definitions();

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::definitions;
 use super::dump::identifier;
+use super::schemas;
 use super::server::Database;
 use super::untrusted;
 use crate::contract::error::Result;
@@ -33,22 +34,33 @@ const KINDS: &[&str] = &["TABLE", "SEQUENCE", "FUNCTION", "PROCEDURE", "TYPE", "
 /// How the rights on an object begin in a dump's table of contents.
 const ENTRY: &str = "ACL ";
 
-/// Whether an entry of a dump's table of contents is about rights that are given so: those on what an ordinary role owns.
+/// Whether an entry of a dump's table of contents is about rights that are given so: those on what an ordinary role owns in a
+/// schema.
 pub(super) fn is_given_by_owner(entry: &str, ordinary: &[String]) -> bool {
-    entry.starts_with(ENTRY) && ordinary.iter().any(|role| entry.ends_with(&format!(" {role}")))
+    let in_schema = entry.starts_with(ENTRY) && !entry.starts_with("ACL - ");
+    in_schema && ordinary.iter().any(|role| entry.ends_with(&format!(" {role}")))
 }
 
 /// Gives the rights that `dump` says, in the database that `superuser` is connected to, each as one of the roles `ordinary`.
 /// Returns what could not be given, in words.
 pub fn give(dump: &Path, superuser: &Database, ordinary: &[String]) -> Result<Vec<String>> {
-    let wanted = |entry: &str| is_given_by_owner(entry, ordinary) && !entry.starts_with("ACL - ");
-    let text = untrusted::printed(dump, &wanted)?;
+    let text = untrusted::printed(dump, &|entry| is_given_by_owner(entry, ordinary))?;
     let (steps, mut left) = steps(&text, &ordinary.iter().map(String::as_str).collect());
-    if steps.is_empty() || superuser.execute(&steps.concat()).is_ok() {
+    if steps.is_empty() {
+        return Ok(left);
+    }
+    // An owner may be shut out of the schema; for these statements it is not.
+    let shut: Vec<String> =
+        schemas::read(superuser)?.into_iter().filter(|(_, space)| !space.is_open()).map(|(name, _)| name).collect();
+    let each = |before: &str, after: &str| -> String {
+        shut.iter().map(|name| format!("{before} USAGE ON SCHEMA {} {after} PUBLIC;\n", identifier(name))).collect()
+    };
+    let (open, close) = (each("GRANT", "TO"), each("REVOKE", "FROM"));
+    if superuser.execute(&[open.as_str(), &steps.concat(), &close].concat()).is_ok() {
         return Ok(left);
     }
     for step in steps {
-        if let Err(error) = superuser.execute(&step) {
+        if let Err(error) = superuser.execute(&[open.as_str(), &step, &close].concat()) {
             left.push(format!("{} ({})", step.lines().nth(1).unwrap_or_default(), error.one_line()));
         }
     }

@@ -82,6 +82,11 @@ impl Space {
         self.owner == other.owner && self.comment == other.comment && sorted(self) == sorted(other)
     }
 
+    /// Whether everybody may use it.
+    pub fn is_open(&self) -> bool {
+        self.grants.iter().any(|right| right.role.is_none() && right.privilege == "USAGE")
+    }
+
     /// In one line, the same for schemas that are alike.
     pub fn in_words(&self) -> String {
         let mut grants: Vec<String> = self

@@ -98,11 +98,13 @@ impl Comparison<'_> {
     fn is_compared(&self, object: &str, rights_too: bool) -> bool {
         // An extension, with what is said of it, is made by its own script; that it is there is seen elsewhere.
         let of_extension = object.starts_with("EXTENSION ") || object.starts_with("COMMENT EXTENSION ");
+        // That a view was filled is said among the rows.
+        let of_rows = object.starts_with("MATERIALIZED VIEW DATA ");
         // These are facts of the restore point; the dump does not tell all of them.
         let of_schema = schemas::are_of_schemas(object)
             && (self.part.properties.schemas.is_some() || object.ends_with("SCHEMA public"));
         let of_rights = object.starts_with("ACL ") && !rights_too;
-        !of_extension && !of_schema && !of_rights
+        !of_extension && !of_rows && !of_schema && !of_rights
     }
 
     /// Without what is said of the owners, and by them, where something went to another one.

@@ -128,7 +128,7 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l lock-wait
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l restore -d 'Also restore the dump into a throw-away server and compare every table'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l restore -d 'Also restore the dump into a throw-away server and compare every table and every definition'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -s q -l quiet -d 'Say nothing on stderr but errors'

@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::Permissions;
 use std::io::Write as _;
-use std::os::unix::fs::{PermissionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Kind as Fault, Result};
@@ -39,8 +39,9 @@ pub(crate) fn require_parent(directory: &Path, user: &User) -> Result<()> {
     let parent = files::parent(directory)?;
     for above in parent.ancestors() {
         let data = std::fs::metadata(above).map_err(|error| Error::io("look at", above, error))?;
-        let is_sticky = data.permissions().mode() & 0o1000 != 0;
-        if let Some(fault) = trust::fault(&data).filter(|fault| !is_sticky || !fault.starts_with("others")) {
+        // Where everybody may make entries, nobody may take away those of others.
+        let is_shared = data.uid() == 0 && data.permissions().mode() & 0o1000 != 0;
+        if let Some(fault) = trust::fault(&data).filter(|_| !is_shared) {
             return Err(Error::refused(format!("no copy is made below `{}`", above.display()))
                 .because(fault)
                 .because("whoever can write there can exchange the copy for something else")

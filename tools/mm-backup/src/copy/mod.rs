@@ -156,6 +156,14 @@ impl Copying<'_> {
                 let there = server::prove(&record, self.session.common.accepts(proof::ACCEPT))?;
                 (record, there)
             }
+            Some(record) if record.complete => {
+                return Err(Error::refused(format!("the copy in `{}` has lost its files", record.directory.display()))
+                    .because("its directory is not there any more, and its database is")
+                    .hint(format!(
+                        "move the directory back, or remove the rest: mm-backup copy --remove {}",
+                        shell::word(&record.directory)
+                    )));
+            }
             there => {
                 if let Some(record) = there {
                     ui::say(&format!(

@@ -47,6 +47,11 @@ pub(crate) fn is_logging_target(key: &str) -> bool {
     key.starts_with("AdvancedLogging")
 }
 
+/// Whether a setting leads to an object store, or is a key to it.
+pub(crate) fn is_of_bucket(section: &str, key: &str) -> bool {
+    section == "FileSettings" && key.contains("AmazonS3")
+}
+
 /// Whether it is the name of a setting for a directory.
 pub(crate) fn is_directory(key: &str) -> bool {
     key.ends_with("Directory") || key.ends_with("Dir")

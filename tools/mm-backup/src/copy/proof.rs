@@ -130,7 +130,7 @@ impl Own<'_> {
 fn is_unused(section: &str, key: &str, all: &Value) -> bool {
     let off = |name: &str| all[name] == false;
     match section {
-        "FileSettings" => key.contains("AmazonS3") && all["DriverName"] == "local",
+        "FileSettings" => names::is_of_bucket(section, key) && all["DriverName"] == "local",
         "PluginSettings" => key.starts_with("Marketplace") && off("EnableMarketplace"),
         "AnnouncementSettings" => off("AdminNoticesEnabled") && off("UserNoticesEnabled"),
         "ElasticsearchSettings" => off("EnableIndexing") && off("EnableSearching") && off("EnableAutocomplete"),

@@ -136,7 +136,11 @@ fn sweep(section: &str, key: &str, value: &mut Value, own: &Own<'_>) {
                 sweep(section, key, member, own);
             }
         }
-        Value::String(text) if names::is_logging_target(key) || names::names_host(key, text) => text.clear(),
+        Value::String(text)
+            if names::is_logging_target(key) || names::names_host(key, text) || names::is_of_bucket(section, key) =>
+        {
+            text.clear();
+        }
         Value::String(text) if names::names_path(key, text) => {
             if let Named::Moved(path) = own.place.named(text) {
                 *text = path.display().to_string();
@@ -190,6 +194,7 @@ mod tests {
             "ServiceSettings": {"SiteURL": "https://chat.example.com", "WebsocketURL": "wss://chat.example.com",
                 "TLSCertFile": "/etc/ssl/chat.pem"},
             "FileSettings": {"DriverName": "amazons3", "Directory": "/srv/uploads/", "AmazonS3Endpoint": "s3.example.com",
+                "AmazonS3SecretAccessKey": "hunter2", "AmazonS3Bucket": "live",
                 "ExportDirectory": "./data"},
             "EmailSettings": {"SMTPServer": "mail.example.com", "ReplyToAddress": "chat@example.com"},
             "ElasticsearchSettings": {"ConnectionUrl": "http://localhost:9200", "EnableIndexing": true},
@@ -202,8 +207,19 @@ mod tests {
         let own = Own { place: &place, source: "postgres://me", listen: "127.0.0.1:1", with_plugins: false };
         change(&mut config, &own).unwrap();
         let text = config.to_string();
-        for gone in ["db:5432", "replica", "lag:", "chat.example.com", "s3.ex", "mail.ex", "9200", "log.ex", "ldap.ex"]
-        {
+        for gone in [
+            "db:5432",
+            "replica",
+            "lag:",
+            "chat.example.com",
+            "s3.ex",
+            "hunter2",
+            "live",
+            "mail.ex",
+            "9200",
+            "log.ex",
+            "ldap.ex",
+        ] {
             assert!(!text.contains(gone), "{gone}: {text}");
         }
         assert_eq!(config["SupportSettings"]["HelpLink"], "https://help.example.com");

@@ -28,8 +28,8 @@ const MOST: u64 = 64 * 1024 * 1024;
 /// The version of the library that the host's loader gives to programs, this one among them. None where that cannot be
 /// seen, or where the host has another library.
 pub(crate) fn of_host() -> Option<Dotted> {
-    let places = mapped().into_iter().chain(PLACES.map(|place| Path::new("/").join(place)));
-    places.filter_map(|place| of_file(&place)).next()
+    let mut places = mapped().into_iter().chain(PLACES.map(|place| Path::new("/").join(place)));
+    places.find_map(|place| of_file(&place))
 }
 
 /// The file that this program's own library was loaded from.
@@ -42,7 +42,8 @@ fn mapped() -> Option<PathBuf> {
 fn library_in(line: &str) -> Option<&str> {
     let path = &line[line.find('/')?..];
     let name = path.rsplit('/').next()?;
-    (name == "libc.so.6" || (name.starts_with("libc-2.") && name.ends_with(".so"))).then_some(path)
+    let is_numbered = name.strip_prefix("libc-2.").and_then(|rest| rest.strip_suffix(".so")).is_some();
+    (name == "libc.so.6" || is_numbered).then_some(path)
 }
 
 fn of_file(path: &Path) -> Option<Dotted> {

@@ -31,6 +31,7 @@ fn the_nodes_of_a_cluster_are_stopped_together_when_the_schema_changes() {
 }
 
 #[test]
+#[ignore = "long: minutes of Ansible"]
 fn the_other_nodes_serve_again_when_the_first_one_fails() {
     let play = Play::of(&[quick("9.11.18"), quick("10.5.14").fault("crash-at-start")], &NODES);
     let failed = play.run("cluster.yml", &["-e", "mm_tools_to=10.5.14"]);
@@ -41,6 +42,7 @@ fn the_other_nodes_serve_again_when_the_first_one_fails() {
 }
 
 #[test]
+#[ignore = "long: minutes of Ansible"]
 fn the_nodes_are_stopped_together_when_nothing_may_be_done_in_turn() {
     let mut play = Play::of(&[quick("10.5.6"), quick("10.5.14")], &NODES);
     play.set("mm_tools_to", "10.5.14");

@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ use mm_test_support::host::{Host, Lan};
 use mm_test_support::process::{TEST_USER, run, succeeded, wait_until};
 use mm_test_support::release::{Order, Release, catalogue, publish};
 use mm_test_support::site::Site;
-use mm_test_support::watchdog::Cleanup;
 use mm_test_support::{cluster, tool};
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts");
@@ -247,21 +246,30 @@ pub(crate) fn main_pid(host: &Host) -> String {
     host.run("systemctl show -P MainPID mattermost")
 }
 
-/// The package and the tarball of the programs that the tests run. Packed once, with little effort for their size.
-pub(crate) fn packed() -> &'static [PathBuf; 2] {
-    static PACKED: OnceLock<([PathBuf; 2], Cleanup)> = OnceLock::new();
-    let (files, _) = PACKED.get_or_init(|| {
-        let directory = tempfile::Builder::new().prefix("mm-test-").tempdir().unwrap().keep();
-        // Nobody drops a static: it goes when the watchdog sees the end of this process.
-        let cleanup = Cleanup::with(format!("rm -rf '{}'", directory.display()));
-        let binaries = tool::directory();
-        let script =
-            format!("{SCRIPTS}/package --binaries '{}' --output '{}'", binaries.display(), directory.display());
+/// The package and the tarball of the programs that the tests run, without their symbols. Each test is a process of its
+/// own: what one has packed the others find in the cache.
+pub(crate) fn packed() -> [PathBuf; 2] {
+    let base = tool::cache().join("packed");
+    fs::create_dir_all(&base).unwrap();
+    let _lock = Flock::lock(fs::File::create(base.join("lock")).unwrap(), FlockArg::LockExclusive).unwrap();
+    let programs = tool::TOOLS.map(|name| tool::executable(name).display().to_string()).join(" ");
+    let newest = format!("find {programs} {SCRIPTS} {SCRIPTS}/../man {SCRIPTS}/../completions -type f -printf '%T@\n'");
+    let place = base.join(run("sh", &["-c", &format!("{newest} | sort -n | tail -n 1")]).trim());
+    if !place.exists() {
+        let working = tempfile::Builder::new().prefix("making-").tempdir_in(&base).unwrap();
+        let script = format!(
+            "mkdir '{0}/bin' && for program in {programs}; do strip -o '{0}/bin/'\"${{program##*/}}\" \"$program\" || exit; done \
+             && {SCRIPTS}/package --binaries '{0}/bin' --output '{0}' && rm -r '{0}/bin'",
+            working.path().display()
+        );
         let mut command = tool::shell(&script);
         command.env("DPKG_DEB_COMPRESSOR_TYPE", "gzip").env("DPKG_DEB_COMPRESSOR_LEVEL", "1");
-        let printed = succeeded(&script, command.output().unwrap());
-        let mut lines = printed.lines().map(PathBuf::from);
-        ([lines.next().unwrap(), lines.next().unwrap()], cleanup)
-    });
-    files
+        succeeded(&script, command.output().unwrap());
+        fs::rename(working.keep(), &place).unwrap();
+    }
+    let file = |ending: &str| {
+        let mut files = fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path());
+        files.find(|path| path.to_str().unwrap().ends_with(ending)).expect("it was packed")
+    };
+    [file(".deb"), file(".tar.gz")]
 }

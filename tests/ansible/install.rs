@@ -46,6 +46,7 @@ fn the_tools_come_from_a_tarball_and_only_once() {
 }
 
 #[test]
+#[ignore = "long: minutes of Ansible"]
 fn a_file_of_another_name_and_a_copy_that_hides_the_package_are_told() {
     let mut play = Play::bare(&["one"]);
     let package = &packed()[0];

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use mm_test_support::matrix::some;
 use mm_test_support::process;
 use mm_test_support::site::Site;
 use mm_test_support::tool;
@@ -243,7 +244,7 @@ fn create_is_killed_at_every_checkpoint() {
     make(&site, &[]);
     let names = checkpoints(&site, &flags);
     assert!(names.len() > 8, "{names:?}");
-    for name in &names {
+    for name in &some(names) {
         let before = listed(&site).0;
         die_at(&site, &flags, name);
         let (after, damaged) = listed(&site);
@@ -272,6 +273,9 @@ fn restore_is_killed_at_every_checkpoint() {
     assert!(names.len() > 6, "{names:?}");
     let server = site.install().join("bin/mattermost");
     let mut held = 0;
+    // The one between the files and the database is never left out.
+    let (between, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name == "restore-moved");
+    let names = [some(others), between].concat();
     for name in &names {
         let before = fs::metadata(&server).unwrap().ino();
         fs::write(site.install().join("NOTICE.txt"), "changed").unwrap();

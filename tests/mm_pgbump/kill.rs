@@ -5,6 +5,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use mm_test_support::matrix::some;
+
 use crate::rig::{Rig, check_of};
 
 fn start(rig: &Rig, further: &[&str], variable: Option<(&str, &str)>) -> Child {
@@ -30,7 +32,8 @@ fn dies_at(rig: &Rig, checkpoint: &str, further: &[&str]) {
 #[test]
 fn killed_at_every_step_it_arrives_all_the_same() {
     let rig = Rig::new();
-    for checkpoint in ["intent", "service-stopped", "old-shut", "upgrading", "upgrade-started", "proving", "finishing"]
+    for checkpoint in
+        some(["intent", "service-stopped", "old-shut", "upgrading", "upgrade-started", "proving", "finishing"])
     {
         dies_at(&rig, checkpoint, &[]);
     }
@@ -249,7 +252,7 @@ fn killed_when(rig: &Rig, words: &str, victims: Victims, further: &[&str]) {
 #[test]
 fn killed_in_every_phase_of_pg_upgrade() {
     let rig = Rig::new();
-    for (words, victims) in [
+    for (words, victims) in some([
         ("Creating new PostgreSQL cluster", Victims::All),
         ("Copying old configuration files", Victims::Parent),
         ("Performing Consistency Checks", Victims::All),
@@ -257,7 +260,7 @@ fn killed_in_every_phase_of_pg_upgrade() {
         ("Analyzing all rows", Victims::ToolAlone),
         ("Restoring database schemas", Victims::Parent),
         ("Copying user relation files", Victims::All),
-    ] {
+    ]) {
         killed_when(&rig, words, victims, &["--method", "upgrade"]);
     }
     rig.upgrade(0, &[]);
@@ -267,13 +270,13 @@ fn killed_in_every_phase_of_pg_upgrade() {
 #[test]
 fn killed_in_every_phase_of_a_dump() {
     let rig = Rig::new();
-    for (words, victims) in [
+    for (words, victims) in some([
         ("Starting new cluster", Victims::All),
         ("Roles, databases, schemas, ACLs", Victims::Parent),
         ("Upgrading database mattermost", Victims::All),
         ("Analyzing database mattermost", Victims::Parent),
         ("Disabling automatic startup of old cluster", Victims::All),
-    ] {
+    ]) {
         killed_when(&rig, words, victims, &["--method", "dump"]);
     }
     // Back instead of forward this time.

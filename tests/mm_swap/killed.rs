@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Output;
 
+use mm_test_support::matrix;
 use mm_test_support::release::Release;
 use mm_test_support::site::{Site, quick};
 
@@ -100,6 +101,7 @@ fn on_the_way_forward_the_next_run_arrives() {
     site.tool("mm-swap").arg("rollback").assert().success();
     assert_eq!(parts(&tree(&site)).0, parts(&old).0);
 
+    let names = matrix::some(names);
     for name in &names {
         let output = swap(&site, &release, ("MM_CHECKPOINT", name));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -157,6 +159,7 @@ fn on_the_way_back_the_next_recovery_arrives() {
     names.retain(|name| name.starts_with("undo") || name == "step-bin/mattermost");
     let (history, files, config) = (site.history(), site.user_files(), std::fs::read(site.config_path()).unwrap());
 
+    let names = matrix::some(names);
     for (name, number) in names.iter().zip(0..) {
         let output = swap(&site, &release, ("MM_CHECKPOINT", name));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

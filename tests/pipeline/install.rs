@@ -26,11 +26,22 @@ fn an_installed_tree_works_from_its_prefix_and_goes_away_again() {
         let version = run(&format!("$T/opt/bin/{tool} --version"));
         assert!(version.starts_with(tool), "{version}");
         assert!(temporary.path().join(format!("opt/share/man/man1/{tool}.1")).is_file());
-        assert!(temporary.path().join(format!("opt/share/bash-completion/completions/{tool}")).is_file());
+    }
+    for (line, flag) in [("mm-swap rollback --da", "--database"), ("mm-upgrade --pol", "--policy"), ("mm-path --h", "--help")] {
+        let program = line.split(' ').next().unwrap();
+        let offered = run(&format!(
+            ". $T/opt/share/bash-completion/completions/{program}; COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             complete=$(complete -p {program}); complete=${{complete#*-F }}; \
+             ${{complete%% *}} {program} \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo \"${{COMPREPLY[@]}}\""
+        ));
+        assert!(offered.split_ascii_whitespace().any(|word| word == flag), "{line}: {offered}");
     }
     for script in ["mm-upgrade", "mm-report", "mm-rehearse"] {
         let help = run(&format!("cd /; PATH=$T/opt/bin:/usr/bin:/bin; {script} --help"));
         assert!(help.contains(&format!("Usage: {script}")), "{help}");
+        for file in [format!("bash-completion/completions/{script}"), format!("zsh/vendor-completions/_{script}")] {
+            assert!(temporary.path().join("opt/share").join(&file).is_file(), "{file}");
+        }
     }
     run("mandoc -T lint -W error $T/opt/share/man/man*/*");
     run(

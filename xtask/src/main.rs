@@ -80,6 +80,9 @@ fn pages() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
         ] {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut tool, &name, &mut text);
+            if shell == Shell::Bash {
+                text = after_a_verb(&name, &String::from_utf8_lossy(&text)).into_bytes();
+            }
             pages.insert(file.into(), text);
         }
     }
@@ -87,6 +90,12 @@ fn pages() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     schema.push('\n');
     pages.insert("man/mm-document.schema.json".into(), schema.into_bytes());
     Ok(pages)
+}
+
+/// clap_complete writes the hyphen of a name and the step to a subcommand in two ways, depending on the place: what is looked
+/// for after a verb would never be found. The name is written in one way here.
+fn after_a_verb(name: &str, bash: &str) -> String {
+    bash.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__"))
 }
 
 fn write(root: &Path, pages: &BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {

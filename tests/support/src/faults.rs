@@ -12,6 +12,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::matrix;
 use crate::process::PATH;
 use crate::tool;
 use crate::tool::PACE;
@@ -107,13 +108,13 @@ impl Tool {
     }
 
     /// Runs it undisturbed and returns the faults to try: for each call the first, the last and what is evenly spaced
-    /// between them, with the errors in turn.
+    /// between them, with the errors in turn. Of `samples` as many as [`matrix::number`] says.
     pub fn faults(&self, samples: &[Sample]) -> Vec<Fault> {
         let calls: Vec<&str> = samples.iter().map(|(call, ..)| *call).collect();
         let counts = self.counts(&calls);
         let mut faults = Vec::new();
         for &(call, errors, most) in samples {
-            let chosen = spaced(counts[call], most).into_iter().zip(errors.iter().cycle());
+            let chosen = spaced(counts[call], matrix::number(most)).into_iter().zip(errors.iter().cycle());
             faults.extend(chosen.map(|(when, error)| Fault { call, error, when }));
         }
         eprintln!("{}: {counts:?}, of which {} are made to fail", self.name, faults.len());
@@ -126,7 +127,7 @@ impl Tool {
         let counts = self.counts(&calls);
         let deaths: Vec<Death> = samples
             .iter()
-            .flat_map(|&(call, most)| spaced(counts[call], most).into_iter().map(move |when| Death { call, when }))
+            .flat_map(|&(call, most)| spaced(counts[call], matrix::number(most)).into_iter().map(move |when| Death { call, when }))
             .collect();
         eprintln!("{}: {counts:?}, of which {} kill it", self.name, deaths.len());
         deaths

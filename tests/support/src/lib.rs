@@ -19,6 +19,7 @@ pub mod container;
 pub mod faults;
 pub mod host;
 pub mod layout;
+pub mod matrix;
 pub mod pipeline;
 pub mod process;
 pub mod release;

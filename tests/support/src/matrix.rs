@@ -1,0 +1,19 @@
+//! How much of a long matrix is tried: about a third of it, evenly spread, and all of it where `MM_TEST_ALL` is set, as
+//! `scripts/test --all` does.
+
+fn whole() -> bool {
+    std::env::var_os("MM_TEST_ALL").is_some()
+}
+
+/// The rows to try of these, the last one among them.
+pub fn some<T>(all: impl IntoIterator<Item = T>) -> Vec<T> {
+    let all: Vec<T> = all.into_iter().collect();
+    let last = all.len().saturating_sub(1);
+    let step = if whole() { 1 } else { 3 };
+    all.into_iter().enumerate().filter(|(at, _)| (last - at) % step == 0).map(|(_, row)| row).collect()
+}
+
+/// How many to try where `all` would be many: two at least, so that the first and the last are among them.
+pub fn number(all: usize) -> usize {
+    if whole() { all } else { all.div_ceil(3).max(2).min(all) }
+}

@@ -27,7 +27,9 @@ fn an_installed_tree_works_from_its_prefix_and_goes_away_again() {
         assert!(version.starts_with(tool), "{version}");
         assert!(temporary.path().join(format!("opt/share/man/man1/{tool}.1")).is_file());
     }
-    for (line, flag) in [("mm-swap rollback --da", "--database"), ("mm-upgrade --pol", "--policy"), ("mm-path --h", "--help")] {
+    for (line, flag) in
+        [("mm-swap rollback --da", "--database"), ("mm-upgrade --pol", "--policy"), ("mm-path --h", "--help")]
+    {
         let program = line.split(' ').next().unwrap();
         let offered = run(&format!(
             ". $T/opt/share/bash-completion/completions/{program}; COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \

@@ -127,7 +127,9 @@ impl Tool {
         let counts = self.counts(&calls);
         let deaths: Vec<Death> = samples
             .iter()
-            .flat_map(|&(call, most)| spaced(counts[call], matrix::number(most)).into_iter().map(move |when| Death { call, when }))
+            .flat_map(|&(call, most)| {
+                spaced(counts[call], matrix::number(most)).into_iter().map(move |when| Death { call, when })
+            })
             .collect();
         eprintln!("{}: {counts:?}, of which {} kill it", self.name, deaths.len());
         deaths

@@ -6,7 +6,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown, lchown};
 use std::path::{Path, PathBuf};
 
-use mm_common::machine::command::{self, Cmd};
+use mm_common::machine::command::Cmd;
 use mm_common::machine::user::User;
 use mm_common::machine::{access, files, tree};
 use mm_common::postgres::cluster;
@@ -28,10 +28,18 @@ impl Logs {
     /// Makes one where the cluster's owner could not do without. It is like the machine's own: root's, with the owner's group.
     pub(crate) fn of(entry: &Entry, state: &Path) -> Result<Self> {
         let owner = User::named(&entry.old.owner)?;
-        let is_at_home = entry.method == Method::Dump || access::not_writable(&owner, &[LOGS.into()])?.is_empty();
-        if is_at_home || !command::exists("unshare") {
+        if entry.method == Method::Dump || access::not_writable(&owner, &[LOGS.into()])?.is_empty() {
             return Ok(Self(None));
         }
+        let alone = Cmd::new("unshare").args(["--mount", "--propagation", "private", "--", "true"]);
+        alone.run().map_err(|error| {
+            error
+                .within(format!(
+                    "{} cannot write to {LOGS}, as pg_upgradecluster has it, nor be given another place",
+                    owner.name
+                ))
+                .hint("upgrade with --method dump, which writes nothing there")
+        })?;
         let place = state.join("pgbump-logs");
         tree::remove(&place)?;
         files::create_directory(&place, 0o700)?;

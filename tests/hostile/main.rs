@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
 #![allow(clippy::disallowed_methods, reason = "what the tools do is not to be used to test them")]
 
+mod adversary;
 mod copy;
 mod document;
 mod identity;

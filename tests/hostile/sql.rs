@@ -3,7 +3,7 @@
 use mm_test_support::site::Site;
 
 /// What the code does when it runs: it notes as whom, and where that is a superuser it makes itself one.
-const TRAP: &str = r"
+pub(crate) const TRAP: &str = r"
 CREATE SCHEMA evil; GRANT ALL ON SCHEMA evil TO PUBLIC;
 CREATE TABLE evil.seen (what text, who text);
 GRANT ALL ON evil.seen TO PUBLIC;
@@ -24,7 +24,7 @@ END $$;
 ";
 
 /// Functions, operators and casts of its own, found before PostgreSQL's by a search path that it has set for everybody.
-const PATH: &str = r"
+pub(crate) const PATH: &str = r"
 CREATE FUNCTION evil.current_setting(text) RETURNS text LANGUAGE plpgsql AS
   $$ BEGIN PERFORM evil.spring('current_setting'); RETURN pg_catalog.current_setting($1); END $$;
 CREATE FUNCTION evil.current_database() RETURNS name LANGUAGE plpgsql AS
@@ -43,7 +43,7 @@ ALTER DATABASE mattermost SET search_path = evil, pg_catalog, public;
 ";
 
 /// A cast of the posts to text, by which a forged message reads as it did.
-const CAST: &str = r"
+pub(crate) const CAST: &str = r"
 CREATE FUNCTION evil.posts_text(public.posts) RETURNS text LANGUAGE plpgsql AS
   $$ BEGIN PERFORM evil.spring('cast'); RETURN 'same'; END $$;
 CREATE CAST (public.posts AS text) WITH FUNCTION evil.posts_text(public.posts) AS IMPLICIT;
@@ -53,7 +53,7 @@ CREATE CAST (public.users AS text) WITH FUNCTION evil.users_text(public.users) A
 ";
 
 /// Runs SQL as the server's role, which owns the database: logged in as itself, as its functions undo everything else.
-fn as_the_owner(site: &Site, sql: &str) {
+pub(crate) fn as_the_owner(site: &Site, sql: &str) {
     let mut psql = std::process::Command::new("psql");
     psql.args(["-XqAtw", "-v", "ON_ERROR_STOP=1", "-c", "SET search_path = pg_catalog, public", "-c", sql]);
     let output = psql.arg(site.cluster.url()).output().unwrap();
@@ -61,7 +61,7 @@ fn as_the_owner(site: &Site, sql: &str) {
 }
 
 /// Nothing of the database's has run as a superuser.
-fn is_not_sprung(site: &Site, said: &str) {
+pub(crate) fn is_not_sprung(site: &Site, said: &str) {
     let seen = site.cluster.query(
         "SET search_path = pg_catalog; SELECT what, who FROM evil.seen; SELECT rolname FROM pg_catalog.pg_roles
         WHERE rolsuper AND rolname <> 'postgres'",
@@ -125,7 +125,7 @@ fn a_cast_of_the_owners_neither_runs_nor_hides_a_forged_message() {
 }
 
 /// A database of somebody else in the same cluster, and what is in it.
-fn other_application(site: &Site) -> impl Fn(&Site) -> String + use<> {
+pub(crate) fn other_application(site: &Site) -> impl Fn(&Site) -> String + use<> {
     site.cluster.sql("postgres", "CREATE ROLE otherapp LOGIN; CREATE DATABASE otherapp OWNER otherapp");
     site.cluster.sql(
         "otherapp",
@@ -279,7 +279,7 @@ fn no_restore_gives_a_role_powers_or_a_database_a_library_of_a_superusers() {
 }
 
 /// A constraint whose function does what it can as whoever checks it, and notes who that was. A restore checks it anew.
-const CHECKED: &str = r"
+pub(crate) const CHECKED: &str = r"
 CREATE FUNCTION evil.checked(text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE was text := session_user;
 BEGIN

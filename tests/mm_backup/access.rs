@@ -3,8 +3,9 @@
 use std::fs;
 
 use mm_test_support::cluster::{PASSWORD, TELLTALE, encoded};
+use mm_test_support::pipeline::{plan, run};
 use mm_test_support::process;
-use mm_test_support::site::Site;
+use mm_test_support::site::{Site, quick};
 use serde_json::{Value, json};
 
 use crate::{make, stored, verify};
@@ -119,6 +120,88 @@ fn an_owner_who_may_create_databases_but_is_no_superuser() {
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(5), "{document}");
     assert!(document["error"]["hint"].as_str().unwrap().contains("CREATEDB"), "{document}");
+}
+
+/// Nothing but the password of the server is left, and its role may create no database: what brings the database back is
+/// tried before the server is stopped.
+#[test]
+fn a_way_back_that_is_closed_is_said_before_the_server_is_stopped_with_what_opens_it() {
+    let site = Site::builder("10.5.14").running().build();
+    let releases = site.releases(&[quick("10.5.14").build(), quick("10.6.1").build()]);
+    let hop = plan(&site, &releases, &["--to", "10.6.1"]);
+    let fetch = format!(
+        "mm-fetch {} --mirror {} --catalogue {} --cache {}",
+        site.flags().join(" "),
+        releases.site.url(),
+        releases.catalogue.display(),
+        site.cache().display()
+    );
+    let hop = run(&fetch, &hop).good().to_string();
+    let hba = format!("/etc/postgresql/13/{}/pg_hba.conf", site.cluster.name);
+    let open = fs::read_to_string(&hba).unwrap();
+    let superuser = |sql: &str| {
+        fs::write(&hba, &open).unwrap();
+        process::run("pg_ctlcluster", &["13", &site.cluster.name, "reload"]);
+        let said = if sql.is_empty() { String::new() } else { site.cluster.sql("postgres", sql) };
+        fs::write(&hba, "local all all reject\nhost all all 127.0.0.1/32 md5\n").unwrap();
+        process::run("pg_ctlcluster", &["13", &site.cluster.name, "reload"]);
+        said
+    };
+    superuser("");
+    let runs = |tool: &str, words: &[&str], document: &str, code: i32| {
+        let mut command = site.tool(tool);
+        if tool == "mm-backup" {
+            command.arg("--to").arg(site.store());
+        }
+        let output = command.args(words).write_stdin(document).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{tool} {words:?}: {said}");
+        (serde_json::from_slice::<Value>(&output.stdout).unwrap(), said)
+    };
+    let pids = site.pids();
+    let fix = "ALTER ROLE mmuser CREATEDB";
+    let (document, _) = runs("mm-backup", &["--stop", "--leave-stopped"], &hop, 5);
+    let hint = document["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains(fix) && hint.contains("--accept rollback"), "{document}");
+    let (document, _) = runs("mm-pgbump", &["check"], &hop, 4);
+    let check = &document["pgbump"]["checks"][0];
+    assert!(check["id"] == "rollback" && check["hint"].as_str().unwrap().contains(fix), "{document}");
+    runs("mm-pgbump", &["check", "--accept", "rollback"], &hop, 0);
+    assert_eq!((site.pids(), fs::exists(site.store()).unwrap()), (pids.clone(), false), "something was touched");
+    // Of no hop: it is made, and it is said.
+    let (_, said) = runs("mm-backup", &["--stop"], "", 0);
+    assert!(said.contains("the way back is closed") && said.contains(fix), "{said}");
+    let (made, said) = runs("mm-backup", &["--stop", "--accept", "rollback"], &hop, 0);
+    assert!(said.contains("the way back is closed"), "{said}");
+    // Whoever stops it after that looks as well.
+    let pids = site.pids();
+    let (document, _) = runs("mm-swap", &[], &made.to_string(), 5);
+    assert!(document["error"]["hint"].as_str().unwrap().contains(fix), "{document}");
+    assert_eq!(site.pids(), pids);
+
+    superuser(fix);
+    // What a killed run has left goes, and nothing new is left.
+    let left = "SELECT count(*) FROM pg_database WHERE datname LIKE 'mm_trial_%'";
+    let state = fs::read_dir(site.state()).unwrap().flatten().next().unwrap().file_name();
+    let hash = state.to_string_lossy().rsplit('-').next().unwrap().to_owned();
+    for name in [format!("mm_trial_{hash}"), format!("mm_trial_{hash}_renamed")] {
+        superuser(&format!("CREATE DATABASE {name} OWNER mmuser"));
+    }
+    assert_eq!(superuser(left), "2");
+    let (document, _) = runs("mm-pgbump", &["check"], &hop, 0);
+    assert_eq!(document["pgbump"]["checks"][0]["status"], "pass", "{document}");
+    assert_eq!(superuser(left), "0");
+    let (_, said) = runs("mm-backup", &["--stop"], &hop, 0);
+    assert!(!said.contains("way back"), "{said}");
+    // With a superuser in reach, the role that runs dumps has to be let in.
+    fs::write(&hba, "local all postgres peer\nhost mattermost mmuser 127.0.0.1/32 md5\n").unwrap();
+    process::run("pg_ctlcluster", &["13", &site.cluster.name, "reload"]);
+    let (document, _) = runs("mm-pgbump", &["check"], &hop, 4);
+    let hint = document["pgbump"]["checks"][0]["hint"].as_str().unwrap().to_owned();
+    assert!(hint.contains("host all mm_restore 127.0.0.1/32 md5"), "{document}");
+    fs::write(&hba, &open).unwrap();
+    process::run("pg_ctlcluster", &["13", &site.cluster.name, "reload"]);
+    runs("mm-pgbump", &["check"], &hop, 0);
 }
 
 /// What was given to the database and is not in its dump.

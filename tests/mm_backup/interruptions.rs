@@ -306,7 +306,7 @@ fn restore_is_killed_at_every_checkpoint() {
 }
 
 #[test]
-fn a_half_done_restore_is_undone_before_a_restore_point_is_made() {
+fn a_half_done_restore_stops_whatever_changes_the_site_until_the_command_of_the_hint_has_run() {
     let site = Site::builder("5.29.0").build();
     make(&site, &["--exclude", "custom/tls/*.key"]);
     fs::write(site.install().join("NOTICE.txt"), "changed").unwrap();
@@ -315,15 +315,36 @@ fn a_half_done_restore_is_undone_before_a_restore_point_is_made() {
     let places = [site.directory().join("opt"), site.store()];
     let half = places.each_ref().map(|place| describe(place));
     assert_ne!(tree, describe(&site.install()), "the files were exchanged");
-    for flags in [&["prune"][..], &["prune", "--keep-last", "1"]] {
-        let (code, said) = ended(start(&site, flags, None));
-        assert!(code == Some(5) && said.contains("was cut off"), "{said}");
-        for (place, half) in places.iter().zip(&half) {
-            assert_same(half, &describe(place));
+    let pgbump: [&[&str]; 4] = [&["--to", "15", "--no-backup"], &["check"], &["rollback"], &["drop-old", "--force"]];
+    let swap: [&[&str]; 4] = [&["rollback"], &["recover"], &["publish"], &["prune"]];
+    let backup: [&[&str]; 3] = [&[], &["prune"], &["prune", "--keep-last", "1"]];
+    let verify: [&[&str]; 1] = [&["repair", "--fix", "all"]];
+    let mut hints = Vec::new();
+    for (tool, verbs) in
+        [("mm-pgbump", &pgbump[..]), ("mm-swap", &swap), ("mm-backup", &backup), ("mm-verify", &verify)]
+    {
+        for words in verbs {
+            let mut command = site.tool(tool);
+            if tool == "mm-backup" {
+                command.arg("--to").arg(site.store());
+            }
+            let output = command.args(*words).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let code = if words.contains(&"check") { 4 } else { 5 };
+            assert!(output.status.code() == Some(code) && said.contains("was cut off"), "{tool} {words:?}: {said}");
+            let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            hints.push(document["error"]["hint"].as_str().unwrap().to_owned());
+            for (place, half) in places.iter().zip(&half) {
+                assert_same(half, &describe(place));
+            }
         }
     }
-    let (code, said) = ended(start(&site, &[], None));
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("undone"), "{said}");
-    assert_same(&tree, &describe(&site.install()));
+    hints.dedup();
+    let [hint] = hints.as_slice() else { panic!("{hints:?}") };
+    assert!(hint.starts_with("mm-backup restore 20") && hint.contains(" --files --stop "), "{hint}");
+    let output = tool::shell(&format!("{hint} --service exec")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("undone"), "{hint}: {said}");
+    assert_ne!(tree, describe(&site.install()), "it was asked for once more, and has been restored");
+    make(&site, &[]);
 }

@@ -1,11 +1,13 @@
 //! `mm-swap rollback` killed, and run again: one command is one hop, whatever cut it off and however often it is repeated.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::time::Duration;
 
+use mm_test_support::process::wait_until;
 use mm_test_support::site::{Site, quick};
 use serde_json::Value;
 
-use super::back::{FROM, Lab, NEXT, said};
+use super::back::{FROM, Lab, NEXT, PATIENCE, said};
 use super::{killed, swap};
 
 /// What was installed before the first of two hops.
@@ -101,6 +103,60 @@ fn a_restore_that_was_cut_off_on_the_way_back_is_finished_with_it() {
         // Nothing is left open: another tool goes on.
         let mut create = lab.site.tool("mm-backup");
         create.args(["--no-database", "--to"]).arg(lab.site.store()).assert().success();
+    }
+}
+
+/// mm-swap, killed alone or with all that it has started once `moment` is over, and the same command again at once: whatever
+/// it has left behind, that ends the way back.
+fn killed_after(lab: &Lab, history: &str, moment: impl FnOnce(), alone: bool) {
+    let output = lab.swap(&["run"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let mut running = lab.begin(BACK);
+    moment();
+    // It may have come to its end meanwhile.
+    let _ = running.kill();
+    if !alone {
+        lab.end_all();
+    }
+    running.wait().unwrap();
+    let output = lab.swap(BACK, "");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(lab.site.running_version().as_deref(), Some(FROM), "{}", said(&output));
+    assert_eq!(lab.site.history(), history, "{}", said(&output));
+}
+
+/// What it has asked another tool for goes on for a moment with the lock.
+#[test]
+fn killed_alone_while_another_tool_works_for_it_the_same_command_ends_it() {
+    let lab = Lab::of(Site::builder(FROM).running().build(), &quick(NEXT));
+    let history = lab.site.history();
+    let works = || {
+        wait_until("mm-backup to have the lock", PATIENCE, || lab.lock().starts_with("mm-backup "));
+    };
+    killed_after(&lab, &history, works, true);
+}
+
+#[test]
+#[ignore = "long: the end of it is tried with every change"]
+fn killed_at_random_moments_the_same_command_ends_it() {
+    let mut number = 0_u64;
+    for hops in [1, 2] {
+        let site = Site::builder(if hops == 1 { FROM } else { FIRST }).running().build();
+        if hops == 2 {
+            swap(&site, &quick(FROM).build(), &[]).with(0);
+        }
+        let lab = Lab::of(site, &quick(NEXT));
+        let history = lab.site.history();
+        for turn in 0..50 {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let moment = Duration::from_millis((number >> 33) % 4000);
+            eprintln!("{hops} on record, {turn}: killed after {moment:?}");
+            killed_after(&lab, &history, || std::thread::sleep(moment), turn % 2 == 0);
+        }
+        // With two hops on record, that is tried with every change.
+        if hops == 1 {
+            killed_at(&[], &lab, " is back already; nothing is to be done");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use mm_common::mattermost::api::Server;
@@ -18,7 +18,7 @@ pub(super) const FROM: &str = "10.5.14";
 /// A release whose server migrates the database; the old one still starts on it, and takes messages.
 pub(super) const NEXT: &str = "10.6.1";
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server with a restore point and the next release fetched, and a user who is logged in.
 pub(super) struct Lab {
@@ -60,11 +60,36 @@ impl Lab {
         command.write_stdin(self.document.as_str()).output().unwrap()
     }
 
+    /// mm-swap, started and not waited for.
+    pub(super) fn begin(&self, words: &[&str]) -> Child {
+        let mut command = Command::new(mm_test_support::tool::executable("mm-swap"));
+        command.args(words).args(self.site.flags()).args(["--start-timeout", "60"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Ends the server, and all tools whose command line names this site.
+    pub(super) fn end_all(&self) {
+        // One that ends by itself in this moment is no failure.
+        let _ = Command::new("sh").arg("-c").arg(end_all_below(self.site.directory())).output().unwrap();
+        let directory = self.site.directory().to_string_lossy().into_owned();
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            if String::from_utf8_lossy(&line).contains(&directory) {
+                let _ = Command::new("kill").arg("-9").arg(process.file_name()).output().unwrap();
+            }
+        }
+    }
+
+    /// Who says that he holds the lock of the installation.
+    pub(super) fn lock(&self) -> String {
+        let state = std::fs::read_dir(self.site.state()).unwrap().flatten().next().unwrap().path();
+        std::fs::read_to_string(state.join("lock")).unwrap_or_default()
+    }
+
     /// The power fails and comes again: no process of the server is left, and the machine starts what is installed. The
     /// message that a user gets into it, if there is a server.
     fn reboot(&self, message: &str) -> Option<String> {
-        // One that ends by itself in this moment is no failure.
-        let _ = Command::new("sh").arg("-c").arg(end_all_below(self.site.directory())).output().unwrap();
+        self.end_all();
         wait_until("the server to be gone", PATIENCE, || self.site.pids().is_empty());
         let executable = self.site.install().join("bin/mattermost");
         if std::fs::metadata(&executable).unwrap().permissions().mode() & 0o111 == 0 {

@@ -20,6 +20,8 @@ mod ruin;
 mod sites;
 mod systemd;
 mod verbs;
+#[cfg(feature = "checkpoints")]
+mod whole;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt as _, symlink};

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::checkpoint;
 use super::files::{self, Access};
 use super::lock::LockGuard;
+use super::state::BASE;
 use crate::contract::error::{Context as _, Error, Kind, Result};
 use crate::contract::shell;
 
@@ -94,19 +95,23 @@ pub fn interrupted(state: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The command that finishes or undoes what the run has begun that left the journal `name`.
+/// The command that finishes or undoes what the run has begun that left the journal `name`, as it can be typed.
 ///
 /// # Errors
 /// As [`Journal::read`].
 pub fn command(state: &Path, name: &str, install: &Path) -> Result<String> {
     let install = shell::word(install);
+    let base = state.parent().filter(|base| *base != Path::new(BASE));
+    let base = base.map_or_else(String::new, |base| format!(" --state-dir {}", shell::word(base)));
     if name != RESTORE {
-        return Ok(format!("mm-{name} recover --install {install}"));
+        return Ok(format!("mm-{name} recover --install {install}{base}"));
     }
     let intent: Value = Journal::at(state, name).read()?.unwrap_or_default();
     let id = shell::word(intent["id"].as_str().unwrap_or("latest"));
+    let flags = intent["flags"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let flags: String = flags.map(|flag| format!(" {}", shell::word(flag))).collect();
     let store = intent["store"].as_str().map_or_else(String::new, |store| format!(" --to {}", shell::word(store)));
-    Ok(format!("mm-backup restore {id} --stop --install {install}{store}"))
+    Ok(format!("mm-backup restore {id}{flags} --stop --install {install}{base}{store}"))
 }
 
 #[cfg(test)]
@@ -142,14 +147,17 @@ mod tests {
     fn the_command_that_ends_what_was_begun_runs_as_printed() {
         let directory = tempfile::tempdir().unwrap();
         let install = Path::new("/opt/x y;id");
-        let command = |name| command(directory.path(), name, install).unwrap();
-        assert_eq!(command("swap"), "mm-swap recover --install '/opt/x y;id'");
-        assert_eq!(command(RESTORE), "mm-backup restore latest --stop --install '/opt/x y;id'");
-        let intent = serde_json::json!({"id": "20261122T030000Z", "store": "/srv/the store"}).to_string();
-        files::write(&directory.path().join("restore.journal"), intent.as_bytes(), Access::PRIVATE).unwrap();
+        let state = directory.path().join("x");
+        let base = directory.path().display();
+        files::create_directory(&state, 0o700).unwrap();
+        let command = |name| command(&state, name, install).unwrap();
+        assert_eq!(command("swap"), format!("mm-swap recover --install '/opt/x y;id' --state-dir {base}"));
+        assert_eq!(super::command(&Path::new(BASE).join("x"), "swap", install).unwrap(), "mm-swap recover --install '/opt/x y;id'");
+        let intent = serde_json::json!({"id": "a", "store": "/srv/the store", "flags": ["--path", "a b"]}).to_string();
+        files::write(&state.join("restore.journal"), intent.as_bytes(), Access::PRIVATE).unwrap();
         assert_eq!(
             command(RESTORE),
-            "mm-backup restore 20261122T030000Z --stop --install '/opt/x y;id' --to '/srv/the store'"
+            format!("mm-backup restore a --path 'a b' --stop --install '/opt/x y;id' --state-dir {base} --to '/srv/the store'")
         );
     }
 }

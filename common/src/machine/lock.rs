@@ -12,6 +12,9 @@ use super::{files, signals};
 use crate::contract::error::{Error, Kind, Result};
 use crate::contract::ui;
 
+/// The name of the lock file in a state directory.
+pub const NAME: &str = "lock";
+
 /// The lock, held until this is dropped.
 #[derive(Debug)]
 pub struct LockGuard {
@@ -74,6 +77,12 @@ impl LockGuard {
         let _ = self.file.set_len(0);
         let _ = writeln!(self.file, "{program} (process {})", std::process::id());
     }
+}
+
+/// Who says in the lock file of a state directory that he holds it, such as `mm-backup (process 4711)`; nothing where
+/// nobody does.
+pub fn holder(state: &Path) -> String {
+    files::read_text(&state.join(NAME), 4096).unwrap_or_default().trim().to_owned()
 }
 
 fn open(path: &Path) -> Result<File> {

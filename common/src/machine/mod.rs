@@ -5,6 +5,7 @@ pub mod budget;
 pub mod checkpoint;
 pub mod command;
 pub mod disk;
+pub mod door;
 pub mod files;
 pub mod given;
 pub mod guise;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::files;
-use super::lock::LockGuard;
+use super::lock::{self, LockGuard};
 use crate::contract::digest;
 use crate::contract::error::Result;
 
@@ -67,7 +67,7 @@ impl State {
     /// Kind `locked` (exit 75) when another run holds it for longer than `wait`.
     pub fn lock(&self, wait: Duration) -> Result<LockGuard> {
         files::create_directory(&self.path, 0o700)?;
-        LockGuard::take(&self.path.join("lock"), wait)
+        LockGuard::take(&self.path.join(lock::NAME), wait)
     }
 }
 

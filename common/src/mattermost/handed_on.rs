@@ -26,6 +26,8 @@ struct Head {
 #[derive(Deserialize)]
 struct Database {
     name: String,
+    #[serde(default)]
+    bytes: u64,
 }
 
 /// Proves that the restore point is one of the installation at `root`, whose database has this name, and that it is the
@@ -61,6 +63,28 @@ pub fn require_own(backup: &Backup, root: &Path, database: &str) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Proves that the restore point at `path` is the one with this `id`, of the installation at `root` and its database of this
+/// name. Returns the size of the database when it was stored.
+///
+/// # Errors
+/// Refused when it is not.
+pub fn stored_bytes(path: &Path, id: &str, root: &Path, database: &str) -> Result<u64> {
+    let refused = |why: String| {
+        Error::refused(format!("the restore point `{id}` cannot be relied on"))
+            .because(why)
+            .hint("take another one: mm-backup list")
+    };
+    let head = read(&path.join("manifest.json")).map_err(|error| refused(error.one_line()))?;
+    if head.id != id || head.install != root {
+        return Err(refused(format!("its manifest is that of `{}` of `{}`", head.id, head.install.display())));
+    }
+    match head.database {
+        Some(stored) if stored.name == database => Ok(stored.bytes),
+        Some(stored) => Err(refused(format!("it holds the database {}, the server's is {database}", stored.name))),
+        None => Err(refused("it holds no database".into())),
+    }
 }
 
 fn read(manifest: &Path) -> Result<Head> {
@@ -116,6 +140,10 @@ mod tests {
         };
         let root = Path::new("/opt/mattermost");
         require_own(&backup, root, "mattermost").unwrap();
+        assert_eq!(stored_bytes(place.path(), "x", root, "mattermost").unwrap(), 1);
+        for (id, root, database) in [("y", "/opt/mattermost", "mattermost"), ("x", "/srv", "mattermost"), ("x", "/opt/mattermost", "a")] {
+            assert_eq!(stored_bytes(place.path(), id, Path::new(root), database).unwrap_err().code(), 5);
+        }
         let other_moment = Backup { created: "2026-11-22T11:00:00Z".into(), ..backup.clone() };
         let gone = Backup { manifest: place.path().join("none"), ..backup.clone() };
         for refused in [

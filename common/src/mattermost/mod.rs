@@ -15,4 +15,5 @@ pub mod schema;
 pub mod session;
 pub mod site;
 mod tls;
+pub mod way_back;
 pub mod websocket;

@@ -9,6 +9,7 @@ use super::programs::{Part, install};
 use super::server::{self, Database};
 use crate::contract::error::{Error, Result};
 use crate::machine::command::{self, Cmd};
+use crate::machine::files;
 use crate::machine::user::User;
 
 /// postgresql-common looks for clusters below this directory instead of `/etc/postgresql` when the variable is set. It
@@ -67,6 +68,22 @@ impl Cluster {
             .map(|number| number.trim().to_owned())
             .ok_or_else(|| Error::failed(format!("pg_controldata names no system identifier of {}", self.label())))
     }
+}
+
+/// The text of a cluster's `start.conf`.
+pub fn start_conf(cluster: &Cluster) -> Result<Option<String>> {
+    let path = cluster.configuration.join("start.conf");
+    if files::look(&path)?.is_none() {
+        return Ok(None);
+    }
+    files::read_text(&path, 64 * 1024).map(Some)
+}
+
+/// Whether a `start.conf` says that nobody is to start the cluster but whoever manages it (Pacemaker, Patroni). The first
+/// word counts, as postgresql-common reads it.
+pub fn is_disabled(text: &str) -> bool {
+    let mut lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines.find(|line| !line.is_empty()).is_some_and(|line| line.starts_with("disabled"))
 }
 
 /// A program of postgresql-common, which finds the same clusters as this module. What it creates below `/etc` the

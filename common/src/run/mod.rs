@@ -20,7 +20,7 @@ use crate::contract::document::Document;
 use crate::contract::error::{Error, Kind, Result};
 use crate::contract::sections::{Path, Run};
 use crate::contract::{exit, time, ui};
-use crate::machine::{signals, state::State};
+use crate::machine::{door, signals, state::State};
 use crate::mattermost::site::{self, Installation, Supposed, Wanted};
 use crate::postgres::passfile;
 
@@ -108,6 +108,20 @@ impl Session {
         let wanted = self.wanted()?;
         let installation = site::probe_ruin(&wanted, supposed)?;
         self.note(&wanted, installation)
+    }
+
+    /// Refuses while a run of any tool is open here that was cut off, but for those whose journal is in `own`: before
+    /// anything is looked at, as what is half-made may not be fit to be looked at. Whoever takes the lock asks again.
+    ///
+    /// # Errors
+    /// As [`door::refuse_open`].
+    pub fn refuse_open(&self, own: &[&str]) -> Result<()> {
+        let wanted = self.wanted()?;
+        match site::ground(&wanted).or_else(|_| site::ground_of_ruin(&wanted)) {
+            Ok(ground) => door::refuse_open(&ground.state, &ground.root, own),
+            // What is wrong with the place is for the look at it to say.
+            Err(_) => Ok(()),
+        }
     }
 
     fn note(&mut self, wanted: &Wanted, installation: Installation) -> Result<Installation> {

@@ -45,6 +45,18 @@ pub(crate) fn sound_unit(_: &str) -> Result<String> {
 }
 
 pub(crate) const CASES: &[Case] = &[
+    case(
+        "rollback",
+        |lab| {
+            let hba = format!("/etc/postgresql/13/{}/pg_hba.conf", lab.site.cluster.name);
+            let open = fs::read_to_string(&hba).unwrap();
+            let reload = format!("pg_ctlcluster 13 {} reload", lab.site.cluster.name);
+            fs::write(&hba, "local all all reject\nhost all all 127.0.0.1/32 md5\n").unwrap();
+            run("sh", &["-c", &reload]);
+            Cleanup::with(format!("cat >{hba} <<'END'\n{open}\nEND\n{reload}"))
+        },
+        ("action", "not tried: the database `mattermost` cannot be exchanged"),
+    ),
     Case {
         version: "5.29.1-nightly",
         ..case("published", |_| Cleanup::none(), ("warn", "5.29.1-nightly is not among the releases"))

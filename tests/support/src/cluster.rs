@@ -233,14 +233,16 @@ pub fn encoded(text: &str) -> String {
     })
 }
 
-/// The command that removes every cluster of this name, whatever state it was left in.
+/// The command that removes every cluster of this name, whatever state it was left in, and those that were put aside under
+/// a name made of it.
 pub fn removal(name: &str) -> String {
     format!(
-        "for d in /etc/postgresql/*/{name} /var/lib/postgresql/*/{name}; do \
-         [ -d $d ] || continue; m=$(basename $(dirname $d)); \
-         [ -s /var/lib/postgresql/$m/{name}/postmaster.pid ] && kill -QUIT $(head -1 /var/lib/postgresql/$m/{name}/postmaster.pid); \
-         pg_dropcluster --stop $m {name}; rm -rf /etc/postgresql/$m/{name} /var/lib/postgresql/$m/{name}; done; \
-         rm -rf /var/log/postgresql/postgresql-*-{name}.log* /var/log/postgresql/pg_upgradecluster-*-{name}.*"
+        "for d in /etc/postgresql/*/{name} /etc/postgresql/*/{name}_* /var/lib/postgresql/*/{name} /var/lib/postgresql/*/{name}_*; do \
+         [ -d $d ] || continue; m=$(basename $(dirname $d)); n=$(basename $d); \
+         [ -s /var/lib/postgresql/$m/$n/postmaster.pid ] && kill -QUIT $(head -1 /var/lib/postgresql/$m/$n/postmaster.pid); \
+         pg_dropcluster --stop $m $n; rm -rf /etc/postgresql/$m/$n /var/lib/postgresql/$m/$n; done; \
+         rm -rf /var/log/postgresql/postgresql-*-{name}.log* /var/log/postgresql/postgresql-*-{name}_*.log* \
+         /var/log/postgresql/pg_upgradecluster-*-{name}.*"
     )
 }
 

@@ -43,6 +43,9 @@ pub(crate) struct Intent {
     /// The store it is in: for the command that ends this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<Name>,
+    /// The flags that say what is restored: for that command, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<Name>,
     /// Names that change.
     pub moves: Vec<Move>,
     /// Staging directories, to be removed when all is undone.
@@ -200,14 +203,6 @@ pub(crate) fn interrupted(state: &State) -> Result<Option<String>> {
     Ok(Journal::at(state.path(), JOURNAL).read::<Intent>()?.map(|intent| intent.id))
 }
 
-/// Refuses while a restore is open that was cut off: what it has kept is what it is undone with.
-pub(crate) fn refuse_open(state: &State) -> Result<()> {
-    let Some(Intent { id, .. }) = Journal::at(state.path(), JOURNAL).read()? else { return Ok(()) };
-    Err(Error::refused(format!("a restore of {id} was cut off"))
-        .because(format!("its journal is open in `{}`", state.path().display()))
-        .hint("run that restore again: it undoes or ends what was begun; so does mm-backup create"))
-}
-
 /// Undoes what a killed restore has left half-way; or finishes it, when the database has its new name already, which is
 /// the last step and cannot be half-done. Returns whether there was anything.
 pub(crate) fn recover(state: &State, installation: Option<&Installation>, lock: &LockGuard) -> Result<bool> {
@@ -232,8 +227,8 @@ pub(crate) fn recover(state: &State, installation: Option<&Installation>, lock: 
     }
     undo(&intent).map_err(|error| half_done(&journal, error))?;
     // What a move is undone by goes away now; a run that is cut off here has nothing but that to go on with.
-    let Intent { id, store, stages, .. } = intent;
-    let intent = Intent { id, store, stages, ..Intent::default() };
+    let Intent { id, store, flags, stages, .. } = intent;
+    let intent = Intent { id, store, flags, stages, ..Intent::default() };
     journal.write(&intent, lock)?;
     for stage in &intent.stages {
         match tree::remove_without_links(stage.as_path()) {

@@ -65,9 +65,7 @@ fn into_place(session: &mut Session, point: &Point, wanted: &RestoreArguments, w
     if let Some(open) = flip::interrupted(&state)? {
         plan.push(format!("first finish or undo the restore of {open} that was cut off"));
     }
-    if wish.files.is_some() {
-        restore::refuse_foreign_journals(&state, &install)?;
-    }
+    restore::refuse_foreign_journals(&state, &install, wish)?;
     session.common.install.get_or_insert_with(|| install.clone());
     let there = restore::observe(session, point, wish, &install)?;
     let running = restore::refuse_running(there.as_ref(), &install, wanted)?;

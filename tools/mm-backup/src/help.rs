@@ -81,6 +81,15 @@ COPIES
   them (key copy). It is not started at boot: the same command starts it again. copy --stop DIR
   stops it; copy --remove DIR removes it and nothing else, also what a killed run has left.
 
+THE WAY BACK
+  create --stop tries the way back before it stops the server: a database is created, renamed and
+  dropped as a restore would, and there is room for it. In a hop (a document with a next one)
+  create refuses (5) with what opens the way back where it is closed; --accept rollback goes on
+  all the same. A restore point of no hop is made, and the same is said as a warning.
+
+  While a run of any of the tools is open that was cut off, create, prune and restore refuse, and
+  the hint is the command that ends it.
+
 EXIT STATUS
   0 done; 1 failed, nothing half-made is kept; 2 wrong usage; 3 stopped half-way, the hint
   says how to go on; 4 verify: the restore point is damaged; 5 refused; 7 restore: files of the

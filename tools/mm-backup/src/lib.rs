@@ -48,10 +48,12 @@ use std::time::Instant;
 use clap::CommandFactory as _;
 use jiff::Timestamp;
 use mm_common::contract::error::{Error, Result};
-use mm_common::contract::sections::Backup;
+use mm_common::contract::sections::{Backup, Path};
 use mm_common::contract::ui;
-use mm_common::machine::files;
-use mm_common::mattermost::site;
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::{door, files};
+use mm_common::mattermost::site::{self, Installation};
+use mm_common::mattermost::way_back::{self, Trial};
 use mm_common::postgres::proven;
 use mm_common::run::{self, Output, Session};
 
@@ -153,6 +155,20 @@ fn jobs(arguments: &BackupArguments) -> usize {
     }
 }
 
+/// Before the server is stopped for a hop, what rolling that back will need is tried. A restore point of no hop is one all the
+/// same, and somebody should know.
+fn try_way_back(session: &Session, installation: &Installation, plan: &plan::Plan, lock: &LockGuard) -> Result<()> {
+    let path: Option<Path> = session.document.section("path")?;
+    let hop = path.and_then(|path| path.next);
+    if !plan.stop || !plan.database || (hop.is_none() && !installation.service.is_running()?) {
+        return Ok(());
+    }
+    let claim = database::claim(installation, session.common.accepts(proven::ACCEPT), Some(lock));
+    let bump = hop.as_ref().and_then(|hop| hop.needs.postgres);
+    let findings = Trial { site: installation, claim, bump }.run();
+    way_back::judge(&findings, hop.is_some(), session.common.accepts(way_back::ACCEPT))
+}
+
 fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &CreateArguments) -> Result<String> {
     if let Some(version) = session.arrived()? {
         return Ok(format!("the way has arrived at {version}: no restore point is needed"));
@@ -168,15 +184,17 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
         return Ok(format!("would make a restore point in {}", store.path.display()));
     }
     // Whoever held the lock may have changed what there is to see.
-    let lock = site::ground(&session.wanted()?)?.state.lock(wait)?;
+    let ground = site::ground(&session.wanted()?)?;
+    let lock = ground.state.lock(wait)?;
+    // What is half-made is not stored, and its server is not started.
+    door::refuse_open(&ground.state, &ground.root, &[])?;
     let installation = session.probe()?;
     let absent = store::absent(&arguments.store)?;
     let made = (|| {
-        flip::recover(&installation.state, Some(&installation), &lock)?;
-        restore::refuse_foreign_journals(&installation.state, &installation.root)?;
         let store = Store::create(&arguments.store)?;
         let plan = plan::plan(&observe::observe(&installation, &store, flags.no_data)?, &flags.wish())?;
         store.refuse_unsafe()?;
+        try_way_back(session, &installation, &plan, &lock)?;
         create::create(
             &create::Order {
                 installation: &installation,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
+use mm_common::machine::door;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::pins::{self, Pin};
 use mm_common::machine::state::State;
@@ -14,14 +15,16 @@ use crate::arguments::BackupArguments;
 use crate::pinning::RELEASED_BY;
 use crate::retention::{self, Keep};
 use crate::store::{Point, Store};
-use crate::{flip, kept, replace};
+use crate::{kept, replace};
 
 /// The verb.
 pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Keep) -> Result<String> {
     let store = Store::open(&arguments.store)?;
+    session.refuse_open(&[])?;
     let installation = session.probe()?;
     let lock = installation.state.lock(session.lock_wait())?;
-    flip::refuse_open(&installation.state)?;
+    // What a restore that was cut off has kept is what it is undone with.
+    door::refuse_open(&installation.state, &installation.root, &[])?;
     if !keep.is_given() && kept::all(&installation.state)?.is_empty() {
         return Err(Error::usage("nothing says which restore points to keep")
             .hint("give --keep-last N or another of the --keep flags"));

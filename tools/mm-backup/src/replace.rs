@@ -1,8 +1,5 @@
 //! Restoring the database into place: under a new name, compared, then renamed; the old one is kept under a name that
 //! says so.
-//!
-//! Who may do that: a superuser, which root is on the machine of a local cluster (peer authentication as its owner), or
-//! the owner of the database when it has CREATEDB. Renaming wants both rights (ALTER DATABASE, PostgreSQL's manual).
 
 use std::time::Duration;
 
@@ -10,7 +7,8 @@ use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
 use mm_common::machine::{checkpoint, disk, files};
 use mm_common::mattermost::site::Installation;
-use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::mattermost::way_back::{Administrator, administrator, exists as has};
+use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::dump::{self, identifier, literal};
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::roles;
@@ -46,16 +44,10 @@ pub(crate) struct Renaming {
 
 /// Whether an exchange of names has been made: then nothing has the new database's first name any more.
 pub(crate) fn is_done(installation: &Installation, renaming: &Renaming) -> Result<bool> {
-    let source = installation.source.as_ref().ok_or_else(|| Error::refused("the server does not use PostgreSQL"))?;
-    let (admin, _, _) = administrator(installation, source, &database::claim(installation, false, None))?;
+    let admin = administrator(installation, &database::claim(installation, false, None))?.database;
     let has = |name: &str| has(&admin, name);
     let old_is_away = renaming.kept.as_deref().map_or(Ok(true), has)?;
     Ok(old_is_away && !has(&renaming.new)? && has(&renaming.target)?)
-}
-
-fn has(admin: &Database, name: &str) -> Result<bool> {
-    let there = format!("SELECT pg_catalog.count(*) FROM pg_catalog.pg_database WHERE datname = {}", literal(name));
-    Ok(admin.value(&there)?.as_u64() == Some(1))
 }
 
 /// A restored database that waits for its name.
@@ -95,7 +87,11 @@ fn look<'a>(point: &'a Point, installation: &'a Installation, claim: &Claim<'_>)
         .ok_or_else(|| Error::refused(format!("the restore point {} holds no database", point.head.id)))?;
     let source = installation.source.as_ref().ok_or_else(|| Error::refused("the server does not use PostgreSQL"))?;
     require_same_name(point, part, &source.database)?;
-    let (admin, cluster, is_superuser) = administrator(installation, source, claim)?;
+    let administrator = administrator(installation, claim).map_err(|error| {
+        let first = error.next_step().map(|step| format!("{step}; or ")).unwrap_or_default();
+        error.with_hint(format!("{first}restore into an empty database with --into-database URL"))
+    });
+    let Administrator { database: admin, cluster, is_superuser } = administrator?;
     require_space(part, cluster.as_ref())?;
     Ok(Looked { part, source, admin, cluster, is_superuser })
 }
@@ -186,64 +182,6 @@ pub(crate) fn require_same_name(point: &Point, part: &DatabasePart, named: &str)
     Err(Error::refused(format!("the restore point {} is not one of the database `{named}`", point.head.id))
         .because(format!("it holds the database `{}`; the configuration names `{named}`", part.name))
         .hint("correct SqlSettings.DataSource, or restore into an empty database with --into-database URL"))
-}
-
-/// A connection that may create and rename databases, and the local cluster if it is one.
-fn administrator(
-    installation: &Installation,
-    source: &DataSource,
-    claim: &Claim<'_>,
-) -> Result<(Database, Option<Cluster>, bool)> {
-    let own = installation.database();
-    let mut unproven = None;
-    match &own {
-        Ok(database) => match claim.superuser(database) {
-            Ok(Some(superuser)) => {
-                let cluster = cluster::of_database(database)?;
-                return Ok((superuser.sibling("postgres"), cluster, true));
-            }
-            Ok(None) => {}
-            Err(error) => unproven = Some(error),
-        },
-        // The database may be gone, or the role. Then the address says which cluster it was.
-        Err(error) => {
-            if let Some(cluster) = by_address(source)? {
-                ui::say(&format!("{}; going on as the superuser of {}", error.one_line(), cluster.label()));
-                let admin = Database::superuser(&cluster, "postgres")?;
-                if has(&admin, &source.database)? {
-                    claim.prove(&Database::superuser(&cluster, &source.database)?)?;
-                }
-                // Where a role finds its tables unless it is told otherwise.
-                let schemas = vec![source.user.clone(), "public".to_owned()];
-                return Ok((admin.looking_in(schemas), Some(cluster), true));
-            }
-        }
-    }
-    let own = own?;
-    let rights = own.rows(
-        "SELECT r.rolsuper AS super, r.rolcreatedb AS creates,
-           pg_catalog.pg_has_role(d.datdba, 'MEMBER') AS owns FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
-         WHERE r.rolname = current_user AND d.datname = pg_catalog.current_database()",
-    )?;
-    let has = |right: &str| rights.first().is_some_and(|row| row[right] == true);
-    if has("super") || (has("creates") && has("owns")) {
-        return Ok((own.sibling("postgres"), None, has("super")));
-    }
-    if let Some(error) = unproven {
-        return Err(error.within(format!("the database `{}` cannot be exchanged", source.database)));
-    }
-    Err(Error::refused(format!("the database `{}` cannot be exchanged", source.database))
-        .because(format!("`{}` may not create and rename databases, and no superuser could be reached", source.user))
-        .hint(format!(
-            "run this as root on the machine of the database, or let an administrator run `ALTER ROLE {} CREATEDB`, or restore into an empty database with --into-database URL",
-            identifier(&source.user)
-        )))
-}
-
-fn by_address(source: &DataSource) -> Result<Option<Cluster>> {
-    let is_local = source.is_socket() || matches!(source.host.as_str(), "localhost" | "127.0.0.1" | "::1");
-    let mut clusters = cluster::all()?.into_iter().filter(|cluster| cluster.online && cluster.port == source.port);
-    Ok(clusters.next().filter(|_| is_local))
 }
 
 fn require_space(part: &DatabasePart, cluster: Option<&Cluster>) -> Result<()> {
@@ -462,7 +400,7 @@ pub(crate) fn drop_kept(installation: &Installation, name: &str) -> Result<()> {
     if !name.contains("_mm_before_") || name == source.database {
         return Err(Error::refused(format!("`{name}` is not the name of a database that was kept")));
     }
-    let (admin, _, _) = administrator(installation, source, &database::claim(installation, false, None))?;
+    let admin = administrator(installation, &database::claim(installation, false, None))?.database;
     admin.execute_each(&format!("DROP DATABASE IF EXISTS {}", identifier(name)))
 }
 

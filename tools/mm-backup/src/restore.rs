@@ -7,7 +7,7 @@ use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, process};
 use mm_common::machine::state::State;
-use mm_common::machine::{checkpoint, files, journal, tree};
+use mm_common::machine::{checkpoint, door, files, tree};
 use mm_common::mattermost::site::{Installation, Supposed};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
@@ -124,10 +124,7 @@ fn into_place(
     let install = own_root(session, point)?;
     let state = session.state(&install);
     let lock = state.lock(wait)?;
-    if wish.files.is_some() {
-        // With the database alone another tool may be asking for it in the middle of its own undoing.
-        refuse_foreign_journals(&state, &install)?;
-    }
+    refuse_foreign_journals(&state, &install, wish)?;
     // After a disaster there may be nothing to observe: then the files come first, and say the rest.
     session.common.install.get_or_insert_with(|| install.clone());
     let mut installation = observe(session, point, wish, &install)?;
@@ -223,7 +220,8 @@ fn replace_all(
     };
     let leaves_out = session.common.accepts(salvage::ACCEPT);
     // Everything that takes time is done beside what is there, while the server may still run.
-    let mut announced = Intent { id: point.head.id.clone(), store: point.store(), ..Intent::default() };
+    let (id, flags) = (point.head.id.clone(), wish.flags.clone());
+    let mut announced = Intent { id, store: point.store(), flags, ..Intent::default() };
     let mut announce = |stage: &Path| {
         announced.stages.push(stage.to_owned().into());
         flip::announce(state, &announced, lock)
@@ -249,7 +247,7 @@ fn replace_all(
             installation.service.stop(STOP_LIMIT, lock)?;
         }
         let mut intent = match &placed {
-            Some(placed) => placed.intent(point, wish.database, lock)?,
+            Some(placed) => Intent { flags: wish.flags.clone(), ..placed.intent(point, wish.database, lock)? },
             None => announced.clone(),
         };
         intent.database = prepared.as_ref().map(Prepared::renaming).transpose()?;
@@ -384,13 +382,12 @@ fn give_up(placed: Option<&Placed>) {
     }
 }
 
-/// Another tool was cut off in the middle of something: that comes first.
-pub(crate) fn refuse_foreign_journals(state: &State, install: &Path) -> Result<()> {
-    let open = journal::interrupted(state.path())?;
-    let Some(name) = open.iter().find(|name| *name != flip::JOURNAL) else { return Ok(()) };
-    Err(Error::refused(format!("an earlier run of mm-{name} was cut off"))
-        .because(format!("its journal is open in `{}`", state.path().display()))
-        .hint(format!("{}; then run this again", journal::command(state.path(), name, install)?)))
+/// Another tool was cut off in the middle of something: that comes first. mm-swap asks for the database alone in the middle
+/// of its own undoing.
+pub(crate) fn refuse_foreign_journals(state: &State, install: &Path, wish: &Wish) -> Result<()> {
+    let is_asked_for = wish.files.is_none() && door::is_undoing_swap(state)?;
+    let own: &[&str] = if is_asked_for { &[flip::JOURNAL, door::SWAP] } else { &[flip::JOURNAL] };
+    door::refuse_open(state, install, own)
 }
 
 fn asked_root(session: &Session) -> Result<Option<PathBuf>> {

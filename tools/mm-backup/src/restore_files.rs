@@ -340,6 +340,7 @@ impl Placed {
         Ok(Intent {
             id: point.head.id.clone(),
             store: point.store(),
+            flags: Vec::new(),
             moves: moves.all,
             stages: self.stages().into_iter().map(Into::into).collect(),
             entered: moves.entered,

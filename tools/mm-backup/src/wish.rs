@@ -5,6 +5,7 @@ use mm_common::contract::error::{Error, Result};
 use crate::arguments::RestoreArguments;
 use crate::restore_files::Selection;
 use crate::store::Point;
+use crate::text::Name;
 
 /// What is restored.
 pub(crate) struct Wish {
@@ -12,6 +13,8 @@ pub(crate) struct Wish {
     pub(crate) database: bool,
     /// `--into-database` is for the dump of the configuration's database, not for that of the server's.
     pub(crate) configuration: bool,
+    /// The flags that say so, for the command that goes on with it.
+    pub(crate) flags: Vec<Name>,
 }
 
 impl Wish {
@@ -52,7 +55,12 @@ impl Wish {
                 .because("it was made with --no-database")
                 .hint("take another one (mm-backup list)"));
         }
-        Ok(Self { files: selection, database: database && point.head.database.is_some(), configuration })
+        Ok(Self {
+            files: selection,
+            database: database && point.head.database.is_some(),
+            configuration,
+            flags: flags(wanted),
+        })
     }
 
     pub(crate) fn in_words(&self) -> &'static str {
@@ -63,4 +71,17 @@ impl Wish {
             _ => "the database",
         }
     }
+}
+
+/// The flags of a restore into place.
+fn flags(wanted: &RestoreArguments) -> Vec<Name> {
+    let said = [
+        (wanted.files, "--files"),
+        (wanted.config, "--config"),
+        (wanted.database, "--database"),
+        (wanted.leave_stopped, "--leave-stopped"),
+    ];
+    let said = said.into_iter().filter(|(said, _)| *said).map(|(_, flag)| flag.into());
+    let paths = wanted.path.iter().flat_map(|path| ["--path".into(), path.clone().into_os_string()]);
+    said.chain(paths).map(Name).collect()
 }

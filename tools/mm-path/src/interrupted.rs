@@ -39,7 +39,7 @@ mod tests {
         assert!(blockers(place.path(), Path::new("/opt/mattermost")).unwrap().is_empty());
         std::fs::File::create(place.path().join("swap.journal")).unwrap();
         let blockers = blockers(place.path(), Path::new("/opt/mattermost")).unwrap();
-        assert_eq!(blockers[0].action, "mm-swap recover --install /opt/mattermost");
+        assert!(blockers[0].action.starts_with("mm-swap recover --install /opt/mattermost"), "{:?}", blockers[0]);
         assert_eq!((blockers.len(), blockers[0].severity.as_str()), (1, "block"));
     }
 }

@@ -44,7 +44,7 @@ pub struct PgbumpArguments {
 pub enum Verb {
     /// Upgrade the cluster when it is needed (default)
     Run,
-    /// Say what would stand in the way; changes nothing, the server may run
+    /// Say what would stand in the way, and try the way back; the server may run
     Check,
     /// End what a run that was killed has begun, and nothing more
     Recover,
@@ -152,7 +152,11 @@ impl Arguments for PgbumpArguments {
 
 const AFTER: &str = "\
 CHECKS
-  They are made by check and before each run, while the server runs, and change nothing. Each has an id, for --accept.
+  They are made by check and before each run, while the server runs, and leave everything as it was. Each has an id, for
+  --accept.
+  rollback         the way back, on any PostgreSQL, whether it needs an upgrade or not: a database is created, renamed and
+                   dropped by whom a restore would have do that, the role that runs dumps is let in, and there is room.
+                   What the host does not let us try is a warning.
   packages         what pg_upgradecluster itself asks from postgresql-common 269 on: a package of the old major that has
                    no counterpart for the new one. Accepted, the upgrade goes on without it (--force-packages).
   checksums        to 18 and later: whether the new cluster can be made without data checksums, when the old has none.
@@ -203,5 +207,5 @@ EXAMPLES
       mm-pgbump --to 15 --no-backup
 
   Back, and for good:
-      mm-pgbump rollback
+      mm-pgbump rollback              (the new cluster is kept; a later run gives it another name)
       mm-verify | mm-pgbump drop-old";

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use mm_common::contract::sections::{Pgbump, Status};
 use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::way_back::{self, Trial};
+use mm_common::postgres::proven::{self, Claim};
 use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
 
@@ -12,28 +14,45 @@ use crate::record::{Entry, Records};
 use crate::repoint::{self, End};
 use crate::{Options, plan, wish};
 
-/// Looks at everything and changes nothing.
+/// Looks at everything, tries the way back, and leaves everything as it was.
 ///
 /// # Errors
 /// Kind `check-says-no` (exit 4) when something stands in the way.
 pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
+    let says_no = |error: Error| error.of_kind(Kind::CheckSaysNo);
+    session.refuse_open(&[]).map_err(says_no)?;
     let installation = session.probe()?;
-    let records = Records::at(installation.state.path());
-    if let Some(entry) = records.journal.read::<Entry>()? {
-        return Err(Error::new(Kind::CheckSaysNo, format!("an upgrade of {} was cut off", entry.from()))
-            .hint("run mm-pgbump: it ends what was begun, or takes it back"));
-    }
-    let Some(wish) = wish::find(session, options, &installation)? else {
-        session.document.set("pgbump", &Pgbump::default())?;
-        return Ok("the database server needs no upgrade".into());
+    let lock = if session.dry_run { None } else { Some(installation.state.lock(session.lock_wait())?) };
+    let wish = wish::find(session, options, &installation)?;
+    let tried = match &lock {
+        Some(lock) if installation.source.is_some() => {
+            let role = installation.source.as_ref().map_or("", |source| source.user.as_str());
+            let accepted = session.common.accepts(proven::ACCEPT);
+            let claim = Claim { role, state: installation.state.path(), accepted, lock: Some(lock) };
+            // Whether the cluster may be started again is among the checks of the upgrade.
+            let findings = Trial { site: &installation, claim, bump: None }.run();
+            way_back::checks(&findings, session.common.accepts(way_back::ACCEPT))
+        }
+        _ => Vec::new(),
     };
-    let question = wish.question(options, None);
+    let Some(wish) = wish else {
+        let findings = Findings { checks: tried, clone_works: false };
+        session.document.set("pgbump", &Pgbump { checks: findings.checks.clone(), ..Pgbump::default() })?;
+        session.human = Some(table(&findings));
+        let said = "the database server needs no upgrade";
+        return match findings.refusal("the way back is closed") {
+            Some(refusal) => Err(says_no(refusal)),
+            None => Ok(said.into()),
+        };
+    };
+    let question = wish.question(options, lock.as_ref());
     let mut findings = preflight::look(&question);
+    findings.checks.extend(tried);
     findings.accept(&session.common.accept);
     set(session, &findings)?;
     session.human = Some(table(&findings));
-    match findings.refusal(&question) {
-        Some(refusal) => Err(refusal.of_kind(Kind::CheckSaysNo)),
+    match findings.refusal(&question.obstacle()) {
+        Some(refusal) => Err(says_no(refusal)),
         None => Ok(format!(
             "{} can be upgraded to PostgreSQL {} with --method {}",
             wish.old.label(),
@@ -80,7 +99,7 @@ pub(crate) fn dry_run(session: &mut Session, options: &Options, installation: &I
     let mut findings = preflight::look(&question);
     findings.accept(&session.common.accept);
     set(session, &findings)?;
-    if let Some(refusal) = findings.refusal(&question) {
+    if let Some(refusal) = findings.refusal(&question.obstacle()) {
         return Err(refusal);
     }
     if options.keep_port {

@@ -8,6 +8,7 @@ use mm_common::machine::files::{self, Access};
 use mm_common::machine::process;
 use mm_common::machine::user::User;
 use mm_common::postgres::cluster::{self, Cluster};
+pub(crate) use mm_common::postgres::cluster::{is_disabled, start_conf};
 use mm_common::postgres::server;
 use mm_common::{Context as _, Error, Result};
 
@@ -42,13 +43,6 @@ pub(crate) fn start(cluster: &Cluster) -> Result<()> {
     set_start_conf(cluster, STARTING)?;
     let started = control(cluster, "start", &[]);
     started.and(set_start_conf(cluster, &text))
-}
-
-/// Whether a `start.conf` says that nobody is to start the cluster but whoever manages it (Pacemaker, Patroni). The first
-/// word counts, as postgresql-common reads it.
-pub(crate) fn is_disabled(text: &str) -> bool {
-    let mut lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    lines.find(|line| !line.is_empty()).is_some_and(|line| line.starts_with("disabled"))
 }
 
 /// Starts a cluster for nobody but its owner, so that nothing changes while it is read.
@@ -203,15 +197,6 @@ pub(crate) fn set_port(cluster: &Cluster, port: u16) -> Result<()> {
         .run()
         .context(|| format!("cannot put the cluster {} on port {port}", cluster.label()))?;
     Ok(())
-}
-
-/// The text of a cluster's `start.conf`.
-pub(crate) fn start_conf(cluster: &Cluster) -> Result<Option<String>> {
-    let path = cluster.configuration.join("start.conf");
-    if files::look(&path)?.is_none() {
-        return Ok(None);
-    }
-    files::read_text(&path, 64 * 1024).map(Some)
 }
 
 /// Writes a cluster's `start.conf`, and tells systemd where it runs.

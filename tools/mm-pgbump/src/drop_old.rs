@@ -2,7 +2,7 @@
 
 use mm_common::contract::sections::Verify;
 use mm_common::contract::ui;
-use mm_common::machine::pins;
+use mm_common::machine::{door, pins};
 use mm_common::postgres::cluster;
 use mm_common::postgres::server::Database;
 use mm_common::run::Session;
@@ -19,14 +19,12 @@ use crate::references;
 /// Refused when the server does not work with the new cluster, when that needs files of the old one, when the upgrade was made by this very run, or when no
 /// mm-verify has been content since (and `force` is not given).
 pub(crate) fn run(session: &mut Session, force: bool) -> Result<String> {
+    session.refuse_open(&[])?;
     let installation = session.probe()?;
     let records = Records::at(installation.state.path());
     let wait = session.lock_wait();
     let guard = if session.dry_run { None } else { Some(installation.state.lock(wait)?) };
-    if let Some(entry) = records.journal.read::<Entry>()? {
-        return Err(Error::refused(format!("an upgrade of {} was cut off", entry.from()))
-            .hint("run mm-pgbump again: it ends what was begun"));
-    }
+    door::refuse_open(&installation.state, &installation.root, &[])?;
     let Some(entry) = records.last.read::<Entry>()? else {
         return Ok("there is no old cluster to drop".into());
     };

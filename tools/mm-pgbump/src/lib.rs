@@ -2,6 +2,7 @@
 //! lost, and goes back when something was.
 
 mod arguments;
+mod aside;
 mod check;
 mod control;
 mod debian;
@@ -42,7 +43,7 @@ pub fn main() -> ExitCode {
         Verb::Run => run::run(session, &arguments.options),
         Verb::Check => check::run(session, &arguments.options),
         Verb::Recover => recover::recover(session, &arguments.options),
-        Verb::Rollback => rollback::run(session),
+        Verb::Rollback => rollback::run(session, &arguments.options),
         Verb::DropOld { force } => drop_old::run(session, force),
     })
 }

@@ -46,6 +46,13 @@ pub(crate) struct Question<'a> {
     pub shared: bool,
 }
 
+impl Question<'_> {
+    /// What a finding stands in the way of.
+    pub(crate) fn obstacle(&self) -> String {
+        format!("the cluster {} cannot be upgraded to PostgreSQL {} as it is", self.old.label(), self.major)
+    }
+}
+
 /// What was found.
 #[derive(Debug)]
 pub(crate) struct Findings {
@@ -76,15 +83,11 @@ impl Findings {
         }
     }
 
-    /// A refusal that lists what stands in the way.
-    pub(crate) fn refusal(&self, question: &Question<'_>) -> Option<Error> {
+    /// A refusal that lists what stands in the way of what `attempt` says.
+    pub(crate) fn refusal(&self, attempt: &str) -> Option<Error> {
         let faults = self.faults();
         let first = faults.first()?;
-        let mut error = Error::refused(format!(
-            "the cluster {} cannot be upgraded to PostgreSQL {} as it is",
-            question.old.label(),
-            question.major
-        ));
+        let mut error = Error::refused(attempt);
         for fault in &faults {
             error = error.because(format!("{} [{}]: {}", fault.title, fault.id, fault.evidence));
         }

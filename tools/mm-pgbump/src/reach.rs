@@ -2,12 +2,17 @@
 //! left that cluster down or elsewhere, and then nothing of the server can be read. The database comes back first.
 
 use mm_common::contract::ui;
+use mm_common::contract::version::Edition;
+use mm_common::machine::door;
+use mm_common::machine::journal::Journal;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, Service};
 use mm_common::mattermost::config;
-use mm_common::mattermost::site::{self, Installation};
+use mm_common::mattermost::site::{self, Installation, Supposed};
 use mm_common::run::Session;
 use mm_common::{Kind, Result};
+use semver::Version;
+use serde::Deserialize;
 
 use crate::plan::{Mode, Phase};
 use crate::record::{Entry, Records};
@@ -18,11 +23,12 @@ use crate::{control, repoint, rollback, undo};
 /// # Errors
 /// Half done (exit 3) where the database of the configuration cannot be brought back.
 pub(crate) fn probe(session: &mut Session) -> Result<Installation> {
-    let failed = match session.probe() {
+    let failed = match observe(session) {
         Ok(installation) => return Ok(installation),
         Err(error) => error,
     };
-    let Ok(ground) = site::ground(&session.wanted()?) else { return Err(failed) };
+    let wanted = session.wanted()?;
+    let Ok(ground) = site::ground(&wanted).or_else(|_| site::ground_of_ruin(&wanted)) else { return Err(failed) };
     let records = Records::at(ground.state.path());
     let Some(mut entry) = records.journal.read::<Entry>()? else { return Err(failed) };
     if !config::is_stored(&ground.service)? {
@@ -39,7 +45,7 @@ pub(crate) fn probe(session: &mut Session) -> Result<Installation> {
     match bring_back(&mut entry, &ground.service, &records, &lock) {
         Ok(()) => drop(lock),
         Err(error) if error.kind() == Kind::RolledBack => {
-            session.probe()?.put_service_back(&lock)?;
+            observe(session)?.put_service_back(&lock)?;
             return Err(error);
         }
         Err(error) => {
@@ -51,7 +57,40 @@ pub(crate) fn probe(session: &mut Session) -> Result<Installation> {
                 .with_hint(format!("{first}; then run mm-pgbump again: it goes on from {journal}")));
         }
     }
-    session.probe()
+    observe(session)
+}
+
+/// As [`Session::probe`]. In the middle of the undoing of a swap the executable is held, and may be damaged: which release it
+/// is stands in the journal of that.
+pub(crate) fn observe(session: &mut Session) -> Result<Installation> {
+    #[derive(Deserialize)]
+    struct Swap {
+        to: Version,
+        edition: Edition,
+    }
+    let failed = match session.probe() {
+        Ok(installation) => return Ok(installation),
+        Err(error) => error,
+    };
+    let Ok(ground) = site::ground_of_ruin(&session.wanted()?) else { return Err(failed) };
+    if !door::is_undoing_swap(&ground.state)? {
+        return Err(failed);
+    }
+    match Journal::at(ground.state.path(), door::SWAP).read::<Swap>()? {
+        Some(Swap { to, edition }) => session.probe_ruin(&Supposed { version: to, edition }),
+        None => Err(failed),
+    }
+}
+
+/// The journals that the way back and `recover` end: their own; and mm-swap asks for the way back in the middle of its own
+/// undoing.
+pub(crate) fn own_journals(session: &Session) -> Result<&'static [&'static str]> {
+    let is_asked_for = match site::ground_of_ruin(&session.wanted()?) {
+        Ok(ground) => door::is_undoing_swap(&ground.state)?,
+        Err(_) => false,
+    };
+    let own: &[&str] = if is_asked_for { &[door::PGBUMP, door::SWAP] } else { &[door::PGBUMP] };
+    Ok(own)
 }
 
 /// Does of the recovery what needs no configuration. The journal stays: the rest follows.

@@ -128,6 +128,11 @@ impl Records {
         Self { state: state.into(), journal: Journal::at(state, "pgbump"), last: Journal::finished(state, "pgbump") }
     }
 
+    /// The state directory.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
+
     /// Where the output of `pg_upgradecluster` goes.
     pub(crate) fn log(&self) -> PathBuf {
         self.state.join("pgbump.log")

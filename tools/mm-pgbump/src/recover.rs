@@ -1,6 +1,7 @@
 //! `mm-pgbump recover`: ends what a run that was killed has begun, and nothing more. `run` does the same before it
 //! looks at what is wanted.
 
+use mm_common::machine::door;
 use mm_common::run::Session;
 use mm_common::{Kind, Result};
 
@@ -19,11 +20,14 @@ pub(crate) fn recover(session: &mut Session, options: &Options) -> Result<String
     }
     let lock = installation.state.lock(session.lock_wait())?;
     let Some(entry) = records.journal.read::<Entry>()? else { return Ok("nothing was interrupted".into()) };
+    session.refuse_open(reach::own_journals(session)?)?;
+    // The server that mm-swap was taking away is not started again by this.
+    let stays_stopped = options.leave_stopped || door::is_undoing_swap(&installation.state)?;
     session.changed = true;
     let result = run::recover(session, &mut installation, &records, &lock);
     let half_done = result.as_ref().is_err_and(|error| error.kind() == Kind::HalfDone);
     // Where the database stands half-way the server must not run.
-    if !half_done && !options.leave_stopped {
+    if !half_done && !stays_stopped {
         installation.put_service_back(&lock)?;
     }
     Ok(result?.unwrap_or_else(|| format!("the upgrade that was cut off is taken back: {} serves", entry.from())))

@@ -18,17 +18,19 @@ use mm_common::{Error, Kind, Result};
 use crate::evidence::Facts;
 use crate::plan::{Method, Phase};
 use crate::record::{Entry, Records};
-use crate::{control, reach, repoint, undo};
+use crate::{Options, aside, control, reach, repoint, undo};
 
 /// Goes back to the cluster before the last upgrade.
-pub(crate) fn run(session: &mut Session) -> Result<String> {
+pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
+    session.refuse_open(reach::own_journals(session)?)?;
     let mut installation = reach::probe(session)?;
     let records = Records::at(installation.state.path());
     let wait = session.lock_wait();
     let guard = if session.dry_run { None } else { Some(installation.state.lock(wait)?) };
     if guard.is_some() {
         // Whoever held the lock may have changed what there is to see.
-        installation = session.probe()?;
+        session.refuse_open(reach::own_journals(session)?)?;
+        installation = reach::observe(session)?;
     }
     let (entry, cut_off) = match (records.journal.read::<Entry>()?, records.last.read::<Entry>()?) {
         (Some(entry), _) => (entry, true),
@@ -45,7 +47,9 @@ pub(crate) fn run(session: &mut Session) -> Result<String> {
         undo::back(&entry, &installation.service, &records, &lock)?;
         session.changed = true;
         installation.reload()?;
-        installation.put_service_back(&lock)?;
+        if !options.leave_stopped {
+            installation.put_service_back(&lock)?;
+        }
         return Ok(format!("the upgrade that was cut off is taken back; {} serves as before", entry.from()));
     }
     let running = installation.service.is_running()?;
@@ -55,7 +59,7 @@ pub(crate) fn run(session: &mut Session) -> Result<String> {
     installation.database().and_then(|own| tried::as_the_server(&own, entry.could)).map_err(|error| {
         error.within(format!("{} serves again, but not the server", entry.from())).of_kind(Kind::HalfDone)
     })?;
-    if running || installation.was_running {
+    if (running || installation.was_running) && !options.leave_stopped {
         Started::command(&installation, &lock)?.wait(&installation, START_LIMIT, &lock)?;
     }
     let since = if lost.is_empty() {
@@ -101,6 +105,7 @@ pub(crate) fn carry_out(entry: &Entry, service: &Service, records: &Records, loc
             .of_kind(Kind::HalfDone)
             .with_hint(format!("{first}; then run mm-pgbump rollback again: it goes on where it stopped"))
     })?;
+    aside::remember(entry, &new, records.state(), lock)?;
     records.last.close(lock)?;
     records.journal.close(lock)?;
     Ok(lost)

@@ -7,9 +7,10 @@ use mm_common::contract::sections::{Backup, Pgbump, Status};
 use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
-use mm_common::machine::{checkpoint, signals};
+use mm_common::machine::{checkpoint, door, signals};
 use mm_common::mattermost::handed_on;
 use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::way_back::{self, Trial};
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::schemas::Spaces;
 use mm_common::postgres::tried;
@@ -23,18 +24,20 @@ use crate::plan::{self, Phase};
 use crate::preflight::{self, Target};
 use crate::record::{Entry, Records, RestorePoint};
 use crate::repoint::End;
-use crate::{check, control, finish, reach, repoint, restore_point, rollback, undo, upgrade, wish};
+use crate::{aside, check, control, finish, reach, repoint, restore_point, rollback, undo, upgrade, wish};
 
 /// Upgrades the cluster when the hop or the flags ask for it.
 pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
+    session.refuse_open(&[door::PGBUMP])?;
     let mut installation = reach::probe(session)?;
     if session.dry_run {
         return check::dry_run(session, options, &installation);
     }
     session.ensure_run()?;
     let lock = installation.state.lock(session.lock_wait())?;
+    session.refuse_open(&[door::PGBUMP])?;
     // Whoever held the lock may have changed what there is to see.
-    installation = session.probe()?;
+    installation = reach::observe(session)?;
     let result = act(session, options, &mut installation, &lock);
     let settled = match &result {
         // Where the database stands half-way the server must not run.
@@ -79,7 +82,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     for check in findings.checks.iter().filter(|check| check.status == Status::Warn) {
         ui::warn(&format!("{} [{}]: {}", check.title, check.id, check.evidence));
     }
-    if let Some(refusal) = findings.refusal(&question) {
+    if let Some(refusal) = findings.refusal(&question.obstacle()) {
         return Err(refusal);
     }
     let from_end = End::of(&wish.old, installation.source.as_ref().map(|source| source.host.as_str()))?;
@@ -98,10 +101,18 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         Some(Err(error)) => return Err(error),
         _ => backup,
     };
-    if let Target::Empty(empty) = preflight::target(&question)? {
-        ui::say(&format!("dropping the cluster {}, which has never held anything", empty.label()));
-        control::stop(&empty)?;
-        control::drop_cluster(&empty)?;
+    if options.restore_point() != restore_point::Wanted::None && installation.service.is_running()? {
+        let trial = Trial { site: installation, claim: question.claim, bump: Some(wish.major) };
+        way_back::judge(&trial.run(), true, session.common.accepts(way_back::ACCEPT))?;
+    }
+    match preflight::target(&question)? {
+        Target::Empty(empty) => {
+            ui::say(&format!("dropping the cluster {}, which has never held anything", empty.label()));
+            control::stop(&empty)?;
+            control::drop_cluster(&empty)?;
+        }
+        Target::RolledBack(cluster) => aside::put_aside(&cluster)?,
+        Target::Free | Target::Taken(_) => {}
     }
     let mut entry = Entry {
         run,

@@ -100,7 +100,7 @@ pub struct LimitArgument {
 /// Flags of `rollback`.
 #[derive(Debug, Clone, Args)]
 pub struct RollbackArguments {
-    /// Put the database of the restore point back too; what was written since is lost
+    /// Put the database back too, PostgreSQL's own upgrade in the same hop included; what was written since is lost
     #[arg(long)]
     pub database: bool,
     /// The release to arrive at: the one before the last swap that has not gone back yet. Needed only for a second hop:
@@ -205,6 +205,12 @@ Jumps:
   A release that the rules of the catalogue forbid over the installed one is refused, with or without a document;
   `mm-path --to VERSION` shows the path over the releases that have to run in between. --accept jump lets it through.
 
+The way back:
+  Where mm-swap stops the server itself, it tries first whether the database could be put back, and refuses (5) with what
+  opens the way when it could not; --accept rollback goes on all the same. A later rollback lets the cluster of before the
+  hop serve again, where PostgreSQL was upgraded in that hop and no other application has written to the new cluster since
+  (mm-pgbump rollback), and else restores the dump of the restore point (mm-backup restore ID --database).
+
 Install roots:
   Releases are staged beside the install root, in `.NAME.mm`. Inside it when the root is a mount point; the directory itself,
   not what is in it, then has to belong to root. A root behind a symlink is served and the symlink stays. On an overlay,
@@ -224,7 +230,8 @@ After a power cut:
   mm-swap --archive mattermost-team-10.6.1-linux-amd64.tar.gz --no-backup --dry-run
           what would be exchanged
   mm-swap rollback
-          back to the release before, files only; --database with the restore point's database
+          back to the release before, files only; --database with the database, by the cluster that was kept or the
+          restore point; --dry-run says by which, how long it takes, and what is lost
   mm-swap recover
           after a power cut in the middle of it"
 );

@@ -1,46 +1,50 @@
-//! What other tools have left open in the state directory: that comes first.
+//! What other tools have left open in the state directory comes first, but for what this tool has asked of them on its own
+//! way back: that is part of it.
 
 use std::path::Path;
 
-use mm_common::contract::error::{Error, Result};
-use mm_common::machine::journal;
+use mm_common::contract::error::{Kind, Result};
+use mm_common::contract::ui;
+use mm_common::machine::door::{self, Open, PGBUMP, SWAP};
+use mm_common::machine::journal::RESTORE;
+use mm_common::machine::lock::{self, LockGuard};
 use mm_common::machine::state::State;
-use serde::Serialize;
+use mm_common::run::Session;
 
-use crate::operation::{self, Operation, Verdict};
-use crate::restore_point;
+use crate::restore_point::LIMIT;
 
-/// A run of another tool that was cut off.
-#[derive(Debug, Serialize)]
-pub(crate) struct Foreign {
-    /// The tool.
-    pub(crate) tool: String,
-    /// Its journal.
-    pub(crate) journal: String,
-    /// What finishes or undoes what it began.
-    pub(crate) command: String,
+/// The journals that a verb of this tool ends by itself.
+fn own(state: &State) -> Result<&'static [&'static str]> {
+    let own: &[&str] = if door::is_undoing_swap(state)? { &[SWAP, RESTORE, PGBUMP] } else { &[SWAP] };
+    Ok(own)
 }
 
-/// The runs of other tools that were cut off. A restore that this tool has asked for on its own way back belongs to it.
-pub(crate) fn foreign(state: &State, root: &Path) -> Result<Vec<Foreign>> {
-    let mut open = journal::interrupted(state.path())?;
-    open.retain(|name| name != operation::JOURNAL);
-    if Operation::open(state)?.is_some_and(|own| own.verdict == Verdict::Undo) {
-        open.retain(|name| name != restore_point::JOURNAL);
-    }
-    open.into_iter()
-        .map(|journal| {
-            let command = journal::command(state.path(), &journal, root)?;
-            let tool = if journal == restore_point::JOURNAL { "mm-backup".into() } else { format!("mm-{journal}") };
-            Ok(Foreign { tool, journal, command })
-        })
-        .collect()
+/// The runs of other tools that were cut off.
+pub(crate) fn foreign(state: &State, root: &Path) -> Result<Vec<Open>> {
+    door::open(state, root, own(state)?)
 }
 
 /// Refuses to begin anything before that is finished or undone.
 pub(crate) fn refuse_foreign_journal(state: &State, root: &Path) -> Result<()> {
-    let Some(Foreign { tool, journal, command }) = foreign(state, root)?.into_iter().next() else { return Ok(()) };
-    Err(Error::refused(format!("an earlier run of {tool} was interrupted"))
-        .because(format!("its journal `{journal}` is open in `{}`", state.path().display()))
-        .hint(format!("run it again with the flags that it had: {command}")))
+    door::refuse_open(state, root, own(state)?)
+}
+
+/// Takes the lock of the installation. A run that was killed while another tool put the database back for it may have left
+/// that one behind, which has been told to stop: its end is waited for.
+///
+/// # Errors
+/// Kind `locked` (exit 75) when somebody else holds it.
+pub(crate) fn lock(session: &Session, state: &State) -> Result<LockGuard> {
+    match state.lock(session.lock_wait()) {
+        Err(error) if error.kind() == Kind::Locked && is_held_for_us(state)? => {
+            ui::say("what an interrupted way back has begun is waited for");
+            state.lock(LIMIT)
+        }
+        taken => taken,
+    }
+}
+
+fn is_held_for_us(state: &State) -> Result<bool> {
+    let holder = lock::holder(state.path());
+    Ok((holder.starts_with("mm-backup ") || holder.starts_with("mm-pgbump ")) && door::is_undoing_swap(state)?)
 }

@@ -278,6 +278,8 @@ mod tests {
             shape: String::new(),
             excused: Vec::new(),
             restore_point: None,
+            bump: None,
+            config_is_back: false,
         }
     }
 

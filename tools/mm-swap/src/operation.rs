@@ -11,6 +11,7 @@ use mm_common::machine::journal::Journal;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::state::State;
 use mm_common::mattermost::schema::Level;
+use mm_common::mattermost::way_back::{Bump, Hop, RestorePoint};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -47,14 +48,6 @@ pub(crate) struct Planned {
     /// The entry of the new release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) new: Option<Identity>,
-}
-
-/// The restore point that an exchange can be undone with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RestorePoint {
-    pub(crate) id: String,
-    pub(crate) store: PathBuf,
-    pub(crate) created: String,
 }
 
 /// Where an exchange stands, as far as it cannot be seen from the tree.
@@ -104,6 +97,9 @@ pub(crate) struct Operation {
     /// The configuration file and the copy made before the new server could rewrite it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) config: Option<SavedConfig>,
+    /// On the way back: the copy has been put back. What leads the server to its database may have changed since.
+    #[serde(default)]
+    pub(crate) config_is_back: bool,
     /// Where the schema stood before.
     pub(crate) level: Level,
     /// Digest over all columns of the schema: legacy migrations change tables before they say so.
@@ -114,6 +110,9 @@ pub(crate) struct Operation {
     pub(crate) excused: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) restore_point: Option<RestorePoint>,
+    /// The upgrade of PostgreSQL that was part of the same hop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bump: Option<Bump>,
 }
 
 /// A copy of the configuration file.
@@ -127,6 +126,11 @@ pub(crate) struct SavedConfig {
 }
 
 impl Operation {
+    /// What the way back of its database goes by.
+    pub(crate) fn hop(&self) -> Hop<'_> {
+        Hop { bump: self.bump.as_ref(), point: self.restore_point.as_ref() }
+    }
+
     /// The open exchange that an earlier run left.
     pub(crate) fn open(state: &State) -> Result<Option<Self>> {
         Journal::at(state.path(), JOURNAL).read()
@@ -287,11 +291,13 @@ mod tests {
                 was_running,
                 start,
                 private,
+                config_is_back: start,
                 config: Some(SavedConfig { path: "/a".into(), copy: "/b".into(), mode, uid, gid }),
                 level: Level { systems_version, migrations },
                 shape,
                 excused,
                 restore_point: Some(RestorePoint { id: "a".into(), store: "/s".into(), created: "c".into() }),
+                bump: undo.then(|| Bump { from: "13/main".into(), to: "15/main".into() }),
             };
             let directory = tempfile::tempdir().unwrap();
             let lock = LockGuard::take(&directory.path().join("lock"), Duration::ZERO).unwrap();

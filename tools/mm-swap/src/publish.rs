@@ -23,7 +23,7 @@ pub(crate) fn publish(session: &mut Session, limit: Duration) -> Result<String> 
             None => "the server is public; nothing would be done".into(),
         });
     }
-    let mut lock = ground.state.lock(session.lock_wait())?;
+    let mut lock = door::lock(session, &ground.state)?;
     door::refuse_foreign_journal(&ground.state, &ground.root)?;
     if let Some(open) = Operation::open(&ground.state)? {
         lock = recover::finish(session, open, lock, limit)?.lock;

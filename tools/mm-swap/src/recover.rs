@@ -36,7 +36,7 @@ pub(crate) fn recover(session: &mut Session, limit: Duration) -> Result<String> 
             None => "nothing was interrupted".into(),
         });
     }
-    let lock = ground.state.lock(session.lock_wait())?;
+    let lock = door::lock(session, &ground.state)?;
     door::refuse_foreign_journal(&ground.state, &ground.root)?;
     if let Some(open) = Operation::open(&ground.state)? {
         return finish(session, open, lock, limit).map(|recovered| recovered.message);
@@ -62,12 +62,13 @@ pub(crate) fn finish(
     if let Some(saved) = &open.config {
         config::heal(saved, &lock)?;
     }
-    let site = standing::probe(session, &standing::ground(session)?)?;
+    let flags = run::backup_flags(&session.common);
+    let ground = standing::ground(session)?;
+    let lock = undo::finish_cluster(&ground.root, &ground.state, &flags, lock)?;
+    let mut site = standing::probe(session, &ground)?;
     if open.was_running {
         remember_that_it_ran(session)?;
     }
-    let flags = run::backup_flags(&session.common);
-    let means = Means { site: &site, flags: &flags, start_limit: limit };
     if stays_new(&open)? {
         return match go_on(&site, &open, limit, &lock) {
             Ok(()) => {
@@ -75,11 +76,15 @@ pub(crate) fn finish(
                 let message = format!("the interrupted swap to {} is complete", open.to);
                 Ok(Recovered { lock, message, undone: false })
             }
-            Err(error) => Err(run::go_back(&means, &mut open, error, lock)),
+            Err(error) => {
+                let mut means = Means { site: &mut site, flags: &flags, start_limit: limit };
+                Err(run::go_back(&mut means, &mut open, error, lock))
+            }
         };
     }
     let reason = if open.asked { operation::ASKED } else { "the run was interrupted" };
-    let lock = undo::undo(&means, &mut open, reason, lock)?;
+    let mut means = Means { site: &mut site, flags: &flags, start_limit: limit };
+    let lock = undo::undo(&mut means, &mut open, reason, lock)?;
     let what = if open.asked { "rollback is complete" } else { "swap is undone" };
     Ok(Recovered { lock, message: format!("the interrupted {what}: {} is in place", open.from), undone: true })
 }

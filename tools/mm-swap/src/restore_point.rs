@@ -1,7 +1,7 @@
 //! The restore point that an exchange can be undone with, and the one place where a tool runs another: the database is
-//! put back by `mm-backup`, from beside this program.
+//! put back by `mm-backup` or `mm-pgbump`, from beside this program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -10,16 +10,13 @@ use mm_common::contract::error::{Context as _, Error, Kind, Result};
 use mm_common::contract::sections::Backup;
 use mm_common::machine::command::Cmd;
 use mm_common::machine::state::State;
-use mm_common::machine::{files, journal};
-use mm_common::postgres::server::Database;
+use mm_common::machine::{door, files, journal};
+use mm_common::mattermost::way_back::RestorePoint;
 
-use crate::operation::{Operation, RestorePoint};
-
-/// Name of the journal of a restore.
-pub(crate) const JOURNAL: &str = "restore";
+use crate::operation::Operation;
 
 /// A restored database is as large as the one that was dumped: hours are possible, for ever is not.
-const RESTORE_LIMIT: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 /// How old a restore point may be: `90m`, `24h`, `2d`, or a number of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,49 +94,53 @@ pub(crate) fn check(backup: Option<&Backup>, wanted: Wanted, now: Timestamp) -> 
 
 /// The command that puts the database of a restore point back, as this program runs it and as a person would.
 pub(crate) fn command(operation: &Operation, point: &RestorePoint, flags: &[String]) -> Result<Cmd> {
-    let own = std::env::current_exe().context(|| "cannot find the directory of this program".to_owned())?;
-    let program: PathBuf = files::parent(&own)?.join("mm-backup");
-    let program = if program.is_file() { program.to_string_lossy().into_owned() } else { "mm-backup".to_owned() };
-    Ok(Cmd::new(program)
+    Ok(tool("mm-backup")?
         .args(["restore", &point.id, "--database", "--format", "json", "--to"])
         .arg(&point.store)
         .arg("--install")
         .arg(&operation.root)
-        .args(flags)
-        .limit(RESTORE_LIMIT))
+        .args(flags))
 }
 
-/// Puts the database of the restore point back. Returns mm-backup's line about it, which names what it keeps.
+/// The command that lets the cluster of before the hop serve again.
+pub(crate) fn cluster_command(root: &Path, flags: &[String]) -> Result<Cmd> {
+    Ok(tool("mm-pgbump")?
+        .args(["rollback", "--leave-stopped", "--format", "json", "--install"])
+        .arg(root)
+        .args(flags))
+}
+
+/// Another tool, from beside this program. It ends with this one: nobody but this one waits for it.
+fn tool(name: &str) -> Result<Cmd> {
+    let own = std::env::current_exe().context(|| "cannot find the directory of this program".to_owned())?;
+    let program: PathBuf = files::parent(&own)?.join(name);
+    let program = if program.is_file() { program.to_string_lossy().into_owned() } else { name.to_owned() };
+    Ok(Cmd::new(program).limit(LIMIT).ends_with_us())
+}
+
+/// Puts the database back. Returns the tool's line about it, which names what it keeps.
 ///
 /// # Errors
 /// Half done (exit 3), with the command to run by hand.
 pub(crate) fn restore(command: &Cmd) -> Result<String> {
     let output = command.run().map_err(|error| {
         error
-            .within("cannot put the database back from the restore point")
+            .within("cannot put the database back")
             .of_kind(Kind::HalfDone)
             .with_hint(format!("mend what it complains about, then: {}", command.line()))
     })?;
-    let document: serde_json::Value = serde_json::from_str(&output.text()).unwrap_or_default();
-    Ok(document["msg"]
-        .as_str()
-        .unwrap_or("mm-backup keeps the database that was there before until `mm-backup prune`")
-        .to_owned())
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    Ok(document["msg"].as_str().unwrap_or("the database that was there before is kept").to_owned())
 }
 
 /// Whether mm-backup was cut off while it put the database back: it finishes that when it is asked again.
 pub(crate) fn is_cut_off(state: &State) -> Result<bool> {
-    Ok(journal::interrupted(state.path())?.iter().any(|name| name == JOURNAL))
+    Ok(journal::interrupted(state.path())?.iter().any(|name| name == journal::RESTORE))
 }
 
-/// Posts created since the restore point: what a return to it takes from the users.
-pub(crate) fn posts_since(database: &Database, point: &RestorePoint) -> Result<u64> {
-    let attempt = || "cannot count the posts written since".to_owned();
-    let created: Timestamp = point.created.parse().map_err(|_| Error::failed(attempt()))?;
-    let count = database
-        .value(&format!("SELECT pg_catalog.count(*) FROM posts WHERE createat > {}", created.as_millisecond()))
-        .context(attempt)?;
-    count.as_u64().ok_or_else(|| Error::failed(attempt()))
+/// Whether mm-pgbump was cut off while it let the old cluster serve again.
+pub(crate) fn is_cluster_cut_off(state: &State) -> Result<bool> {
+    Ok(journal::interrupted(state.path())?.iter().any(|name| name == door::PGBUMP))
 }
 
 #[cfg(test)]

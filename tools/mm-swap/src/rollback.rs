@@ -6,19 +6,20 @@ use std::path::Path;
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::Swap;
 use mm_common::contract::shell;
-use mm_common::contract::ui;
 use mm_common::machine::files;
 use mm_common::mattermost::config::Copied;
 use mm_common::mattermost::site::{Ground, Installation};
+use mm_common::mattermost::way_back;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use mm_common::run::Session;
 use semver::Version;
+use serde_json::json;
 
 use crate::arguments::RollbackArguments;
 use crate::operation::{self, Operation, Verdict};
 use crate::undo::{self, Means};
-use crate::{config, door, recover, restore_point, run, standing};
+use crate::{config, door, recover, run, standing};
 
 /// Carries the verb out: one hop, whatever cut it off and however often it is run again.
 pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Result<String> {
@@ -27,7 +28,7 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
         return foresee(session, asked, &ground);
     }
     let limit = asked.limit.duration();
-    let mut lock = ground.state.lock(session.lock_wait())?;
+    let mut lock = door::lock(session, &ground.state)?;
     door::refuse_foreign_journal(&ground.state, &ground.root)?;
     let mut begun = None;
     if let Some(open) = Operation::open(&ground.state)? {
@@ -43,7 +44,7 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
             lock = recovered.lock;
         }
     }
-    let site = standing::probe(session, &ground)?;
+    let mut site = standing::probe(session, &ground)?;
     let mut last = match choose(&site, asked, begun.as_ref()) {
         Ok(Choice::Back(last)) => *last,
         Ok(Choice::Nothing(message)) => return Ok(message),
@@ -59,9 +60,9 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
     let was_running = site.was_running || begun.is_some_and(|open| open.was_running);
     (last.was_running, last.start, last.asked) = (was_running, was_running, true);
     let flags = run::backup_flags(&session.common);
-    let means = Means { site: &site, flags: &flags, start_limit: limit };
+    let mut means = Means { site: &mut site, flags: &flags, start_limit: limit };
     session.changed = true;
-    undo::undo(&means, &mut last, operation::ASKED, lock)?;
+    undo::undo(&mut means, &mut last, operation::ASKED, lock)?;
     session.document.set(
         "swap",
         &Swap {
@@ -95,9 +96,14 @@ fn foresee(session: &mut Session, asked: &RollbackArguments, ground: &Ground) ->
     match choose(&site, asked, open.as_ref())? {
         Choice::Nothing(message) => Ok(message),
         Choice::Back(last) => {
-            let moved = undo::moved(&last, &site.database()?)?;
-            let database = if moved { ", with the database of the restore point" } else { "" };
-            Ok(format!("would go back from {} to {}{database}", last.to, last.from))
+            let database = site.database()?;
+            let mut said = format!("would go back from {} to {}", last.to, last.from);
+            if undo::moved(&last, &database)? {
+                let way = way_back::of_hop(last.hop(), &site, &database, &undo::claim(&site))?;
+                said = format!("{said}, and {}; {}", way.in_words(), way.loss());
+                session.document.set("plan", &json!({ "mm-swap": { "way_back": way } }))?;
+            }
+            Ok(said)
         }
     }
 }
@@ -148,7 +154,7 @@ fn choose(site: &Installation, asked: &RollbackArguments, open: Option<&Operatio
         return Err(nowhere(format!("the old release is no longer in `{}`", last.aside.display())));
     }
     refuse_another_database(last, site)?;
-    refuse_moved(last, &site.database()?, asked)?;
+    refuse_moved(last, site, &site.database()?, asked)?;
     Ok(Choice::Back(Box::new(last.clone())))
 }
 
@@ -204,30 +210,22 @@ fn refuse_another_database(last: &Operation, site: &Installation) -> Result<()> 
 ///
 /// # Errors
 /// Refused, before the server is stopped, when it has to and may not or cannot.
-fn refuse_moved(last: &Operation, database: &Database, asked: &RollbackArguments) -> Result<()> {
+fn refuse_moved(last: &Operation, site: &Installation, database: &Database, asked: &RollbackArguments) -> Result<()> {
     if !undo::moved(last, database)? {
         return Ok(());
     }
     let error = Error::refused(format!("the server {} has migrated the database", last.to))
         .because(format!("the release {} does not work on it", last.from));
-    let elsewhere = "restore files and database together from a restore point of your own: `mm-backup list`, `mm-backup restore ID`";
-    let Some(point) = &last.restore_point else {
-        return Err(error.because("no restore point was made for the swap").hint(elsewhere));
-    };
-    if files::look(&point.store.join(&point.id))?.is_none() {
-        return Err(error
-            .because(format!("there is no restore point {} in `{}` any more", point.id, point.store.display()))
-            .hint(format!("mount what it is on; or {elsewhere}")));
+    let way = way_back::of_hop(last.hop(), site, database, &undo::claim(site))?;
+    if way.kind == way_back::Kind::Closed {
+        let error = way.causes.iter().fold(error, Error::because);
+        return Err(error.hint(way.hint.unwrap_or_else(|| "`mm-backup list`, `mm-backup restore ID`".into())));
     }
     if asked.database {
         return Ok(());
     }
-    let loss = match restore_point::posts_since(database, point) {
-        Ok(posts) => format!("; the {} written since {} would be lost", ui::count(posts, "post"), point.created),
-        Err(_) => format!("; what was written since {} would be lost", point.created),
-    };
     let to = asked.to.as_ref().map(|to| format!(" --to {to}")).unwrap_or_default();
     Err(error
-        .because(format!("the restore point {} has the database as it was{loss}", point.id))
+        .because(format!("{}; {}", way.in_words(), way.loss()))
         .hint(format!("mm-swap rollback --database{to} --install {}", shell::word(&last.root))))
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mm_common::contract::error::{Error, Kind, Result};
-use mm_common::contract::sections::{Backup, Swap};
+use mm_common::contract::sections::{Backup, Pgbump, Swap};
 use mm_common::contract::shell;
 use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
@@ -15,13 +15,15 @@ use mm_common::mattermost::handed_on;
 use mm_common::mattermost::manifest::Manifest;
 use mm_common::mattermost::schema;
 use mm_common::mattermost::site::{self, Installation};
+use mm_common::mattermost::way_back::{self, Bump, RestorePoint, Trial};
+use mm_common::postgres::proven::Claim;
 use mm_common::run::Session;
 
 use crate::arguments::{Common, RunArguments};
 use crate::flip::{self, Flip};
 use crate::launch::Launch;
 use crate::observe::{self, Observed};
-use crate::operation::{self, Operation, RestorePoint, Verdict};
+use crate::operation::{self, Operation, Verdict};
 use crate::plan::{self, Plan};
 
 use crate::target::{self, Target};
@@ -34,7 +36,7 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
     if session.dry_run {
         return foresee(session, arguments);
     }
-    let mut lock = ground.state.lock(session.lock_wait())?;
+    let mut lock = door::lock(session, &ground.state)?;
     door::refuse_foreign_journal(&ground.state, &ground.root)?;
     let mut abandoned = None;
     if let Some(mut open) = Operation::open(&ground.state)? {
@@ -49,13 +51,13 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
             lock = recover::finish(session, open, lock, arguments.limit())?.lock;
         }
     }
-    let site = session.probe()?;
+    let mut site = session.probe()?;
     if let Some(message) = arrived(session, arguments)? {
         // A tool before may have stopped it for a hop.
         return site.put_service_back(&lock).map(|()| message);
     }
     match ready(session, arguments, &site, abandoned.as_ref(), &lock) {
-        Ok(Some(operation)) => exchange(session, arguments, &site, operation, lock),
+        Ok(Some(operation)) => exchange(session, arguments, &mut site, operation, lock),
         Ok(None) => already(session, &site, arguments, &lock),
         // The old server must not work on the database that the abandoned release has migrated.
         Err(error) if abandoned.is_some() => Err(error),
@@ -76,6 +78,12 @@ fn ready(
         return Ok(None);
     }
     let mut prepared = prepare(session, arguments, site, &target)?;
+    // Whoever has stopped it has tried this before.
+    if prepared.restore_point.is_some() && !arguments.no_backup && site.service.is_running()? {
+        let claim = Claim { lock: Some(lock), ..undo::claim(site) };
+        let findings = Trial { site, claim, bump: None }.run();
+        way_back::judge(&findings, true, session.common.accepts(way_back::ACCEPT))?;
+    }
     if let Some(Operation { level, shape: columns, .. }) = abandoned {
         // What the old server can work on is still what it was before the first attempt.
         prepared.shape = shape::Shape { level: level.clone(), columns: columns.clone() };
@@ -99,6 +107,7 @@ struct Prepared {
     observed: Observed,
     plan: Plan,
     restore_point: Option<RestorePoint>,
+    bump: Option<Bump>,
     shape: shape::Shape,
     excused: Vec<String>,
 }
@@ -273,7 +282,13 @@ fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, tar
     let observed = observe::observe(&site.root, &theirs)?;
     let plan = plan::plan(old.as_ref(), new, &observed.tree(), &theirs);
     refuse_conflicts(site, &plan)?;
-    Ok(Prepared { old, observed, plan, restore_point, shape, excused })
+    Ok(Prepared { old, observed, plan, restore_point, bump: bump(session)?, shape, excused })
+}
+
+/// The upgrade of PostgreSQL that this hop has begun with.
+fn bump(session: &Session) -> Result<Option<Bump>> {
+    let section: Option<Pgbump> = session.document.section("pgbump")?;
+    Ok(section.and_then(|section| Some(Bump { from: section.from?, to: section.to? })))
 }
 
 fn refuse_conflicts(site: &Installation, plan: &Plan) -> Result<()> {
@@ -290,14 +305,13 @@ fn refuse_conflicts(site: &Installation, plan: &Plan) -> Result<()> {
 fn exchange(
     session: &mut Session,
     arguments: &RunArguments,
-    site: &Installation,
+    site: &mut Installation,
     mut operation: Operation,
     lock: LockGuard,
 ) -> Result<String> {
     session.changed = true;
     let done = act(site, &mut operation, arguments.limit(), &lock);
     let flags = backup_flags(&session.common);
-    let means = Means { site, flags: &flags, start_limit: arguments.limit() };
     match done {
         Ok((window, healthy)) => {
             operation.close_done(&site.state, &lock)?;
@@ -307,12 +321,15 @@ fn exchange(
             session.document.set("swap", &swap)?;
             Ok(format!("{} has given way to {}", operation.from, operation.to))
         }
-        Err(error) => Err(go_back(&means, &mut operation, error, lock)),
+        Err(error) => {
+            let mut means = Means { site, flags: &flags, start_limit: arguments.limit() };
+            Err(go_back(&mut means, &mut operation, error, lock))
+        }
     }
 }
 
 /// Undoes after a failure; the failure itself is what is reported.
-pub(crate) fn go_back(means: &Means<'_>, operation: &mut Operation, error: Error, lock: LockGuard) -> Error {
+pub(crate) fn go_back(means: &mut Means<'_>, operation: &mut Operation, error: Error, lock: LockGuard) -> Error {
     ui::progress_done();
     // The old server's start is waited for, too.
     signals::honour();
@@ -378,6 +395,8 @@ fn operation(
         shape: prepared.shape.columns.clone(),
         excused: prepared.excused.clone(),
         restore_point: prepared.restore_point.clone(),
+        bump: prepared.bump.clone(),
+        config_is_back: false,
         id,
     })
 }

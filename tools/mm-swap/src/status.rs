@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use mm_common::contract::error::Result;
+use mm_common::machine::door::Open;
 use mm_common::machine::service::hold;
 use mm_common::machine::{files, tree};
 use mm_common::run::Session;
 use serde::Serialize;
 
-use crate::door::Foreign;
 use crate::operation::{self, Operation, Verdict};
 use crate::{area, door, human, private, prune, standing};
 
@@ -22,7 +22,7 @@ pub(crate) struct Status {
     /// The swap that was cut off.
     pub(crate) interrupted: Option<String>,
     /// Runs of other tools that were cut off.
-    pub(crate) open: Vec<Foreign>,
+    pub(crate) open: Vec<Open>,
     /// Whether nobody can start the server before that is recovered.
     pub(crate) held: bool,
     /// Swaps whose old (or, if undone, new) release is kept.

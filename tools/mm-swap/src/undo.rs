@@ -5,15 +5,20 @@
 //! so by itself after a power cut, and what users wrote then would go with the database. So the new server is held, and
 //! the old one, which takes its place, comes last of all.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mm_common::contract::error::{Context as _, Error, Kind, Result};
 use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::machine::checkpoint;
+use mm_common::machine::command::Cmd;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, hold};
+use mm_common::machine::state::State;
 use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::way_back;
+use mm_common::postgres::proven::Claim;
 use mm_common::postgres::server::Database;
 
 use crate::flip::{Flip, Progress};
@@ -32,7 +37,8 @@ const SESSIONS: Duration = Duration::from_secs(60);
 
 /// What going back needs besides the operation.
 pub(crate) struct Means<'a> {
-    pub(crate) site: &'a Installation,
+    /// What is read of it again when the way back has changed where its database is.
+    pub(crate) site: &'a mut Installation,
     /// Flags that make mm-backup work on the same installation.
     pub(crate) flags: &'a [String],
     /// How long the old server may take to get healthy.
@@ -44,9 +50,13 @@ pub(crate) struct Means<'a> {
 ///
 /// # Errors
 /// Half done (exit 3) when it could not be undone; the hint says what to do. The journal stays open then.
-pub(crate) fn undo(means: &Means<'_>, operation: &mut Operation, reason: &str, lock: LockGuard) -> Result<LockGuard> {
-    let root = means.site.root.display();
-    let attempted = format!("cannot put the server {} back in `{root}`", operation.from);
+pub(crate) fn undo(
+    means: &mut Means<'_>,
+    operation: &mut Operation,
+    reason: &str,
+    lock: LockGuard,
+) -> Result<LockGuard> {
+    let attempted = format!("cannot put the server {} back in `{}`", operation.from, means.site.root.display());
     attempt(means, operation, reason, lock).map_err(|error| {
         let first = error.next_step().unwrap_or("mend what is named above").to_owned();
         let journal = operation::journal(&means.site.state);
@@ -62,18 +72,19 @@ pub(crate) fn undo(means: &Means<'_>, operation: &mut Operation, reason: &str, l
     })
 }
 
-fn attempt(means: &Means<'_>, operation: &mut Operation, reason: &str, lock: LockGuard) -> Result<LockGuard> {
-    let Means { site, .. } = means;
-    decide(site, operation, reason, &lock)?;
+fn attempt(means: &mut Means<'_>, operation: &mut Operation, reason: &str, lock: LockGuard) -> Result<LockGuard> {
+    decide(means.site, operation, reason, &lock)?;
     checkpoint::pass("undo-decided");
-    let lock = if is_back(site, operation)? {
+    let lock = if is_back(means.site, operation)? {
         lock
     } else {
         ui::say(&format!("going back to {}", operation.from));
-        site.service.stop_or_kill(FAILED_STOP, &lock)?;
+        means.site.service.stop_or_kill(FAILED_STOP, &lock)?;
         checkpoint::pass("undo-stopped");
-        if let Some(saved) = &operation.config {
+        if let Some(saved) = operation.config.as_ref().filter(|_| !operation.config_is_back) {
             config::restore(saved, &lock)?;
+            operation.config_is_back = true;
+            operation.write(&means.site.state, &lock)?;
         }
         checkpoint::pass("undo-config");
         let lock = database(means, operation, lock)?;
@@ -85,10 +96,10 @@ fn attempt(means: &Means<'_>, operation: &mut Operation, reason: &str, lock: Loc
     if operation.was_running {
         start(means, operation, &lock)?;
     } else {
-        private::forget(&site.state, &lock)?;
+        private::forget(&means.site.state, &lock)?;
     }
     operation.verdict = Verdict::Undone;
-    operation.close(&site.state, &lock)?;
+    operation.close(&means.site.state, &lock)?;
     checkpoint::pass("undone");
     Ok(lock)
 }
@@ -138,11 +149,25 @@ fn is_back(site: &Installation, operation: &Operation) -> Result<bool> {
 
 /// Restores the database when its schema has moved. It is looked at, never guessed: old binaries mostly start on a newer
 /// schema, answer ping, and refuse every login (observed).
-fn database(means: &Means<'_>, operation: &Operation, lock: LockGuard) -> Result<LockGuard> {
-    let site = means.site;
+fn database(means: &mut Means<'_>, operation: &Operation, lock: LockGuard) -> Result<LockGuard> {
+    let site = &*means.site;
     let database = site.database()?;
     end_orphans(&database)?;
-    if !moved(operation, &database)? && !restore_point::is_cut_off(&site.state)? {
+    let cut_off = restore_point::is_cut_off(&site.state)?;
+    if !moved(operation, &database)? && !cut_off {
+        return Ok(lock);
+    }
+    let way = way_back::of_hop(operation.hop(), site, &database, &claim(site))?;
+    if way.kind == way_back::Kind::KeptCluster && !cut_off {
+        ui::say(&format!("putting the database back: {}", way.in_words()));
+        let written = way.posts.zip(way.since);
+        let command = restore_point::cluster_command(&site.root, means.flags)?;
+        let lock = restored(&command, &site.state, written, lock)?;
+        // Where the clusters have not exchanged their ports, the data source has been led back to the old one's.
+        if site.database().and_then(|database| moved(operation, &database)).unwrap_or(true) {
+            means.site.reload()?;
+        }
+        require_unmoved(operation, means.site, "the old cluster")?;
         return Ok(lock);
     }
     let Some(point) = &operation.restore_point else {
@@ -157,28 +182,51 @@ fn database(means: &Means<'_>, operation: &Operation, lock: LockGuard) -> Result
         )));
     };
     ui::say(&format!("putting the database back from the restore point {}", point.id));
-    let written = restore_point::posts_since(&database, point);
+    let written = way_back::posts_since(&database, &point.created).ok().map(|posts| (posts, point.created.clone()));
     let command = restore_point::command(operation, point, means.flags)?;
-    // Named before the lock is given away: mm-backup takes it.
+    let lock = restored(&command, &site.state, written, lock)?;
+    require_unmoved(operation, site, &format!("restore point {}", point.id)).map_err(|error| {
+        let store = shell::word(&point.store);
+        error.with_hint(format!("compare with `mm-backup verify {} --restore --to {store}`", point.id))
+    })?;
+    Ok(lock)
+}
+
+/// Runs another tool, which takes the lock meanwhile, and says what of the users' goes: the posts, and since when.
+fn restored(command: &Cmd, state: &State, written: Option<(u64, String)>, lock: LockGuard) -> Result<LockGuard> {
     drop(lock);
-    let restored = restore_point::restore(&command);
-    let lock = site.state.lock(LOCK_WAIT)?;
-    let said = restored?;
+    let done = restore_point::restore(command);
+    let lock = state.lock(LOCK_WAIT)?;
+    let said = done?;
     checkpoint::pass("undo-restored");
-    if let Ok(posts @ 1..) = written {
+    if let Some((posts @ 1.., since)) = written {
         let posts = ui::count(posts, "post");
-        ui::warn(&format!("not in the restore point: {posts} written since {}; {said}", point.created));
-    }
-    if moved(operation, &site.database()?)? {
-        return Err(Error::failed("the restored database is not as it was before the swap")
-            .because(format!("its schema differs from the one that was noted, restore point {}", point.id))
-            .with_hint(format!(
-                "compare with `mm-backup verify {} --restore --to {}`",
-                point.id,
-                shell::word(&point.store)
-            )));
+        ui::warn(&format!("not in the database that is put back: {posts} written since {since}; {said}"));
     }
     Ok(lock)
+}
+
+fn require_unmoved(operation: &Operation, site: &Installation, whence: &str) -> Result<()> {
+    if !moved(operation, &site.database()?)? {
+        return Ok(());
+    }
+    Err(Error::failed("the database that was put back is not as it was before the swap")
+        .because(format!("its schema differs from the one that was noted ({whence})")))
+}
+
+/// On whose behalf a superuser looks at the database.
+pub(crate) fn claim(site: &Installation) -> Claim<'_> {
+    let role = site.source.as_ref().map_or("", |source| source.user.as_str());
+    Claim { role, state: site.state.path(), accepted: false, lock: None }
+}
+
+/// mm-pgbump was cut off while it let the old cluster serve again: until that is done there may be no database, and nothing
+/// that needs one can be looked at.
+pub(crate) fn finish_cluster(root: &Path, state: &State, flags: &[String], lock: LockGuard) -> Result<LockGuard> {
+    if !restore_point::is_cluster_cut_off(state)? {
+        return Ok(lock);
+    }
+    restored(&restore_point::cluster_command(root, flags)?, state, None, lock)
 }
 
 /// Whether the schema is another one than before the exchange.
@@ -211,7 +259,7 @@ fn end_orphans(database: &Database) -> Result<()> {
 
 /// The old server is started publicly, even if it ran privately: users are not to be locked out by a failure.
 fn start(means: &Means<'_>, operation: &Operation, lock: &LockGuard) -> Result<()> {
-    let site = means.site;
+    let site = &*means.site;
     let launch = Launch {
         site,
         version: &operation.from,

@@ -71,6 +71,9 @@ fn broken(look: &Look, id: &str) -> Result<Vec<String>> {
 
 /// `repair`.
 pub(crate) fn repair(session: &mut Session, options: Options, wanted: &Repair) -> Result<String> {
+    if !wanted.list {
+        session.refuse_open(&[])?;
+    }
     let look = Look::at(session, options)?;
     let database = look.database()?;
     let is_known = |id: &String| id == "all" || ALL.iter().any(|repair| repair.id == *id);
@@ -110,6 +113,7 @@ pub(crate) fn repair(session: &mut Session, options: Options, wanted: &Repair) -
         return Ok(format!("would apply {}", names(&chosen)));
     }
     let guard = look.installation.state.lock(session.lock_wait())?;
+    session.refuse_open(&[])?;
     look.prepare_state()?;
     let mut undo_files = Vec::new();
     let mut script = String::from("SET LOCAL lock_timeout = '5s';\n");

@@ -45,6 +45,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("pg_ctlcluster", "postgresql-common"),
     ("pg_dropcluster", "postgresql-common"),
     ("pg_lsclusters", "postgresql-common"),
+    ("pg_renamecluster", "postgresql-common"),
     ("pg_upgradecluster", "postgresql-common"),
     ("psql", "postgresql-client"),
     ("pg_dump", "postgresql-client"),
@@ -94,6 +95,7 @@ pub struct Cmd {
     interruptible: bool,
     cancel: Option<Arc<AtomicBool>>,
     asked: bool,
+    ends_with_us: bool,
 }
 
 /// What a program that ended had to say.
@@ -128,6 +130,7 @@ impl Cmd {
             interruptible: false,
             cancel: None,
             asked: false,
+            ends_with_us: false,
         }
     }
 
@@ -205,6 +208,13 @@ impl Cmd {
         self
     }
 
+    /// It is told to stop (SIGTERM) when this process ends, however that does.
+    #[must_use]
+    pub fn ends_with_us(mut self) -> Self {
+        self.ends_with_us = true;
+        self
+    }
+
     /// The command line as people would write it, for messages.
     pub fn line(&self) -> String {
         let mut line = self.program.clone();
@@ -264,8 +274,9 @@ impl Cmd {
             words.extend([find("sh")?.into(), "-c".into(), script.into()]);
         }
         let user = self.user.as_ref().filter(|user| !user.is_current());
-        if self.asked || user.is_some() {
+        if self.asked || self.ends_with_us || user.is_some() {
             words.push(find("setpriv")?.into());
+            words.extend(if self.ends_with_us { vec!["--pdeathsig".into(), "TERM".into()] } else { Vec::new() });
             words.extend(self.asked.then(|| "--no-new-privs".into()));
             words.extend(user.map_or(vec!["--".into()], |user| user.setpriv_arguments().map(OsString::from).to_vec()));
         }

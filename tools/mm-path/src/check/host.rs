@@ -8,7 +8,7 @@ use mm_common::machine::command::Cmd;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::server::Database;
 
-use super::{Check, Way, bundles, disk, guard, origin, plugins, proxy, settings, tree, unit};
+use super::{Check, Way, bundles, disk, guard, origin, plugins, proxy, rollback, settings, tree, unit};
 
 /// The installation, what of it may be shown, the way that is checked, and the machine around it.
 pub struct HostView<'a> {
@@ -55,6 +55,7 @@ fn checks<'a>() -> Vec<Check<HostView<'a>>> {
         bundles::checks(),
         proxy::checks(),
         disk::checks(),
+        rollback::checks(),
     ]
     .into_iter()
     .flatten()

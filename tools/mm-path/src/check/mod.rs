@@ -18,6 +18,7 @@ mod people;
 mod plugin_tables;
 mod plugins;
 mod proxy;
+mod rollback;
 mod schema;
 mod search;
 mod settings;

@@ -9,6 +9,7 @@ use mm_common::postgres::server::{self, Database};
 use mm_common::{Error, Result};
 
 use super::{Question, Seen, shortened};
+use crate::aside;
 use crate::control::{self, entries};
 use crate::debian;
 use crate::plan::{Method, Mode};
@@ -86,6 +87,8 @@ pub(crate) enum Target {
     Free,
     /// A cluster that has never held anything, as the packages make one: it may be dropped.
     Empty(Box<Cluster>),
+    /// The new cluster of an upgrade that was rolled back: it gets another name.
+    RolledBack(Box<Cluster>),
     /// Something that may not be touched, and what it is.
     Taken(String),
 }
@@ -96,6 +99,7 @@ pub(crate) fn target(question: &Question<'_>) -> Result<Target> {
     if let Some(cluster) = cluster::find(major, name)? {
         return Ok(match holds(&cluster)? {
             None => Target::Empty(Box::new(cluster)),
+            Some(_) if aside::is_rolled_back(&cluster, question.claim.state)? => Target::RolledBack(Box::new(cluster)),
             Some(what) => Target::Taken(format!("the cluster {} exists already and {what}", cluster.label())),
         });
     }
@@ -167,6 +171,9 @@ pub(super) fn free_target(question: &Question<'_>) -> Result<Seen> {
         Target::Empty(_) => {
             Seen::pass(format!("{major}/{name} exists and has never held anything: it will be dropped"))
         }
+        Target::RolledBack(_) => Seen::pass(format!(
+            "{major}/{name} is the one from which was rolled back: it will be kept under another name"
+        )),
         Target::Taken(what) => Seen::fail(
             what,
             format!("look at it; if nobody needs it: pg_dropcluster --stop {major} {name} (or remove the directory)"),

@@ -1,0 +1,142 @@
+//! The cluster that an upgrade of PostgreSQL has kept: whether the database of a hop can be rolled back by letting it serve
+//! again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::Hop;
+use crate::contract::error::{Context as _, Result};
+use crate::machine::door::PGBUMP;
+use crate::machine::files;
+use crate::machine::journal::Journal;
+use crate::postgres::cluster::{self, Cluster};
+use crate::postgres::fingerprint;
+use crate::postgres::server::Database;
+
+/// Larger than the facts of any server's tables.
+const MOST_FACTS: u64 = 256 << 20;
+
+/// What was found.
+pub(super) enum Look {
+    /// No upgrade of PostgreSQL was part of the hop.
+    NoBump,
+    /// The old cluster can serve again; what was written into the new one from then on is not in it.
+    Usable { cluster: String, since: String },
+    /// It cannot, and why.
+    Unusable(String),
+}
+
+/// What mm-pgbump has recorded of its last upgrade, as far as it matters here.
+#[derive(Deserialize)]
+struct Record {
+    started: String,
+    old: Cluster,
+    #[serde(default)]
+    identifier: Option<String>,
+    major: u32,
+    method: String,
+    database: String,
+    #[serde(default)]
+    restore_point: Option<Named>,
+    #[serde(default)]
+    hashed: fingerprint::Method,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+impl Record {
+    fn new_label(&self) -> String {
+        format!("{}/{}", self.major, self.old.name)
+    }
+
+    fn is_of(&self, hop: Hop<'_>) -> bool {
+        match (hop.bump, hop.point, &self.restore_point) {
+            (Some(bump), ..) => bump.from == self.old.label() && bump.to == self.new_label(),
+            // A hop that was made before this was recorded with it: both name the restore point of their hop.
+            (None, Some(point), Some(named)) => point.id == named.id,
+            _ => false,
+        }
+    }
+}
+
+/// Looks whether the cluster of before the hop can serve again.
+pub(super) fn look(hop: Hop<'_>, state: &Path, database: &Database) -> Result<Look> {
+    let record = Journal::finished(state, PGBUMP).read::<Record>()?.filter(|record| record.is_of(hop));
+    let Some(record) = record else {
+        return Ok(match hop.bump {
+            Some(bump) => Look::Unusable(format!("the cluster {} of before the hop is not kept any more", bump.from)),
+            None => Look::NoBump,
+        });
+    };
+    let unusable = |why: String| Ok(Look::Unusable(format!("the cluster {} cannot serve again: {why}", record.old.label())));
+    // pg_upgrade puts the control file aside with --link and with --swap, whoever ran it.
+    if record.method == "link" || files::look(&record.old.data.join("global/pg_control.old"))?.is_some() {
+        return unusable("it was upgraded by link or swap, and the new cluster has used its files".into());
+    }
+    let Some(old) = cluster::find(record.old.major, &record.old.name)? else {
+        return unusable("it is gone".into());
+    };
+    if record.identifier.is_some() && Some(old.system_identifier()?) != record.identifier {
+        return unusable("another one has its name now".into());
+    }
+    if record.database != database.name {
+        return unusable(format!("it holds the database {}, the server's is {}", record.database, database.name));
+    }
+    let serving = cluster::of_database(database)?;
+    let Some(new) = serving.filter(|serving| serving.label() == record.new_label()) else {
+        return unusable(format!("the server does not work with the cluster {}", record.new_label()));
+    };
+    match written_by_others(&record, &new, state) {
+        Ok(written) if written.is_empty() => Ok(Look::Usable { cluster: old.label(), since: record.started.clone() }),
+        Ok(written) => unusable(format!(
+            "other applications have written into {} since, which would be lost: {}",
+            new.label(),
+            written.into_iter().collect::<Vec<_>>().join(", ")
+        )),
+        Err(error) => unusable(format!(
+            "whether other applications have written into {} since cannot be told: {}",
+            new.label(),
+            error.one_line()
+        )),
+    }
+}
+
+/// The tables of other databases of the new cluster that are not as the upgrade has left them, and databases that it has not
+/// left there. What the tools themselves keep is not among them.
+fn written_by_others(record: &Record, new: &Cluster, state: &Path) -> Result<BTreeSet<String>> {
+    let front = Database::superuser(new, &record.database)?;
+    let others = front.rows(&format!(
+        "SELECT datname::text AS name FROM pg_catalog.pg_database WHERE datallowconn AND datname <> pg_catalog.current_database()
+           AND NOT {} AND datname !~ '(_mm_new_[0-9]{{8}}T[0-9]{{6}}Z|^mm_trial_.*)$'",
+        cluster::KEPT
+    ))?;
+    let path = state.join("pgbump.facts");
+    let text = files::read(&path, MOST_FACTS)?;
+    let facts: BTreeMap<String, String> =
+        serde_json::from_slice(&text).context(|| format!("cannot understand `{}`", path.display()))?;
+    let mut written = BTreeSet::new();
+    for name in others.iter().filter_map(|row| row["name"].as_str()) {
+        if !facts.contains_key(&format!("database {name}")) {
+            written.insert(format!("the database {name}"));
+            continue;
+        }
+        let prefix = format!("{name}: table ");
+        let mut before: BTreeMap<&str, &str> = facts
+            .iter()
+            .filter_map(|(key, print)| Some((key.strip_prefix(&prefix)?, print.as_str())))
+            .collect();
+        for (table, print) in fingerprint::tables_by(&Database::superuser(new, name)?, record.hashed)? {
+            let now = format!("{} rows with hash {}", print.rows, print.hash);
+            if before.remove(table.as_str()) != Some(now.as_str()) {
+                written.insert(format!("{table} of {name}"));
+            }
+        }
+        written.extend(before.keys().map(|table| format!("{table} of {name}")));
+    }
+    Ok(written)
+}

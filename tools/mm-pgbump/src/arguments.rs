@@ -144,8 +144,9 @@ impl Arguments for PgbumpArguments {
 
     fn complete_without_document(&self) -> bool {
         match self.verb() {
-            Verb::Run | Verb::Check => self.options.to.is_some(),
-            Verb::Recover | Verb::Rollback | Verb::DropOld { .. } => true,
+            Verb::Run => self.options.to.is_some(),
+            // Without a major, the way back is tried.
+            Verb::Check | Verb::Recover | Verb::Rollback | Verb::DropOld { .. } => true,
         }
     }
 }

@@ -73,7 +73,7 @@ pub fn administrator(installation: &Installation, claim: &Claim<'_>) -> Result<A
     if let Some(error) = unproven {
         return Err(error.within(format!("the database `{}` cannot be exchanged", source.database)));
     }
-    let (role, name) = (identifier(&source.user), identifier(&source.database));
+    let (role, name) = (in_sql(&source.user), in_sql(&source.database));
     let lacking = [
         (has("creates"), format!("ALTER ROLE {role} CREATEDB")),
         (has("owns"), format!("ALTER DATABASE {name} OWNER TO {role}")),
@@ -85,6 +85,16 @@ pub fn administrator(installation: &Installation, claim: &Claim<'_>) -> Result<A
             "let an administrator of the database run `{}`; or run this as root on its machine, where `local all postgres peer` in pg_hba.conf lets it in",
             lacking.join("; ")
         )))
+}
+
+/// Words that stand for something else in SQL unless they are quoted, and could be the name of a role or a database.
+const RESERVED: &[&str] = &["all", "default", "group", "order", "select", "table", "user"];
+
+/// A name as it is written in SQL that people read: in quotes where it needs them.
+pub(super) fn in_sql(name: &str) -> String {
+    let is_plain = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit());
+    if is_plain && !RESERVED.contains(&name) { name.to_owned() } else { identifier(name) }
 }
 
 fn by_address(source: &DataSource) -> Result<Option<Cluster>> {

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use super::administrator::in_sql;
 use super::{Administrator, administrator};
 use crate::contract::error::{Error, Kind, Result};
 use crate::contract::sections::{Check, Status};
@@ -117,7 +118,7 @@ impl Trial<'_> {
     /// What lets the role of the server do it.
     fn fix(&self) -> String {
         let role = self.site.source.as_ref().map_or("", |source| source.user.as_str());
-        format!("let an administrator of the database run `ALTER ROLE {} CREATEDB`", identifier(role))
+        format!("let an administrator of the database run `ALTER ROLE {} CREATEDB`", in_sql(role))
     }
 }
 

@@ -73,7 +73,10 @@ fn the_cluster_that_was_kept_serves_again_and_the_hop_can_be_gone_once_more() {
         assert_eq!((&way["kind"], &way["posts"]), (&json!("kept-cluster"), &json!(0)), "{document}");
         assert!(way["to"].as_str().unwrap().starts_with("13/") && way["seconds"].is_u64(), "{way}");
         let (_, refused) = hop.swap(&["rollback"], 5);
-        assert!(refused.contains("which was kept, serves again") && refused.contains("mm-swap rollback --database"), "{refused}");
+        assert!(
+            refused.contains("which was kept, serves again") && refused.contains("mm-swap rollback --database"),
+            "{refused}"
+        );
 
         // Both tools are killed in the middle of it, and one command ends it.
         assert_eq!(hop.tool("mm-swap", BACK, "undo-config").status.signal(), Some(9));

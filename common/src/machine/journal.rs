@@ -152,12 +152,17 @@ mod tests {
         files::create_directory(&state, 0o700).unwrap();
         let command = |name| command(&state, name, install).unwrap();
         assert_eq!(command("swap"), format!("mm-swap recover --install '/opt/x y;id' --state-dir {base}"));
-        assert_eq!(super::command(&Path::new(BASE).join("x"), "swap", install).unwrap(), "mm-swap recover --install '/opt/x y;id'");
+        assert_eq!(
+            super::command(&Path::new(BASE).join("x"), "swap", install).unwrap(),
+            "mm-swap recover --install '/opt/x y;id'"
+        );
         let intent = serde_json::json!({"id": "a", "store": "/srv/the store", "flags": ["--path", "a b"]}).to_string();
         files::write(&state.join("restore.journal"), intent.as_bytes(), Access::PRIVATE).unwrap();
         assert_eq!(
             command(RESTORE),
-            format!("mm-backup restore a --path 'a b' --stop --install '/opt/x y;id' --state-dir {base} --to '/srv/the store'")
+            format!(
+                "mm-backup restore a --path 'a b' --stop --install '/opt/x y;id' --state-dir {base} --to '/srv/the store'"
+            )
         );
     }
 }

@@ -141,7 +141,9 @@ mod tests {
         let root = Path::new("/opt/mattermost");
         require_own(&backup, root, "mattermost").unwrap();
         assert_eq!(stored_bytes(place.path(), "x", root, "mattermost").unwrap(), 1);
-        for (id, root, database) in [("y", "/opt/mattermost", "mattermost"), ("x", "/srv", "mattermost"), ("x", "/opt/mattermost", "a")] {
+        for (id, root, database) in
+            [("y", "/opt/mattermost", "mattermost"), ("x", "/srv", "mattermost"), ("x", "/opt/mattermost", "a")]
+        {
             assert_eq!(stored_bytes(place.path(), id, Path::new(root), database).unwrap_err().code(), 5);
         }
         let other_moment = Backup { created: "2026-11-22T11:00:00Z".into(), ..backup.clone() };

@@ -49,11 +49,12 @@ pub(crate) const CASES: &[Case] = &[
         "rollback",
         |lab| {
             let hba = format!("/etc/postgresql/13/{}/pg_hba.conf", lab.site.cluster.name);
-            let open = fs::read_to_string(&hba).unwrap();
+            let open = lab.site.directory().join("pg_hba.open");
+            fs::copy(&hba, &open).unwrap();
             let reload = format!("pg_ctlcluster 13 {} reload", lab.site.cluster.name);
             fs::write(&hba, "local all all reject\nhost all all 127.0.0.1/32 md5\n").unwrap();
             run("sh", &["-c", &reload]);
-            Cleanup::with(format!("cat >{hba} <<'END'\n{open}\nEND\n{reload}"))
+            Cleanup::with(format!("cp {} {hba}; {reload}", text(&open)))
         },
         ("action", "not tried: the database `mattermost` cannot be exchanged"),
     ),

@@ -104,10 +104,7 @@ pub(crate) fn command(operation: &Operation, point: &RestorePoint, flags: &[Stri
 
 /// The command that lets the cluster of before the hop serve again.
 pub(crate) fn cluster_command(root: &Path, flags: &[String]) -> Result<Cmd> {
-    Ok(tool("mm-pgbump")?
-        .args(["rollback", "--leave-stopped", "--format", "json", "--install"])
-        .arg(root)
-        .args(flags))
+    Ok(tool("mm-pgbump")?.args(["rollback", "--leave-stopped", "--format", "json", "--install"]).arg(root).args(flags))
 }
 
 /// Another tool, from beside this program. It ends with this one: nobody but this one waits for it.

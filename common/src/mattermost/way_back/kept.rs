@@ -73,7 +73,8 @@ pub(super) fn look(hop: Hop<'_>, state: &Path, database: &Database) -> Result<Lo
             None => Look::NoBump,
         });
     };
-    let unusable = |why: String| Ok(Look::Unusable(format!("the cluster {} cannot serve again: {why}", record.old.label())));
+    let unusable =
+        |why: String| Ok(Look::Unusable(format!("the cluster {} cannot serve again: {why}", record.old.label())));
     // pg_upgrade puts the control file aside with --link and with --swap, whoever ran it.
     if record.method == "link" || files::look(&record.old.data.join("global/pg_control.old"))?.is_some() {
         return unusable("it was upgraded by link or swap, and the new cluster has used its files".into());
@@ -126,10 +127,8 @@ fn written_by_others(record: &Record, new: &Cluster, state: &Path) -> Result<BTr
             continue;
         }
         let prefix = format!("{name}: table ");
-        let mut before: BTreeMap<&str, &str> = facts
-            .iter()
-            .filter_map(|(key, print)| Some((key.strip_prefix(&prefix)?, print.as_str())))
-            .collect();
+        let mut before: BTreeMap<&str, &str> =
+            facts.iter().filter_map(|(key, print)| Some((key.strip_prefix(&prefix)?, print.as_str()))).collect();
         for (table, print) in fingerprint::tables_by(&Database::superuser(new, name)?, record.hashed)? {
             let now = format!("{} rows with hash {}", print.rows, print.hash);
             if before.remove(table.as_str()) != Some(now.as_str()) {

@@ -102,7 +102,9 @@ impl WayBack {
     /// What is lost, for people.
     pub fn loss(&self) -> String {
         match (&self.since, self.posts) {
-            (Some(since), Some(posts)) => format!("the {} written since {since} would be lost", ui::count(posts, "post")),
+            (Some(since), Some(posts)) => {
+                format!("the {} written since {since} would be lost", ui::count(posts, "post"))
+            }
             (Some(since), None) => format!("what was written since {since} would be lost"),
             (None, _) => "what was written since would be lost".into(),
         }
@@ -163,8 +165,9 @@ fn dump<'a>(hop: Hop<'a>, site: &Installation, claim: &Claim<'_>) -> Result<(&'a
     let path = point.store.join(&point.id);
     if files::look(&path)?.is_none() {
         let gone = format!("there is no restore point {} in `{}` any more", point.id, point.store.display());
-        return Err(Error::refused(gone)
-            .hint(format!("mount what is on {}; or {elsewhere}", shell::word(&point.store))));
+        return Err(
+            Error::refused(gone).hint(format!("mount what is on {}; or {elsewhere}", shell::word(&point.store)))
+        );
     }
     let name = site.source.as_ref().map_or("", |source| source.database.as_str());
     let bytes = handed_on::stored_bytes(&path, &point.id, &site.root, name)?;

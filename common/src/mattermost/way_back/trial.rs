@@ -109,7 +109,11 @@ impl Trial<'_> {
                 runner.connect(&admin.name, cluster)?;
                 runner.connect(&second.1, cluster).map(|_| ())
             }
-            None => admin.sibling(&second.1).value("SELECT 1 AS one").map(|_| ()).map_err(|error| closed(error, attempt, "")),
+            None => admin
+                .sibling(&second.1)
+                .value("SELECT 1 AS one")
+                .map(|_| ())
+                .map_err(|error| closed(error, attempt, "")),
         });
         let dropped = admin.execute_each(&drop).map_err(|error| closed(error, attempt, ""));
         tried.and(dropped)
@@ -141,7 +145,8 @@ fn closed(error: Error, attempt: &str, fix: &str) -> Error {
 
 /// The restored database stands beside the present one until `mm-backup prune`.
 fn space(database: &Database, cluster: &Cluster) -> Option<Finding> {
-    let needed = database.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size").ok()?.as_u64()?;
+    let needed =
+        database.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size").ok()?.as_u64()?;
     let free = disk::free(&cluster.data).ok()?;
     (free < needed).then(|| {
         Finding::closing(
@@ -244,7 +249,10 @@ mod tests {
         let finding = |closes, cause: &str| Finding { closes, cause: cause.into(), fix: Some(format!("mend {cause}")) };
         let found = [finding(true, "one"), finding(false, "two"), finding(true, "three")];
         let error = judge(&found, true, false).unwrap_err();
-        assert_eq!((error.code(), error.causes()), (5, &["one; mend one".to_owned(), "three; mend three".to_owned()][..]));
+        assert_eq!(
+            (error.code(), error.causes()),
+            (5, &["one; mend one".to_owned(), "three; mend three".to_owned()][..])
+        );
         assert_eq!(error.next_step(), Some("mend one; or go on without a way back: --accept rollback"));
         judge(&found, false, false).unwrap();
         judge(&found, true, true).unwrap();

@@ -92,7 +92,7 @@ fn pages() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     Ok(pages)
 }
 
-/// clap_complete writes the hyphen of a name and the step to a subcommand in two ways, depending on the place: what is looked
+/// `clap_complete` writes the hyphen of a name and the step to a subcommand in two ways, depending on the place: what is looked
 /// for after a verb would never be found. The name is written in one way here.
 fn after_a_verb(name: &str, bash: &str) -> String {
     bash.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__"))

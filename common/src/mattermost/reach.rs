@@ -133,7 +133,7 @@ impl Confirming {
     }
 
     fn ask(&self, transport: &mut dyn Transport, details: &ConnectionDetails<'_>) -> Result<(), ureq::Error> {
-        let host = details.uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+        let host = details.uri.authority().map(ureq::http::uri::Authority::as_str).unwrap_or_default();
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: mm-tools/{}\r\nAccept: */*\r\n\r\n",
             self.ping,

@@ -53,7 +53,8 @@ pub fn give(dump: &Path, superuser: &Database, ordinary: &[String]) -> Result<Ve
     let shut: Vec<String> =
         schemas::read(superuser)?.into_iter().filter(|(_, space)| !space.is_open()).map(|(name, _)| name).collect();
     let each = |before: &str, after: &str| -> String {
-        shut.iter().map(|name| format!("{before} USAGE ON SCHEMA {} {after} PUBLIC;\n", identifier(name))).collect()
+        let grant = |name: &String| [before, " USAGE ON SCHEMA ", &identifier(name), " ", after, " PUBLIC;\n"].concat();
+        shut.iter().map(grant).collect()
     };
     let (open, close) = (each("GRANT", "TO"), each("REVOKE", "FROM"));
     if superuser.execute(&[open.as_str(), &steps.concat(), &close].concat()).is_ok() {

@@ -155,23 +155,24 @@ pub fn settle(superuser: &Database, wanted: &Spaces) -> Result<()> {
 
 fn statements(name: &str, present: &Space, space: &Space) -> String {
     let schema = identifier(name);
-    let mut sql = String::new();
+    let mut sql = Vec::new();
     // By the present owner: what another role has passed on goes with what was passed on to it.
     for role in present.grants.iter().filter_map(|right| right.role.as_deref()).map(Some).chain([None]) {
         let role = role.map_or_else(|| "PUBLIC".to_owned(), identifier);
-        sql.push_str(&format!("REVOKE ALL ON SCHEMA {schema} FROM {role} CASCADE;\n"));
+        sql.push(format!("REVOKE ALL ON SCHEMA {schema} FROM {role} CASCADE;"));
     }
-    sql.push_str(&format!("ALTER SCHEMA {schema} OWNER TO {};\n", identifier(&space.owner)));
+    sql.push(format!("ALTER SCHEMA {schema} OWNER TO {};", identifier(&space.owner)));
     for right in &space.grants {
         // Only the two words there are: this text may come from a file.
         let privilege @ ("USAGE" | "CREATE") = right.privilege.as_str() else { continue };
         let role = right.role.as_deref().map_or_else(|| "PUBLIC".to_owned(), identifier);
         let option = if right.grantable && right.role.is_some() { " WITH GRANT OPTION" } else { "" };
-        sql.push_str(&format!("GRANT {privilege} ON SCHEMA {schema} TO {role}{option};\n"));
+        sql.push(format!("GRANT {privilege} ON SCHEMA {schema} TO {role}{option};"));
     }
     let comment = space.comment.as_deref().map_or_else(|| "NULL".to_owned(), literal);
-    sql.push_str(&format!("COMMENT ON SCHEMA {schema} IS {comment};\n"));
-    sql
+    sql.push(format!("COMMENT ON SCHEMA {schema} IS {comment};"));
+    sql.push(String::new());
+    sql.join("\n")
 }
 
 #[cfg(test)]

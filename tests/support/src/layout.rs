@@ -133,7 +133,7 @@ pub fn rights(cluster: &Cluster) -> String {
 
 /// Everything that a database can hold and a restore or an upgrade could lose, as far as an ordinary role may make it; `reader`
 /// and `third` are roles that are there.
-pub const RICHES: &str = r#"
+pub const RICHES: &str = r"
 CREATE SCHEMA rich; CREATE SCHEMA copies; GRANT USAGE ON SCHEMA rich TO reader WITH GRANT OPTION;
 COMMENT ON SCHEMA rich IS 'it''s rich';
 CREATE TYPE rich.mood AS ENUM ('sad', 'ok'); CREATE DOMAIN rich.positive AS int CHECK (VALUE > 0);
@@ -175,13 +175,13 @@ ALTER TABLE rich.things REPLICA IDENTITY FULL; ALTER TABLE rich.things CLUSTER O
 SELECT lo_from_bytea(4712, '\xdeadbeef'); GRANT SELECT ON LARGE OBJECT 4712 TO reader; COMMENT ON LARGE OBJECT 4712 IS 'large';
 ALTER DEFAULT PRIVILEGES IN SCHEMA rich GRANT SELECT ON TABLES TO reader;
 ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO third;
-"#;
+";
 
 /// What `pg_upgradecluster --method dump` loses: it enables every trigger.
 pub const DISABLED: &str = "ALTER TABLE rich.things DISABLE TRIGGER touched;";
 
 /// And what only a superuser makes.
-pub const SUPERUSER_RICHES: &str = r#"
+pub const SUPERUSER_RICHES: &str = r"
 CREATE EXTENSION IF NOT EXISTS postgres_fdw SCHEMA copies; CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA copies;
 CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '192.0.2.1', dbname 'x');
 CREATE USER MAPPING FOR reader SERVER far OPTIONS (user 'x', password 'geheim');
@@ -193,4 +193,4 @@ CREATE FUNCTION wide.noticed() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN 
 CREATE EVENT TRIGGER noticed ON ddl_command_end EXECUTE FUNCTION wide.noticed(); ALTER EVENT TRIGGER noticed ENABLE ALWAYS;
 CREATE PUBLICATION told FOR TABLE wide.thirds;
 COMMENT ON ROLE third IS 'the third';
-"#;
+";

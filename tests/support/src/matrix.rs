@@ -10,7 +10,7 @@ pub fn some<T>(all: impl IntoIterator<Item = T>) -> Vec<T> {
     let all: Vec<T> = all.into_iter().collect();
     let last = all.len().saturating_sub(1);
     let step = if whole() { 1 } else { 3 };
-    all.into_iter().enumerate().filter(|(at, _)| (last - at) % step == 0).map(|(_, row)| row).collect()
+    all.into_iter().enumerate().filter(|(at, _)| (last - at).is_multiple_of(step)).map(|(_, row)| row).collect()
 }
 
 /// How many to try where `all` would be many: two at least, so that the first and the last are among them.

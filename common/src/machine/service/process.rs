@@ -213,7 +213,7 @@ fn connections(table: &str, local: SocketAddr, peer: SocketAddr) -> Vec<u64> {
     sockets(table).filter(|socket| (socket.local, socket.peer) == (local, peer)).map(|it| it.inode).collect()
 }
 
-/// A line of /proc/net/tcp or tcp6 (proc_net_tcp in the kernel's documentation).
+/// A line of /proc/net/tcp or tcp6 (`proc_net_tcp` in the kernel's documentation).
 struct Socket<'a> {
     local: SocketAddr,
     peer: SocketAddr,

@@ -97,7 +97,9 @@ fn bare(line: &str) -> &str {
 fn shortened(lines: &[String]) -> Option<String> {
     let mut text = lines.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(" ");
     if lines.len() > SHOWN {
-        text.push_str(&format!(" and {} more lines", lines.len() - SHOWN));
+        text += " and ";
+        text += &(lines.len() - SHOWN).to_string();
+        text += " more lines";
     }
     (!lines.is_empty()).then_some(text)
 }

@@ -147,7 +147,7 @@ impl Settings {
         }
         let places = [("in the tablespace", &self.tablespace), ("of the access method", &self.access_method)];
         for (words, place) in places.iter().filter(|(_, place)| is_placed && !place.is_empty()) {
-            text.push_str(&format!(" ({words} {place})"));
+            text.extend([" (", words, " ", place, ")"]);
         }
         text
     }

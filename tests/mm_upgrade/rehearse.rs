@@ -244,7 +244,8 @@ fn a_configuration_in_a_database_is_rehearsed_from_a_file_of_the_copy() {
         let copy = rehearsal.work().join("copy/files").join(site.install().strip_prefix("/").unwrap());
         let config: Value = serde_json::from_slice(&fs::read(copy.join("config/config.json")).unwrap()).unwrap();
         assert_eq!(config["TeamSettings"]["SiteName"], "from the database");
-        Cleanup::with(cluster::removal(&cluster_in(&said(&output))))
+        let name = cluster_in(&said(&output));
+        Cleanup::with(format!("{}; rm -rf /var/lib/mm-tools/copies/{name}", cluster::removal(&name)))
     };
     let _own = run("mattermost");
     site.cluster.sql("mattermost", "DROP TABLE configurations");

@@ -79,6 +79,29 @@ fn every_layout_comes_back() {
     }
 }
 
+#[test]
+#[ignore = "long: a restore for each of some random sets of rights"]
+fn whatever_the_rights_are_they_come_back_or_it_is_refused() {
+    let seeds =
+        std::env::var("MM_SEED").ok().and_then(|seed| seed.parse().ok()).map_or(1..17, |seed: u64| seed..seed + 1);
+    for seed in seeds {
+        let site = Site::builder("10.5.14").postgres(if seed % 2 == 0 { 13 } else { 15 }).build();
+        Layout { owner: Owner::Role, schema: Schema::Public, createdb: false, peer: true }.apply(&site);
+        site.cluster.query(&format!("SET SESSION AUTHORIZATION {ROLE}; {RICHES}"));
+        site.cluster.query(SUPERUSER_RICHES);
+        let changes = layout::scramble(&site.cluster, seed);
+        let before = layout::rights(&site.cluster);
+        make(&site, &["--accept", "database"]);
+        let (code, said) = verify(&site, &["--restore"]);
+        assert_eq!(code, 0, "MM_SEED={seed} {changes:#?}: {said}");
+        let arguments = ["restore", "latest", "--database", "--accept", "database"];
+        let output = site.tool("mm-backup").arg("--to").arg(site.store()).args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(matches!(output.status.code(), Some(0 | 5)), "MM_SEED={seed} {changes:#?}: {said}");
+        assert_eq!(layout::rights(&site.cluster), before, "MM_SEED={seed} {changes:#?}: {said}");
+    }
+}
+
 /// A setting that changes what the words of a dump mean.
 #[test]
 fn a_definition_that_does_not_come_back_as_it_was_is_seen() {

@@ -62,6 +62,31 @@ fn every_layout_goes_there_and_back() {
     }
 }
 
+#[test]
+#[ignore = "long: an upgrade and a rollback for each of some random sets of rights"]
+fn whatever_the_rights_are_they_are_carried_over_or_it_is_refused() {
+    let seeds =
+        std::env::var("MM_SEED").ok().and_then(|seed| seed.parse().ok()).map_or(1..9, |seed: u64| seed..seed + 1);
+    for seed in seeds {
+        let site = Site::builder(VERSION).build();
+        let layout = Layout { owner: Owner::Role, schema: Schema::Public, createdb: false, peer: true };
+        layout.apply(&site);
+        site.cluster.query(&format!("SET SESSION AUTHORIZATION {ROLE}; {RICHES}"));
+        site.cluster.query(SUPERUSER_RICHES);
+        let changes = layout::scramble(&site.cluster, seed);
+        let before = layout::rights(&site.cluster);
+        let upgrade = ["--to", "15", "--no-backup", "--accept", "database", "-v"];
+        let output = site.tool("mm-pgbump").args(upgrade).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(matches!(output.status.code(), Some(0 | 5)), "MM_SEED={seed} {changes:#?}: {said}");
+        assert_eq!(layout::rights(&site.cluster), before, "MM_SEED={seed} {changes:#?}");
+        if output.status.success() {
+            pgbump(&site, 0, &["rollback"]);
+            assert_eq!(layout::rights(&site.cluster), before, "MM_SEED={seed}");
+        }
+    }
+}
+
 /// Changes that no counting of rows shows, and a word of what is said of each.
 const CHANGES: &[(&str, &str)] = &[
     ("COMMENT ON TABLE rich.things IS 'others'", "COMMENT rich.TABLE things"),

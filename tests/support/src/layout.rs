@@ -194,3 +194,61 @@ CREATE EVENT TRIGGER noticed ON ddl_command_end EXECUTE FUNCTION wide.noticed();
 CREATE PUBLICATION told FOR TABLE wide.thirds;
 COMMENT ON ROLE third IS 'the third';
 ";
+
+/// Changes owners, rights, default privileges and settings at random, as an administrator might have; what PostgreSQL itself
+/// refuses is left out. The same seed makes the same changes.
+pub fn scramble(cluster: &Cluster, seed: u64) -> Vec<String> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut any = |list: &[&str]| -> String {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let length = u64::try_from(list.len()).expect("a list is short");
+        list[usize::try_from((state >> 33) % length).expect("it is less than that")].to_owned()
+    };
+    let roles = ["mmuser", "reader", "third", "\"odd role\""];
+    let tables =
+        ["public.posts", "public.users", "rich.things", "rich.seen", "rich.sums", "copies.posts", "wide.thirds"];
+    let schemas = ["public", "rich", "copies", "wide"];
+    cluster.query("CREATE ROLE \"odd role\"");
+    let mut made = Vec::new();
+    for _ in 0..30 {
+        let (role, other) = (any(&roles), any(&roles));
+        let (table, schema) = (any(&tables), any(&schemas));
+        let right = any(&["SELECT", "ALL", "INSERT, UPDATE", "TRUNCATE", "REFERENCES"]);
+        let option = any(&["", "", " WITH GRANT OPTION"]);
+        let on_schema = any(&["USAGE", "CREATE", "ALL"]);
+        let what = any(&["TABLES", "SEQUENCES", "FUNCTIONS", "TYPES"]);
+        let everybody = any(&[&role, "PUBLIC"]);
+        let templates = [
+            format!("GRANT {right} ON {table} TO {role}{option}"),
+            format!("REVOKE {right} ON {table} FROM {role}"),
+            format!("GRANT {on_schema} ON SCHEMA {schema} TO {role}{option}"),
+            format!("REVOKE {on_schema} ON SCHEMA {schema} FROM {everybody}"),
+            format!("ALTER DEFAULT PRIVILEGES FOR ROLE {other} IN SCHEMA {schema} GRANT ALL ON {what} TO {role}"),
+            format!("ALTER DEFAULT PRIVILEGES FOR ROLE {other} REVOKE ALL ON {what} FROM {everybody}"),
+            format!("ALTER SCHEMA {schema} OWNER TO {role}"),
+            format!("ALTER TABLE {} OWNER TO {role}", any(&["copies.posts", "wide.thirds", "rich.fleeting"])),
+            format!("GRANT {} ON DATABASE {DATABASE} TO {everybody}", any(&["CONNECT", "CREATE", "TEMPORARY"])),
+            format!(
+                "ALTER ROLE {role} IN DATABASE {DATABASE} SET {}",
+                any(&["work_mem = '2MB'", "search_path = rich, public"])
+            ),
+            format!("ALTER DATABASE {DATABASE} SET {}", any(&["statement_timeout = '1h'", "timezone = 'Asia/Tokyo'"])),
+            format!("SET SESSION AUTHORIZATION {role}; GRANT SELECT ON {table} TO {other}"),
+            format!("GRANT {role} TO {other}"),
+            format!("REVOKE EXECUTE ON FUNCTION rich.touch() FROM {everybody}"),
+            format!("COMMENT ON SCHEMA {schema} IS 'of {seed}'"),
+        ];
+        let one = any(&templates.iter().map(String::as_str).collect::<Vec<_>>());
+        let quoted = one.replace('\'', "''");
+        cluster.query(&format!(
+            "DO $do$ BEGIN EXECUTE '{}'; EXCEPTION WHEN OTHERS THEN NULL; END $do$",
+            quoted.replace("; ", "'; EXECUTE '")
+        ));
+        made.push(one);
+    }
+    // What the server itself needs.
+    cluster.query(&format!(
+        "GRANT ALL ON SCHEMA public TO {ROLE}; GRANT ALL ON ALL TABLES IN SCHEMA public TO {ROLE}; GRANT CONNECT ON DATABASE {DATABASE} TO {ROLE}"
+    ));
+    made
+}

@@ -32,7 +32,8 @@ pub fn level_name(name: &str, majors: Majors) -> String {
 /// The statements of the object `name`, without what depends on the major alone.
 pub fn level(name: &str, text: &str, majors: Majors) -> String {
     let is = |kinds: &[&str]| kinds.iter().any(|kind| name.starts_with(kind));
-    let mut text = text.to_owned();
+    // A moment is written as of the time zone of whoever dumps, which is a setting.
+    let mut text = in_utc(text);
     if is(&["DATABASE "]) {
         // Up to 14 the C library was the only provider, and was not named.
         text = text.replace(" LOCALE_PROVIDER = libc", "");
@@ -63,6 +64,17 @@ pub fn level(name: &str, text: &str, majors: Majors) -> String {
         }
     }
     text
+}
+
+/// A text with each literal that is a moment (`'2020-02-02 09:02:02+09'`) as of UTC.
+fn in_utc(text: &str) -> String {
+    let pieces: Vec<&str> = text.split('\'').collect();
+    let is_moment = |piece: &str| piece.len() >= 22 && piece.as_bytes()[4] == b'-' && piece.as_bytes()[13] == b':';
+    let one = |piece: &&str| match piece.parse::<jiff::Timestamp>() {
+        Ok(moment) if is_moment(piece) => moment.to_string(),
+        _ => (*piece).to_owned(),
+    };
+    pieces.iter().map(one).collect::<Vec<_>>().join("'")
 }
 
 /// Names without what stands before their last dot, outside of literals.
@@ -129,6 +141,15 @@ mod tests {
         let grant = "GRANT a TO b WITH ADMIN OPTION, INHERIT TRUE;";
         assert_eq!(level_name(grant, (15, 17)), "GRANT a TO b WITH ADMIN OPTION;");
         assert_eq!(level_name("GRANT a TO b;", (15, 17)), "GRANT a TO b;");
+    }
+
+    #[test]
+    fn a_moment_is_the_same_in_every_time_zone() {
+        let of =
+            |moment: &str| level("TABLE a.b", &format!("at timestamptz DEFAULT '{moment}'::timestamptz, '"), (15, 15));
+        assert_eq!(of("2020-02-02 09:02:02+09"), of("2020-02-02 00:02:02+00"));
+        assert_eq!(of("2020-02-02 05:47:02.5+05:45"), of("2020-02-02 00:02:02.5+00"));
+        assert_ne!(of("2020-02-02 09:02:02+09"), of("2020-02-02 09:02:02+00"));
     }
 
     #[test]

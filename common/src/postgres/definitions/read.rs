@@ -6,7 +6,7 @@ use super::Definitions;
 use crate::contract::digest;
 
 /// Kinds for which the order of the statements means nothing.
-const UNORDERED: &[&str] = &["ACL ", "DEFAULT ACL "];
+const UNORDERED: &[&str] = &["ACL ", "DEFAULT ACL ", "DATABASE PROPERTIES "];
 
 /// Kinds that stand where the settings before them say.
 const PLACED: &[&str] = &["TABLE ", "MATERIALIZED VIEW ", "INDEX ", "CONSTRAINT "];

@@ -198,7 +198,10 @@ fn restore_but(dump: &Path, role: &Database, jobs: usize, rights: bool, is_left:
     let mut list = String::new();
     for line in &lines {
         let what = entry(line);
-        let schema_is_there = what.strip_prefix("SCHEMA - ").is_some_and(|rest| {
+        // A superuser has made these, and gives them owner, rights and comment.
+        let of_schema =
+            ["SCHEMA - ", "COMMENT - SCHEMA ", "ACL - SCHEMA "].iter().find_map(|kind| what.strip_prefix(kind));
+        let schema_is_there = of_schema.is_some_and(|rest| {
             made.iter().any(|schema| rest.strip_prefix(schema.as_str()).is_some_and(|rest| rest.starts_with(' ')))
         });
         let needs_server = without_server.iter().any(|(schema, name)| is_about(what, schema, name));

@@ -125,7 +125,7 @@ pub fn rights(cluster: &Cluster) -> String {
            FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1;
          SELECT coalesce(rolname, ''), setconfig FROM pg_db_role_setting LEFT JOIN pg_roles ON pg_roles.oid = setrole
           WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1;
-         SELECT pg_get_userbyid(defaclrole), defaclnamespace::regnamespace, defaclobjtype, {default} FROM pg_default_acl ORDER BY 1, 2, 3;
+         SELECT pg_get_userbyid(defaclrole), defaclnamespace::regnamespace::text, defaclobjtype, {default} FROM pg_default_acl ORDER BY 1, 2, 3;
          SELECT nspname, relname, pg_get_userbyid(relowner), {relation} FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
           WHERE nspname IN ('public', 'mattermost', 'rich', 'wide') AND relkind IN ('r', 'm', 'v', 'S', 'f') ORDER BY 1, 2",
     ))

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops where it fails")]
 #![allow(clippy::disallowed_methods, reason = "what the tools do is not to be used to test them")]
+#![allow(clippy::print_stderr, reason = "what a long test has met is shown when it fails")]
 
 mod adversary;
 mod copy;

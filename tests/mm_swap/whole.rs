@@ -22,7 +22,7 @@ struct Hop {
 impl Hop {
     fn new(fault: Option<&str>) -> Self {
         let site = Site::builder(FROM).running().build();
-        let next = fault.into_iter().fold(quick(NEXT), |order, fault| order.fault(fault));
+        let next = fault.into_iter().fold(quick(NEXT), mm_test_support::release::Order::fault);
         let releases = site.releases(&[quick(FROM).build(), next.build()]);
         let (history, config) = (site.history(), site.config());
         Self { site, releases, history, config }

@@ -109,7 +109,7 @@ pub fn command(state: &Path, name: &str, install: &Path) -> Result<String> {
     let intent: Value = Journal::at(state, name).read()?.unwrap_or_default();
     let id = shell::word(intent["id"].as_str().unwrap_or("latest"));
     let flags = intent["flags"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let flags: String = flags.map(|flag| format!(" {}", shell::word(flag))).collect();
+    let flags: String = flags.flat_map(|flag| [" ".to_owned(), shell::word(flag)]).collect();
     let store = intent["store"].as_str().map_or_else(String::new, |store| format!(" --to {}", shell::word(store)));
     Ok(format!("mm-backup restore {id}{flags} --stop --install {install}{base}{store}"))
 }

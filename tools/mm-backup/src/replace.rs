@@ -313,7 +313,7 @@ impl Prepared {
             Some((own, could)) => match tried::as_the_server(own, *could) {
                 Ok(()) => Ok(exchanged),
                 Err(error) => {
-                    self.take_names_back(exchanged.kept)?;
+                    self.take_names_back(exchanged.kept.as_ref())?;
                     Err(error)
                 }
             },
@@ -334,9 +334,9 @@ impl Prepared {
     }
 
     /// Takes the exchange back.
-    fn take_names_back(&self, kept: Option<String>) -> Result<()> {
+    fn take_names_back(&self, kept: Option<&String>) -> Result<()> {
         let away = [(&self.target, &self.new)];
-        let renamings: Vec<_> = away.into_iter().chain(kept.iter().map(|kept| (kept, &self.target))).collect();
+        let renamings: Vec<_> = away.into_iter().chain(kept.map(|kept| (kept, &self.target))).collect();
         self.rename_all(&renamings)
     }
 

@@ -229,10 +229,8 @@ fn replace_all(
     let copy = |selection| restore_files::stage(point, selection, &stamp, leaves_out, &mut announce);
     let placed: Option<Placed> = wish.files.as_ref().map(copy).transpose().inspect_err(|_| forget(state, lock))?;
     checkpoint::pass("restore-staged");
-    let prepared = match installation {
-        Some(there) => prepare(point, wish, there, placed.as_ref(), (&stamp, jobs, accepts), lock),
-        None => Ok((None, None)),
-    };
+    let beside = |there| prepare(point, wish, there, placed.as_ref(), (&stamp, jobs, accepts), lock);
+    let prepared = installation.map_or(Ok((None, None)), beside);
     let (prepared, led) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {

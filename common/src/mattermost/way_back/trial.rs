@@ -102,8 +102,8 @@ impl Trial<'_> {
             first.0, first.0, second.0
         );
         let attempt = "a database cannot be created, renamed and dropped beside the server's";
-        let made = admin.execute_each(&make).map_err(|error| closed(error, attempt, &self.fix()));
-        let tried = made.and_then(|()| match cluster.as_ref().filter(|_| *is_superuser) {
+        let outcome = admin.execute_each(&make).map_err(|error| closed(error, attempt, &self.fix()));
+        let tried = outcome.and_then(|()| match cluster.as_ref().filter(|_| *is_superuser) {
             Some(cluster) => {
                 let runner = Restorer::make(admin, cluster).map_err(|error| closed(error, "no dump can be run", ""))?;
                 runner.connect(&admin.name, cluster)?;

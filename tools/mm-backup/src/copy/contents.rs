@@ -125,30 +125,29 @@ impl Contents {
                 .hint("let the unit of the server say it (User=), then make a new restore point (mm-backup)")
         };
         let named = self.setting("User").or_else(|| self.setting("user"));
-        let user = match named.as_deref().filter(|name| !name.is_empty()) {
-            Some(name) => match name.parse::<u32>() {
+        let user = if let Some(name) = named.as_deref().filter(|name| !name.is_empty()) {
+            match name.parse::<u32>() {
                 Ok(uid) => User::of_ids(uid, uid),
                 Err(_) => User::named(name)?,
             }
-            .with_groups(self.setting("Group").as_deref(), &[]),
-            None => {
-                let owner = |name: &str| self.owners.get(Path::new(name)).copied().filter(|(uid, _)| *uid != 0);
-                let bin = owner("bin");
-                let executable = owner("bin/mattermost").or_else(|| owner("bin/platform"));
-                let (uid, gid) = match (executable, bin) {
-                    (Some(one), Some(other)) if one.0 != other.0 => {
-                        return Err(refused(format!(
-                            "its executable is one of the user {}, and `bin` is of {}",
-                            one.0, other.0
-                        )));
-                    }
-                    (Some(found), _) | (None, Some(found)) => found,
-                    (None, None) => owner("logs")
-                        .or_else(|| owner("config"))
-                        .ok_or_else(|| refused("everything in it belongs to root".into()))?,
-                };
-                User::of_ids(uid, gid)
-            }
+            .with_groups(self.setting("Group").as_deref(), &[])
+        } else {
+            let owner = |name: &str| self.owners.get(Path::new(name)).copied().filter(|(uid, _)| *uid != 0);
+            let bin = owner("bin");
+            let executable = owner("bin/mattermost").or_else(|| owner("bin/platform"));
+            let (uid, gid) = match (executable, bin) {
+                (Some(one), Some(other)) if one.0 != other.0 => {
+                    return Err(refused(format!(
+                        "its executable is one of the user {}, and `bin` is of {}",
+                        one.0, other.0
+                    )));
+                }
+                (Some(found), _) | (None, Some(found)) => found,
+                (None, None) => owner("logs")
+                    .or_else(|| owner("config"))
+                    .ok_or_else(|| refused("everything in it belongs to root".into()))?,
+            };
+            User::of_ids(uid, gid)
         };
         if user.uid == 0 {
             return Err(refused("it would be root, as which no copy is started".into()));
@@ -173,7 +172,7 @@ fn stored(point: &Point, entry: &Entry) -> Result<String> {
 fn last_value(text: &str, name: &str) -> Option<String> {
     let assignment = format!("{name}=");
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
-    let values = lines.filter_map(|line| {
+    let mut values = lines.filter_map(|line| {
         let at = line.match_indices(&assignment).find(|(at, _)| {
             *at == 0 || line[..*at].ends_with([' ', '\t', '"', '\'', ',']) || line[..*at].ends_with("Environment=")
         })?;
@@ -187,7 +186,7 @@ fn last_value(text: &str, name: &str) -> Option<String> {
         };
         value.map(|value| value.replace("%%", "%"))
     });
-    values.last()
+    values.next_back()
 }
 
 #[cfg(test)]

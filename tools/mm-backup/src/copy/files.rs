@@ -51,13 +51,19 @@ pub(crate) fn require_parent(directory: &Path, user: &User) -> Result<()> {
     // To look for a name in there is to pass through it.
     let name = directory.file_name().unwrap_or_default();
     let passes = || Dir::reach(parent)?.map(|dir| dir.look(name)).transpose();
-    let passed = Guise::of(user)?.map_or_else(passes, |guise| guise.run(passes));
-    if passed.is_ok_and(|found| found.is_some()) {
+    let found = Guise::of(user)?.map_or_else(passes, |guise| guise.run(passes));
+    if found.is_ok_and(|found| found.is_some()) {
         return Ok(());
     }
     Err(Error::refused(format!("the copy's server could not get to `{}`", directory.display()))
         .because(format!("a directory above it does not let the user {} pass", user.name))
         .hint(format!("name another directory with --into, or look at the modes: namei -l {}", shell::word(parent))))
+}
+
+fn set(file: &std::fs::File, shown: &Path, (uid, gid): (u32, u32), mode: u32) -> Result<()> {
+    fchown(file, Some(uid), Some(gid))
+        .and_then(|()| file.set_permissions(Permissions::from_mode(mode)))
+        .map_err(|error| Error::io("change owner and mode of", shown, error))
 }
 
 /// Makes the directory of a copy, closed. Returns its device and inode.
@@ -109,13 +115,7 @@ impl Files<'_> {
 
     /// A directory of root's that the server's user may pass through, and nobody else.
     fn let_pass(&self, dir: &Dir) -> Result<()> {
-        self.set(dir.file(), dir.path(), (0, self.user.gid), 0o710)
-    }
-
-    fn set(&self, file: &std::fs::File, shown: &Path, (uid, gid): (u32, u32), mode: u32) -> Result<()> {
-        fchown(file, Some(uid), Some(gid))
-            .and_then(|()| file.set_permissions(Permissions::from_mode(mode)))
-            .map_err(|error| Error::io("change owner and mode of", shown, error))
+        set(dir.file(), dir.path(), (0, self.user.gid), 0o710)
     }
 
     /// Links that lead out of the copy would lead to the files of the original.
@@ -162,7 +162,7 @@ impl Files<'_> {
         let mut file = dir.create_file(name)?;
         let shown = dir.path().join(name);
         file.write_all(text.as_bytes()).map_err(|error| Error::io("write", &shown, error))?;
-        self.set(&file, &shown, (self.user.uid, self.user.gid), 0o600)?;
+        set(&file, &shown, (self.user.uid, self.user.gid), 0o600)?;
         file.sync_all().map_err(|error| Error::io("write", &shown, error))?;
         let variables = self
             .contents
@@ -191,7 +191,7 @@ impl Files<'_> {
             let mut file = dir.create_file(OsStr::new(name))?;
             let shown = dir.path().join(name);
             file.write_all(text).map_err(|error| Error::io("write", &shown, error))?;
-            self.set(&file, &shown, (self.user.uid, self.user.gid), 0o644)?;
+            set(&file, &shown, (self.user.uid, self.user.gid), 0o644)?;
         }
         Ok(())
     }
@@ -203,17 +203,16 @@ impl Files<'_> {
         let mut path = PathBuf::from("/");
         for name in below(original) {
             path.push(name);
-            dir = match dir.child(name)? {
-                Some(child) => child,
-                None => {
-                    let made = dir.create_directory(name)?;
-                    if path.starts_with(&self.place.install) || path == original {
-                        self.set(made.file(), made.path(), (self.user.uid, self.user.gid), 0o750)?;
-                    } else {
-                        self.let_pass(&made)?;
-                    }
-                    made
+            dir = if let Some(child) = dir.child(name)? {
+                child
+            } else {
+                let made = dir.create_directory(name)?;
+                if path.starts_with(&self.place.install) || path == original {
+                    set(made.file(), made.path(), (self.user.uid, self.user.gid), 0o750)?;
+                } else {
+                    self.let_pass(&made)?;
                 }
+                made
             };
         }
         Ok(dir)

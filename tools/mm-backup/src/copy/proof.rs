@@ -37,7 +37,9 @@ pub(crate) fn require(config: &Config, record: &Record, ports: &[u16], accepted:
         return Ok(());
     }
     if accepted {
-        found.iter().for_each(|fault| ui::warn(fault));
+        for fault in &found {
+            ui::warn(fault);
+        }
         return Ok(());
     }
     let error = Error::refused(format!("the copy in `{}` would reach more than its own", record.directory.display()));
@@ -105,9 +107,8 @@ impl Own<'_> {
                     Some((_, Some(port))) if self.avoided.contains(&port) => {
                         ("a port of the original,", port.to_string())
                     }
-                    Some(_) => return,
                     None if self.is_outside(key, text) => ("the path", text.clone()),
-                    None => return,
+                    _ => return,
                 };
                 found.push(format!("{section}.{setting} names {what} {named}"));
             }

@@ -3,7 +3,12 @@
 
 use super::dump::{identifier, literal};
 use super::server::Database;
+use super::source::DataSource;
+use super::untrusted::UNLOGGED;
 use crate::contract::error::{Context as _, Error, Result};
+
+/// How the later of the two forms begins in which servers keep a password.
+const SCRAM: &str = "SCRAM-SHA-256$";
 
 /// What is taken over of a role. That it is a superuser, or may make roles or databases, replicate, or see every row, never
 /// is.
@@ -14,7 +19,7 @@ struct Role {
     limit: Option<u32>,
     /// Until when its password is good.
     valid_until: Option<String>,
-    /// Its password as the server keeps it.
+    /// Its password as the server keeps it, or as it is.
     verifier: Option<String>,
 }
 
@@ -28,20 +33,35 @@ pub struct Created {
 }
 
 /// Creates the roles of `wanted` that the server does not have, as `globals` (what `pg_dumpall` wrote) describes them. One
-/// that is there stays as it is.
+/// that is there stays as it is. Of the role of `login`, a data source, the password is known: where the old server kept it
+/// as MD5 (before PostgreSQL 14), which `pg_hba.conf` of a later one does not take, or not at all, the new one keeps it in
+/// its own form.
 ///
 /// # Errors
 /// Refused when one of them is not described.
-pub fn create_missing(server: &Database, globals: &str, wanted: &[String]) -> Result<Created> {
+pub fn create_missing(
+    server: &Database,
+    globals: &str,
+    wanted: &[String],
+    login: Option<&DataSource>,
+) -> Result<Created> {
     let there = server.rows("SELECT rolname AS name FROM pg_catalog.pg_roles")?;
     let mut created = Created::default();
     for name in wanted.iter().filter(|role| !there.iter().any(|row| row["name"] == role.as_str())) {
-        let Some((role, powers)) = described(globals, name) else {
+        let Some((mut role, powers)) = described(globals, name) else {
             return Err(Error::refused(format!("the database belongs to the role `{name}`, which is not there"))
                 .because("the restore point does not say how it was made")
                 .hint(format!("create it (CREATE ROLE {}), then run this again", identifier(name))));
         };
-        server.execute(&statement(name, &role)).context(|| format!("cannot create the role `{name}`"))?;
+        if !role.verifier.as_ref().is_some_and(|verifier| verifier.starts_with(SCRAM))
+            && let Some(password) = login.filter(|login| login.user == *name).and_then(|login| login.password.as_ref())
+            && !is_verifier(password.reveal())
+        {
+            role.verifier = Some(password.reveal().to_owned());
+        }
+        server
+            .execute(&[UNLOGGED, &statement(name, &role)].concat())
+            .context(|| format!("cannot create the role `{name}`"))?;
         created.roles.push(name.clone());
         created.left_out.extend(powers.iter().map(|power| format!("{power} of the role {name}")));
     }
@@ -135,7 +155,7 @@ fn is_verifier(text: &str) -> bool {
     if let Some(hash) = text.strip_prefix("md5") {
         return hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
     }
-    let Some((salted, keys)) = text.strip_prefix("SCRAM-SHA-256$").and_then(|rest| rest.split_once('$')) else {
+    let Some((salted, keys)) = text.strip_prefix(SCRAM).and_then(|rest| rest.split_once('$')) else {
         return false;
     };
     let Some(((rounds, salt), (stored, server))) = salted.split_once(':').zip(keys.split_once(':')) else {
@@ -152,12 +172,12 @@ fn is_time(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const SCRAM: &str = "SCRAM-SHA-256$4096:c2FsdHNhbHQ=$c3RvcmVk:c2VydmVy";
+    const VERIFIER: &str = "SCRAM-SHA-256$4096:c2FsdHNhbHQ=$c3RvcmVk:c2VydmVy";
 
     fn globals() -> String {
         format!(
             "CREATE ROLE mmuser;\nALTER ROLE mmuser WITH SUPERUSER INHERIT CREATEROLE CREATEDB LOGIN REPLICATION BYPASSRLS \
-             CONNECTION LIMIT 7 PASSWORD '{SCRAM}' VALID UNTIL '2040-01-01 00:00:00+00';\nCREATE ROLE \"re porter\";\n\
+             CONNECTION LIMIT 7 PASSWORD '{VERIFIER}' VALID UNTIL '2040-01-01 00:00:00+00';\nCREATE ROLE \"re porter\";\n\
              ALTER ROLE \"re porter\" WITH NOSUPERUSER NOLOGIN PASSWORD 'x'' SUPERUSER';\n\
              GRANT \"re porter\" TO mmuser GRANTED BY postgres;\nGRANT postgres TO mmuser GRANTED BY postgres;\n"
         )
@@ -171,7 +191,7 @@ mod tests {
             statement("mmuser", &role),
             format!(
                 "CREATE ROLE \"mmuser\" NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS LOGIN CONNECTION LIMIT 7 \
-                 VALID UNTIL '2040-01-01 00:00:00+00' PASSWORD '{SCRAM}'"
+                 VALID UNTIL '2040-01-01 00:00:00+00' PASSWORD '{VERIFIER}'"
             )
         );
         let (role, _) = described(&globals(), "re porter").unwrap();
@@ -187,7 +207,7 @@ mod tests {
 
     #[test]
     fn only_the_two_known_forms_are_verifiers() {
-        assert!(is_verifier(SCRAM) && is_verifier("md50123456789abcdef0123456789abcdef"));
+        assert!(is_verifier(VERIFIER) && is_verifier("md50123456789abcdef0123456789abcdef"));
         for text in ["", "secret", "md5x", "SCRAM-SHA-256$x:c2Fs$a:b", "SCRAM-SHA-256$4096:c2Fs$a'b:c", "md5 SUPERUSER"]
         {
             assert!(!is_verifier(text), "{text}");

@@ -57,6 +57,10 @@ const LEFT_OUT: &[&str] = &[
 ];
 
 /// The role in a cluster, for one run. It goes with this value.
+/// What comes before a statement that has a password in it, in the same transaction: the server's log does not.
+pub const UNLOGGED: &str = "SET LOCAL log_statement = none;\n\
+     SET LOCAL log_min_duration_statement = -1;\nSET LOCAL log_min_error_statement = panic;\n";
+
 #[derive(Debug)]
 pub struct Restorer {
     superuser: Database,
@@ -92,8 +96,7 @@ impl Restorer {
         restorer.remove()?;
         superuser
             .execute(&format!(
-                "SET LOCAL log_statement = none; SET LOCAL log_min_duration_statement = -1; SET LOCAL log_min_error_statement = panic;
-                 CREATE ROLE {ROLE} NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS LOGIN PASSWORD {}",
+                "{UNLOGGED}CREATE ROLE {ROLE} NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS LOGIN PASSWORD {}",
                 literal(&password)
             ))
             .context(|| format!("cannot create the role `{ROLE}`"))?;

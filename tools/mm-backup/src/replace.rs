@@ -122,7 +122,7 @@ pub(crate) fn prepare(
     };
     prepared.drop_leftovers()?;
     if is_superuser {
-        create_roles(point, part, &prepared.admin)?;
+        create_roles(point, part, &prepared.admin, source)?;
     }
     let mut properties = part.properties.clone();
     if is_superuser {
@@ -190,12 +190,12 @@ fn require_space(part: &DatabasePart, cluster: Option<&Cluster>) -> Result<()> {
         .map_err(|error| error.with_hint("make room there; the old database stays until prune, so both must fit"))
 }
 
-fn create_roles(point: &Point, part: &DatabasePart, admin: &Database) -> Result<()> {
+fn create_roles(point: &Point, part: &DatabasePart, admin: &Database, source: &DataSource) -> Result<()> {
     let globals = match &part.globals {
         Some(globals) => files::read_text(&point.path.join(&globals.path), 64 << 20)?,
         None => String::new(),
     };
-    let created = roles::create_missing(admin, &globals, &part.properties.roles)?;
+    let created = roles::create_missing(admin, &globals, &part.properties.roles, Some(source))?;
     for role in &created.roles {
         ui::say(&format!("the role {role} was not there and has been created"));
     }

@@ -186,7 +186,7 @@ fn restored(point: &Point, part: &DatabasePart, jobs: usize, findings: &mut Vec<
         None => String::new(),
     };
     let path = point.path.join(&part.dump.path);
-    roles::create_missing(&server, &globals, &wanted_roles(part, &path, &globals)?)?;
+    roles::create_missing(&server, &globals, &wanted_roles(part, &path, &globals)?, None)?;
     untrusted::create_role(&server)?;
     // A name of its own: `postgres` and `template1` are there already.
     let name = dump::identifier(COPY);

@@ -9,7 +9,7 @@ use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::dump::{self, identifier, literal};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
-use mm_common::postgres::untrusted;
+use mm_common::postgres::untrusted::{self, UNLOGGED};
 
 use crate::fill::Filling;
 use crate::manifest::{DatabasePart, Head};
@@ -125,12 +125,7 @@ impl Databases<'_> {
         for name in roles.iter().filter(|name| **name != self.cluster.owner) {
             admin.execute(&format!("CREATE ROLE {} {plain} NOLOGIN", identifier(name)))?;
         }
-        admin.execute(&format!(
-            "SET LOCAL log_statement = none; SET LOCAL log_min_duration_statement = -1; SET LOCAL log_min_error_statement = panic;
-             ALTER ROLE {} LOGIN PASSWORD {}",
-            identifier(&role),
-            literal(&password)
-        ))?;
+        admin.execute(&format!("{UNLOGGED}ALTER ROLE {} LOGIN PASSWORD {}", identifier(&role), literal(&password)))?;
         ui::say(&format!("restoring the database {}", part.name));
         self.fill(&admin, part, &role)?;
         admin.execute(&format!("GRANT ALL ON DATABASE {} TO {}", identifier(&part.name), identifier(&role)))?;

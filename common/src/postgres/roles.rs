@@ -4,7 +4,7 @@
 use super::dump::{identifier, literal};
 use super::server::Database;
 use super::source::DataSource;
-use super::untrusted::UNLOGGED;
+use super::restorer::UNLOGGED;
 use crate::contract::error::{Context as _, Error, Result};
 
 /// How the later of the two forms begins in which servers keep a password.

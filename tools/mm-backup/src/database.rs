@@ -14,7 +14,7 @@ use mm_common::mattermost::site::Installation;
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::server::{Database, Snapshot};
 use mm_common::postgres::source::DataSource;
-use mm_common::postgres::{cluster, dump, fingerprint};
+use mm_common::postgres::{cluster, dump, fingerprint, properties};
 
 use crate::manifest::{DatabasePart, Stored};
 
@@ -140,7 +140,7 @@ impl View {
             dump: stored(point, Path::new(DIRECTORY).join(&name))?,
             globals,
             role_passwords,
-            properties: dump::properties(&self.own)?,
+            properties: properties::read(&self.own)?,
             tables,
             history,
             schema: if self.what == What::Server { Some(schema::level(&self.own)?) } else { None },

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use mm_common::contract::error::Result;
 use mm_common::postgres::definitions::{self, Definitions};
-use mm_common::postgres::dump::{self, Properties};
+use mm_common::postgres::properties::{self, Properties};
 use mm_common::postgres::owners::KeptBack;
 use mm_common::postgres::schemas::{self, Spaces};
 use mm_common::postgres::server::Database;
@@ -155,7 +155,7 @@ fn major(version: &str) -> u32 {
 
 /// What of the settings and rights of a restored database is not as `properties` say.
 pub(crate) fn of_properties(restored: &Database, properties: &Properties) -> Result<Vec<String>> {
-    let now = dump::properties(restored)?;
+    let now = properties::read(restored)?;
     let mut found = Vec::new();
     let settings = |of: &Properties| -> BTreeSet<(Option<String>, String, String)> {
         of.settings.iter().map(|one| (one.role.clone(), one.name.clone(), one.value.clone())).collect()

@@ -12,7 +12,9 @@ use mm_common::postgres::owners::{self, KeptBack};
 use mm_common::postgres::rights;
 use mm_common::postgres::schemas::{self, Spaces};
 use mm_common::postgres::server::Database;
-use mm_common::postgres::untrusted::{self, Restorer, Schema};
+use mm_common::postgres::properties::{self, Properties};
+use mm_common::postgres::restorer::Restorer;
+use mm_common::postgres::untrusted::{self, Schema};
 
 use crate::equal::{self, Roles};
 
@@ -30,7 +32,7 @@ pub(crate) struct Filling<'a> {
     /// The dump.
     pub dump: PathBuf,
     /// What the new database is like.
-    pub properties: &'a dump::Properties,
+    pub properties: &'a Properties,
     /// The cluster it is in.
     pub cluster: &'a Cluster,
     /// The role of the server.
@@ -57,8 +59,8 @@ impl Filling<'_> {
         let runner = Restorer::make(admin, self.cluster)?;
         // Before anything is made: whether it gets in.
         runner.connect(&admin.name, self.cluster)?;
-        let owned = dump::Properties { owner: untrusted::ROLE.into(), ..(*properties).clone() };
-        dump::create_like(admin, name, &owned)?;
+        let owned = Properties { owner: untrusted::ROLE.into(), ..(*properties).clone() };
+        properties::create_like(admin, name, &owned)?;
         checkpoint::pass("database-created");
         let restored = admin.sibling(name);
         let allowed = self.extensions(&restored, replaced)?;

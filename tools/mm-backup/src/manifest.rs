@@ -11,7 +11,7 @@ use mm_common::contract::error::{Context as _, Error, Result};
 use mm_common::contract::version::Edition;
 use mm_common::machine::files;
 use mm_common::machine::tree::{Attributes, Time};
-use mm_common::postgres::dump::Properties;
+use mm_common::postgres::properties::Properties;
 use mm_common::postgres::fingerprint::{Fingerprint, History};
 use semver::Version;
 use serde::{Deserialize, Serialize};

@@ -10,6 +10,7 @@ use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::{Administrator, administrator, exists as has};
 use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::dump::{self, identifier, literal};
+use mm_common::postgres::properties::{self, Properties};
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::roles;
 use mm_common::postgres::server::Database;
@@ -150,7 +151,7 @@ pub(crate) fn prepare(
             };
             filling.fill(jobs)
         }
-        None => dump::create_like(&prepared.admin, &prepared.new, &properties).and_then(|()| {
+        None => properties::create_like(&prepared.admin, &prepared.new, &properties).and_then(|()| {
             checkpoint::pass("database-created");
             dump::restore(&point.path.join(&part.dump.path), &prepared.database(), jobs)?;
             // Who is no superuser gives the schemas no other owner: they are as they came.
@@ -207,7 +208,7 @@ fn create_roles(point: &Point, part: &DatabasePart, admin: &Database, source: &D
 
 impl Prepared {
     /// Compares what was restored, and gives it rights, settings and statistics.
-    fn finish(&self, point: &Point, part: &DatabasePart, properties: &dump::Properties, filled: &Filled) -> Result<()> {
+    fn finish(&self, point: &Point, part: &DatabasePart, properties: &Properties, filled: &Filled) -> Result<()> {
         let database = self.database();
         checkpoint::pass("database-restored");
         compare(part, &database)?;
@@ -220,7 +221,7 @@ impl Prepared {
             roles: &filled.roles,
         };
         let mut found = comparison.differences()?;
-        let unsettled = dump::settle(&self.admin, &self.new, properties);
+        let unsettled = properties::settle(&self.admin, &self.new, properties);
         if unsettled.is_empty() && filled.spaces.is_some() {
             found.extend(equal::of_properties(&database, properties)?);
         }
@@ -260,7 +261,7 @@ impl Prepared {
 
     /// Takes those settings out of `properties` that only a superuser may make, where the database that is replaced has not
     /// the same value now. Such a setting can name a library that every session loads.
-    fn leave_out_privileged(&self, properties: &mut dump::Properties, accepted: bool) -> Result<Vec<String>> {
+    fn leave_out_privileged(&self, properties: &mut Properties, accepted: bool) -> Result<Vec<String>> {
         if accepted || properties.settings.is_empty() {
             return Ok(Vec::new());
         }
@@ -271,7 +272,7 @@ impl Prepared {
         let privileged = list("SELECT name FROM pg_catalog.pg_settings WHERE context <> 'user'")?;
         let superusers = list("SELECT rolname AS name FROM pg_catalog.pg_roles WHERE rolsuper")?;
         let now = if has(&self.admin, &self.target)? {
-            dump::properties(&self.admin.sibling(&self.target))?.settings
+            properties::read(&self.admin.sibling(&self.target))?.settings
         } else {
             Vec::new()
         };

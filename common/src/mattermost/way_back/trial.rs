@@ -17,7 +17,7 @@ use crate::postgres::cluster::{self, Cluster};
 use crate::postgres::dump::identifier;
 use crate::postgres::proven::Claim;
 use crate::postgres::server::Database;
-use crate::postgres::untrusted::Restorer;
+use crate::postgres::restorer::Restorer;
 
 /// The id of the check, and what `--accept` is given to go on though the way back is closed.
 pub const ACCEPT: &str = "rollback";

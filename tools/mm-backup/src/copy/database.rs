@@ -9,7 +9,9 @@ use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::dump::{self, identifier, literal};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
-use mm_common::postgres::untrusted::{self, UNLOGGED};
+use mm_common::postgres::properties;
+use mm_common::postgres::restorer::UNLOGGED;
+use mm_common::postgres::untrusted;
 
 use crate::fill::Filling;
 use crate::manifest::{DatabasePart, Head};
@@ -165,7 +167,7 @@ impl Databases<'_> {
         };
         filling.fill(self.jobs)?;
         compare(part, &admin.sibling(&part.name))?;
-        for (what, error) in dump::settle(admin, &part.name, &properties) {
+        for (what, error) in properties::settle(admin, &part.name, &properties) {
             ui::warn(&format!("the database {} lacks what was set for it: {what} ({})", part.name, error.one_line()));
         }
         Ok(())

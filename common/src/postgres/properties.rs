@@ -1,0 +1,281 @@
+//! What a database is beyond what is in it: owner, locale, rights and settings. A dump says it of the database it was made
+//! of only, and `pg_restore` gives it to none that is there already.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::dump::{identifier, literal};
+use super::schemas::{self, Right, Space, Spaces};
+use super::server::Database;
+use crate::contract::error::{Context as _, Error, Result};
+
+/// What a database has that `pg_restore` does not give to one that is there already.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Properties {
+    /// Owner.
+    pub owner: String,
+    /// Encoding, such as `UTF8`.
+    pub encoding: String,
+    /// `LC_COLLATE`.
+    pub collate: String,
+    /// `LC_CTYPE`.
+    pub ctype: String,
+    /// `i` where ICU sorts (PostgreSQL 15 and later).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// ICU locale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+    /// Settings of `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`.
+    #[serde(default)]
+    pub settings: Vec<Setting>,
+    /// Rights on the database, when they are not the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Vec<Grant>>,
+    /// Roles that own something in it or have rights there.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// The schema `public`; absent in restore points of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<Public>,
+    /// Every schema, of which a dump does not tell all; absent in restore points of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schemas: Option<Spaces>,
+    /// Comment on the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// How many may be connected at once, when that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_limit: Option<i32>,
+}
+
+impl Properties {
+    /// The schemas as far as the restore point says: those of earlier releases know `public` alone, or nothing.
+    pub fn spaces(&self) -> Option<Spaces> {
+        if self.schemas.is_some() {
+            return self.schemas.clone();
+        }
+        let public = self.public.as_ref()?;
+        let Some(owner) = &public.owner else { return Some(Spaces::new()) };
+        let right = |role: Option<&str>, privilege: &str| Right {
+            role: role.map(str::to_owned),
+            privilege: privilege.to_owned(),
+            grantable: false,
+        };
+        let grants = match &public.grants {
+            Some(grants) => grants.iter().map(|grant| right(grant.role.as_deref(), &grant.privilege)).collect(),
+            None => ["USAGE", "CREATE"].map(|privilege| right(Some(owner), privilege)).into(),
+        };
+        let space = Space { owner: owner.clone(), grants, comment: public.comment.clone() };
+        Some([("public".to_owned(), space)].into())
+    }
+}
+
+/// The schema `public`, which every new database has: each major makes it with other rights, and `pg_dump` of one says
+/// nothing where that of another one would.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Public {
+    /// Its owner; absent where the database has no such schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Rights on it; absent for those that only an owner has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Vec<Grant>>,
+    /// Its comment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// A setting of a database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The role it is for; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Name.
+    pub name: String,
+    /// Value, as the catalogue keeps it.
+    pub value: String,
+}
+
+/// A right on a database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The role; absent for everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// `CONNECT`, `CREATE` or `TEMPORARY`.
+    pub privilege: String,
+}
+
+/// Reads the properties of a database.
+pub fn read(database: &Database) -> Result<Properties> {
+    let attempt = || format!("cannot read the properties of the database `{}`", database.name);
+    let rows = database
+        .rows(
+            "SELECT pg_catalog.row_to_json(d) AS d, pg_catalog.shobj_description(d.oid, 'pg_database') AS comment, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
+               pg_catalog.pg_get_userbyid(d.datdba) AS owner,
+               (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'setting', s.setting) ORDER BY r.rolname)
+                FROM pg_catalog.pg_db_role_setting g LEFT JOIN pg_catalog.pg_roles r ON r.oid = g.setrole,
+                  pg_catalog.unnest(g.setconfig) AS s(setting)
+                WHERE g.setdatabase = d.oid) AS settings,
+               (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'privilege', a.privilege_type))
+                FROM pg_catalog.aclexplode(d.datacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee) AS grants,
+               (SELECT pg_catalog.json_agg(DISTINCT r.rolname) FROM pg_catalog.pg_shdepend p
+                JOIN pg_catalog.pg_roles r ON r.oid = p.refobjid
+                WHERE p.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+                  AND (p.dbid = d.oid OR (p.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND p.objid = d.oid))) AS roles,
+               (SELECT pg_catalog.json_build_object('owner', pg_catalog.pg_get_userbyid(n.nspowner),
+                  'comment', pg_catalog.obj_description(n.oid, 'pg_namespace'), 'grants',
+                  (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'privilege', a.privilege_type))
+                   FROM pg_catalog.aclexplode(n.nspacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee))
+                FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public') AS public
+             FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
+        )
+        .context(attempt)?;
+    let row = rows.first().ok_or_else(|| Error::failed(attempt()).because("it is not in pg_database"))?;
+    let own = |key: &str| row["d"][key].as_str().map(str::to_owned);
+    let text = |value: &Value, key: &str| value[key].as_str().map(str::to_owned);
+    let list = |key: &str| row[key].as_array().cloned();
+    let limit = row["d"]["datconnlimit"].as_i64().and_then(|limit| i32::try_from(limit).ok());
+    Ok(Properties {
+        schemas: Some(schemas::read(database)?),
+        comment: text(row, "comment"),
+        connection_limit: limit.filter(|limit| *limit >= 0),
+        owner: text(row, "owner").unwrap_or_default(),
+        encoding: text(row, "encoding").unwrap_or_default(),
+        collate: own("datcollate").unwrap_or_default(),
+        ctype: own("datctype").unwrap_or_default(),
+        provider: own("datlocprovider").filter(|provider| provider == "i"),
+        // Renamed in PostgreSQL 17.
+        locale: own("daticulocale").or_else(|| own("datlocale")),
+        settings: list("settings")
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|setting| {
+                let (name, value) = setting["setting"].as_str()?.split_once('=')?;
+                Some(Setting { role: text(setting, "role"), name: name.into(), value: value.into() })
+            })
+            .collect(),
+        grants: grants(&row["grants"]),
+        public: Some(Public {
+            owner: text(&row["public"], "owner"),
+            grants: grants(&row["public"]["grants"]),
+            comment: text(&row["public"], "comment"),
+        }),
+        roles: list("roles").unwrap_or_default().iter().filter_map(|role| role.as_str().map(str::to_owned)).collect(),
+    })
+}
+
+fn grants(list: &Value) -> Option<Vec<Grant>> {
+    let text = |value: &Value, key: &str| value[key].as_str().map(str::to_owned);
+    let grant =
+        |value: &Value| Grant { role: text(value, "role"), privilege: text(value, "privilege").unwrap_or_default() };
+    Some(list.as_array()?.iter().map(grant).collect())
+}
+
+/// Creates an empty database with these properties; rights and settings come with [`settle`], after the data.
+pub fn create_like(server: &Database, name: &str, properties: &Properties) -> Result<()> {
+    let mut sql = format!(
+        "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
+        identifier(name),
+        identifier(&properties.owner),
+        literal(&properties.encoding),
+        literal(&properties.collate),
+        literal(&properties.ctype),
+    );
+    if let (Some(_), Some(locale), true) = (&properties.provider, &properties.locale, server.major() >= 15) {
+        sql.push_str(" LOCALE_PROVIDER icu ICU_LOCALE ");
+        sql.push_str(&literal(locale));
+    }
+    server.execute_each(&sql).context(|| format!("cannot create the database `{name}`"))
+}
+
+/// Gives a database the rights and settings of `properties`, each by itself, and returns what could not be given, and why:
+/// who is no superuser may not set everything, and a setting may be of another PostgreSQL.
+pub fn settle(server: &Database, name: &str, properties: &Properties) -> Vec<(String, Error)> {
+    let settled = settling(name, properties).into_iter().map(|(what, sql)| (what, server.execute(&sql)));
+    settled.filter_map(|(what, done)| Some((what, done.err()?))).collect()
+}
+
+/// What is set, in words without its value, and by which statement.
+fn settling(name: &str, properties: &Properties) -> Vec<(String, String)> {
+    let database = identifier(name);
+    let mut settling = Vec::new();
+    if let Some(grants) = &properties.grants {
+        settling.push(("no rights for PUBLIC".into(), format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC")));
+        let own = grants.iter().filter(|grant| grant.role.as_ref() == Some(&properties.owner)).count();
+        if (1..3).contains(&own) {
+            let owner = identifier(&properties.owner);
+            settling.push((format!("rights of {owner}"), format!("REVOKE ALL ON DATABASE {database} FROM {owner}")));
+        }
+        for grant in grants {
+            let role = grant.role.as_deref().map_or_else(|| "PUBLIC".to_owned(), identifier);
+            // Only the three words there are: this text comes from a file.
+            if let privilege @ ("CONNECT" | "CREATE" | "TEMPORARY") = grant.privilege.as_str() {
+                let sql = format!("GRANT {privilege} ON DATABASE {database} TO {role}");
+                settling.push((format!("{privilege} for {role}"), sql));
+            }
+        }
+    }
+    if let Some(comment) = &properties.comment {
+        settling.push(("its comment".into(), format!("COMMENT ON DATABASE {database} IS {}", literal(comment))));
+    }
+    if let Some(limit) = properties.connection_limit {
+        settling
+            .push(("its limit of connections".into(), format!("ALTER DATABASE {database} CONNECTION LIMIT {limit}")));
+    }
+    for Setting { role, name, value } in &properties.settings {
+        let quoted = identifier(name);
+        // The catalogue keeps lists of names quoted as they have to be written.
+        let value = match name.as_str() {
+            "search_path" | "temp_tablespaces" | "session_preload_libraries" | "local_preload_libraries" => list(value),
+            _ => literal(value),
+        };
+        settling.push(match role.as_deref().map(identifier) {
+            None => (name.clone(), format!("ALTER DATABASE {database} SET {quoted} TO {value}")),
+            Some(role) => {
+                let sql = format!("ALTER ROLE {role} IN DATABASE {database} SET {quoted} TO {value}");
+                (format!("{name} for {role}"), sql)
+            }
+        });
+    }
+    settling
+}
+
+/// A list of names as `pg_db_role_setting` has it (`"$user", public`), as literals.
+fn list(value: &str) -> String {
+    let names: Vec<String> = value.split(',').map(|name| literal(name.trim().trim_matches('"'))).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_and_settings_are_quoted() {
+        let properties = Properties {
+            grants: Some(vec![
+                Grant { role: Some("we\"ird".into()), privilege: "CONNECT".into() },
+                Grant { role: None, privilege: "DROP; --".into() },
+            ]),
+            settings: vec![
+                Setting { role: None, name: "search_path".into(), value: "\"$user\", public".into() },
+                Setting { role: Some("mm".into()), name: "work_mem".into(), value: "it's".into() },
+            ],
+            ..Properties::default()
+        };
+        let (words, statements): (Vec<String>, Vec<String>) = settling("d b", &properties).into_iter().unzip();
+        assert_eq!(
+            statements,
+            [
+                "REVOKE ALL ON DATABASE \"d b\" FROM PUBLIC",
+                "GRANT CONNECT ON DATABASE \"d b\" TO \"we\"\"ird\"",
+                "ALTER DATABASE \"d b\" SET \"search_path\" TO '$user', 'public'",
+                "ALTER ROLE \"mm\" IN DATABASE \"d b\" SET \"work_mem\" TO 'it''s'",
+            ]
+        );
+        assert_eq!(words[2..], ["search_path", "work_mem for \"mm\""]);
+    }
+}

@@ -1,0 +1,106 @@
+//! The role that runs dumps, in a cluster that others use: made for one run, and gone after it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::cluster::Cluster;
+use super::dump::{identifier, literal};
+use super::server::Database;
+use super::source::DataSource;
+use super::untrusted::ROLE;
+use crate::contract::error::{Context as _, Error, Result};
+use crate::contract::secret::Secret;
+use crate::contract::ui;
+use crate::machine::files;
+use crate::machine::lock::LockGuard;
+use crate::machine::user::{self, User};
+
+/// What comes before a statement that has a password in it, in the same transaction: the server's log does not.
+pub const UNLOGGED: &str = "SET LOCAL log_statement = none;\n\
+     SET LOCAL log_min_duration_statement = -1;\nSET LOCAL log_min_error_statement = panic;\n";
+
+/// The role in a cluster, for one run. It goes with this value.
+#[derive(Debug)]
+pub struct Restorer {
+    superuser: Database,
+    source: DataSource,
+    user: User,
+    _lock: LockGuard,
+}
+
+impl Restorer {
+    /// Makes the role, with a password that nobody knows. `superuser` is connected to a database that stays.
+    ///
+    /// # Errors
+    /// Kind `locked` while another restore goes on in the cluster.
+    pub fn make(superuser: &Database, cluster: &Cluster) -> Result<Self> {
+        // By the cluster's name on this host: a copy of a cluster has its system identifier, too.
+        let lock = format!("/run/mm-tools.restore.{}-{}.lock", cluster.major, cluster.name);
+        let lock = LockGuard::take(Path::new(&lock), Duration::ZERO)?;
+        let password = files::random_hexadecimal(24)?;
+        let restorer = Self {
+            superuser: superuser.clone(),
+            source: DataSource {
+                host: "127.0.0.1".into(),
+                port: cluster.port,
+                user: ROLE.into(),
+                password: Some(Secret::new(password.clone())),
+                database: superuser.name.clone(),
+                environment: vec![("PGSSLMODE".into(), "prefer".into())],
+            },
+            // What reads the dump can do no harm; where its user has not been made, the cluster's owner it is, as for psql.
+            user: user::tools().or_else(|_| User::named(&cluster.owner))?,
+            _lock: lock,
+        };
+        restorer.remove()?;
+        superuser
+            .execute(&format!(
+                "{UNLOGGED}CREATE ROLE {ROLE} NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS LOGIN PASSWORD {}",
+                literal(&password)
+            ))
+            .context(|| format!("cannot create the role `{ROLE}`"))?;
+        Ok(restorer)
+    }
+
+    /// The database of this name, as the role: over loopback, or through the socket.
+    ///
+    /// # Errors
+    /// Refused when `pg_hba.conf` does not let it in.
+    pub fn connect(&self, name: &str, cluster: &Cluster) -> Result<Database> {
+        let at = |host: String| DataSource { host, database: name.to_owned(), ..self.source.clone() };
+        Database::connect(&at(self.source.host.clone()), Some(&self.user))
+            .or_else(|_| Database::connect(&at(cluster.socket.display().to_string()), Some(&self.user)))
+            .map_err(|error| {
+                Error::refused(format!("the role `{ROLE}`, which runs the dump, is not let into the cluster {}", cluster.label()))
+                    .because(error.one_line())
+                    .hint(format!(
+                        "put this line first into {}/pg_hba.conf, reload it (pg_ctlcluster {} {} reload), then run this again: host all {ROLE} 127.0.0.1/32 md5",
+                        cluster.configuration.display(),
+                        cluster.major,
+                        cluster.name
+                    ))
+            })
+    }
+
+    /// Takes the role away, and what an earlier run has left of it.
+    fn remove(&self) -> Result<()> {
+        let left = self.superuser.rows(&format!(
+            "SELECT d.datname AS name FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba WHERE r.rolname = '{ROLE}'"
+        ))?;
+        for name in left.iter().filter_map(|row| row["name"].as_str()) {
+            self.superuser.execute_each(&format!("DROP DATABASE {}", identifier(name)))?;
+        }
+        self.superuser.rows(&format!(
+            "SELECT pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity WHERE usename = '{ROLE}'"
+        ))?;
+        self.superuser.execute(&format!("DROP ROLE IF EXISTS {ROLE}"))
+    }
+}
+
+impl Drop for Restorer {
+    fn drop(&mut self) {
+        if let Err(error) = self.remove() {
+            ui::warn(&format!("the role `{ROLE}` is left over: {}; the next restore removes it", error.one_line()));
+        }
+    }
+}

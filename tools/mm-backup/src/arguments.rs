@@ -148,7 +148,7 @@ pub(crate) struct RestoreArguments {
     /// it: `?passfile=FILE` names a file with it
     #[arg(long, value_name = "URL")]
     pub(crate) into_database: Option<String>,
-    /// Stop the service for it and start it again afterwards; without this flag a running service is a refusal
+    /// Stop the service for it and start it again afterwards; without this flag, a running service is refused (5)
     #[arg(long)]
     pub(crate) stop: bool,
     /// With --stop: leave it stopped

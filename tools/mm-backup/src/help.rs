@@ -36,11 +36,11 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
 
   Restoring into place works on a copy and exchanges at the end. What was there before is kept
   beside it and named at the end; prune removes it. The database is restored under a new name,
-  compared (the rows of every table, and each statement of the dump with what a dump of it
-  says: owners, rights, definitions, settings), tried by the server's own role, and then
-  renamed; the old one is kept under a name that says so. What is left out by rule is named,
-  and is no difference. That needs a superuser (root on the machine of a local cluster) or the owner of the
-  database with CREATEDB; otherwise use --into-database with an empty database.
+  compared (the rows of every table, and each statement of the dump with what a dump of it says:
+  owners, rights, definitions, settings), tried by the server's own role, and then renamed; the
+  old one is kept under a name that says so. What is left out by rule is named, and is no
+  difference. That needs a superuser (root on the machine of a local cluster) or the owner of
+  the database with CREATEDB; otherwise use --into-database with an empty database.
 
   The database may have gone to another port or host since the restore point was made, as with
   mm-pgbump --keep-port. It is restored to where the server's data is now, and host and port are

@@ -139,10 +139,10 @@ pub struct Given {
 
 const AFTER: &str = "\
 EXIT STATUS
-  0   every release is at hand and proven (`changed` tells whether anything was fetched)
+  0   every release is there and verified (`changed` tells whether anything was fetched)
   1   a download failed, or its digest was wrong; what came is kept, and running it again continues
   2   wrong usage
-  5   refused: pages that contradict what is known (refresh), neither a trusted digest nor a good signature (or no gpgv to verify it with), a hostile or wrong archive, not enough disk space, no network allowed
+  5   refused: pages that contradict what is known (refresh), neither a trusted digest nor a good signature (or neither gpgv nor sqv to verify it with), a hostile or wrong archive, not enough disk space, no network allowed
   65  no document, a broken one, or one of another schema
   74  the document could not be delivered; the releases are in the cache
   75  another mm-fetch is fetching the same release into the same cache

@@ -180,8 +180,8 @@ PROOF
 
 METHODS
   clone, upgrade   pg_upgrade; seconds, whatever the size with clone. The old cluster stays as it was.
-  dump             dump and restore: minutes per gigabyte. Builds every index anew, which mends those that a changed
-                   collation has spoilt. pg_upgradecluster does not notice rows that it fails to restore; the proof does.
+  dump             dump and restore: minutes per gigabyte. Builds every index anew, which corrects those that a changed
+                   collation has damaged. pg_upgradecluster does not notice rows that it fails to restore; the proof does.
   link             pg_upgrade on shared files: fast and small, but there is no way back once the new server has run.
 
 EXIT STATUS

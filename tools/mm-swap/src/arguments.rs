@@ -100,7 +100,8 @@ pub struct LimitArgument {
 /// Flags of `rollback`.
 #[derive(Debug, Clone, Args)]
 pub struct RollbackArguments {
-    /// Put the database back too, PostgreSQL's own upgrade in the same hop included; what was written since is lost
+    /// Where the schema has changed, put the database back too, PostgreSQL's own upgrade in the same hop included; what was
+    /// written since is lost
     #[arg(long)]
     pub database: bool,
     /// The release to arrive at: the one before the last swap that has not gone back yet. Needed only for a second hop:

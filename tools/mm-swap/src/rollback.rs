@@ -1,5 +1,6 @@
 //! `mm-swap rollback`: back to the release before the last swap, by hand and later. The files alone when the schema has
-//! not moved; with `--database` also the database of the restore point, and with it the loss of what was written since.
+//! not moved; with `--database` also the database as it was (`mattermost::way_back` says from where), and with it the loss of what was
+//! written since.
 
 use std::path::Path;
 

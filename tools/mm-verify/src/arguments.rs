@@ -144,7 +144,7 @@ fn after_long_help() -> String {
         "{}\n\n{}\nExamples:\n  \
          After an upgrade by hand, as root:\n    mm-verify --install /opt/mattermost\n  \
          Before and after, so that old faults are not blamed on the upgrade:\n    mm-verify baseline && upgrade && mm-verify\n  \
-         At the end of a hop:\n    mm-path --to 10.6.1 | mm-fetch | mm-backup --to /srv/backup | mm-swap | mm-verify\n  \
+         At the end of a hop:\n    mm-path --to 10.6.1 | mm-fetch | mm-backup --to /srv/backup --stop --leave-stopped | mm-pgbump --leave-stopped | mm-swap | mm-verify\n  \
          From a timer, for a dashboard:\n    mm-verify -q --format json --prometheus /var/lib/node_exporter/mattermost.prom >/dev/null\n  \
          For half an hour after an upgrade:\n    mm-verify watch --for 30m --every 30s --prometheus /var/lib/node_exporter/mattermost.prom\n  \
          Nobody sees teams or a text box after a jump from 5.x:\n    mm-verify repair --list\n    mm-verify repair --fix null-counts",

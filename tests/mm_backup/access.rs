@@ -182,8 +182,9 @@ fn a_way_back_that_is_closed_is_said_before_the_server_is_stopped_with_what_open
     superuser(fix);
     // What a killed run has left goes, and nothing new is left.
     let left = "SELECT count(*) FROM pg_database WHERE datname LIKE 'mm_trial_%'";
-    let state = fs::read_dir(site.state()).unwrap().flatten().next().unwrap().file_name();
-    let hash = state.to_string_lossy().rsplit('-').next().unwrap().to_owned();
+    let state = fs::read_dir(site.state()).unwrap().flatten().next().unwrap().path();
+    let named = format!("printf '%s\\0mattermost\\0%s' '{}' \"$(cat /etc/machine-id)\" | sha256sum", state.display());
+    let hash = process::run("sh", &["-c", &named])[..12].to_owned();
     for name in [format!("mm_trial_{hash}"), format!("mm_trial_{hash}_renamed")] {
         superuser(&format!("CREATE DATABASE {name} OWNER mmuser"));
     }
@@ -198,7 +199,7 @@ fn a_way_back_that_is_closed_is_said_before_the_server_is_stopped_with_what_open
     process::run("pg_ctlcluster", &["13", &site.cluster.name, "reload"]);
     let (document, _) = runs("mm-pgbump", &["check"], &hop, 4);
     let hint = document["pgbump"]["checks"][0]["hint"].as_str().unwrap().to_owned();
-    assert!(hint.contains("host all mm_restore 127.0.0.1/32 md5"), "{document}");
+    assert!(hint.contains("local all mm_restore md5"), "{document}");
     fs::write(&hba, &open).unwrap();
     process::run("pg_ctlcluster", &["13", &site.cluster.name, "reload"]);
     runs("mm-pgbump", &["check"], &hop, 0);

@@ -71,15 +71,26 @@ impl Restorer {
         Database::connect(&at(self.source.host.clone()), Some(&self.user))
             .or_else(|_| Database::connect(&at(cluster.socket.display().to_string()), Some(&self.user)))
             .map_err(|error| {
-                Error::refused(format!("the role `{ROLE}`, which runs the dump, is not let into the cluster {}", cluster.label()))
-                    .because(error.one_line())
-                    .hint(format!(
-                        "put this line first into {}/pg_hba.conf, reload it (pg_ctlcluster {} {} reload), then run this again: host all {ROLE} 127.0.0.1/32 md5",
-                        cluster.configuration.display(),
-                        cluster.major,
-                        cluster.name
-                    ))
+                Error::refused(format!(
+                    "the role `{ROLE}`, which runs the dump, is not let into the cluster {}",
+                    cluster.label()
+                ))
+                .because(error.one_line())
+                .hint(Self::let_in(&error, name, cluster))
             })
+    }
+
+    /// What lets it in. A password is asked for on the socket, too: not every cluster listens on loopback.
+    fn let_in(error: &Error, name: &str, cluster: &Cluster) -> String {
+        if error.one_line().contains("permission denied for database") {
+            return format!("as a superuser: GRANT CONNECT ON DATABASE {} TO PUBLIC", identifier(name));
+        }
+        format!(
+            "put this line first into {}/pg_hba.conf, reload it (pg_ctlcluster {} {} reload), then run this again: local all {ROLE} md5",
+            cluster.configuration.display(),
+            cluster.major,
+            cluster.name
+        )
     }
 
     /// Takes the role away, and what an earlier run has left of it.

@@ -2,9 +2,9 @@
 //! may have been anybody's, and may have said anything of its roles.
 
 use super::dump::{identifier, literal};
+use super::restorer::UNLOGGED;
 use super::server::Database;
 use super::source::DataSource;
-use super::restorer::UNLOGGED;
 use crate::contract::error::{Context as _, Error, Result};
 
 /// How the later of the two forms begins in which servers keep a password.

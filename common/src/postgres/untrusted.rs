@@ -6,19 +6,13 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use super::cluster::Cluster;
 use super::dump::{self, identifier, literal};
 use super::rights;
 use super::server::Database;
-use super::source::DataSource;
 use crate::contract::error::{Context as _, Error, Result};
-use crate::contract::secret::Secret;
-use crate::contract::ui;
 use crate::machine::files::{self, Access};
-use crate::machine::lock::LockGuard;
-use crate::machine::user::{self, User};
+use crate::machine::user::{self};
 
 /// The role that runs dumps.
 pub const ROLE: &str = "mm_restore";

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use mm_common::contract::error::Result;
 use mm_common::postgres::definitions::{self, Definitions};
-use mm_common::postgres::properties::{self, Properties};
 use mm_common::postgres::owners::KeptBack;
+use mm_common::postgres::properties::{self, Properties};
 use mm_common::postgres::schemas::{self, Spaces};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::untrusted;

@@ -7,13 +7,13 @@ use mm_common::contract::error::Result;
 use mm_common::contract::ui;
 use mm_common::machine::checkpoint;
 use mm_common::postgres::cluster::Cluster;
-use mm_common::postgres::dump::{self, identifier};
+use mm_common::postgres::dump::identifier;
 use mm_common::postgres::owners::{self, KeptBack};
+use mm_common::postgres::properties::{self, Properties};
+use mm_common::postgres::restorer::Restorer;
 use mm_common::postgres::rights;
 use mm_common::postgres::schemas::{self, Spaces};
 use mm_common::postgres::server::Database;
-use mm_common::postgres::properties::{self, Properties};
-use mm_common::postgres::restorer::Restorer;
 use mm_common::postgres::untrusted::{self, Schema};
 
 use crate::equal::{self, Roles};

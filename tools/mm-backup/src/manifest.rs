@@ -11,8 +11,8 @@ use mm_common::contract::error::{Context as _, Error, Result};
 use mm_common::contract::version::Edition;
 use mm_common::machine::files;
 use mm_common::machine::tree::{Attributes, Time};
-use mm_common::postgres::properties::Properties;
 use mm_common::postgres::fingerprint::{Fingerprint, History};
+use mm_common::postgres::properties::Properties;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 

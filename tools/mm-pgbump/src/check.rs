@@ -21,16 +21,21 @@ use crate::{Options, plan, wish};
 pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
     let says_no = |error: Error| error.of_kind(Kind::CheckSaysNo);
     session.refuse_open(&[]).map_err(says_no)?;
-    let installation = session.probe()?;
+    let mut installation = session.probe()?;
     let lock = if session.dry_run { None } else { Some(installation.state.lock(session.lock_wait())?) };
+    if lock.is_some() {
+        // Whoever held the lock may have changed everything.
+        session.refuse_open(&[]).map_err(says_no)?;
+        installation = session.probe()?;
+    }
     let wish = wish::find(session, options, &installation)?;
     let tried = match &lock {
         Some(lock) if installation.source.is_some() => {
             let role = installation.source.as_ref().map_or("", |source| source.user.as_str());
             let accepted = session.common.accepts(proven::ACCEPT);
             let claim = Claim { role, state: installation.state.path(), accepted, lock: Some(lock) };
-            // Whether the cluster may be started again is among the checks of the upgrade.
-            let findings = Trial { site: &installation, claim, bump: None }.run();
+            let bump = wish.as_ref().map(|wish| wish.major);
+            let findings = Trial { site: &installation, claim, bump }.run();
             way_back::checks(&findings, session.common.accepts(way_back::ACCEPT))
         }
         _ => Vec::new(),

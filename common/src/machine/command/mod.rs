@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use process_wrap::std::{CommandWrap, CommandWrapper as _, ProcessSession};
@@ -75,6 +75,13 @@ pub fn find(program: &str) -> Result<PathBuf> {
     Err(Error::refused(format!("the program `{program}` is not installed"))
         .because(format!("it is not in {PATH}"))
         .hint(format!("apt-get install {package}")))
+}
+
+/// Whether this host's `setpriv` can have a program end with the one that started it: util-linux does from 2.33 on, Ubuntu
+/// 18.04 has 2.31. Where it cannot, the program may outlive us, and whoever comes next waits for its lock.
+fn knows_pdeathsig() -> bool {
+    static KNOWS: OnceLock<bool> = OnceLock::new();
+    *KNOWS.get_or_init(|| Cmd::new("setpriv").args(["--pdeathsig", "TERM", "--", "true"]).run().is_ok())
 }
 
 /// Whether a program is there.
@@ -274,9 +281,10 @@ impl Cmd {
             words.extend([find("sh")?.into(), "-c".into(), script.into()]);
         }
         let user = self.user.as_ref().filter(|user| !user.is_current());
-        if self.asked || self.ends_with_us || user.is_some() {
+        let ends_with_us = self.ends_with_us && knows_pdeathsig();
+        if self.asked || ends_with_us || user.is_some() {
             words.push(find("setpriv")?.into());
-            words.extend(if self.ends_with_us { vec!["--pdeathsig".into(), "TERM".into()] } else { Vec::new() });
+            words.extend(if ends_with_us { vec!["--pdeathsig".into(), "TERM".into()] } else { Vec::new() });
             words.extend(self.asked.then(|| "--no-new-privs".into()));
             words.extend(user.map_or(vec!["--".into()], |user| user.setpriv_arguments().map(OsString::from).to_vec()));
         }

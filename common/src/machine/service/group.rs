@@ -5,13 +5,15 @@ use super::process::Process;
 /// More generations than any unit has.
 const GENERATIONS: usize = 64;
 
-/// Whether a process, or one that it comes from, is in the control group of a unit. What `su` or `sudo` of a unit starts is
-/// moved into a session of its own where PAM makes one; it is the unit's all the same.
-pub(super) fn comes_from(process: Process, group: &str) -> bool {
+/// Whether a process, or one that it comes from, is in the control group of a unit, or is what systemd calls the unit's main
+/// process (`main`). What `su`, `sudo` or `PAMName=` of a unit start is moved into a session of its own where PAM makes one,
+/// `su` itself with it (pam_systemd(8)); it is the unit's all the same.
+pub(super) fn comes_from(process: Process, group: Option<&str>, main: Option<i32>) -> bool {
     let first = std::fs::read_to_string("/proc/1/cgroup").unwrap_or_default();
     let mut pid = process.pid;
     for _ in 0..GENERATIONS {
-        if std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| is_in(&text, group, &first)) {
+        let own = || std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
+        if main == Some(pid) || group.is_some_and(|group| own().is_ok_and(|text| is_in(&text, group, &first))) {
             return true;
         }
         match parent(pid) {
@@ -70,7 +72,9 @@ mod tests {
     #[test]
     fn a_process_comes_from_the_group_that_it_is_in() {
         let own = Process::of(i32::try_from(std::process::id()).unwrap()).unwrap();
-        assert!(!comes_from(own, "/no-such.slice/mattermost.service"));
+        assert!(!comes_from(own, Some("/no-such.slice/mattermost.service"), None));
+        // As with a unit that starts it through `su`: systemd's word counts, wherever PAM has put it.
+        assert!(comes_from(own, Some("/no-such.slice/mattermost.service"), parent(own.pid)));
         assert_eq!(parent(own.pid), Some(nix::unistd::getppid().as_raw()));
     }
 }

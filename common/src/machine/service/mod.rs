@@ -137,9 +137,9 @@ impl Service {
         if servers.is_empty() {
             return Ok(());
         }
-        let group = systemd::show(unit)?.control_group;
+        let shown = systemd::show(unit)?;
         let is_outside = |process: &Process| {
-            process.is_alive() && !group.as_ref().is_some_and(|group| group::comes_from(*process, group))
+            process.is_alive() && !group::comes_from(*process, shown.control_group.as_deref(), shown.main_pid)
         };
         match servers.into_iter().find(is_outside) {
             None => Ok(()),

@@ -131,7 +131,11 @@ impl WayBack {
 /// When something cannot be looked at; that there is no way is no error.
 pub fn of_hop(hop: Hop<'_>, site: &Installation, database: &Database, claim: &Claim<'_>) -> Result<WayBack> {
     let mut causes = Vec::new();
-    match kept::look(hop, site.state.path(), database)? {
+    // What cannot be looked at of a kept cluster closes that way, and not the one through the dump.
+    let look = kept::look(hop, site.state.path(), database).unwrap_or_else(|error| {
+        Look::Unusable(format!("whether a kept cluster can serve again cannot be told: {}", error.one_line()))
+    });
+    match look {
         Look::Usable { cluster, since } => {
             let posts = posts_since(database, &since).ok();
             let (to, since, seconds) = (Some(cluster), Some(since), Some(EXCHANGE_OF_CLUSTERS));

@@ -3,9 +3,11 @@
 //! room. What a host does not let us try is no finding that stops anything, and is said.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::administrator::in_sql;
 use super::{Administrator, administrator};
+use crate::contract::digest;
 use crate::contract::error::{Error, Kind, Result};
 use crate::contract::sections::{Check, Status};
 use crate::contract::shell;
@@ -16,16 +18,30 @@ use crate::mattermost::site::Installation;
 use crate::postgres::cluster::{self, Cluster};
 use crate::postgres::dump::identifier;
 use crate::postgres::proven::Claim;
-use crate::postgres::server::Database;
 use crate::postgres::restorer::Restorer;
+use crate::postgres::server::Database;
 
 /// The id of the check, and what `--accept` is given to go on though the way back is closed.
 pub const ACCEPT: &str = "rollback";
 
 const TITLE: &str = "The way back is open";
 
-/// What PostgreSQL says when it was not the right that was missing.
-const PASSING: &[&str] = &["timeout", "too many", "remaining connection slots", "is starting up", "is shutting down"];
+/// What is said when it was not the right that was missing.
+const PASSING: &[&str] = &[
+    "timeout",
+    "too many",
+    "remaining connection slots",
+    "is starting up",
+    "is shutting down",
+    "had not finished after",
+    "onnection refused",
+    "could not connect",
+    "closed the connection",
+    "being accessed by other users",
+];
+
+/// How long the statements may take together: making and dropping a database waits for checkpoints of the whole cluster.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Something that is wrong with the way back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,14 +111,18 @@ impl Trial<'_> {
     /// Creates, renames and drops a database of a known name, and lets the role that runs dumps into it.
     fn try_database(&self, administrator: &Administrator) -> Result<()> {
         let Administrator { database: admin, cluster, is_superuser } = administrator;
-        let [first, second] = names(self.site.state.path()).map(|name| (identifier(&name), name));
+        let admin = &admin.clone().with_limit(PATIENCE);
+        let [first, second] = names(self.site, &id_of_machine()).map(|name| (identifier(&name), name));
         let drop = format!("DROP DATABASE IF EXISTS {};\nDROP DATABASE IF EXISTS {}", first.0, second.0);
         let make = format!(
             "{drop};\nCREATE DATABASE {} TEMPLATE template0;\nALTER DATABASE {} RENAME TO {}",
             first.0, first.0, second.0
         );
         let attempt = "a database cannot be created, renamed and dropped beside the server's";
-        let outcome = admin.execute_each(&make).map_err(|error| closed(error, attempt, &self.fix()));
+        let outcome = admin.execute_each(&make).map_err(|error| {
+            let fix = self.fix(&error, *is_superuser);
+            closed(error, attempt, &fix)
+        });
         let tried = outcome.and_then(|()| match cluster.as_ref().filter(|_| *is_superuser) {
             Some(cluster) => {
                 let runner = Restorer::make(admin, cluster).map_err(|error| closed(error, "no dump can be run", ""))?;
@@ -119,18 +139,32 @@ impl Trial<'_> {
         tried.and(dropped)
     }
 
-    /// What lets the role of the server do it.
-    fn fix(&self) -> String {
-        let role = self.site.source.as_ref().map_or("", |source| source.user.as_str());
-        format!("let an administrator of the database run `ALTER ROLE {} CREATEDB`", in_sql(role))
+    /// What lets whoever tried it do it.
+    fn fix(&self, error: &Error, is_superuser: bool) -> String {
+        let role = in_sql(self.site.source.as_ref().map_or("", |source| source.user.as_str()));
+        if is_superuser {
+            "correct what PostgreSQL says above".into()
+        } else if error.one_line().contains("permission denied to create database") {
+            format!("let an administrator of the database run `ALTER ROLE {role} CREATEDB`")
+        } else {
+            format!(
+                "let {role} into the database `postgres` of that server, too (pg_hba.conf, or [databases] of PgBouncer): from there the server's own is renamed"
+            )
+        }
     }
 }
 
-/// The names of the throw-away database of an installation: what a killed run has left goes with the next one.
-fn names(state: &Path) -> [String; 2] {
-    let name = state.file_name().unwrap_or_default().to_string_lossy();
-    let hash = name.rsplit('-').next().unwrap_or_default();
+/// The names of the throw-away database of an installation: what a killed run has left goes with the next one. Hosts that
+/// share a database server have the same paths, so the machine is part of it, and the database.
+fn names(site: &Installation, machine: &str) -> [String; 2] {
+    let database = site.source.as_ref().map_or("", |source| source.database.as_str());
+    let text = [&site.state.path().to_string_lossy(), database, machine.trim()].join("\0");
+    let hash = &digest::of_bytes(text.as_bytes())[..12];
     [format!("mm_trial_{hash}"), format!("mm_trial_{hash}_renamed")]
+}
+
+fn id_of_machine() -> String {
+    std::fs::read_to_string("/etc/machine-id").unwrap_or_default()
 }
 
 /// A restore would fail by the same; what passes by itself is not for now to judge.
@@ -269,7 +303,6 @@ mod tests {
         assert!(closes(Error::failed("`psql` failed").because("ERROR:  permission denied to create database")));
         assert!(!closes(Error::failed("`psql` failed").because("canceling statement due to statement timeout")));
         assert!(!closes(Error::new(Kind::Locked, "another restore goes on")));
-        let [first, second] = names(Path::new("/var/lib/mm-tools/mattermost-0123456789ab"));
-        assert_eq!((first.as_str(), second.as_str()), ("mm_trial_0123456789ab", "mm_trial_0123456789ab_renamed"));
+        assert!(!closes(Error::failed("`psql` was ended").because("it had not finished after 600 seconds")));
     }
 }

@@ -6,11 +6,11 @@ use mm_common::contract::secret::Secret;
 use mm_common::contract::ui;
 use mm_common::machine::{checkpoint, files};
 use mm_common::postgres::cluster::Cluster;
-use mm_common::postgres::dump::{self, identifier, literal};
-use mm_common::postgres::server::Database;
-use mm_common::postgres::source::DataSource;
+use mm_common::postgres::dump::{identifier, literal};
 use mm_common::postgres::properties;
 use mm_common::postgres::restorer::UNLOGGED;
+use mm_common::postgres::server::Database;
+use mm_common::postgres::source::DataSource;
 use mm_common::postgres::untrusted;
 
 use crate::fill::Filling;

@@ -95,14 +95,19 @@ pub fn interrupted(state: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The flag, after a blank, that leads a command to the state directory of an installation; nothing where it looks anyway.
+pub fn state_flag(state: &Path) -> String {
+    let base = state.parent().filter(|base| *base != Path::new(BASE));
+    base.map_or_else(String::new, |base| format!(" --state-dir {}", shell::word(base)))
+}
+
 /// The command that finishes or undoes what the run has begun that left the journal `name`, as it can be typed.
 ///
 /// # Errors
 /// As [`Journal::read`].
 pub fn command(state: &Path, name: &str, install: &Path) -> Result<String> {
     let install = shell::word(install);
-    let base = state.parent().filter(|base| *base != Path::new(BASE));
-    let base = base.map_or_else(String::new, |base| format!(" --state-dir {}", shell::word(base)));
+    let base = state_flag(state);
     if name != RESTORE {
         return Ok(format!("mm-{name} recover --install {install}{base}"));
     }

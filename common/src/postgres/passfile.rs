@@ -25,7 +25,8 @@ pub(super) struct Passfile {
 const BEGIN: &str = "mm-tools.";
 const END: &str = ".pgpass";
 
-fn directory() -> PathBuf {
+/// Where files stand that are gone with the process.
+pub(super) fn directory() -> PathBuf {
     if user::is_root() { PathBuf::from("/run") } else { std::env::temp_dir() }
 }
 

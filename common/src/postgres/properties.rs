@@ -106,6 +106,9 @@ pub struct Grant {
     pub role: Option<String>,
     /// `CONNECT`, `CREATE` or `TEMPORARY`.
     pub privilege: String,
+    /// Whether the role may pass it on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grantable: bool,
 }
 
 /// Reads the properties of a database.
@@ -119,7 +122,7 @@ pub fn read(database: &Database) -> Result<Properties> {
                 FROM pg_catalog.pg_db_role_setting g LEFT JOIN pg_catalog.pg_roles r ON r.oid = g.setrole,
                   pg_catalog.unnest(g.setconfig) AS s(setting)
                 WHERE g.setdatabase = d.oid) AS settings,
-               (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'privilege', a.privilege_type))
+               (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'privilege', a.privilege_type, 'grantable', a.is_grantable))
                 FROM pg_catalog.aclexplode(d.datacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee) AS grants,
                (SELECT pg_catalog.json_agg(DISTINCT r.rolname) FROM pg_catalog.pg_shdepend p
                 JOIN pg_catalog.pg_roles r ON r.oid = p.refobjid
@@ -169,8 +172,11 @@ pub fn read(database: &Database) -> Result<Properties> {
 
 fn grants(list: &Value) -> Option<Vec<Grant>> {
     let text = |value: &Value, key: &str| value[key].as_str().map(str::to_owned);
-    let grant =
-        |value: &Value| Grant { role: text(value, "role"), privilege: text(value, "privilege").unwrap_or_default() };
+    let grant = |value: &Value| Grant {
+        role: text(value, "role"),
+        privilege: text(value, "privilege").unwrap_or_default(),
+        grantable: value["grantable"] == true,
+    };
     Some(list.as_array()?.iter().map(grant).collect())
 }
 
@@ -213,7 +219,8 @@ fn settling(name: &str, properties: &Properties) -> Vec<(String, String)> {
             let role = grant.role.as_deref().map_or_else(|| "PUBLIC".to_owned(), identifier);
             // Only the three words there are: this text comes from a file.
             if let privilege @ ("CONNECT" | "CREATE" | "TEMPORARY") = grant.privilege.as_str() {
-                let sql = format!("GRANT {privilege} ON DATABASE {database} TO {role}");
+                let option = if grant.grantable && grant.role.is_some() { " WITH GRANT OPTION" } else { "" };
+                let sql = format!("GRANT {privilege} ON DATABASE {database} TO {role}{option}");
                 settling.push((format!("{privilege} for {role}"), sql));
             }
         }
@@ -257,8 +264,8 @@ mod tests {
     fn rights_and_settings_are_quoted() {
         let properties = Properties {
             grants: Some(vec![
-                Grant { role: Some("we\"ird".into()), privilege: "CONNECT".into() },
-                Grant { role: None, privilege: "DROP; --".into() },
+                Grant { role: Some("we\"ird".into()), privilege: "CONNECT".into(), grantable: true },
+                Grant { role: None, privilege: "DROP; --".into(), grantable: true },
             ]),
             settings: vec![
                 Setting { role: None, name: "search_path".into(), value: "\"$user\", public".into() },
@@ -271,7 +278,7 @@ mod tests {
             statements,
             [
                 "REVOKE ALL ON DATABASE \"d b\" FROM PUBLIC",
-                "GRANT CONNECT ON DATABASE \"d b\" TO \"we\"\"ird\"",
+                "GRANT CONNECT ON DATABASE \"d b\" TO \"we\"\"ird\" WITH GRANT OPTION",
                 "ALTER DATABASE \"d b\" SET \"search_path\" TO '$user', 'public'",
                 "ALTER ROLE \"mm\" IN DATABASE \"d b\" SET \"work_mem\" TO 'it''s'",
             ]

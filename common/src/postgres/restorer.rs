@@ -104,8 +104,24 @@ impl Restorer {
         self.superuser.rows(&format!(
             "SELECT pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity WHERE usename = '{ROLE}'"
         ))?;
+        let has_rights = "EXISTS (SELECT FROM pg_catalog.aclexplode(spcacl) a JOIN pg_catalog.pg_roles r ON r.oid = a.grantee WHERE r.rolname = 'mm_restore')";
+        for sql in tablespaces(&self.superuser, "REVOKE ALL ON TABLESPACE %I FROM mm_restore", has_rights)? {
+            self.superuser.execute(&sql)?;
+        }
         self.superuser.execute(&format!("DROP ROLE IF EXISTS {ROLE}"))
     }
+}
+
+/// A statement for each tablespace that an administrator has made and that is `chosen`, a condition.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub fn tablespaces(server: &Database, statement: &str, chosen: &str) -> Result<Vec<String>> {
+    let rows = server.rows(&format!(
+        "SELECT pg_catalog.format({}, spcname) AS sql FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_' AND {chosen}",
+        literal(statement)
+    ))?;
+    Ok(rows.iter().filter_map(|row| row["sql"].as_str().map(str::to_owned)).collect())
 }
 
 impl Drop for Restorer {

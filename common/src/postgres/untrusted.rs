@@ -8,11 +8,12 @@ use std::os::unix::fs::{PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use super::dump::{self, identifier, literal};
+use super::passfile;
 use super::rights;
 use super::server::Database;
 use crate::contract::error::{Context as _, Error, Result};
 use crate::machine::files::{self, Access};
-use crate::machine::user::{self};
+use crate::machine::user;
 
 /// The role that runs dumps.
 pub const ROLE: &str = "mm_restore";
@@ -122,6 +123,10 @@ fn restore_but(dump: &Path, role: &Database, jobs: usize, rights: bool, is_left:
     if !rights {
         flags.push("--no-privileges".into());
     }
+    // A cluster that has none of its own cannot have those of the dump.
+    if role.value("SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_'")? == 0 {
+        flags.push("--no-tablespaces".into());
+    }
     dump::restore_with(dump, role, jobs, &flags).context(attempt)
 }
 
@@ -191,7 +196,7 @@ pub struct Schema {
 impl Schema {
     /// Dumps those of `database`.
     pub fn of(database: &Database) -> Result<Self> {
-        let schema = Self { path: PathBuf::from(format!("/run/mm-tools.{}.schema.dump", std::process::id())) };
+        let schema = Self { path: passfile::directory().join(format!("mm-tools.{}.schema.dump", std::process::id())) };
         files::remove_file(&schema.path)?;
         dump::definitions(database, &schema.path)?;
         Ok(schema)
@@ -305,8 +310,7 @@ struct List {
 
 impl List {
     fn write(text: &str, reader: &Database) -> Result<Self> {
-        let directory = if user::is_root() { PathBuf::from("/run") } else { std::env::temp_dir() };
-        let path = directory.join(format!("mm-tools.{}.{}.list", std::process::id(), reader.name.len()));
+        let path = passfile::directory().join(format!("mm-tools.{}.{}.list", std::process::id(), reader.name.len()));
         files::remove_file(&path)?;
         let list = Self { path };
         files::write(&list.path, text.as_bytes(), Access::PRIVATE)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use mm_common::contract::error::Result;
+use mm_common::contract::ui;
 use mm_common::postgres::definitions::{self, Definitions};
 use mm_common::postgres::owners::KeptBack;
 use mm_common::postgres::properties::{self, Properties};
@@ -12,6 +13,7 @@ use mm_common::postgres::schemas::{self, Spaces};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::untrusted;
 
+use crate::fill::SUPERUSER_OBJECTS;
 use crate::manifest::DatabasePart;
 
 /// The roles of a server, and those that are no superusers.
@@ -63,6 +65,8 @@ pub(crate) struct Comparison<'a> {
     pub spaces: Option<&'a Spaces>,
     /// The roles of the server.
     pub roles: &'a Roles,
+    /// Whether what only a superuser makes is as the replaced database has it: it need not be as the dump has it.
+    pub as_replaced: bool,
 }
 
 impl Comparison<'_> {
@@ -72,11 +76,17 @@ impl Comparison<'_> {
         let mut then = definitions::of_dump(self.dump)?;
         let mut now = definitions::as_dumped(self.restored)?;
         let rights_too = self.is_same_program()?;
+        // A cluster without tablespaces has all in one place.
+        let shelves = "SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_'";
+        if self.restored.value(shelves)? == 0 {
+            then.values_mut().for_each(|text| *text = definitions::without_tablespace(text));
+        }
         for side in [&mut then, &mut now] {
             side.retain(|object, _| self.is_compared(object, rights_too));
             self.forget_owners(side);
         }
         self.forget_left_out(&mut then, &now);
+        self.forget_as_replaced(&mut then, &mut now, majors);
         let mut found = definitions::differences(&then, &now, majors);
         if let Some(wanted) = self.spaces {
             let now = schemas::read(self.restored)?;
@@ -118,6 +128,27 @@ impl Comparison<'_> {
             let (schema, name) = bare.split_once('.').unwrap_or(("", bare));
             let start = if schema.is_empty() { "ACL ".to_owned() } else { format!("ACL {schema}.") };
             side.retain(|other, _| !(other.starts_with(&start) && other.ends_with(&format!(" {name}"))));
+        }
+    }
+
+    /// Without what a superuser has made as the replaced database has it now, which need not be as the point has it: a password
+    /// of a user mapping was changed since, or where a server is.
+    fn forget_as_replaced(&self, then: &mut Definitions, now: &mut Definitions, majors: definitions::Majors) {
+        let is_other = |object: &str, text: &str| {
+            untrusted::is_superusers(object)
+                && !object.starts_with("FOREIGN TABLE ")
+                && now.get(object).is_some_and(|now| {
+                    definitions::level(object, now, majors) != definitions::level(object, text, majors)
+                })
+        };
+        let others: Vec<String> =
+            then.iter().filter(|(object, text)| is_other(object, text)).map(|(object, _)| object.clone()).collect();
+        for object in others.into_iter().filter(|_| self.as_replaced) {
+            ui::warn(&format!(
+                "{object} is as the replaced database has it now, not as in the restore point; --accept {SUPERUSER_OBJECTS} takes over what the point has"
+            ));
+            then.remove(&object);
+            now.remove(&object);
         }
     }
 
@@ -163,8 +194,11 @@ pub(crate) fn of_properties(restored: &Database, properties: &Properties) -> Res
     if settings(&now) != settings(properties) {
         found.push("the settings of the database are others".to_owned());
     }
-    let grants = |of: &Properties| -> Option<BTreeSet<(Option<String>, String)>> {
-        Some(of.grants.as_ref()?.iter().map(|one| (one.role.clone(), one.privilege.clone())).collect())
+    // A point of an older program does not say who may pass a right on.
+    let said = properties.grants.iter().flatten().any(|one| one.grantable);
+    let grants = |of: &Properties| -> Option<BTreeSet<(Option<String>, String, bool)>> {
+        let grants = of.grants.as_ref()?.iter();
+        Some(grants.map(|one| (one.role.clone(), one.privilege.clone(), said && one.grantable)).collect())
     };
     if grants(properties).is_some() && grants(&now) != grants(properties) {
         found.push("the rights on the database are others".to_owned());

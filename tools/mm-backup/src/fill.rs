@@ -10,7 +10,7 @@ use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::dump::identifier;
 use mm_common::postgres::owners::{self, KeptBack};
 use mm_common::postgres::properties::{self, Properties};
-use mm_common::postgres::restorer::Restorer;
+use mm_common::postgres::restorer::{self, Restorer};
 use mm_common::postgres::rights;
 use mm_common::postgres::schemas::{self, Spaces};
 use mm_common::postgres::server::Database;
@@ -49,6 +49,8 @@ pub(crate) struct Filled {
     pub spaces: Option<Spaces>,
     /// The roles of the server.
     pub roles: Roles,
+    /// Whether what only a superuser makes was made as the replaced database has it.
+    pub as_replaced: bool,
 }
 
 impl Filling<'_> {
@@ -75,6 +77,10 @@ impl Filling<'_> {
             Some(from) => untrusted::make_as_superuser(from, &restored, kinds, &entries),
             None => Ok(BTreeSet::new()),
         };
+        // It makes tables where they were.
+        for sql in restorer::tablespaces(admin, "GRANT CREATE ON TABLESPACE %I TO mm_restore", "true")? {
+            admin.execute(&sql)?;
+        }
         let mut present = make(untrusted::BEFORE)?;
         let roles = Roles::of(admin)?;
         untrusted::restore_for(dump, &runner.connect(name, self.cluster)?, jobs, &roles.ordinary)?;
@@ -93,8 +99,13 @@ impl Filling<'_> {
         for what in untrusted::superusers(&entries, &present) {
             say_left_out(&what);
         }
-        for sql in untrusted::default_privileges(dump, &roles.ordinary)? {
-            if let Err(error) = restored.execute(&sql) {
+        // Those of a superuser, too, where the replaced database has the same now.
+        let ordinary = untrusted::default_privileges(dump, &roles.ordinary)?;
+        let vouched = trusted.map_or_else(|| Ok(Vec::new()), |from| untrusted::default_privileges(from, &roles.all))?;
+        for sql in untrusted::default_privileges(dump, &roles.all)? {
+            if !ordinary.contains(&sql) && !vouched.contains(&sql) {
+                say_left_out(&sql);
+            } else if let Err(error) = restored.execute(&sql) {
                 ui::warn(&format!("a default privilege could not be given: {}", error.one_line()));
             }
         }
@@ -102,7 +113,7 @@ impl Filling<'_> {
         if let Some(spaces) = &spaces {
             schemas::settle(&restored, spaces)?;
         }
-        Ok(Filled { kept_back, spaces, roles })
+        Ok(Filled { kept_back, spaces, roles, as_replaced: !*accepted })
     }
 
     /// The extensions that a superuser makes without being asked: those that any owner of a database could make, and those

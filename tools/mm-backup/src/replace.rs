@@ -155,7 +155,8 @@ pub(crate) fn prepare(
             checkpoint::pass("database-created");
             dump::restore(&point.path.join(&part.dump.path), &prepared.database(), jobs)?;
             // Who is no superuser gives the schemas no other owner: they are as they came.
-            Ok(Filled { kept_back: Vec::new(), spaces: None, roles: Roles::of(&prepared.admin)? })
+            let roles = Roles::of(&prepared.admin)?;
+            Ok(Filled { kept_back: Vec::new(), spaces: None, roles, as_replaced: false })
         }),
     };
     let finished = filled
@@ -219,6 +220,7 @@ impl Prepared {
             kept_back: &filled.kept_back,
             spaces: filled.spaces.as_ref(),
             roles: &filled.roles,
+            as_replaced: filled.as_replaced,
         };
         let mut found = comparison.differences()?;
         let unsettled = properties::settle(&self.admin, &self.new, properties);

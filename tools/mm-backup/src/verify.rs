@@ -242,8 +242,8 @@ fn settled(part: &DatabasePart, path: &Path, copy: &Database, roles: &Roles) -> 
     if let Some(spaces) = &spaces {
         schemas::settle(copy, spaces)?;
     }
-    let comparison =
-        Comparison { part, dump: path, restored: copy, kept_back: &kept_back, spaces: spaces.as_ref(), roles };
+    let (kept_back, spaces) = (&kept_back[..], spaces.as_ref());
+    let comparison = Comparison { part, dump: path, restored: copy, kept_back, spaces, roles, as_replaced: false };
     found.extend(comparison.differences()?);
     Ok(found)
 }

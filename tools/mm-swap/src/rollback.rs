@@ -1,6 +1,6 @@
 //! `mm-swap rollback`: back to the release before the last swap, by hand and later. The files alone when the schema has
-//! not moved; with `--database` also the database as it was (`mattermost::way_back` says from where), and with it the loss of what was
-//! written since.
+//! not moved; with `--database` also the database as it was (`mattermost::way_back` says from where), and with it the loss
+//! of what was written since.
 
 use std::path::Path;
 
@@ -8,9 +8,11 @@ use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::Swap;
 use mm_common::contract::shell;
 use mm_common::machine::files;
+use mm_common::machine::journal::state_flag;
 use mm_common::mattermost::config::Copied;
 use mm_common::mattermost::site::{Ground, Installation};
 use mm_common::mattermost::way_back;
+use mm_common::postgres::proven;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use mm_common::run::Session;
@@ -39,14 +41,14 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
             let from = open.from.clone();
             let recovered = recover::finish(session, open, lock, limit)?;
             if recovered.undone && asked.to.as_ref().is_none_or(|to| *to == from) {
-                let hint = hop_before(&operation::records(&ground.state)?, &from, &ground.root);
+                let hint = hop_before(&operation::records(&ground.state)?, &from, &ground.root, ground.state.path());
                 return Ok(format!("{}{hint}", recovered.message));
             }
             lock = recovered.lock;
         }
     }
     let mut site = standing::probe(session, &ground)?;
-    let mut last = match choose(&site, asked, begun.as_ref()) {
+    let mut last = match choose(&site, asked, begun.as_ref(), accepts(session)) {
         Ok(Choice::Back(last)) => *last,
         Ok(Choice::Nothing(message)) => return Ok(message),
         Err(error) => {
@@ -94,13 +96,13 @@ fn foresee(session: &mut Session, asked: &RollbackArguments, ground: &Ground) ->
         return Ok(format!("would finish the interrupted way back from {} to {}{then}", open.to, open.from));
     }
     let site = standing::probe(session, ground)?;
-    match choose(&site, asked, open.as_ref())? {
+    match choose(&site, asked, open.as_ref(), accepts(session))? {
         Choice::Nothing(message) => Ok(message),
         Choice::Back(last) => {
             let database = site.database()?;
             let mut said = format!("would go back from {} to {}", last.to, last.from);
             if undo::moved(&last, &database)? {
-                let way = way_back::of_hop(last.hop(), &site, &database, &undo::claim(&site))?;
+                let way = way_back::of_hop(last.hop(), &site, &database, &undo::claim(&site, accepts(session)))?;
                 said = format!("{said}, and {}; {}", way.in_words(), way.loss());
                 session.document.set("plan", &json!({ "mm-swap": { "way_back": way } }))?;
             }
@@ -122,7 +124,7 @@ enum Choice {
 ///
 /// # Errors
 /// Refused, before the server is stopped, when there is none or its way back is closed.
-fn choose(site: &Installation, asked: &RollbackArguments, open: Option<&Operation>) -> Result<Choice> {
+fn choose(site: &Installation, asked: &RollbackArguments, open: Option<&Operation>, accepted: bool) -> Result<Choice> {
     let records = operation::records(&site.state)?;
     if asked.to.as_ref() == Some(&site.version) {
         return Ok(Choice::Nothing(format!("{} is installed already; nothing is to be done", site.version)));
@@ -135,7 +137,7 @@ fn choose(site: &Installation, asked: &RollbackArguments, open: Option<&Operatio
             let why = format!("the last rollback brought {} back, but {} is installed", back.from, site.version);
             return Err(nowhere(why));
         }
-        let hint = hop_before(&records, &site.version, &site.root);
+        let hint = hop_before(&records, &site.version, &site.root, site.state.path());
         return Ok(Choice::Nothing(format!("{} is back already; nothing is to be done{hint}", site.version)));
     }
     let last = match open {
@@ -149,14 +151,24 @@ fn choose(site: &Installation, asked: &RollbackArguments, open: Option<&Operatio
         let error = Error::refused(format!("`mm-swap rollback` does not lead from {} to {to}", last.to));
         return Err(error
             .because(format!("it goes back over one swap, and the last one came from {}", last.from))
-            .hint(format!("mm-swap rollback --to {} --install {}", last.from, shell::word(&site.root))));
+            .hint(format!(
+                "mm-swap rollback --to {} --install {}{}",
+                last.from,
+                shell::word(&site.root),
+                state_flag(site.state.path())
+            )));
     }
     if files::look(&last.aside)?.is_none() {
         return Err(nowhere(format!("the old release is no longer in `{}`", last.aside.display())));
     }
     refuse_another_database(last, site)?;
-    refuse_moved(last, site, &site.database()?, asked)?;
+    refuse_moved(last, site, &site.database()?, asked, accepted)?;
     Ok(Choice::Back(Box::new(last.clone())))
+}
+
+/// Whether an administrator says that the database is this server's.
+fn accepts(session: &Session) -> bool {
+    session.common.accepts(proven::ACCEPT)
 }
 
 fn nowhere(why: String) -> Error {
@@ -171,10 +183,11 @@ fn done(records: &[Operation]) -> Option<&Operation> {
 }
 
 /// How to go back over one exchange more, as the end of a message: nobody goes there by running a command again.
-fn hop_before(records: &[Operation], installed: &Version, root: &Path) -> String {
+fn hop_before(records: &[Operation], installed: &Version, root: &Path, state: &Path) -> String {
     match done(records).filter(|last| last.to == *installed) {
         Some(last) => {
-            let command = format!("mm-swap rollback --to {} --install {}", last.from, shell::word(root));
+            let (root, state) = (shell::word(root), state_flag(state));
+            let command = format!("mm-swap rollback --to {} --install {root}{state}", last.from);
             format!("; for the hop before: {command}")
         }
         None => String::new(),
@@ -211,13 +224,19 @@ fn refuse_another_database(last: &Operation, site: &Installation) -> Result<()> 
 ///
 /// # Errors
 /// Refused, before the server is stopped, when it has to and may not or cannot.
-fn refuse_moved(last: &Operation, site: &Installation, database: &Database, asked: &RollbackArguments) -> Result<()> {
+fn refuse_moved(
+    last: &Operation,
+    site: &Installation,
+    database: &Database,
+    asked: &RollbackArguments,
+    accepted: bool,
+) -> Result<()> {
     if !undo::moved(last, database)? {
         return Ok(());
     }
     let error = Error::refused(format!("the server {} has migrated the database", last.to))
         .because(format!("the release {} does not work on it", last.from));
-    let way = way_back::of_hop(last.hop(), site, database, &undo::claim(site))?;
+    let way = way_back::of_hop(last.hop(), site, database, &undo::claim(site, accepted))?;
     if way.kind == way_back::Kind::Closed {
         let error = way.causes.iter().fold(error, Error::because);
         return Err(error.hint(way.hint.unwrap_or_else(|| "`mm-backup list`, `mm-backup restore ID`".into())));
@@ -226,7 +245,9 @@ fn refuse_moved(last: &Operation, site: &Installation, database: &Database, aske
         return Ok(());
     }
     let to = asked.to.as_ref().map(|to| format!(" --to {to}")).unwrap_or_default();
-    Err(error
-        .because(format!("{}; {}", way.in_words(), way.loss()))
-        .hint(format!("mm-swap rollback --database{to} --install {}", shell::word(&last.root))))
+    Err(error.because(format!("{}; {}", way.in_words(), way.loss())).hint(format!(
+        "mm-swap rollback --database{to} --install {}{}",
+        shell::word(&last.root),
+        state_flag(site.state.path())
+    )))
 }

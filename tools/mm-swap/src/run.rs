@@ -16,7 +16,7 @@ use mm_common::mattermost::manifest::Manifest;
 use mm_common::mattermost::schema;
 use mm_common::mattermost::site::{self, Installation};
 use mm_common::mattermost::way_back::{self, Bump, RestorePoint, Trial};
-use mm_common::postgres::proven::Claim;
+use mm_common::postgres::proven::{self, Claim};
 use mm_common::run::Session;
 
 use crate::arguments::{Common, RunArguments};
@@ -80,7 +80,7 @@ fn ready(
     let mut prepared = prepare(session, arguments, site, &target)?;
     // Whoever has stopped it has tried this before.
     if prepared.restore_point.is_some() && !arguments.no_backup && site.service.is_running()? {
-        let claim = Claim { lock: Some(lock), ..undo::claim(site) };
+        let claim = Claim { lock: Some(lock), ..undo::claim(site, session.common.accepts(proven::ACCEPT)) };
         let findings = Trial { site, claim, bump: None }.run();
         way_back::judge(&findings, true, session.common.accepts(way_back::ACCEPT))?;
     }

@@ -13,6 +13,7 @@ use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::machine::checkpoint;
 use mm_common::machine::command::Cmd;
+use mm_common::machine::journal::state_flag;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, hold};
 use mm_common::machine::state::State;
@@ -65,8 +66,9 @@ pub(crate) fn undo(
             .because(format!("it was to go back because {reason}"))
             .of_kind(Kind::HalfDone)
             .with_hint(format!(
-                "{first}; then: mm-swap recover --install {} (its journal is `{}`)",
+                "{first}; then: mm-swap recover --install {}{} (its journal is `{}`)",
                 shell::word(&means.site.root),
+                state_flag(means.site.state.path()),
                 journal.display()
             ))
     })
@@ -157,7 +159,7 @@ fn database(means: &mut Means<'_>, operation: &Operation, lock: LockGuard) -> Re
     if !moved(operation, &database)? && !cut_off {
         return Ok(lock);
     }
-    let way = way_back::of_hop(operation.hop(), site, &database, &claim(site))?;
+    let way = way_back::of_hop(operation.hop(), site, &database, &claim(site, false))?;
     if way.kind == way_back::Kind::KeptCluster && !cut_off {
         ui::say(&format!("putting the database back: {}", way.in_words()));
         let written = way.posts.zip(way.since);
@@ -215,9 +217,11 @@ fn require_unmoved(operation: &Operation, site: &Installation, whence: &str) -> 
 }
 
 /// On whose behalf a superuser looks at the database.
-pub(crate) fn claim(site: &Installation) -> Claim<'_> {
+///
+/// `accepted` is an administrator's word that the database is this server's (`--accept database`).
+pub(crate) fn claim(site: &Installation, accepted: bool) -> Claim<'_> {
     let role = site.source.as_ref().map_or("", |source| source.user.as_str());
-    Claim { role, state: site.state.path(), accepted: false, lock: None }
+    Claim { role, state: site.state.path(), accepted, lock: None }
 }
 
 /// mm-pgbump was cut off while it let the old cluster serve again: until that is done there may be no database, and nothing

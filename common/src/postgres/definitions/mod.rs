@@ -94,6 +94,12 @@ fn bare(line: &str) -> &str {
     line.trim().trim_end_matches(',')
 }
 
+/// A statement as it is where there are no tablespaces.
+pub fn without_tablespace(text: &str) -> String {
+    let Some((before, rest)) = text.split_once(" (in the tablespace ") else { return text.to_owned() };
+    rest.split_once(')').map_or_else(|| text.to_owned(), |(_, after)| [before, &without_tablespace(after)].concat())
+}
+
 fn shortened(lines: &[String]) -> Option<String> {
     let mut text = lines.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(" ");
     if lines.len() > SHOWN {

@@ -95,6 +95,11 @@ pub(crate) fn host(key: &str, text: &str) -> Option<(String, Option<u16>)> {
         let (host, port) = split(rest.split(')').next()?);
         return Some((host, port));
     }
+    // A data source in words (`host=db password=...`).
+    if key.starts_with("DataSource") && text.contains('=') {
+        let source = DataSource::parse(text).ok();
+        return Some(source.map_or_else(|| ("?".into(), None), |source| (source.host, Some(source.port))));
+    }
     let is_bare = !text.is_empty() && !text.starts_with(':') && !text.contains(['@', '/', ' ', '\n']);
     (is_bare && HOSTS.iter().any(|end| key.ends_with(end))).then(|| split(text))
 }
@@ -128,6 +133,7 @@ mod tests {
             ("DataSource", "postgres://u:p@db:5433/mm?sslmode=disable", Some("db 5433")),
             ("DataSource", "postgres://u:p@/mm?host=/run/postgresql", Some("/run/postgresql 5432")),
             ("DataSource", "u:p@tcp(db:3306)/mm?charset=x", Some("db 3306")),
+            ("DataSource", "host=lag user=u password=p dbname=mm", Some("lag 5432")),
             ("SMTPServer", "mail.example.com", Some("mail.example.com 0")),
             ("RedisAddress", "cache:6379", Some("cache 6379")),
             ("ReplyToAddress", "me@example.com", None),

@@ -53,7 +53,8 @@ fn switches(own: &Own<'_>) -> Value {
     let logs = own.place.root().join("logs");
     json!({
         "SqlSettings": {
-            "DriverName": "postgres", "DataSource": own.source, "DataSourceReplicas": [], "DataSourceSearchReplicas": []
+            "DriverName": "postgres", "DataSource": own.source, "DataSourceReplicas": [], "DataSourceSearchReplicas": [],
+            "ReplicaLagSettings": []
         },
         "ServiceSettings": {
             "ListenAddress": own.listen, "SiteURL": format!("http://{}", own.listen), "ConnectionSecurity": "",

@@ -51,9 +51,14 @@ fn a_database_that_cannot_be_put_back_is_no_reason_to_stop_the_server() {
     for words in [&["rollback"][..], &["rollback", "--database"]] {
         refuses(verb(&site, words), "there is no restore point 20261122T030000Z in");
     }
-    std::fs::create_dir_all(site.store().join("20261122T030000Z")).unwrap();
-    refuses(verb(&site, &["rollback"]), "posts written since 2026-11-22T03:00:00Z would be lost");
-    says(verb(&site, &["rollback", "--database", "--dry-run"]), "with the database of the restore point");
+    let made = site.tool("mm-backup").arg("--to").arg(site.store()).output().unwrap();
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    let (id, created) = (made["backup"]["id"].as_str().unwrap(), made["backup"]["created"].as_str().unwrap());
+    operation["restore_point"] = serde_json::json!({"id": id, "store": site.store(), "created": created});
+    std::fs::write(&record, operation.to_string()).unwrap();
+    refuses(verb(&site, &["rollback"]), &format!("posts written since {created} would be lost"));
+    let foreseen = verb(&site, &["rollback", "--database", "--dry-run"]);
+    says(foreseen, &format!("the database is restored from the restore point {id}"));
     assert_eq!(site.pids(), pids, "the server was stopped");
     assert_eq!(site.running_version().as_deref(), Some(NEXT));
 }

@@ -80,7 +80,7 @@ impl Upgrade {
         fs::create_dir(&shims).expect("it is not there yet");
         let shim = shims.join(tool);
         let text = format!(
-            "#!/bin/sh\ncase \" $* \" in *' --help '* | ' stage '*) exec REAL \"$@\" ;; esac\nrm \"$0\"\n{script}\n"
+            "#!/bin/sh\ncase \" $* \" in *' --help '* | ' check '* | ' stage '*) exec REAL \"$@\" ;; esac\nrm \"$0\"\n{script}\n"
         );
         let real = tool::executable(tool);
         fs::write(&shim, text.replace("REAL", &format!("'{}'", real.display()))).expect("it can be written");

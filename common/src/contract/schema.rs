@@ -21,6 +21,18 @@ struct Document {
     pgbump: Option<Pgbump>,
     swap: Option<Swap>,
     verify: Option<Verify>,
+    /// What `--dry-run` would do, by tool.
+    plan: Option<Value>,
+    /// What `status` of mm-swap has found.
+    status: Option<Value>,
+    /// What `mm-verify baseline` has noted.
+    baseline: Option<Value>,
+    /// What `mm-verify repair` has found and done.
+    repair: Option<Value>,
+    /// The copy that `mm-backup copy` has made.
+    copy: Option<Value>,
+    /// What mm-rehearse has measured: `done`, as below.
+    rehearsal: Option<Value>,
     /// The finished hops.
     done: Option<Vec<Done>>,
     /// True as soon as any tool of this hop changed something.

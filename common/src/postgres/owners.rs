@@ -119,7 +119,7 @@ pub fn give(
     }
     sql.push_str(&format_args!("REASSIGN OWNED BY {ROLE} TO {};\nDROP OWNED BY {ROLE}", identifier(owner)).to_string());
     restored
-        .execute(&sql)
+        .execute_verbatim(&sql)
         .context(|| format!("cannot give the restored database `{}` to its owners", restored.name))?;
     Ok(kept_back)
 }

@@ -94,7 +94,7 @@ impl Filling<'_> {
             say_left_out(&what);
         }
         for sql in untrusted::default_privileges(dump, &roles.ordinary)? {
-            if let Err(error) = restored.execute(&sql) {
+            if let Err(error) = restored.execute_verbatim(&sql) {
                 ui::warn(&format!("a default privilege could not be given: {}", error.one_line()));
             }
         }

@@ -109,7 +109,7 @@ pub fn give(
             continue;
         };
         let is_same = now.get(key).is_some_and(|definition| definition == text(&object, "definition"));
-        if role["super"] == true && !accepted && !is_same {
+        if role["super"] == true && text(role, "name") != owner && !accepted && !is_same {
             keep(text(role, "name"));
         } else if text(role, "name") != owner {
             sql.push_str(

@@ -1,7 +1,25 @@
 //! What one major writes otherwise than another about one and the same thing. Each of these is named with its reason; all
 //! else that differs is a difference.
 
-use super::Definitions;
+use super::{Definitions, expression};
+
+/// Kinds whose statements may hold expressions.
+const WITH_EXPRESSIONS: &[&str] = &[
+    "TABLE ",
+    "FOREIGN TABLE ",
+    "CONSTRAINT ",
+    "CHECK CONSTRAINT ",
+    "DEFAULT ",
+    "DOMAIN ",
+    "INDEX ",
+    "MATERIALIZED VIEW ",
+    "POLICY ",
+    "PUBLICATION TABLE ",
+    "RULE ",
+    "STATISTICS ",
+    "TRIGGER ",
+    "VIEW ",
+];
 
 /// The majors of the two servers.
 pub type Majors = (u32, u32);
@@ -63,7 +81,8 @@ pub fn level(name: &str, text: &str, majors: Majors) -> String {
             text = without_value(&without_value(&text, "locale = '"), "ICU_LOCALE = '");
         }
     }
-    text
+    // How often the server has read an expression depends on no major.
+    if is(WITH_EXPRESSIONS) { expression::settled(&text) } else { text }
 }
 
 /// A text with each literal that is a moment (`'2020-02-02 09:02:02+09'`) as of UTC.
@@ -104,7 +123,7 @@ fn unqualified(text: &str) -> String {
 }
 
 /// How long the quoted text at the beginning is.
-fn quoted(text: &str, quote: char) -> usize {
+pub(super) fn quoted(text: &str, quote: char) -> usize {
     let mut at = 1;
     while let Some(next) = text.get(at..).and_then(|rest| rest.find(quote)) {
         at += next + 1;

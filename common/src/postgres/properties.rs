@@ -200,7 +200,7 @@ pub fn create_like(server: &Database, name: &str, properties: &Properties) -> Re
 /// Gives a database the rights and settings of `properties`, each by itself, and returns what could not be given, and why:
 /// who is no superuser may not set everything, and a setting may be of another PostgreSQL.
 pub fn settle(server: &Database, name: &str, properties: &Properties) -> Vec<(String, Error)> {
-    let settled = settling(name, properties).into_iter().map(|(what, sql)| (what, server.execute(&sql)));
+    let settled = settling(name, properties).into_iter().map(|(what, sql)| (what, server.execute_verbatim(&sql)));
     settled.filter_map(|(what, done)| Some((what, done.err()?))).collect()
 }
 

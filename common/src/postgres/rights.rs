@@ -57,11 +57,11 @@ pub fn give(dump: &Path, superuser: &Database, ordinary: &[String]) -> Result<Ve
         shut.iter().map(grant).collect()
     };
     let (open, close) = (each("GRANT", "TO"), each("REVOKE", "FROM"));
-    if superuser.execute(&[open.as_str(), &steps.concat(), &close].concat()).is_ok() {
+    if superuser.execute_verbatim(&[open.as_str(), &steps.concat(), &close].concat()).is_ok() {
         return Ok(left);
     }
     for step in steps {
-        if let Err(error) = superuser.execute(&[open.as_str(), &step, &close].concat()) {
+        if let Err(error) = superuser.execute_verbatim(&[open.as_str(), &step, &close].concat()) {
             left.push(format!("{} ({})", step.lines().nth(1).unwrap_or_default(), error.one_line()));
         }
     }
@@ -140,7 +140,8 @@ fn words(statement: &str) -> Option<Vec<String>> {
             }
             '(' => depth += 1,
             ')' => depth = depth.checked_sub(1)?,
-            ';' | '\'' | '\\' | '$' | '*' => return None,
+            // A colon is none of a type's or a name's: `psql` would read a variable behind it.
+            ';' | '\'' | '\\' | '$' | '*' | ':' => return None,
             '-' if characters.peek() == Some(&'-') => return None,
             _ if depth > 0 => {}
             other => bare.push(other),
@@ -175,6 +176,9 @@ mod tests {
             "ALTER ROLE mm SUPERUSER;",
             "RESET ROLE;",
             "GRANT ON TABLE x TO mm;",
+            "GRANT ALL ON FUNCTION f(:DBNAME) TO mm;",
+            "GRANT ALL ON TABLE f TO :USER;",
+            "GRANT ALL ON TABLE :\"DBNAME\" TO mm;",
         ] {
             assert!(!is_right(other), "{other}");
         }

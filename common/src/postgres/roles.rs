@@ -60,7 +60,7 @@ pub fn create_missing(
             role.verifier = Some(password.reveal().to_owned());
         }
         server
-            .execute(&[UNLOGGED, &statement(name, &role)].concat())
+            .execute_verbatim(&[UNLOGGED, &statement(name, &role)].concat())
             .context(|| format!("cannot create the role `{name}`"))?;
         created.roles.push(name.clone());
         created.left_out.extend(powers.iter().map(|power| format!("{power} of the role {name}")));
@@ -70,7 +70,7 @@ pub fn create_missing(
         for member in &created.roles {
             if grants(globals, group, member) {
                 let sql = format!("GRANT {} TO {}", identifier(group), identifier(member));
-                server.execute(&sql).context(|| format!("cannot put the role `{member}` into `{group}`"))?;
+                server.execute_verbatim(&sql).context(|| format!("cannot put the role `{member}` into `{group}`"))?;
             }
         }
     }

@@ -149,7 +149,7 @@ pub fn settle(superuser: &Database, wanted: &Spaces) -> Result<()> {
         return Ok(());
     }
     superuser
-        .execute(&sql)
+        .execute_verbatim(&sql)
         .context(|| format!("cannot give the schemas of the database `{}` their rights", superuser.name))
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cluster::Cluster;
+use super::dump::literal;
 use super::passfile::Passfile;
 use super::programs::program_for;
 pub use super::programs::program_of;
@@ -257,6 +258,13 @@ impl Database {
         self.psql()?.run_with(&format!("BEGIN;\n{statements}\n;\nCOMMIT;\n")).map(drop)
     }
 
+    /// As [`Database::execute`], for statements that name what somebody else has thought of, or are somebody else's words:
+    /// `psql` hands them to the server as they are. In what it reads itself it puts `:DBNAME` and its other variables,
+    /// unquoted.
+    pub fn execute_verbatim(&self, sql: &str) -> Result<()> {
+        self.psql()?.run_with(&verbatim(sql)).map(drop)
+    }
+
     /// Runs statements that may not stand in a transaction, such as `VACUUM` or `REINDEX DATABASE`, one after the
     /// other, up to the first that fails.
     pub fn execute_each(&self, sql: &str) -> Result<()> {
@@ -322,6 +330,11 @@ impl Database {
     }
 }
 
+/// A script in which `psql` reads nothing of `sql`: there are no variables inside of a literal, nor in what `\gexec` runs.
+fn verbatim(sql: &str) -> String {
+    format!("BEGIN;\nSELECT {} \\gexec\nCOMMIT;\n", literal(sql))
+}
+
 /// A transaction that keeps a view of the database for others. Dropping it ends the transaction.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -364,5 +377,18 @@ impl Drop for Snapshot {
         drop(self.child.stdin.take());
         command::kill_group(&mut self.child);
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_to_the_server_is_a_literal_for_psql() {
+        assert_eq!(
+            verbatim("SELECT :'x', $$a$$;\n\\! id"),
+            "BEGIN;\nSELECT E'SELECT :''x'', $$a$$;\n\\\\! id' \\gexec\nCOMMIT;\n"
+        );
     }
 }

@@ -13,7 +13,6 @@ use super::rights;
 use super::server::Database;
 use crate::contract::error::{Context as _, Error, Result};
 use crate::machine::files::{self, Access};
-use crate::machine::user;
 
 /// The role that runs dumps.
 pub const ROLE: &str = "mm_restore";

@@ -154,6 +154,10 @@ CREATE TABLE rich.parts_1 PARTITION OF rich.parts FOR VALUES FROM ('2020-01-01')
 CREATE VIEW rich.seen AS SELECT t.id, t.name FROM rich.things t WHERE t.id > 0;
 CREATE MATERIALIZED VIEW rich.sums AS SELECT count(*) AS n FROM rich.things;
 CREATE INDEX by_name ON rich.things (lower(name)) WHERE id > 0;
+CREATE TABLE rich.words (val varchar(20), n int CONSTRAINT few CHECK (n BETWEEN 1 AND 5 AND n <> 4),
+  CONSTRAINT known CHECK (val IN ('a', 'it''s (b')));
+CREATE VIEW rich.some AS SELECT val FROM rich.words WHERE val IN ('a', 'b') AND n BETWEEN 1 AND 4 AND n <> 2;
+CREATE INDEX of_some ON rich.words (n) WHERE val IN ('a', 'b');
 CREATE STATISTICS rich.both (dependencies) ON id, n FROM rich.things;
 CREATE FUNCTION rich.add(a int, b int DEFAULT 1) RETURNS int LANGUAGE sql IMMUTABLE AS $f$ SELECT a + b; -- ;
 $f$;
@@ -166,6 +170,7 @@ CREATE RULE quiet AS ON DELETE TO rich.fleeting DO INSTEAD NOTHING;
 ALTER TABLE rich.things ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON rich.things USING (id IN (SELECT f.id FROM rich.fleeting f));
 CREATE TEXT SEARCH CONFIGURATION rich.words (COPY = simple);
+GRANT EXECUTE ON PROCEDURE rich.noop(int) TO reader; COMMENT ON PROCEDURE rich.noop(int) IS 'nothing';
 REVOKE ALL ON FUNCTION rich.add(int, int) FROM PUBLIC; GRANT EXECUTE ON FUNCTION rich.add(int, int) TO reader;
 GRANT SELECT (id, name) ON rich.things TO reader; GRANT ALL ON rich.fleeting TO third;
 GRANT USAGE ON SEQUENCE rich.fleeting_id_seq TO reader; REVOKE USAGE ON TYPE rich.mood FROM PUBLIC;

@@ -79,7 +79,9 @@ impl Comparison<'_> {
         // A cluster without tablespaces has all in one place.
         let shelves = "SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_'";
         if self.restored.value(shelves)? == 0 {
-            then.values_mut().for_each(|text| *text = definitions::without_tablespace(text));
+            for text in then.values_mut() {
+                *text = definitions::without_tablespace(text);
+            }
         }
         for side in [&mut then, &mut now] {
             side.retain(|object, _| self.is_compared(object, rights_too));

@@ -105,7 +105,7 @@ impl Filling<'_> {
         for sql in untrusted::default_privileges(dump, &roles.all)? {
             if !ordinary.contains(&sql) && !vouched.contains(&sql) {
                 say_left_out(&sql);
-            } else if let Err(error) = restored.execute(&sql) {
+            } else if let Err(error) = restored.execute_verbatim(&sql) {
                 ui::warn(&format!("a default privilege could not be given: {}", error.one_line()));
             }
         }

@@ -236,7 +236,7 @@ fn settled(part: &DatabasePart, path: &Path, copy: &Database, roles: &Roles) -> 
         .map(|right| format!("a right cannot be given: {right}"))
         .collect();
     for sql in untrusted::default_privileges(path, &roles.all)? {
-        copy.execute(&sql)?;
+        copy.execute_verbatim(&sql)?;
     }
     let spaces = equal::spaces(properties, None, roles)?;
     if let Some(spaces) = &spaces {

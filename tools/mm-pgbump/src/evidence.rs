@@ -182,11 +182,14 @@ fn levelled(facts: &Facts, majors: Majors) -> Facts {
         if let Some(statement) = name.strip_prefix(GLOBAL) {
             return (format!("{GLOBAL}{}", definitions::level_name(statement, majors)), value.clone());
         }
-        let value = match definition(name) {
-            Some(object) => definitions::level(object, value, majors),
-            None => value.clone(),
-        };
-        (name.clone(), value)
+        match definition(name) {
+            Some(object) => {
+                let database = name.strip_suffix(object).unwrap_or_default();
+                let levelled = definitions::level_name(object, majors);
+                (format!("{database}{levelled}"), definitions::level(object, value, majors))
+            }
+            None => (name.clone(), value.clone()),
+        }
     };
     facts.iter().map(one).collect()
 }
@@ -219,5 +222,16 @@ mod tests {
         assert_eq!(differences.notes.len(), 1);
         assert_eq!(compare(&before, &before, (13, 15)), Differences::default());
         assert_eq!(summary(&before), (0, 1, 1001));
+    }
+
+    #[test]
+    fn rights_on_a_procedure_are_named_otherwise_by_each_major() {
+        let right = "GRANT ALL ON PROCEDURE x.noop(a integer) TO reader;";
+        let before = facts(&[("mm: definition of ACL x.PROCEDURE noop(a integer)", right)]);
+        let now = right.replace("(a ", "(IN a ");
+        let after = facts(&[("mm: definition of ACL x.PROCEDURE noop(IN a integer)", &now)]);
+        assert_eq!(compare(&before, &after, (13, 15)), Differences::default());
+        let lost = compare(&before, &Facts::new(), (13, 15));
+        assert_eq!(lost.faults, ["mm: definition of ACL x.PROCEDURE noop(a integer): it is gone"]);
     }
 }

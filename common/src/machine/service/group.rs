@@ -7,7 +7,7 @@ const GENERATIONS: usize = 64;
 
 /// Whether a process, or one that it comes from, is in the control group of a unit, or is what systemd calls the unit's main
 /// process (`main`). What `su`, `sudo` or `PAMName=` of a unit start is moved into a session of its own where PAM makes one,
-/// `su` itself with it (pam_systemd(8)); it is the unit's all the same.
+/// `su` itself with it (`pam_systemd`(8)); it is the unit's all the same.
 pub(super) fn comes_from(process: Process, group: Option<&str>, main: Option<i32>) -> bool {
     let first = std::fs::read_to_string("/proc/1/cgroup").unwrap_or_default();
     let mut pid = process.pid;

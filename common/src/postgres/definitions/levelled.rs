@@ -1,7 +1,25 @@
 //! What one major writes otherwise than another about one and the same thing. Each of these is named with its reason; all
 //! else that differs is a difference.
 
-use super::Definitions;
+use super::{Definitions, expression};
+
+/// Kinds whose statements may hold expressions.
+const WITH_EXPRESSIONS: &[&str] = &[
+    "TABLE ",
+    "FOREIGN TABLE ",
+    "CONSTRAINT ",
+    "CHECK CONSTRAINT ",
+    "DEFAULT ",
+    "DOMAIN ",
+    "INDEX ",
+    "MATERIALIZED VIEW ",
+    "POLICY ",
+    "PUBLICATION TABLE ",
+    "RULE ",
+    "STATISTICS ",
+    "TRIGGER ",
+    "VIEW ",
+];
 
 /// The majors of the two servers.
 pub type Majors = (u32, u32);
@@ -18,6 +36,11 @@ pub fn levelled(definitions: &Definitions, majors: Majors) -> Definitions {
 
 /// The name of an object. A statement about roles is its own.
 pub fn level_name(name: &str, majors: Majors) -> String {
+    // Arguments of procedures may be `OUT` from 14 on, so `IN` is said; what is about one is named by them.
+    let is_about = ["ACL ", "COMMENT "].iter().any(|kind| name.starts_with(kind));
+    if crosses(majors, 14) && is_about && name.contains("PROCEDURE ") {
+        return without_in(name);
+    }
     // From 16 on a membership says itself whether it is inherited; before, the role did.
     match name.strip_prefix("GRANT ").filter(|grant| crosses(majors, 16) && !grant.contains(" ON ")) {
         Some(grant) => {
@@ -50,7 +73,7 @@ pub fn level(name: &str, text: &str, majors: Majors) -> String {
         }
         // Arguments of procedures may be `OUT` from 14 on, so `IN` is said.
         if is(&["PROCEDURE ", "ACL ", "COMMENT "]) {
-            text = text.replace("(IN ", "(").replace(", IN ", ", ");
+            text = without_in(&text);
         }
     }
     if crosses(majors, 16) {
@@ -63,7 +86,40 @@ pub fn level(name: &str, text: &str, majors: Majors) -> String {
             text = without_value(&without_value(&text, "locale = '"), "ICU_LOCALE = '");
         }
     }
-    text
+    // From 18 on what is not null is a constraint with a name. The server makes it up, and a dump tells it where another
+    // one was to be expected: in a long name, or beside a constraint that is called so.
+    if crosses(majors, 18) && is(&["TABLE ", "FOREIGN TABLE "]) {
+        text = without_names_of_not_null(&text);
+    }
+    // How often the server has read an expression depends on no major.
+    if is(WITH_EXPRESSIONS) { expression::settled(&text) } else { text }
+}
+
+fn without_in(text: &str) -> String {
+    text.replace("(IN ", "(").replace(", IN ", ", ")
+}
+
+/// `NOT NULL` for `CONSTRAINT name NOT NULL`, outside of literals.
+fn without_names_of_not_null(text: &str) -> String {
+    let name = |rest: &str| match rest.strip_prefix('"') {
+        Some(_) => quoted(rest, '"'),
+        None => rest.find(' ').unwrap_or(rest.len()),
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['\'', '"', 'C']) {
+        let (before, here) = rest.split_at(at);
+        out.push_str(before);
+        let named = here.strip_prefix("CONSTRAINT ").filter(|_| before.is_empty() || before.ends_with(' '));
+        if let Some(after) = named.map(|named| &named[name(named)..]).filter(|after| after.starts_with(" NOT NULL")) {
+            rest = &after[1..];
+            continue;
+        }
+        let length = here.chars().next().filter(|first| *first != 'C').map_or(1, |quote| quoted(here, quote));
+        out.push_str(&here[..length]);
+        rest = &here[length..];
+    }
+    out + rest
 }
 
 /// A text with each literal that is a moment (`'2020-02-02 09:02:02+09'`) as of UTC.
@@ -104,7 +160,7 @@ fn unqualified(text: &str) -> String {
 }
 
 /// How long the quoted text at the beginning is.
-fn quoted(text: &str, quote: char) -> usize {
+pub(super) fn quoted(text: &str, quote: char) -> usize {
     let mut at = 1;
     while let Some(next) = text.get(at..).and_then(|rest| rest.find(quote)) {
         at += next + 1;
@@ -138,9 +194,29 @@ mod tests {
 
         let database = "CREATE DATABASE x WITH TEMPLATE = template0 LOCALE_PROVIDER = libc LOCALE = 'C';";
         assert!(!level("DATABASE x", database, (13, 15)).contains("libc"));
+        for of in ["ACL x.", "COMMENT x."] {
+            let (old, new) =
+                (format!("{of}PROCEDURE f(a integer, b text)"), format!("{of}PROCEDURE f(IN a integer, IN b text)"));
+            assert_eq!(level_name(&new, (13, 15)), old);
+            assert_eq!(level_name(&new, (14, 15)), new);
+        }
         let grant = "GRANT a TO b WITH ADMIN OPTION, INHERIT TRUE;";
         assert_eq!(level_name(grant, (15, 17)), "GRANT a TO b WITH ADMIN OPTION;");
         assert_eq!(level_name("GRANT a TO b;", (15, 17)), "GRANT a TO b;");
+    }
+
+    #[test]
+    fn what_is_not_null_has_a_name_from_18_on() {
+        let table = |first: &str, second: &str| {
+            format!(
+                "CREATE TABLE s.x (\n    \"a b\" text DEFAULT 'CONSTRAINT x NOT NULL' {first},\n    b int {second},\n    CONSTRAINT c CHECK (b > 0)\n);"
+            )
+        };
+        let old = table("NOT NULL", "NOT NULL");
+        let new = table("CONSTRAINT x_not_null1 NOT NULL", "CONSTRAINT \"x NOT NULL\" NOT NULL");
+        assert_eq!(level("TABLE s.x", &new, (17, 18)), old);
+        assert_eq!(level("TABLE s.x", &old, (17, 18)), old);
+        assert_eq!(level("TABLE s.x", &new, (18, 18)), new);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! functions, settings, comments. Two databases are the same when one program writes the same of both. So nothing is missed
 //! because nobody has thought of it; what differs between majors and is no loss is named in [`levelled`](fn@levelled), one by one.
 
+mod expression;
 mod levelled;
 mod read;
 
@@ -66,6 +67,11 @@ pub fn as_dumped(database: &Database) -> Result<Definitions> {
 /// somebody else (as a dump writes the name), and the statement.
 pub(super) fn statements(text: &str) -> Vec<(String, Option<String>, String)> {
     read::statements(text)
+}
+
+/// What the server says of an object, with its expressions written as they are after they have been read once more.
+pub(super) fn settled(text: &str) -> String {
+    expression::settled(text)
 }
 
 /// Times are written as of one time zone, whatever anybody has set.

@@ -195,7 +195,8 @@ mod tests {
         let database = "CREATE DATABASE x WITH TEMPLATE = template0 LOCALE_PROVIDER = libc LOCALE = 'C';";
         assert!(!level("DATABASE x", database, (13, 15)).contains("libc"));
         for of in ["ACL x.", "COMMENT x."] {
-            let (old, new) = (format!("{of}PROCEDURE f(a integer, b text)"), format!("{of}PROCEDURE f(IN a integer, IN b text)"));
+            let (old, new) =
+                (format!("{of}PROCEDURE f(a integer, b text)"), format!("{of}PROCEDURE f(IN a integer, IN b text)"));
             assert_eq!(level_name(&new, (13, 15)), old);
             assert_eq!(level_name(&new, (14, 15)), new);
         }
@@ -207,7 +208,9 @@ mod tests {
     #[test]
     fn what_is_not_null_has_a_name_from_18_on() {
         let table = |first: &str, second: &str| {
-            format!("CREATE TABLE s.x (\n    \"a b\" text DEFAULT 'CONSTRAINT x NOT NULL' {first},\n    b int {second},\n    CONSTRAINT c CHECK (b > 0)\n);")
+            format!(
+                "CREATE TABLE s.x (\n    \"a b\" text DEFAULT 'CONSTRAINT x NOT NULL' {first},\n    b int {second},\n    CONSTRAINT c CHECK (b > 0)\n);"
+            )
         };
         let old = table("NOT NULL", "NOT NULL");
         let new = table("CONSTRAINT x_not_null1 NOT NULL", "CONSTRAINT \"x NOT NULL\" NOT NULL");

@@ -5,6 +5,7 @@ pub mod definitions;
 pub mod dump;
 pub mod fingerprint;
 mod guarded;
+pub mod others;
 pub mod owners;
 pub(crate) mod passfile;
 pub mod programs;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::definitions;
 use super::dump::identifier;
+use super::others;
 use super::schemas;
 use super::server::Database;
 use super::untrusted;
@@ -44,7 +45,9 @@ pub(super) fn is_given_by_owner(entry: &str, ordinary: &[String]) -> bool {
 /// Gives the rights that `dump` says, in the database that `superuser` is connected to, each as one of the roles `ordinary`.
 /// Returns what could not be given, in words.
 pub fn give(dump: &Path, superuser: &Database, ordinary: &[String]) -> Result<Vec<String>> {
-    let text = untrusted::printed(dump, &|entry| is_given_by_owner(entry, ordinary))?;
+    let entries = untrusted::entries(dump)?;
+    let is_own = |entry: &str| is_given_by_owner(entry, ordinary) && !others::is_of_others(entry, &entries);
+    let text = untrusted::printed(dump, &is_own)?;
     let (steps, mut left) = steps(&text, &ordinary.iter().map(String::as_str).collect());
     if steps.is_empty() {
         return Ok(left);
@@ -83,7 +86,7 @@ fn steps(text: &str, ordinary: &BTreeSet<&str>) -> (Vec<String>, Vec<String>) {
 }
 
 /// A name as it is, of one as it is written.
-fn bare(written: &str) -> String {
+pub(super) fn bare(written: &str) -> String {
     match written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(quoted) => quoted.replace("\"\"", "\""),
         None => written.to_owned(),
@@ -91,7 +94,7 @@ fn bare(written: &str) -> String {
 }
 
 /// Whether a statement is `GRANT` or `REVOKE` of rights on an object, and one statement.
-fn is_right(statement: &str) -> bool {
+pub(super) fn is_right(statement: &str) -> bool {
     let Some(words) = words(statement) else { return false };
     let mut words = words.iter().map(String::as_str).peekable();
     if !matches!(words.next(), Some("GRANT" | "REVOKE")) {

@@ -8,6 +8,7 @@ use std::os::unix::fs::{PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use super::dump::{self, identifier, literal};
+use super::others;
 use super::passfile;
 use super::rights;
 use super::server::Database;
@@ -99,6 +100,7 @@ fn restore_but(dump: &Path, role: &Database, jobs: usize, rights: bool, is_left:
     let made: Vec<String> = extensions(dump)?.into_iter().map(|extension| extension.schema).collect();
     let has_server = role.value("SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_foreign_server")? != 0;
     let lines = contents(dump)?;
+    let entries: BTreeSet<String> = lines.iter().map(|line| entry(line).to_owned()).collect();
     // What is about a foreign table goes with it, and that needs its server.
     let without_server: Vec<(&str, &str)> =
         lines.iter().filter(|_| !has_server).filter_map(|line| foreign_table(entry(line))).collect();
@@ -112,7 +114,14 @@ fn restore_but(dump: &Path, role: &Database, jobs: usize, rights: bool, is_left:
             made.iter().any(|schema| rest.strip_prefix(schema.as_str()).is_some_and(|rest| rest.starts_with(' ')))
         });
         let needs_server = without_server.iter().any(|(schema, name)| is_about(what, schema, name));
-        if !schema_is_there && !needs_server && !is_left(what) && !LEFT_OUT.iter().any(|kind| what.starts_with(kind)) {
+        // A superuser gives these, too.
+        let of_others = others::is_of_others(what, &entries);
+        if !schema_is_there
+            && !needs_server
+            && !of_others
+            && !is_left(what)
+            && !LEFT_OUT.iter().any(|kind| what.starts_with(kind))
+        {
             list.push_str(line);
             list.push('\n');
         }

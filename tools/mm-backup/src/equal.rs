@@ -61,6 +61,8 @@ pub(crate) struct Comparison<'a> {
     pub restored: &'a Database,
     /// What did not go to its owner.
     pub kept_back: &'a [KeptBack],
+    /// Rights that were left out.
+    pub left_rights: &'a BTreeSet<String>,
     /// The schemas as they are to be, where that is known and was to be had.
     pub spaces: Option<&'a Spaces>,
     /// The roles of the server.
@@ -84,7 +86,7 @@ impl Comparison<'_> {
             }
         }
         for side in [&mut then, &mut now] {
-            side.retain(|object, _| self.is_compared(object, rights_too));
+            side.retain(|object, _| self.is_compared(object, rights_too) && !self.left_rights.contains(object));
             self.forget_owners(side);
         }
         self.forget_left_out(&mut then, &now);

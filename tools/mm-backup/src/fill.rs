@@ -8,6 +8,7 @@ use mm_common::contract::ui;
 use mm_common::machine::checkpoint;
 use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::dump::identifier;
+use mm_common::postgres::others;
 use mm_common::postgres::owners::{self, KeptBack};
 use mm_common::postgres::properties::{self, Properties};
 use mm_common::postgres::restorer::{self, Restorer};
@@ -45,6 +46,8 @@ pub(crate) struct Filling<'a> {
 pub(crate) struct Filled {
     /// What did not go to its owner.
     pub kept_back: Vec<KeptBack>,
+    /// Rights on what the dump does not make, as far as they were not given.
+    pub left_rights: BTreeSet<String>,
     /// The schemas as they are to be; absent where that is not known, or not for us to say.
     pub spaces: Option<Spaces>,
     /// The roles of the server.
@@ -92,6 +95,10 @@ impl Filling<'_> {
         for right in rights::give(dump, &restored, &roles.ordinary)? {
             ui::warn(&format!("a right could not be given: {right}"));
         }
+        let left_rights = others::give(dump, &restored, trusted.map(PathBuf::as_path))?;
+        for right in &left_rights {
+            say_left_out(&format!("the rights that the dump calls `{right}`"));
+        }
         // A function that an event trigger calls is run by everybody, superusers too.
         if kept_back.is_empty() {
             present.extend(make(untrusted::AFTER)?);
@@ -113,7 +120,7 @@ impl Filling<'_> {
         if let Some(spaces) = &spaces {
             schemas::settle(&restored, spaces)?;
         }
-        Ok(Filled { kept_back, spaces, roles, as_replaced: !*accepted })
+        Ok(Filled { kept_back, left_rights, spaces, roles, as_replaced: !*accepted })
     }
 
     /// The extensions that a superuser makes without being asked: those that any owner of a database could make, and those

@@ -1,6 +1,7 @@
 //! Restoring the database into place: under a new name, compared, then renamed; the old one is kept under a name that
 //! says so.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mm_common::contract::error::{Error, Result};
@@ -155,8 +156,13 @@ pub(crate) fn prepare(
             checkpoint::pass("database-created");
             dump::restore(&point.path.join(&part.dump.path), &prepared.database(), jobs)?;
             // Who is no superuser gives the schemas no other owner: they are as they came.
-            let roles = Roles::of(&prepared.admin)?;
-            Ok(Filled { kept_back: Vec::new(), spaces: None, roles, as_replaced: false })
+            Ok(Filled {
+                kept_back: Vec::new(),
+                left_rights: BTreeSet::new(),
+                spaces: None,
+                roles: Roles::of(&prepared.admin)?,
+                as_replaced: false,
+            })
         }),
     };
     let finished = filled
@@ -218,6 +224,7 @@ impl Prepared {
             dump: &point.path.join(&part.dump.path),
             restored: &database,
             kept_back: &filled.kept_back,
+            left_rights: &filled.left_rights,
             spaces: filled.spaces.as_ref(),
             roles: &filled.roles,
             as_replaced: filled.as_replaced,

@@ -13,7 +13,7 @@ use mm_common::machine::{files, signals, threads};
 use mm_common::postgres::fingerprint::{self, Fingerprint};
 use mm_common::postgres::scratch::Scratch;
 use mm_common::postgres::server::Database;
-use mm_common::postgres::{dump, owners, rights, roles, schemas, untrusted};
+use mm_common::postgres::{dump, others, owners, rights, roles, schemas, untrusted};
 use serde_json::{Value, json};
 
 use crate::equal::{self, Comparison, Roles};
@@ -235,6 +235,7 @@ fn settled(part: &DatabasePart, path: &Path, copy: &Database, roles: &Roles) -> 
         .into_iter()
         .map(|right| format!("a right cannot be given: {right}"))
         .collect();
+    let left = others::give(path, copy, Some(path))?;
     for sql in untrusted::default_privileges(path, &roles.all)? {
         copy.execute_verbatim(&sql)?;
     }
@@ -242,8 +243,16 @@ fn settled(part: &DatabasePart, path: &Path, copy: &Database, roles: &Roles) -> 
     if let Some(spaces) = &spaces {
         schemas::settle(copy, spaces)?;
     }
-    let (kept_back, spaces) = (&kept_back[..], spaces.as_ref());
-    let comparison = Comparison { part, dump: path, restored: copy, kept_back, spaces, roles, as_replaced: false };
+    let comparison = Comparison {
+        part,
+        dump: path,
+        restored: copy,
+        kept_back: &kept_back,
+        left_rights: &left,
+        spaces: spaces.as_ref(),
+        roles,
+        as_replaced: false,
+    };
     found.extend(comparison.differences()?);
     Ok(found)
 }

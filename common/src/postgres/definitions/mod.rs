@@ -69,6 +69,14 @@ pub(super) fn statements(text: &str) -> Vec<(String, Option<String>, String)> {
     read::statements(text)
 }
 
+/// Rights on one object: each statement, and as whom it is to be run where that is not the owner.
+pub(super) type RightsOf = Vec<(Option<String>, String)>;
+
+/// The statements of a printed dump, by the words with which it announces the objects they are about, in order.
+pub(super) fn rights(text: &str) -> BTreeMap<String, RightsOf> {
+    read::rights(text)
+}
+
 /// What the server says of an object, with its expressions written as they are after they have been read once more.
 pub(super) fn settled(text: &str) -> String {
     expression::settled(text)

@@ -1,8 +1,8 @@
 //! Reading what `pg_dump`, `pg_restore` and `pg_dumpall` print: which statement belongs to which object.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::Definitions;
+use super::{Definitions, RightsOf};
 use crate::contract::digest;
 
 /// Kinds for which the order of the statements means nothing.
@@ -58,6 +58,26 @@ pub(super) fn statements(text: &str) -> Vec<(String, Option<String>, String)> {
             }
             Piece::Statement(statement) if settings.take(statement) => {}
             Piece::Statement(statement) => found.push((owner.clone(), settings.session.clone(), statement.to_owned())),
+        }
+    }
+    found
+}
+
+/// The statements about each object, in order.
+pub(super) fn rights(text: &str) -> BTreeMap<String, RightsOf> {
+    let mut found = BTreeMap::<String, RightsOf>::new();
+    let mut settings = Settings::default();
+    let mut object = None;
+    for piece in pieces(text) {
+        match piece {
+            Piece::Heading(line) => object = name(line),
+            Piece::Statement(statement) if settings.take(statement) => {}
+            Piece::Statement(statement) => {
+                let said = (settings.session.clone(), statement.to_owned());
+                if let Some(object) = &object {
+                    found.entry(object.clone()).or_default().push(said);
+                }
+            }
         }
     }
     found

@@ -110,10 +110,16 @@ fn a_definition_that_does_not_come_back_as_it_was_is_seen() {
     site.cluster.query(&format!(
         "SET SESSION AUTHORIZATION {ROLE}; CREATE TABLE lists (words text[] DEFAULT '{{a,NULL}}'::text[])"
     ));
+    site.cluster.query(&format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_waldir() TO {ROLE}"));
     make(&site, &[]);
     site.cluster.sql("postgres", "ALTER ROLE ALL SET array_nulls = off");
     let said = restore(&site, 1);
     assert!(said.contains("TABLE public.lists") && said.contains("{a,NULL}"), "{said}");
     site.cluster.sql("postgres", "ALTER ROLE ALL RESET array_nulls");
-    restore(&site, 0);
+    // A right on what is not the dump's, and that nobody has now: it is not given, and that is no difference.
+    site.cluster.query(&format!("REVOKE EXECUTE ON FUNCTION pg_catalog.pg_ls_waldir() FROM {ROLE}"));
+    let said = restore(&site, 0);
+    assert!(said.contains("left out: the rights that the dump calls `ACL pg_catalog.FUNCTION pg_ls_waldir("), "{said}");
+    let has = format!("SELECT has_function_privilege('{ROLE}', 'pg_catalog.pg_ls_waldir()', 'execute')");
+    assert_eq!(site.cluster.query(&has), "f");
 }

@@ -153,7 +153,7 @@ human\t'A table for people'"
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l files -d 'Restore the files'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l config -d 'Restore the configuration: the directory `config`, what it names elsewhere, and what starts the service'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l database -d 'Restore the database'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l stop -d 'Stop the service for it and start it again afterwards; without this flag a running service is a refusal'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l stop -d 'Stop the service for it and start it again afterwards; without this flag, a running service is refused (5)'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l leave-stopped -d 'With --stop: leave it stopped'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -s v -l verbose -d 'Say on stderr what is done'

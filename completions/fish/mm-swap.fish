@@ -104,7 +104,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l lock-wait -
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l database -d 'Put the database back too, PostgreSQL\'s own upgrade in the same hop included; what was written since is lost'
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l database -d 'Where the schema has changed, put the database back too, PostgreSQL\'s own upgrade in the same hop included; what was written since is lost'
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -s q -l quiet -d 'Say nothing on stderr but errors'

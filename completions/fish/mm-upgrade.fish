@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mm_upgrade_global_optspecs
-    string join \n to= store= install= policy= postgres= edition= runs= window= rehearsal= announce= on-failure= watch= public shared-cluster flag= h/help
+    string join \n to= store= install= policy= postgres= edition= runs= window= rehearsal= announce= on-failure= watch= public shared-cluster accept= flag= h/help
 end
 
 function __fish_mm_upgrade_needs_command
@@ -36,12 +36,13 @@ complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l rehearsal -d 'pla
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l announce -d 'called with an event: begin, hop FROM TO, done VERSION, failed MESSAGE, rolled-back VERSION' -r
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l on-failure -d 'stop: stay where it is, without users while its verification has not passed; publish: let them in all the same; rollback: back to the start [default: stop]' -r
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l watch -d 'watch the server for so long at the end [default: 300]' -r
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l accept -d 'go on although this check failed; for all six tools; can be repeated' -r
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l flag -d 'hand FLAG to those verbs of TOOL that know it; can be repeated: --flag mm-fetch=--mirror=URL' -r
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l public -d 'let users in during the hops in between as well'
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l shared-cluster -d 'other applications\' databases in the PostgreSQL cluster may be stopped and upgraded with it; the restore point of that hop holds them too'
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -f -a "run" -d 'plan, check, download everything, record a baseline, then hop by hop: restore point, database, swap, verify'
-complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -f -a "resume" -d 'go on with the last run after a kill, a power cut or a mended fault'
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -f -a "resume" -d 'go on with the last run after a kill, a power cut or a corrected fault'
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -f -a "rollback" -d 'bring back the state before the last run, from its first restore point (what was written since is lost)'
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -f -a "status" -d 'what the last run has done and where it stands'
 complete -c mm-upgrade -n "__fish_mm_upgrade_using_subcommand run" -s h -l help -d 'Print help'

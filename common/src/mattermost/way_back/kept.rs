@@ -112,7 +112,7 @@ pub(super) fn look(hop: Hop<'_>, state: &Path, database: &Database) -> Result<Lo
 fn written_by_others(record: &Record, new: &Cluster, state: &Path) -> Result<BTreeSet<String>> {
     let front = Database::superuser(new, &record.database)?;
     let others = front.rows(&format!(
-        "SELECT datname::text AS name FROM pg_catalog.pg_database WHERE datallowconn AND datname <> pg_catalog.current_database()
+        "SELECT datname AS name FROM pg_catalog.pg_database WHERE datallowconn AND datname <> pg_catalog.current_database()
            AND NOT {} AND datname !~ '(_mm_new_[0-9]{{8}}T[0-9]{{6}}Z|^mm_trial_.*)$'",
         cluster::KEPT
     ))?;

@@ -116,7 +116,12 @@ fn restore_but(dump: &Path, role: &Database, jobs: usize, rights: bool, is_left:
         let needs_server = without_server.iter().any(|(schema, name)| is_about(what, schema, name));
         // A superuser gives these, too.
         let of_others = others::is_of_others(what, &entries);
-        if !schema_is_there && !needs_server && !of_others && !is_left(what) && !LEFT_OUT.iter().any(|kind| what.starts_with(kind)) {
+        if !schema_is_there
+            && !needs_server
+            && !of_others
+            && !is_left(what)
+            && !LEFT_OUT.iter().any(|kind| what.starts_with(kind))
+        {
             list.push_str(line);
             list.push('\n');
         }

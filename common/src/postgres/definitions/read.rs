@@ -73,8 +73,10 @@ pub(super) fn rights(text: &str) -> BTreeMap<String, RightsOf> {
             Piece::Heading(line) => object = name(line),
             Piece::Statement(statement) if settings.take(statement) => {}
             Piece::Statement(statement) => {
-                let said = (settings.session.clone(), statement.to_owned());
-                object.iter().for_each(|object| found.entry(object.clone()).or_default().push(said.clone()));
+                if let Some(object) = &object {
+                    let said = (settings.session.clone(), statement.to_owned());
+                    found.entry(String::clone(object)).or_default().push(said);
+                }
             }
         }
     }

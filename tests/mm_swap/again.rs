@@ -62,7 +62,9 @@ fn with_two_hops_on_record_the_first_one_stays() {
     let site = Site::builder(FIRST).running().build();
     swap(&site, &quick(FROM).build(), &[]).with(0);
     let lab = Lab::of(site, &quick(NEXT));
-    let before = format!("mm-swap rollback --to {FIRST} --install {}", lab.site.install().display());
+    let (install, state) = (lab.site.install(), lab.site.state());
+    let before =
+        format!("mm-swap rollback --to {FIRST} --install {} --state-dir {}", install.display(), state.display());
     killed_at(&[], &lab, &format!("; for the hop before: {before}"));
 
     // It goes back over one more when it is told where to, and over no other.

@@ -39,7 +39,7 @@ fn a_database_that_cannot_be_put_back_is_no_reason_to_stop_the_server() {
     swap(&site, &quick(NEXT).build(), &[]).with(0);
     let pids = site.pids();
     for words in [&["rollback"][..], &["rollback", "--database"], &["rollback", "--database", "--dry-run"]] {
-        refuses(verb(&site, words), "no restore point was made for the swap");
+        refuses(verb(&site, words), "no restore point was made for the hop");
     }
     // One was made, and is gone by now.
     let record = record(&site, NEXT);

@@ -113,7 +113,7 @@ pub(crate) fn catalogue(cluster: &Cluster, entrance: &str, major: u32) -> Result
         for (schema, space) in schemas::read(&database)? {
             facts.insert(format!("{prefix}schema {schema}"), space.in_words());
         }
-        for (object, text) in definitions::of_database(&database, major)? {
+        for (object, text) in definitions::of_members_by_name(definitions::of_database(&database, major)?) {
             // What a dump says of the rights of a schema depends on what the schema was called at first.
             if !schemas::are_of_schemas(&object) {
                 facts.insert(format!("{prefix}{DEFINITION}{object}"), text);

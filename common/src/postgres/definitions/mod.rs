@@ -6,7 +6,7 @@ mod expression;
 mod levelled;
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::dump;
@@ -108,6 +108,36 @@ fn bare(line: &str) -> &str {
     line.trim().trim_end_matches(',')
 }
 
+/// Definitions in which rights on functions of extensions are named without arguments: an extension that is made anew comes
+/// in its newest version, whose functions may take others.
+pub fn of_members_by_name(definitions: Definitions) -> Definitions {
+    let own: BTreeSet<String> =
+        definitions.keys().filter_map(|name| Some(name.split_once('(')?.0.to_owned())).collect();
+    let mut found = Definitions::new();
+    for (name, text) in definitions {
+        let member = name.strip_prefix("ACL ").and_then(|about| about.split_once('(')).and_then(|(about, _)| {
+            let (schema, function) = about.split_once(".FUNCTION ")?;
+            let is_own =
+                ["FUNCTION", "AGGREGATE"].iter().any(|kind| own.contains(&format!("{kind} {schema}.{function}")));
+            (!is_own).then(|| format!("ACL {about}"))
+        });
+        let Some(member) = member else {
+            found.insert(name, text);
+            continue;
+        };
+        let without_arguments = |line: &str| match (line.find('('), line.rfind(')')) {
+            (Some(from), Some(to)) if from < to => [&line[..from], &line[to + 1..]].concat(),
+            _ => line.to_owned(),
+        };
+        let mut lines: Vec<String> = text.lines().map(without_arguments).collect();
+        lines.extend(found.remove(&member).iter().flat_map(|text| text.lines()).map(str::to_owned));
+        lines.sort();
+        lines.dedup();
+        found.insert(member, lines.join("\n"));
+    }
+    found
+}
+
 /// A statement as it is where there are no tablespaces.
 pub fn without_tablespace(text: &str) -> String {
     let Some((before, rest)) = text.split_once(" (in the tablespace ") else { return text.to_owned() };
@@ -150,6 +180,23 @@ mod tests {
         assert_eq!(difference("TABLE public.t", then, now), "it is without `b text`");
         assert_eq!(difference("TABLE public.t", now, then), "it has `b text`, which it had not");
         assert!(!difference("USER MAPPING x", "OPTIONS (password 'geheim')", "").contains("geheim"));
+    }
+
+    #[test]
+    fn rights_on_functions_of_extensions_are_compared_whatever_these_take() {
+        let of = |arguments: &str, role: &str| -> Definitions {
+            let right = |name: &str, arguments: &str| {
+                let text = format!("GRANT ALL ON FUNCTION m.{name}({arguments}) TO {role};");
+                (format!("ACL m.FUNCTION {name}({arguments})"), text)
+            };
+            let own = ("FUNCTION m.own(integer)".to_owned(), "CREATE FUNCTION".to_owned());
+            of_members_by_name([own, right("own", arguments), right("stat", arguments)].into())
+        };
+        let (then, now) = (of("a integer", "x"), of("a integer, OUT b bigint", "x"));
+        assert_eq!(then["ACL m.FUNCTION stat"], "GRANT ALL ON FUNCTION m.stat TO x;");
+        let other: Vec<String> = differences(&then, &now, (13, 15));
+        assert!(other.len() == 2 && other.iter().all(|one| one.contains("FUNCTION own(")), "{other:?}");
+        assert_eq!(differences(&then, &of("a integer", "y"), (13, 15)).len(), 2, "another role has them");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use mm_test_support::cluster::ROLE;
+use mm_test_support::cluster::{ROLE, TELLTALE};
 use mm_test_support::process;
 use mm_test_support::site::Site;
 use mm_test_support::tool::shell;
@@ -26,7 +26,9 @@ fn a_site_comes_to_a_new_host_with_a_newer_postgres_from_its_restore_point_alone
     // The new host: an empty cluster of a newer major where the data source says, and nothing else.
     let (name, port) = (site.cluster.name.as_str(), format!("--port={}", site.cluster.port));
     process::run("pg_dropcluster", &["--stop", "13", name]);
-    let options = ["--locale=C.UTF-8", "--encoding=UTF8", "--pgoption=fsync=off", "--start"];
+    // It logs every statement, as some do.
+    let options =
+        ["--locale=C.UTF-8", "--encoding=UTF8", "--pgoption=fsync=off", "--pgoption=log_statement=all", "--start"];
     process::run("pg_createcluster", &[&options[..], &[&port, "15", name, "--", "--no-sync"]].concat());
     for directory in [site.install(), site.state(), site.store(), site.cache()] {
         let _ = fs::remove_dir_all(directory);
@@ -37,6 +39,9 @@ fn a_site_comes_to_a_new_host_with_a_newer_postgres_from_its_restore_point_alone
     // PostgreSQL 13 keeps a password as MD5, and what a newer one's pg_hba.conf asks for is another form of the same one.
     let kept = format!("SELECT left(rolpassword, 5) FROM pg_authid WHERE rolname = '{ROLE}'");
     assert_eq!(site.cluster.sql("postgres", &kept).trim(), "SCRAM");
+    let log = fs::read_to_string(format!("/var/log/postgresql/postgresql-15-{name}.log")).unwrap();
+    assert!(log.contains("statement: ALTER DATABASE"), "nothing is logged there");
+    assert!(!log.contains(TELLTALE) && !log.contains("PASSWORD"), "a password is in the server's log");
     site.start();
     run(&format!("mm-verify {flags} --browser no </dev/null >/dev/null"));
     assert!(site.cluster.query("SHOW server_version").starts_with("15"));

@@ -15,10 +15,6 @@ use crate::machine::files;
 use crate::machine::lock::LockGuard;
 use crate::machine::user::{self, User};
 
-/// What comes before a statement that has a password in it, in the same transaction: the server's log does not.
-pub const UNLOGGED: &str = "SET LOCAL log_statement = none;\n\
-     SET LOCAL log_min_duration_statement = -1;\nSET LOCAL log_min_error_statement = panic;\n";
-
 /// The role in a cluster, for one run. It goes with this value.
 #[derive(Debug)]
 pub struct Restorer {
@@ -54,8 +50,8 @@ impl Restorer {
         };
         restorer.remove()?;
         superuser
-            .execute(&format!(
-                "{UNLOGGED}CREATE ROLE {ROLE} NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS LOGIN PASSWORD {}",
+            .execute_unlogged(&format!(
+                "CREATE ROLE {ROLE} NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS LOGIN PASSWORD {}",
                 literal(&password)
             ))
             .context(|| format!("cannot create the role `{ROLE}`"))?;

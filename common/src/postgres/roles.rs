@@ -2,7 +2,6 @@
 //! may have been anybody's, and may have said anything of its roles.
 
 use super::dump::{identifier, literal};
-use super::restorer::UNLOGGED;
 use super::server::Database;
 use super::source::DataSource;
 use crate::contract::error::{Context as _, Error, Result};
@@ -59,9 +58,7 @@ pub fn create_missing(
         {
             role.verifier = Some(password.reveal().to_owned());
         }
-        server
-            .execute_verbatim(&[UNLOGGED, &statement(name, &role)].concat())
-            .context(|| format!("cannot create the role `{name}`"))?;
+        server.execute_unlogged(&statement(name, &role)).context(|| format!("cannot create the role `{name}`"))?;
         created.roles.push(name.clone());
         created.left_out.extend(powers.iter().map(|power| format!("{power} of the role {name}")));
     }

@@ -261,8 +261,20 @@ impl Database {
     /// As [`Database::execute`], for statements that name what somebody else has thought of, or are somebody else's words:
     /// `psql` hands them to the server as they are. In what it reads itself it puts `:DBNAME` and its other variables,
     /// unquoted.
+    ///
+    /// # Errors
+    /// When one of them fails; none of them has had an effect then.
     pub fn execute_verbatim(&self, sql: &str) -> Result<()> {
-        self.psql()?.run_with(&verbatim(sql)).map(drop)
+        self.psql()?.run_with(&verbatim("", sql)).map(drop)
+    }
+
+    /// As [`Database::execute_verbatim`], as a superuser, for a statement with a password in it: the server's log gets
+    /// neither it nor the literal in which `psql` hands it over.
+    ///
+    /// # Errors
+    /// As [`Database::execute_verbatim`].
+    pub fn execute_unlogged(&self, sql: &str) -> Result<()> {
+        self.psql()?.run_with(&verbatim(UNLOGGED, sql)).map(drop)
     }
 
     /// Runs statements that may not stand in a transaction, such as `VACUUM` or `REINDEX DATABASE`, one after the
@@ -330,9 +342,14 @@ impl Database {
     }
 }
 
+/// Nothing of the transaction gets into the server's log.
+const UNLOGGED: &str = "SET LOCAL log_statement = none;\n\
+     SET LOCAL log_min_duration_statement = -1;\nSET LOCAL log_min_error_statement = panic;\n";
+
 /// A script in which `psql` reads nothing of `sql`: there are no variables inside of a literal, nor in what `\gexec` runs.
-fn verbatim(sql: &str) -> String {
-    format!("BEGIN;\nSELECT {} \\gexec\nCOMMIT;\n", literal(sql))
+/// `first` is ours.
+fn verbatim(first: &str, sql: &str) -> String {
+    format!("BEGIN;\n{first}SELECT {} \\gexec\nCOMMIT;\n", literal(sql))
 }
 
 /// A transaction that keeps a view of the database for others. Dropping it ends the transaction.
@@ -387,7 +404,7 @@ mod tests {
     #[test]
     fn what_is_given_to_the_server_is_a_literal_for_psql() {
         assert_eq!(
-            verbatim("SELECT :'x', $$a$$;\n\\! id"),
+            verbatim("", "SELECT :'x', $$a$$;\n\\! id"),
             "BEGIN;\nSELECT E'SELECT :''x'', $$a$$;\n\\\\! id' \\gexec\nCOMMIT;\n"
         );
     }

@@ -8,7 +8,6 @@ use mm_common::machine::{checkpoint, files};
 use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::dump::{identifier, literal};
 use mm_common::postgres::properties;
-use mm_common::postgres::restorer::UNLOGGED;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use mm_common::postgres::untrusted;
@@ -127,7 +126,7 @@ impl Databases<'_> {
         for name in roles.iter().filter(|name| **name != self.cluster.owner) {
             admin.execute(&format!("CREATE ROLE {} {plain} NOLOGIN", identifier(name)))?;
         }
-        admin.execute(&format!("{UNLOGGED}ALTER ROLE {} LOGIN PASSWORD {}", identifier(&role), literal(&password)))?;
+        admin.execute_unlogged(&format!("ALTER ROLE {} LOGIN PASSWORD {}", identifier(&role), literal(&password)))?;
         ui::say(&format!("restoring the database {}", part.name));
         self.fill(&admin, part, &role)?;
         admin.execute(&format!("GRANT ALL ON DATABASE {} TO {}", identifier(&part.name), identifier(&role)))?;

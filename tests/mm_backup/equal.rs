@@ -2,6 +2,7 @@
 
 use mm_test_support::cluster::ROLE;
 use mm_test_support::layout::{self, DISABLED, Layout, Owner, RICHES, SUPERUSER_RICHES, Schema, set_peer};
+use mm_test_support::process;
 use mm_test_support::site::Site;
 
 use crate::{make, verify};
@@ -28,7 +29,7 @@ fn comes_back(layout: Layout, major: u32) {
         let port = site.cluster.port.to_string();
         let arguments =
             ["-u", "postgres", "--", &program, "-s", "-h", "/var/run/postgresql", "-p", &port, "mattermost"];
-        let text = mm_test_support::process::run("runuser", &arguments);
+        let text = process::run("runuser", &arguments);
         // Rights of schemas are compared as the catalogue has them: a dump is silent about some. And some expressions are
         // written otherwise once they have been read again.
         let otherwise = ["restrict ", "ON SCHEMA ", "-- Name: SCHEMA ", "ARRAY[", " AND "];
@@ -101,6 +102,51 @@ fn whatever_the_rights_are_they_come_back_or_it_is_refused() {
         assert!(matches!(output.status.code(), Some(0 | 5)), "MM_SEED={seed} {changes:#?}: {said}");
         assert_eq!(layout::rights(&site.cluster), before, "MM_SEED={seed} {changes:#?}: {said}");
     }
+}
+
+/// Where tables are, what is given to roles by default, who may pass a right on, and how to get to another server.
+#[test]
+fn what_a_superuser_has_settled_comes_back_as_far_as_it_is_still_so() {
+    let site = Site::builder("10.5.14").postgres(15).build();
+    let shelf = site.directory().join("shelf");
+    std::fs::create_dir(&shelf).unwrap();
+    process::run("chown", &["postgres:postgres", shelf.to_str().unwrap()]);
+    let superuser = |sql: &str| site.cluster.query(sql).trim().to_owned();
+    site.cluster.sql("postgres", &format!("CREATE TABLESPACE shelf LOCATION '{}'", shelf.display()));
+    let default = "ALTER DEFAULT PRIVILEGES FOR ROLE postgres GRANT SELECT ON TABLES TO reader";
+    superuser(&format!(
+        "CREATE ROLE reader NOLOGIN; ALTER TABLE posts SET TABLESPACE shelf; {default};
+         GRANT CONNECT ON DATABASE mattermost TO reader WITH GRANT OPTION; CREATE EXTENSION postgres_fdw;
+         CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw;
+         CREATE USER MAPPING FOR reader SERVER far OPTIONS (password 'former')"
+    ));
+    make(&site, &[]);
+    let (code, said) = verify(&site, &["--restore"]);
+    assert_eq!(code, 0, "where there are no tablespaces: {said}");
+    superuser("ALTER USER MAPPING FOR reader SERVER far OPTIONS (SET password 'present')");
+
+    let said = restore(&site, 0);
+    assert!(said.contains("USER MAPPING reader SERVER far is as the replaced database has it now"), "{said}");
+    for (what, sql) in [
+        (
+            "shelf",
+            "SELECT spcname FROM pg_tablespace s JOIN pg_class c ON c.reltablespace = s.oid WHERE relname = 'posts'",
+        ),
+        ("{password=present}", "SELECT umoptions FROM pg_user_mappings"),
+        (
+            "t",
+            "SELECT a.is_grantable FROM pg_database, aclexplode(datacl) a WHERE datname = 'mattermost' AND grantee = 'reader'::regrole",
+        ),
+        ("1", "SELECT count(*) FROM pg_default_acl WHERE defaclrole = 'postgres'::regrole"),
+        ("0", "SELECT count(*) FROM pg_tablespace WHERE spcacl::text LIKE '%mm_restore%'"),
+        ("0", "SELECT count(*) FROM pg_roles WHERE rolname = 'mm_restore'"),
+    ] {
+        assert_eq!(superuser(sql), what, "{sql}: {said}");
+    }
+    // A superuser's default that is no longer so is not made so by a dump.
+    superuser(&default.replace("GRANT", "REVOKE").replace(" TO ", " FROM "));
+    let said = restore(&site, 0);
+    assert!(said.contains("left out: ALTER DEFAULT PRIVILEGES FOR ROLE postgres"), "{said}");
 }
 
 /// A setting that changes what the words of a dump mean.

@@ -91,6 +91,13 @@ mod tests {
         );
         assert_eq!(error.next_step(), Some(command.as_str()));
         refuse_open(&state, root, &[journal::RESTORE]).unwrap();
+        // As an earlier program wrote it.
+        let renaming = r#"{"target": "mattermost", "new": "mattermost_mm_new_20261122T030000Z"}"#;
+        leave(
+            "restore",
+            &format!(r#"{{"id": "20261122T030000Z", "moves": [], "stages": [], "database": {renaming}}}"#),
+        );
+        assert_eq!(open(&state, root, &[]).unwrap()[0].command, command);
         assert!(!is_undoing_swap(&state).unwrap());
         leave("swap", r#"{"verdict": "undo", "to": "2.0.0"}"#);
         assert!(is_undoing_swap(&state).unwrap());

@@ -114,7 +114,12 @@ pub fn command(state: &Path, name: &str, install: &Path) -> Result<String> {
     let intent: Value = Journal::at(state, name).read()?.unwrap_or_default();
     let id = shell::word(intent["id"].as_str().unwrap_or("latest"));
     let flags = intent["flags"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let flags: String = flags.flat_map(|flag| [" ".to_owned(), shell::word(flag)]).collect();
+    let mut flags: String = flags.flat_map(|flag| [" ".to_owned(), shell::word(flag)]).collect();
+    // An earlier program has not said what it restored. Where no file was to be exchanged, it was the database.
+    let has = |key: &str| intent[key].as_array().is_some_and(|list| !list.is_empty());
+    if intent.get("flags").is_none() && !has("moves") && !has("stages") && intent["database"].is_object() {
+        flags = " --database".into();
+    }
     let store = intent["store"].as_str().map_or_else(String::new, |store| format!(" --to {}", shell::word(store)));
     Ok(format!("mm-backup restore {id}{flags} --stop --install {install}{base}{store}"))
 }

@@ -43,8 +43,8 @@ pub(crate) struct Intent {
     /// The store it is in: for the command that ends this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<Name>,
-    /// The flags that say what is restored: for that command, too.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The flags that say what is restored: for that command, too. An earlier program wrote no such key.
+    #[serde(default)]
     pub flags: Vec<Name>,
     /// Names that change.
     pub moves: Vec<Move>,

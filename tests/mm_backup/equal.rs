@@ -124,6 +124,8 @@ fn what_a_superuser_has_settled_comes_back_as_far_as_it_is_still_so() {
     let (code, said) = verify(&site, &["--restore"]);
     assert_eq!(code, 0, "where there are no tablespaces: {said}");
     superuser("ALTER USER MAPPING FOR reader SERVER far OPTIONS (SET password 'present')");
+    // What a restore has left that was killed while it ran the dump.
+    superuser("CREATE ROLE mm_restore LOGIN; GRANT CREATE ON TABLESPACE shelf TO mm_restore");
 
     let said = restore(&site, 0);
     assert!(said.contains("USER MAPPING reader SERVER far is as the replaced database has it now"), "{said}");

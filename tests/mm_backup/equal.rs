@@ -151,6 +151,20 @@ fn what_a_superuser_has_settled_comes_back_as_far_as_it_is_still_so() {
     assert!(said.contains("left out: ALTER DEFAULT PRIVILEGES FOR ROLE postgres"), "{said}");
 }
 
+/// As in images and on hosts where somebody wanted no trouble: nothing of its own is kept back from it.
+#[test]
+fn a_role_that_is_a_superuser_gets_back_what_is_its_own() {
+    let site = Site::builder("10.5.14").postgres(15).build();
+    site.cluster.query(&format!(
+        "ALTER ROLE {ROLE} SUPERUSER; SET SESSION AUTHORIZATION {ROLE}; CREATE TYPE mood AS ENUM ('sad', 'ok');
+         CREATE PUBLICATION everything FOR ALL TABLES"
+    ));
+    make(&site, &[]);
+    let said = restore(&site, 0);
+    assert!(!said.contains("left out"), "{said}");
+    assert_eq!(site.cluster.query("SELECT count(*) FROM pg_publication WHERE pubname = 'everything'").trim(), "1");
+}
+
 /// A setting that changes what the words of a dump mean.
 #[test]
 fn a_definition_that_does_not_come_back_as_it_was_is_seen() {

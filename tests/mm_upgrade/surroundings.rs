@@ -98,9 +98,11 @@ fn other_nodes_of_a_cluster_are_waited_for_where_a_hop_needs_them_stopped() {
 
     // One that is silent is gone. What has begun goes on, whoever is there by then.
     ping("two", 11);
-    upgrade.shim("mm-pgbump", "exit 1");
-    let output = upgrade.run("run", &["--to", "10.6.1"]);
+    upgrade.shim("mm-pgbump", "echo \"$@\" >\"$0.called\"; exit 1");
+    let output = upgrade.run("run", &["--to", "10.6.1", "--accept", "rollback"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let called = fs::read_to_string(site.directory().join("shims/mm-pgbump.called")).unwrap();
+    assert!(called.contains("--accept=rollback"), "what is accepted is accepted in every stage: {called}");
     ping("two", 0);
     good(&upgrade.run("resume", &[]));
     assert_eq!(site.running_version().as_deref(), Some("10.6.1"));

@@ -10,5 +10,6 @@
 
 mod killed;
 mod rehearse;
+mod reports;
 mod run;
 mod surroundings;

@@ -1,24 +1,19 @@
-//! The whole upgrade in one command: `scripts/mm-upgrade`, and `scripts/mm-report` on what it leaves.
+//! The whole upgrade in one command: `scripts/mm-upgrade`.
 
 use std::fs;
 
 use mm_test_support::cluster::Cluster;
 use mm_test_support::site::quick;
-use mm_test_support::upgrade::{SCRIPTS, Upgrade};
+use mm_test_support::upgrade::Upgrade;
 use mm_test_support::{process, tool};
-use serde_json::{Value, json};
+use serde_json::json;
 
-fn good(output: &std::process::Output) -> String {
+use crate::reports::report;
+
+pub(crate) fn good(output: &std::process::Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{said}");
     said
-}
-
-fn report(format: &str, document: &Value) -> String {
-    let script = format!("{SCRIPTS}/mm-report --format {format}");
-    let output = tool::shell(&script).write_stdin(document.to_string()).output().unwrap();
-    good(&output);
-    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
@@ -383,60 +378,4 @@ fn wrong_usage_and_a_second_run_are_refused() {
     let output = upgrade.run("run", &["--to", "10.5.14"]);
     assert_eq!(output.status.code(), Some(75), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(upgrade.site.running_version().as_deref(), Some("9.11.18"));
-}
-
-#[test]
-fn what_a_server_has_logged_is_no_markup_in_a_report() {
-    let error = json!({"tool": "mm-swap", "code": 6, "kind": "rolled-back", "message": "no <b>good</b>",
-        "causes": ["<script>alert(1)</script> | a & b"], "hint": "see <log>"});
-    let hop = json!({"from": "10.5.14", "to": "10.6.1", "edition": "team", "url": "", "sha256": []});
-    let document =
-        json!({"schema": "mm.upgrade/1", "path": {"current": "10.5.14", "next": hop, "hops": [hop]}, "error": error});
-    for format in ["markdown", "html"] {
-        let text = report(format, &document);
-        assert!(text.contains("&lt;script>") || text.contains("&lt;script&gt;"), "{text}");
-        assert!(!["<script>", "<b>", "<log>"].iter().any(|markup| text.contains(markup)), "{text}");
-    }
-}
-
-#[test]
-fn a_report_tells_one_hop_from_several() {
-    let hop = json!({"from": "10.5.14", "to": "10.6.1", "edition": "team", "url": "", "sha256": []});
-    for (hops, told) in [(vec![&hop], "1 hop to go"), (vec![&hop, &hop], "2 hops to go")] {
-        let path = json!({"current": "10.5.14", "next": hop, "hops": hops});
-        let text = report("markdown", &json!({"schema": "mm.upgrade/1", "path": path}));
-        assert!(text.contains(&format!("not at its end: {told} |")), "{text}");
-    }
-}
-
-#[test]
-fn a_report_of_an_upgrade_that_has_arrived_says_what_comes_next() {
-    let note = json!({"id": "next-step", "severity": "info", "title": "11.7 gets fixes until 2027-05-15", "action": "Take its dot releases.", "source": "x"});
-    let hop = json!({"from": "11.7.10", "to": "11.7.15", "edition": "team", "url": "", "sha256": []});
-    let path = json!({"current": "11.7.15", "next": null, "hops": [], "notes": [note]});
-    let document = json!({"schema": "mm.upgrade/1", "path": path, "done": [{"hop": hop}]});
-    for format in ["markdown", "html"] {
-        let text = report(format, &document);
-        assert!(text.contains("What comes next") && text.contains("11.7 gets fixes until 2027-05-15. Take"), "{text}");
-    }
-}
-
-#[test]
-fn a_report_of_something_else_is_refused() {
-    for text in ["", "{}", "[1]", "{\"schema\":\"mm.upgrade/1\""] {
-        let output = tool::shell(&format!("{SCRIPTS}/mm-report")).write_stdin(text).output().unwrap();
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(65), 0), "{text:?}");
-    }
-    for (script, code, words) in [
-        ("mm-report /not/there", 65, "error: /not/there cannot be read: No such file"),
-        ("mm-report /", 65, "error: / cannot be read: Is a directory"),
-        ("mm-report -f html", 2, "unknown option '-f'"),
-        ("mm-report a.json b.json", 2, "'a.json' and 'b.json' were given"),
-        ("script -qec mm-report /dev/null", 65, "standard input, which is a terminal"),
-        ("PATH=/nowhere /bin/bash $(command -v mm-report)", 5, "jq is not installed"),
-    ] {
-        let output = tool::shell(&format!("PATH={SCRIPTS}:$PATH; exec </dev/null 2>&1; {script}")).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.code() == Some(code) && said.contains(words), "{script}: {said}");
-    }
 }

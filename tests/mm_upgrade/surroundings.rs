@@ -30,7 +30,7 @@ fn a_restore_point_that_is_gone_cannot_be_gone_back_to() {
     let output = upgrade.run("rollback", &[]);
     let said = said(&output);
     assert_eq!(output.status.code(), Some(5), "{said}");
-    assert!(said.contains("mm-backup: error:") && said.contains("Mend the cause"), "{said}");
+    assert!(said.contains("mm-backup: error:") && said.contains("Fix the cause"), "{said}");
     assert_eq!(site.pids(), pids, "the server was touched");
     let status = status(&upgrade);
     assert!(status.contains("now      10.5.14\n") && status.contains("error    mm-backup: "), "{status}");

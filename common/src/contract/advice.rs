@@ -27,7 +27,7 @@ const REMEDIES: &[(&str, &str)] = &[
 const FAILING_DISK: &str = "look at the kernel's messages (dmesg) for a failing disk before you run this again";
 
 /// What a plain failure says when there is nothing better to say.
-const OTHERWISE: &str = "mend the reason named above, then run this again";
+const OTHERWISE: &str = "fix the problem above, then run this again";
 
 impl Error {
     /// The same failure with a hint, if it has none yet.

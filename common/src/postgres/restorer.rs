@@ -76,7 +76,7 @@ impl Restorer {
             })
     }
 
-    /// What lets it in. A password is asked for on the socket, too: not every cluster listens on loopback.
+    /// What lets it in. By a password on the socket: not every cluster listens on loopback.
     fn let_in(error: &Error, name: &str, cluster: &Cluster) -> String {
         if error.one_line().contains("permission denied for database") {
             return format!("as a superuser: GRANT CONNECT ON DATABASE {} TO PUBLIC", identifier(name));

@@ -268,7 +268,7 @@ fn finish(tool: &str, delivered: Result<()>, code: u8) -> u8 {
             error.code()
         }
         Err(error) => {
-            ui::error(tool, &error.with_hint("mend the error above; the next run has its own report"));
+            ui::error(tool, &error.with_hint("fix the error above; the next run has its own report"));
             // A failure of the work itself matters more than that of its report.
             code
         }

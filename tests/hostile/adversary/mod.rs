@@ -49,7 +49,7 @@ fn every_verb(world: &World, names: &[&str]) {
     }
 }
 
-/// Every verb of mm-verify, on a server that answers as nobody expects. Nothing it is led to is asked for anything.
+/// Every verb of mm-verify, on a server that answers as nobody expects. It sends no request to where it is led.
 fn every_look(world: &World, names: &[&str]) {
     let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
     elsewhere.set_nonblocking(true).unwrap();

@@ -1,14 +1,13 @@
 //! The site of the adversary, and what has to be as it was.
 
-use std::collections::BTreeMap;
 use std::io::BufRead as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mm_test_support::canary::{Changes, changes, leaks};
 use mm_test_support::process::{self, TEST_USER, run};
 use mm_test_support::site::Site;
 
@@ -53,7 +52,7 @@ ALTER ROLE mmuser SET row_security = off;
 pub(super) struct World {
     pub(super) site: Site,
     outside: PathBuf,
-    changes: BTreeMap<PathBuf, (i64, i64, u64)>,
+    changes: Changes,
     cluster: String,
 }
 
@@ -132,8 +131,7 @@ impl World {
         let after = changes(&self.outside);
         let touched: Vec<_> = after.iter().filter(|(path, change)| self.changes.get(*path) != Some(change)).collect();
         assert!(after == self.changes, "{what} changed root's files {touched:?}, exit {code}: {said}");
-        let mut leaked = Vec::new();
-        leaks(&self.site.directory().join("opt"), &mut leaked);
+        let leaked = leaks(&self.site.directory().join("opt"), SECRET);
         assert!(leaked.is_empty(), "{what}: root's words can be read in {leaked:?}");
         assert_eq!(self.facts(), self.cluster, "{what}, exit {code}: {said}");
         sql::is_not_sprung(&self.site, &said);
@@ -262,33 +260,6 @@ impl Kept {
             run("rm", &["-rf", &text(&site.directory().join(place))]);
             if self.0.join(place).exists() {
                 run("cp", &["-a", "--reflink=auto", &text(&self.0.join(place)), &text(&site.directory().join(place))]);
-            }
-        }
-    }
-}
-
-/// When each entry was last changed in any way, as the kernel noted it.
-fn changes(top: &Path) -> BTreeMap<PathBuf, (i64, i64, u64)> {
-    let data = std::fs::symlink_metadata(top).unwrap();
-    let mut found = BTreeMap::from([(top.to_owned(), (data.ctime(), data.ctime_nsec(), data.size()))]);
-    if data.is_dir() {
-        for entry in std::fs::read_dir(top).unwrap() {
-            found.extend(changes(&entry.unwrap().path()));
-        }
-    }
-    found
-}
-
-/// Files with root's words that others than root may read.
-fn leaks(top: &Path, found: &mut Vec<PathBuf>) {
-    for path in std::fs::read_dir(top).unwrap().map(|entry| entry.unwrap().path()) {
-        let data = std::fs::symlink_metadata(&path).unwrap();
-        if data.is_dir() {
-            leaks(&path, found);
-        } else if data.is_file() && (data.uid() != 0 || data.mode() & 0o044 != 0) {
-            let bytes = std::fs::read(&path).unwrap();
-            if bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()) {
-                found.push(path);
             }
         }
     }

@@ -2,10 +2,10 @@
 //! places of root's and back, many times a second. Nothing of root's may change, and nothing of it may become readable.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
+use mm_test_support::canary::{changes, leaks};
 use mm_test_support::process::{self, TEST_USER, run};
 use mm_test_support::site::{Site, quick};
 
@@ -79,33 +79,6 @@ impl Drop for Racer {
     }
 }
 
-/// When each entry was last changed in any way, as the kernel noted it.
-fn changes(top: &Path) -> BTreeMap<PathBuf, (i64, i64, u64)> {
-    let data = std::fs::symlink_metadata(top).unwrap();
-    let mut found = BTreeMap::from([(top.to_owned(), (data.ctime(), data.ctime_nsec(), data.size()))]);
-    if data.is_dir() {
-        for entry in std::fs::read_dir(top).unwrap() {
-            found.extend(changes(&entry.unwrap().path()));
-        }
-    }
-    found
-}
-
-/// Files with root's words that others than root may read.
-fn leaks(top: &Path, found: &mut Vec<PathBuf>) {
-    for path in std::fs::read_dir(top).unwrap().map(|entry| entry.unwrap().path()) {
-        let data = std::fs::symlink_metadata(&path).unwrap();
-        if data.is_dir() {
-            leaks(&path, found);
-        } else if data.is_file() && (data.uid() != 0 || data.mode() & 0o044 != 0) {
-            let bytes = std::fs::read(&path).unwrap();
-            if bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()) {
-                found.push(path);
-            }
-        }
-    }
-}
-
 /// A place of root's that looks like the tree, each file of it with root's words.
 fn place_of_root(site: &Site) -> PathBuf {
     let outside = site.directory().join("roots");
@@ -161,8 +134,7 @@ fn a_service_user_who_races_with_links_changes_and_learns_nothing_outside() {
             );
         }
         racer.end();
-        let mut leaked = Vec::new();
-        leaks(&site.directory().join("opt"), &mut leaked);
+        let leaked = leaks(&site.directory().join("opt"), SECRET);
         assert!(leaked.is_empty(), "root's words can be read in {leaked:?}");
         for place in [site.install(), site.directory().join("opt/.mattermost.mm"), site.state()] {
             run("rm", &["-rf", &text(&place)]);

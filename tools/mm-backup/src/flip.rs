@@ -253,7 +253,7 @@ pub(crate) fn unrecorded(state: &State, error: Error) -> Error {
 
 fn half_done(journal: &Journal, error: Error) -> Error {
     error.of_kind(Kind::HalfDone).with_hint(format!(
-        "the journal `{}` says what was exchanged; mend the cause and run the restore again: it undoes that first",
+        "the journal `{}` says what was exchanged; fix the cause and run the restore again: it undoes that first",
         journal.path().display()
     ))
 }

@@ -2,7 +2,6 @@
 //! says so.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
@@ -17,7 +16,6 @@ use mm_common::postgres::roles;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use mm_common::postgres::tried::{self, Abilities};
-use serde::{Deserialize, Serialize};
 
 use crate::database;
 use crate::equal::{self, Comparison, Roles};
@@ -26,31 +24,12 @@ use crate::manifest::DatabasePart;
 use crate::restore::{compare, refuse_different};
 use crate::store::Point;
 
+mod exchange;
+
+pub(crate) use self::exchange::{Exchanged, Renaming, is_done};
+
 /// PostgreSQL cuts longer names off.
 const LONGEST_NAME: usize = 63;
-
-/// How often the exchange is tried: between the end of the old connections and the renaming somebody may connect.
-const TRIES: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(250);
-
-/// The names that an exchange changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Renaming {
-    /// The name that the server uses.
-    pub target: String,
-    /// The restored database's name until then.
-    pub new: String,
-    /// The old database's name from then on; absent when there is none.
-    pub kept: Option<String>,
-}
-
-/// Whether an exchange of names has been made: then nothing has the new database's first name any more.
-pub(crate) fn is_done(installation: &Installation, renaming: &Renaming) -> Result<bool> {
-    let admin = administrator(installation, &database::claim(installation, false, None))?.database;
-    let has = |name: &str| has(&admin, name);
-    let old_is_away = renaming.kept.as_deref().map_or(Ok(true), has)?;
-    Ok(old_is_away && !has(&renaming.new)? && has(&renaming.target)?)
-}
 
 /// A restored database that waits for its name.
 pub(crate) struct Prepared {
@@ -62,14 +41,6 @@ pub(crate) struct Prepared {
     tables: usize,
     /// The role of the server, which does not get into a database of another name, and what it could do.
     untried: Option<(Database, Abilities)>,
-}
-
-/// What an exchange did.
-pub(crate) struct Exchanged {
-    /// Number of tables, all compared.
-    pub tables: usize,
-    /// The old database's new name; absent when there was none.
-    pub kept: Option<String>,
 }
 
 /// What is known before anything is made.
@@ -308,74 +279,6 @@ impl Prepared {
     /// The restored database, under its name until the exchange.
     pub(crate) fn database(&self) -> Database {
         self.admin.sibling(&self.new)
-    }
-
-    /// What the exchange will change.
-    pub(crate) fn renaming(&self) -> Result<Renaming> {
-        let kept = has(&self.admin, &self.target)?.then(|| self.kept.clone());
-        Ok(Renaming { target: self.target.clone(), new: self.new.clone(), kept })
-    }
-
-    /// Exchanges the names, in one transaction. Connections to the old database are ended.
-    pub(crate) fn exchange(self) -> Result<Exchanged> {
-        let exchanged = self.rename().and_then(|exchanged| match &self.untried {
-            None => Ok(exchanged),
-            Some((own, could)) => match tried::as_the_server(own, *could) {
-                Ok(()) => Ok(exchanged),
-                Err(error) => {
-                    self.take_names_back(exchanged.kept.as_ref())?;
-                    Err(error)
-                }
-            },
-        });
-        if exchanged.is_err() {
-            self.give_up();
-        }
-        exchanged
-    }
-
-    fn rename(&self) -> Result<Exchanged> {
-        let there = has(&self.admin, &self.target)?;
-        let kept = there.then(|| self.kept.clone());
-        let in_place = [(&self.new, &self.target)];
-        let renamings: Vec<_> = kept.iter().map(|kept| (&self.target, kept)).chain(in_place).collect();
-        self.rename_all(&renamings)?;
-        Ok(Exchanged { tables: self.tables, kept })
-    }
-
-    /// Takes the exchange back.
-    fn take_names_back(&self, kept: Option<&String>) -> Result<()> {
-        let away = [(&self.target, &self.new)];
-        let renamings: Vec<_> = away.into_iter().chain(kept.map(|kept| (kept, &self.target))).collect();
-        self.rename_all(&renamings)
-    }
-
-    /// Renames databases, all or none. Connections to them are ended.
-    fn rename_all(&self, renamings: &[(&String, &String)]) -> Result<()> {
-        let rename = |(from, to): &(&String, &String)| {
-            format!("ALTER DATABASE {} RENAME TO {};\n", identifier(from), identifier(to))
-        };
-        let sql: String = renamings.iter().map(rename).collect();
-        let names: Vec<String> = renamings.iter().map(|(from, _)| literal(from)).collect();
-        let end_sessions = format!(
-            "SELECT pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity
-             WHERE datname IN ({}) AND pid <> pg_catalog.pg_backend_pid()",
-            names.join(", ")
-        );
-        let mut tries = 1;
-        loop {
-            self.admin.rows(&end_sessions)?;
-            match self.admin.execute(&sql) {
-                Ok(()) => return Ok(()),
-                Err(_) if tries < TRIES => std::thread::sleep(PAUSE),
-                Err(error) => {
-                    return Err(error
-                        .within(format!("cannot put the restored database into the place of `{}`", self.target))
-                        .hint("end the sessions of that database (pg_stat_activity), then run this again"));
-                }
-            }
-            tries += 1;
-        }
     }
 
     /// Removes the restored database again.

@@ -61,7 +61,7 @@ pub(crate) fn find(session: &Session, options: &Options, installation: &Installa
     let hop = path.and_then(|path| path.next);
     let Some(wanted) = options.to.or_else(|| hop.and_then(|hop| hop.needs.postgres)) else { return Ok(None) };
     let database = installation.database().map_err(|error| {
-        error.hint("the database has to be reachable as the server reaches it; start it, or mend its data source")
+        error.hint("the database has to be reachable as the server reaches it; start it, or fix its data source")
     })?;
     if let Some(to) = options.to.filter(|to| *to < database.major()) {
         return Err(below(&database, to));

@@ -158,7 +158,7 @@ impl Operation {
                 .within(format!("{} is in place, but that could not be recorded", self.to))
                 .of_kind(Kind::HalfDone)
                 .with_hint(format!(
-                    "mend what is named above, then: mm-swap recover --install {} (its journal is `{}`)",
+                    "fix the problem above, then: mm-swap recover --install {} (its journal is `{}`)",
                     shell::word(&self.root),
                     journal(state).display()
                 ))

@@ -124,7 +124,7 @@ pub(crate) fn restore(command: &Cmd) -> Result<String> {
         error
             .within("cannot put the database back")
             .of_kind(Kind::HalfDone)
-            .with_hint(format!("mend what it complains about, then: {}", command.line()))
+            .with_hint(format!("fix what it complains about, then: {}", command.line()))
     })?;
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     Ok(document["msg"].as_str().unwrap_or("the database that was there before is kept").to_owned())

@@ -59,7 +59,7 @@ pub(crate) fn undo(
 ) -> Result<LockGuard> {
     let attempted = format!("cannot put the server {} back in `{}`", operation.from, means.site.root.display());
     attempt(means, operation, reason, lock).map_err(|error| {
-        let first = error.next_step().unwrap_or("mend what is named above").to_owned();
+        let first = error.next_step().unwrap_or("fix the problem above").to_owned();
         let journal = operation::journal(&means.site.state);
         error
             .within(attempted)
@@ -178,7 +178,7 @@ fn database(means: &mut Means<'_>, operation: &Operation, lock: LockGuard) -> Re
         )
         .because(format!("the release {} cannot work on the schema of {}", operation.from, operation.to))
         .with_hint(format!(
-            "restore the database from your own backup; or stay on {0}: mend why its server did not start, then run mm-swap \
+            "restore the database from your own backup; or stay on {0}: fix why its server did not start, then run mm-swap \
              with its release and --no-backup once more, which goes on to {0} instead of back",
             operation.to
         )));

@@ -94,7 +94,7 @@ pub(crate) fn verdict(checks: &[Check], strict: bool) -> Result<String> {
         {
             return Err(Error::failed(format!("none of the checks of `{area}` could be made"))
                 .because(format!("{}: {}", first.id, first.evidence))
-                .hint(first.hint.clone().unwrap_or_else(|| "mend that and run mm-verify again".into())));
+                .hint(first.hint.clone().unwrap_or_else(|| "fix that and run mm-verify again".into())));
         }
     }
     Ok(counts)

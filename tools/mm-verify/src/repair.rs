@@ -138,7 +138,7 @@ pub(crate) fn repair(session: &mut Session, options: Options, wanted: &Repair) -
     for (repair, undo) in chosen.iter().zip(&undo_files) {
         let left = (repair.broken)(&look)?;
         if !left.is_empty() {
-            return Err(Error::new(Kind::HalfDone, format!("the repair {} did not mend all", repair.id))
+            return Err(Error::new(Kind::HalfDone, format!("the repair {} did not fix all", repair.id))
                 .because(left.join("; "))
                 .hint(format!("the way back: psql -f {}", undo.display())));
         }

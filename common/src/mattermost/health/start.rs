@@ -72,7 +72,7 @@ impl Started {
             limit,
         })
         .map_err(|error| {
-            let next = error.next_step().unwrap_or("mend what its log says").to_owned();
+            let next = error.next_step().unwrap_or("fix what its log says").to_owned();
             error.with_hint(format!("{next}; then start the service: what was done before stays done"))
         })?;
         ui::progress_done();

@@ -143,7 +143,7 @@ impl Trial<'_> {
     fn fix(&self, error: &Error, is_superuser: bool) -> String {
         let role = in_sql(self.site.source.as_ref().map_or("", |source| source.user.as_str()));
         if is_superuser {
-            "correct what PostgreSQL says above".into()
+            "fix the problem above".into()
         } else if error.one_line().contains("permission denied to create database") {
             format!("let an administrator of the database run `ALTER ROLE {role} CREATEDB`")
         } else {
@@ -280,14 +280,14 @@ mod tests {
 
     #[test]
     fn only_what_closes_the_way_back_refuses_and_each_cause_has_its_fix() {
-        let finding = |closes, cause: &str| Finding { closes, cause: cause.into(), fix: Some(format!("mend {cause}")) };
+        let finding = |closes, cause: &str| Finding { closes, cause: cause.into(), fix: Some(format!("fix {cause}")) };
         let found = [finding(true, "one"), finding(false, "two"), finding(true, "three")];
         let error = judge(&found, true, false).unwrap_err();
         assert_eq!(
             (error.code(), error.causes()),
-            (5, &["one; mend one".to_owned(), "three; mend three".to_owned()][..])
+            (5, &["one; fix one".to_owned(), "three; fix three".to_owned()][..])
         );
-        assert_eq!(error.next_step(), Some("mend one; or go on without a way back: --accept rollback"));
+        assert_eq!(error.next_step(), Some("fix one; or go on without a way back: --accept rollback"));
         judge(&found, false, false).unwrap();
         judge(&found, true, true).unwrap();
         judge(&found[1..2], true, false).unwrap();

@@ -19,7 +19,7 @@ const MOST: u64 = 16 * 1024 * 1024;
 /// More files than this in a directory are not a few saved pages.
 const MOST_FILES: usize = 100;
 
-/// How often a page is asked for again: it is small, and there is another week.
+/// How often a page is requested again: it is small, and there is another week.
 const MOST_RETRIES: u32 = 2;
 
 /// Where the upgrade notes are to be read.

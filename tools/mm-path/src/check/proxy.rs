@@ -40,7 +40,7 @@ fn proxy(view: &HostView<'_>) -> Result<Outcome> {
             evidence.push(format!("{} passes websockets on without `proxy_http_version 1.1`", path.display()));
         }
     }
-    Ok(Outcome::of(evidence, "nothing to mend", |evidence| Bad {
+    Ok(Outcome::of(evidence, "nothing to fix", |evidence| Bad {
         severity: Severity::Action,
         evidence,
         hop: Some(hop.to.clone()),

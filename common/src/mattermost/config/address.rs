@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Replacement;
 use crate::contract::error::{Error, Result};
-use crate::postgres::source::DataSource;
+use crate::postgres::source::{DataSource, is_words};
 
 /// What has to be exchanged in a data source, in order of place, so that it leads to `host` and `port`.
 ///
@@ -13,8 +13,8 @@ use crate::postgres::source::DataSource;
 pub fn replacements(text: &str, host: &str, port: u16) -> Result<Vec<Replacement>> {
     let before = DataSource::parse(text)?;
     let spots = match text.find("://") {
-        Some(at) => in_url(text, at + 3),
-        None => in_words(text),
+        Some(at) if !is_words(text) => in_url(text, at + 3),
+        _ => in_words(text),
     };
     let mut list = Vec::new();
     if before.host != host {
@@ -194,6 +194,7 @@ mod tests {
             ("user=u port='5432' password=' port=5432 '", "user=u port='5433' password=' port=5432 '"),
             ("user = u password=a\\ port=5432 port= 5432", "user = u password=a\\ port=5432 port= 5433"),
             ("user=u host=h", "user=u host=h port=5433"),
+            ("user=u password=a://b@tcp(c) port=5432", "user=u password=a://b@tcp(c) port=5433"),
         ] {
             assert_eq!(moved(before, None, 5433).unwrap(), after);
             assert!(replacements(after, &DataSource::parse(after).unwrap().host, 5433).unwrap().is_empty());

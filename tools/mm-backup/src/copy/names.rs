@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use mm_common::postgres::source::DataSource;
+use mm_common::postgres::source::{DataSource, is_words};
 use serde_json::{Map, Value};
 use url::{Host, Url};
 
@@ -76,12 +76,15 @@ pub(crate) fn any(key: &str, value: &Value) -> bool {
 /// name where the setting is for one.
 pub(crate) fn host(key: &str, text: &str) -> Option<(String, Option<u16>)> {
     let text = text.trim();
+    // It may name its host among parameters or words (`host=db password=...`). What cannot be understood is somewhere.
+    if text.starts_with("postgres://")
+        || text.starts_with("postgresql://")
+        || (key.starts_with("DataSource") && is_words(text))
+    {
+        let source = DataSource::parse(text).ok();
+        return Some(source.map_or_else(|| ("?".into(), None), |source| (source.host, Some(source.port))));
+    }
     if text.contains("://") {
-        if text.starts_with("postgres") {
-            // It may name its host among the parameters. What cannot be understood is somewhere.
-            let source = DataSource::parse(text).ok();
-            return Some(source.map_or_else(|| ("?".into(), None), |source| (source.host, Some(source.port))));
-        }
         let url = Url::parse(text).ok()?;
         let host = match url.host()? {
             Host::Domain(name) => name.to_owned(),
@@ -94,11 +97,6 @@ pub(crate) fn host(key: &str, text: &str) -> Option<(String, Option<u16>)> {
     if let Some((_, rest)) = text.split_once("@tcp(") {
         let (host, port) = split(rest.split(')').next()?);
         return Some((host, port));
-    }
-    // A data source in words (`host=db password=...`).
-    if key.starts_with("DataSource") && text.contains('=') {
-        let source = DataSource::parse(text).ok();
-        return Some(source.map_or_else(|| ("?".into(), None), |source| (source.host, Some(source.port))));
     }
     let is_bare = !text.is_empty() && !text.starts_with(':') && !text.contains(['@', '/', ' ', '\n']);
     (is_bare && HOSTS.iter().any(|end| key.ends_with(end))).then(|| split(text))
@@ -134,6 +132,7 @@ mod tests {
             ("DataSource", "postgres://u:p@/mm?host=/run/postgresql", Some("/run/postgresql 5432")),
             ("DataSource", "u:p@tcp(db:3306)/mm?charset=x", Some("db 3306")),
             ("DataSource", "host=lag user=u password=p dbname=mm", Some("lag 5432")),
+            ("DataSource", "host=lag user=u password=://@tcp(x) dbname=mm", Some("lag 5432")),
             ("SMTPServer", "mail.example.com", Some("mail.example.com 0")),
             ("RedisAddress", "cache:6379", Some("cache 6379")),
             ("ReplyToAddress", "me@example.com", None),

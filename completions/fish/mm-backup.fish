@@ -133,6 +133,7 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l dry-run -
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l run -d 'Go back to the state before an upgrade run: its identifier, or `last`' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l path -d 'Restore one file or directory, by its absolute path or relative to the install root' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l into -d 'Restore files below DIR instead of into place' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l into-database -d 'Restore the dump into this empty database instead of into place; with --config, the dump of the configuration\'s own database, if it has one. Everybody on the machine can see a password in it: `?passfile=FILE` names a file with it' -r

@@ -11,6 +11,7 @@ complete -c mm-path -l cache -d 'With --check: directory that mm-fetch keeps rel
 complete -c mm-path -l store -d 'With --check: directory of the restore points [default: that of the document, or of mm-backup]' -r -F
 complete -c mm-path -l catalogue -d 'Add the releases, rules and notes of FILE to the catalogue; `none` plans with the built-in one alone' -r -F
 complete -c mm-path -l assume-like -d 'Plan a release that the catalogue does not know as if it were of this line' -r
+complete -c mm-path -l run -d 'With --resume, --status or --close: the run with this identifier [default: the last one]' -r
 complete -c mm-path -l from -d 'Plan on paper: the release to start from' -r
 complete -c mm-path -l from-edition -d 'Plan on paper: the installed edition [default: that of --edition]' -r -f -a "team\t'Team Edition (`Build Enterprise Ready: false`)'
 enterprise\t'Enterprise Edition, licensed or not'"
@@ -32,6 +33,10 @@ complete -c mm-path -l lock-wait -d 'Seconds to wait for another run to end befo
 complete -c mm-path -l check -d 'Look into database, configuration and host for what will break on the way'
 complete -c mm-path -l brief -d 'In the table for people, the hops and what stands in their way alone'
 complete -c mm-path -l catalogue-status -d 'Say how old the catalogue of releases is and what it knows of each supported line, then end'
+complete -c mm-path -l resume -d 'Give the document that the last run goes on with: finished hops are folded, what is left is planned'
+complete -c mm-path -l status -d 'Tell how far the last run is, also while it is under way, and what is installed'
+complete -c mm-path -l follow -d 'With --status: tell it again whenever it changes, until the run has ended'
+complete -c mm-path -l close -d 'End the last run: what it has pinned is released'
 complete -c mm-path -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-path -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-path -s q -l quiet -d 'Say nothing on stderr but errors'

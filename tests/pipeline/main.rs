@@ -17,6 +17,7 @@ mod install;
 mod jump;
 mod moved;
 mod readme;
+mod recorded;
 mod secrets;
 #[cfg(feature = "checkpoints")]
 mod unknown;

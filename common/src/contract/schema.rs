@@ -23,7 +23,7 @@ struct Document {
     verify: Option<Verify>,
     /// What `--dry-run` would do, by tool.
     plan: Option<Value>,
-    /// What `status` of mm-swap has found.
+    /// What `status` of mm-swap or `--status` of mm-path has found.
     status: Option<Value>,
     /// What `mm-verify baseline` has noted.
     baseline: Option<Value>,
@@ -31,6 +31,8 @@ struct Document {
     repair: Option<Value>,
     /// The copy that `mm-backup copy` has made.
     copy: Option<Value>,
+    /// What mm-upgrade was called with (`arguments`), and where it keeps the links to its runs (`runs`).
+    upgrade: Option<Value>,
     /// What mm-rehearse has measured: `done`, as below.
     rehearsal: Option<Value>,
     /// The finished hops.

@@ -4,16 +4,33 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
 use super::{files, signals};
 use crate::contract::error::{Error, Kind, Result};
-use crate::contract::ui;
+use crate::contract::{time, ui};
 
 /// The name of the lock file in a state directory.
 pub const NAME: &str = "lock";
+
+/// What this process is, for the lock files that it signs.
+static ROLE: OnceLock<Role> = OnceLock::new();
+
+#[derive(Debug)]
+struct Role {
+    tool: &'static str,
+    verb: String,
+    run: Option<String>,
+}
+
+/// Says which tool and verb this process is, and for which run it works: who waits for its locks is told.
+pub fn introduce(tool: &'static str, verb: &str, run: Option<String>) {
+    // Nobody is introduced twice.
+    let _ = ROLE.set(Role { tool, verb: verb.into(), run });
+}
 
 /// The lock, held until this is dropped.
 #[derive(Debug)]
@@ -72,15 +89,80 @@ impl LockGuard {
 
     /// Says in the file who holds the lock, for the message of the run that waits. Nothing depends on it.
     fn sign(&mut self) {
-        let program = std::env::args_os().next().unwrap_or_default();
-        let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let _ = self.file.set_len(0);
-        let _ = writeln!(self.file, "{program} (process {})", std::process::id());
+        let _ = writeln!(self.file, "{}", Holder::this_process().in_words());
     }
 }
 
-/// Who says in the lock file of a state directory that he holds it, such as `mm-backup (process 4711)`; nothing where
-/// nobody does.
+/// Who has signed a lock file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The tool.
+    pub tool: String,
+    /// Its verb.
+    pub verb: String,
+    /// The process.
+    pub process: u32,
+    /// The run that it works for.
+    pub run: Option<String>,
+    /// Since when.
+    pub since: String,
+}
+
+impl Holder {
+    fn this_process() -> Self {
+        let program = std::env::args_os().next().unwrap_or_default();
+        let program = || Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let role = ROLE.get();
+        Self {
+            tool: role.map_or_else(program, |role| role.tool.into()),
+            verb: role.map_or_else(|| "run".into(), |role| role.verb.clone()),
+            process: std::process::id(),
+            run: role.and_then(|role| role.run.clone()),
+            since: time::now(),
+        }
+    }
+
+    /// As it stands in the file: `mm-swap run (process 4711), run ID, since TIME`.
+    pub fn in_words(&self) -> String {
+        let run = self.run.as_ref().map_or_else(String::new, |run| format!(", run {run}"));
+        format!("{} {} (process {}){run}, since {}", self.tool, self.verb, self.process, self.since)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (who, rest) = text.trim().split_once(" (process ")?;
+        let (tool, verb) = who.split_once(' ').unwrap_or((who, "run"));
+        let (process, rest) = rest.split_once(')')?;
+        let part = |key: &str| rest.split(", ").find_map(|part| part.strip_prefix(key)).map(str::to_owned);
+        Some(Self {
+            tool: tool.into(),
+            verb: verb.into(),
+            process: process.parse().ok()?,
+            run: part("run "),
+            since: part("since ").unwrap_or_default(),
+        })
+    }
+
+    /// Who holds the lock file in a directory at this moment; it is looked at, and nobody is kept from taking it.
+    pub fn of(directory: &Path) -> Option<Self> {
+        let path = directory.join(NAME);
+        let holder = Self::parse(&files::read_text(&path, 4096).ok()?)?;
+        let inode = files::look(&path).ok()??.ino();
+        let locks = files::read_text(Path::new("/proc/locks"), 1 << 20).unwrap_or_default();
+        locks.lines().any(|line| is_lock(line, holder.process, inode)).then_some(holder)
+    }
+}
+
+/// Whether a line of proc_locks(5) is a lock by flock(2) that a process holds on a file. The device is not compared: of file
+/// systems made of several it is not what stat(2) says.
+fn is_lock(line: &str, process: u32, inode: u64) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [_, "FLOCK", _, "WRITE", holder, file, ..] = words.as_slice() else { return false };
+    holder.parse() == Ok(process) && file.rsplit(':').next().and_then(|inode| inode.parse().ok()) == Some(inode)
+}
+
+/// Who says in the lock file of a state directory that he holds it, such as `mm-backup create (process 4711), since ...`;
+/// nothing where nobody does.
 pub fn holder(state: &Path) -> String {
     files::read_text(&state.join(NAME), 4096).unwrap_or_default().trim().to_owned()
 }
@@ -116,5 +198,24 @@ mod tests {
         assert!(error.causes()[0].contains(&std::process::id().to_string()), "{error:?}");
         drop(guard);
         LockGuard::take(&path, Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn who_holds_a_lock_is_seen_and_who_held_it_once_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(Holder::of(directory.path()), None);
+        let guard = LockGuard::take(&directory.path().join(NAME), Duration::ZERO).unwrap();
+        let seen = Holder::of(directory.path()).unwrap();
+        assert_eq!((seen.process, seen.verb.as_str()), (std::process::id(), "run"));
+        drop(guard);
+        assert_eq!(Holder::of(directory.path()), None, "the file is signed still, but nobody holds it");
+        let holder = Holder { run: Some("20261122T030000Z-1".into()), verb: "rollback".into(), ..seen };
+        assert_eq!(Holder::parse(&holder.in_words()), Some(holder));
+        // As an earlier program signed.
+        let old = Holder::parse("mm-backup (process 12)\n").unwrap();
+        assert_eq!((old.tool.as_str(), old.process, old.run), ("mm-backup", 12, None));
+        assert!(is_lock("4: FLOCK  ADVISORY  WRITE 12 08:01:99 0 EOF", 12, 99));
+        assert!(!is_lock("4: -> FLOCK  ADVISORY  WRITE 12 08:01:99 0 EOF", 12, 99), "it waits");
+        assert!(!is_lock("4: POSIX  ADVISORY  WRITE 12 08:01:99 0 EOF", 12, 99));
     }
 }

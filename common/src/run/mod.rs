@@ -6,6 +6,8 @@
 mod arguments;
 mod input;
 mod output;
+mod record;
+mod same;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -15,12 +17,14 @@ use clap::Parser;
 use semver::Version;
 
 pub use arguments::{Common, Format, FormatArgument, Output, path};
+pub use output::tell_again;
 
 use crate::contract::document::Document;
 use crate::contract::error::{Error, Kind, Result};
-use crate::contract::sections::{Path, Run};
+use crate::contract::sections::{Hop, Path, Run};
 use crate::contract::{exit, time, ui};
-use crate::machine::{door, signals, state::State};
+use crate::machine::state::{BASE, State};
+use crate::machine::{door, host, lock, runs, signals};
 use crate::mattermost::site::{self, Installation, Supposed, Wanted};
 use crate::postgres::passfile;
 
@@ -40,6 +44,11 @@ pub trait Arguments: Parser {
     fn reads_document(&self) -> bool {
         true
     }
+
+    /// The verb where none is given.
+    fn default_verb() -> &'static str {
+        "run"
+    }
 }
 
 /// Seconds that a tool of a pipeline waits for another run; the checks of mm-verify take a few.
@@ -50,6 +59,8 @@ const PIPELINE_WAIT: u64 = 60;
 pub struct Session {
     /// Name of the tool.
     pub tool: &'static str,
+    /// Its verb, also where that is the default.
+    pub verb: String,
     /// The document; a fresh one when none came in.
     pub document: Document,
     /// Whether one came in.
@@ -64,6 +75,8 @@ pub struct Session {
     pub human: Option<String>,
     /// What stdout gets, whatever the format: set by verbs that do not report through the document.
     pub output: Output,
+    /// Where the document is put down when this tool ends.
+    record: Option<record::Record>,
 }
 
 impl Session {
@@ -143,16 +156,56 @@ impl Session {
             .map(|path| path.current))
     }
 
+    /// Whether what the hop of the document changes is in place already, so that a step of it has nothing to do.
+    ///
+    /// # Errors
+    /// When the document's `path` cannot be understood.
+    pub fn hop_in_place(&self, installation: &Installation) -> Result<Option<Hop>> {
+        let path: Option<Path> = self.document.section("path")?;
+        let Some(hop) = path.and_then(|path| path.next) else { return Ok(None) };
+        if installation.version != hop.to || installation.edition != hop.edition {
+            return Ok(None);
+        }
+        let major = match hop.needs.postgres {
+            Some(_) => Some(installation.database()?.major()),
+            None => None,
+        };
+        Ok(hop.is_in_place((&installation.version, installation.edition), major).then_some(hop))
+    }
+
+    /// From here on this tool works for a run, as if it had been given a document of it: its own is put down there.
+    ///
+    /// # Errors
+    /// Kind `locked` (exit 75) while another tool works on the run.
+    pub fn join(&mut self, run: runs::Run, install: &std::path::Path) -> Result<()> {
+        self.record = Some(record::Record::of(run, install, Some(self.lock_wait()))?);
+        Ok(())
+    }
+
     /// The `run` of the document; a new one is begun when it has none.
     pub fn ensure_run(&mut self) -> Result<Run> {
         let mut run = self.document.run()?.unwrap_or_else(|| Run {
             id: format!("{}-{}", time::stamp(), std::process::id()),
             started: time::now(),
             dry_run: false,
+            host: None,
+            state_dir: None,
         });
         run.dry_run |= self.dry_run;
         self.document.set("run", &run)?;
         Ok(run)
+    }
+
+    /// Notes in the document's `run` which machine and which state directory it belongs to, unless that stands there.
+    pub fn place_run(&mut self) -> Result<()> {
+        let mut run = self.ensure_run()?;
+        if run.host.is_none() {
+            run.host = Some(host::identity());
+            let base = self.common.state_dir.clone().unwrap_or_else(|| BASE.into());
+            run.state_dir = Some(std::path::absolute(&base).unwrap_or(base));
+            self.document.set("run", &run)?;
+        }
+        Ok(())
     }
 }
 
@@ -161,11 +214,16 @@ pub fn main<A: Arguments>(tool: &'static str, act: impl FnOnce(&mut Session, A) 
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     allow_descriptors();
     passfile::sweep();
-    let arguments = match A::try_parse() {
-        Ok(arguments) => arguments,
+    let parsed = A::command().try_get_matches().and_then(|mut matches| {
+        let verb = matches.subcommand_name().unwrap_or(A::default_verb()).to_owned();
+        let arguments = A::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut A::command()))?;
+        Ok((verb, arguments))
+    });
+    let (verb, arguments) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return usage(&error),
     };
-    ExitCode::from(run(tool, arguments, act))
+    ExitCode::from(run((tool, verb), arguments, act))
 }
 
 /// Each level of a deep tree costs some descriptors, and shells and managers give only 1,024 of those that are allowed.
@@ -186,7 +244,11 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE })
 }
 
-fn run<A: Arguments>(tool: &'static str, arguments: A, act: impl FnOnce(&mut Session, A) -> Result<String>) -> u8 {
+fn run<A: Arguments>(
+    (tool, verb): (&'static str, String),
+    arguments: A,
+    act: impl FnOnce(&mut Session, A) -> Result<String>,
+) -> u8 {
     let common = arguments.common().clone();
     let format = arguments.format();
     ui::set_level(common.verbose, common.quiet);
@@ -213,6 +275,7 @@ fn run<A: Arguments>(tool: &'static str, arguments: A, act: impl FnOnce(&mut Ses
     }
     let mut session = Session {
         tool,
+        verb,
         dry_run: common.dry_run,
         document,
         had_document,
@@ -220,6 +283,7 @@ fn run<A: Arguments>(tool: &'static str, arguments: A, act: impl FnOnce(&mut Ses
         changed: false,
         human: None,
         output: Output::Document,
+        record: None,
     };
     let result = attempt(&mut session, arguments, act);
     ui::progress_done();
@@ -239,7 +303,8 @@ fn run<A: Arguments>(tool: &'static str, arguments: A, act: impl FnOnce(&mut Ses
             error.code()
         }
     };
-    let delivered = output::deliver(&session, format, code);
+    let kept = session.record.take().and_then(|record| record.keep((tool, &session.verb), &session.document));
+    let delivered = output::deliver(&session, format, code).map_err(|error| record::lies_in(error, kept.as_deref()));
     finish(tool, delivered, code)
 }
 
@@ -253,6 +318,9 @@ fn attempt<A: Arguments>(
     if session.dry_run {
         session.ensure_run()?;
     }
+    lock::introduce(session.tool, &session.verb, session.document.run()?.map(|run| run.id));
+    same::settle(session)?;
+    session.record = record::begin(session)?;
     let unwound = std::panic::catch_unwind(AssertUnwindSafe(|| act(session, arguments)));
     unwound.unwrap_or_else(|_| {
         Err(Error::new(Kind::HalfDone, "a fault in this program stopped it")

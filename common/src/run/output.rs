@@ -33,6 +33,15 @@ pub(super) fn pass_on(document: &Document) -> Result<()> {
     write(&document.to_json())
 }
 
+/// Shows a text that is told again and again: on a terminal in the place of the one before, elsewhere below it.
+///
+/// # Errors
+/// Undelivered (exit 74) when stdout is closed.
+pub fn tell_again(text: &str) -> Result<()> {
+    let place = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+    write(&format!("{place}{}", ui::clean(text)))
+}
+
 fn write(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| {

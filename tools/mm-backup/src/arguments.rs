@@ -127,7 +127,11 @@ pub(crate) enum Verb {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RestoreArguments {
     /// Which restore point; `latest` is the newest
-    pub(crate) id: String,
+    #[arg(required_unless_present = "run")]
+    pub(crate) id: Option<String>,
+    /// Go back to the state before an upgrade run: its identifier, or `last`
+    #[arg(long, value_name = "ID", conflicts_with_all = ["id", "files", "config", "database", "path", "into", "into_database"])]
+    pub(crate) run: Option<String>,
     /// Restore the files
     #[arg(long)]
     pub(crate) files: bool,
@@ -211,5 +215,9 @@ impl Arguments for BackupArguments {
 
     fn reads_document(&self) -> bool {
         self.creating().is_some()
+    }
+
+    fn default_verb() -> &'static str {
+        "create"
     }
 }

@@ -35,6 +35,7 @@ mod retention;
 mod reuse;
 mod salvage;
 mod stage;
+mod start;
 mod store;
 mod suspects;
 mod text;
@@ -48,7 +49,7 @@ use std::time::Instant;
 use clap::CommandFactory as _;
 use jiff::Timestamp;
 use mm_common::contract::error::{Error, Result};
-use mm_common::contract::sections::{Backup, Path};
+use mm_common::contract::sections::{Backup, Hop, Path};
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::{door, files};
@@ -97,7 +98,10 @@ fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
     match &arguments.verb {
         Some(Verb::Verify { id, restore }) => verify_point(session, arguments, id, *restore),
         Some(Verb::Restore(wanted)) => {
-            let point = Store::open(&arguments.store)?.find(&wanted.id)?;
+            if let Some(id) = &wanted.run {
+                return start::back(session, id, wanted, jobs(arguments));
+            }
+            let point = Store::open(&arguments.store)?.find(wanted.id.as_deref().unwrap_or("latest"))?;
             trust::require(&point, session.common.accepts(trust::ACCEPT))?;
             restore::restore(session, &point, wanted, jobs(arguments))
         }
@@ -174,8 +178,13 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
         return Ok(format!("the way has arrived at {version}: no restore point is needed"));
     }
     let wait = session.lock_wait();
+    let in_place =
+        |hop: Hop| format!("{} is installed already: the restore point of this hop is that of before", hop.to);
     if session.dry_run {
         let installation = session.probe()?;
+        if let Some(hop) = session.hop_in_place(&installation)? {
+            return Ok(in_place(hop));
+        }
         let store = Store { path: arguments.store.clone() };
         let plan = plan::plan(&observe::observe(&installation, &store, flags.no_data)?, &flags.wish())?;
         session.human = Some(list::plan_table(&plan));
@@ -189,6 +198,9 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
     // What is half-made is not stored, and its server is not started.
     door::refuse_open(&ground.state, &ground.root, &[])?;
     let installation = session.probe()?;
+    if let Some(hop) = session.hop_in_place(&installation)? {
+        return Ok(in_place(hop));
+    }
     let absent = store::absent(&arguments.store)?;
     let made = (|| {
         let store = Store::create(&arguments.store)?;

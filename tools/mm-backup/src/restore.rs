@@ -24,8 +24,9 @@ use crate::foresee;
 use crate::kept;
 use crate::manifest::DatabasePart;
 use crate::replace::{self, Exchanged, Prepared};
-use crate::restore_files::{self, Placed};
+use crate::restore_files::{self, Placed, Selection};
 use crate::salvage::{self, LeftOut};
+use crate::start;
 use crate::store::Point;
 use crate::verify::differences;
 use crate::wish::Wish;
@@ -43,7 +44,11 @@ pub(crate) fn restore(session: &mut Session, point: &Point, wanted: &RestoreArgu
     if wanted.into.is_some() || wanted.into_database.is_some() {
         return elsewhere(session, point, wanted, &wish, jobs);
     }
-    into_place(session, point, wanted, &wish, jobs)
+    let done = into_place(session, point, wanted, &wish, jobs);
+    if wish.database && matches!(wish.files, Some(Selection::Everything)) {
+        start::note(session, point, &done)?;
+    }
+    done
 }
 
 fn elsewhere(

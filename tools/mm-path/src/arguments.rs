@@ -64,6 +64,21 @@ pub struct PathArguments {
     /// Plan a release that the catalogue does not know as if it were of this line
     #[arg(long, value_name = "X.Y", value_parser = text::<Line>)]
     pub assume_like: Option<Line>,
+    /// Give the document that the last run goes on with: finished hops are folded, what is left is planned
+    #[arg(long, group = "recorded", conflicts_with_all = ["to", "from", "catalogue_status"], help_heading = "Runs")]
+    pub resume: bool,
+    /// Tell how far the last run is, also while it is under way, and what is installed
+    #[arg(long, group = "recorded", conflicts_with_all = ["to", "from", "catalogue_status", "check"], help_heading = "Runs")]
+    pub status: bool,
+    /// With --status: tell it again whenever it changes, until the run has ended
+    #[arg(long, requires = "status", help_heading = "Runs")]
+    pub follow: bool,
+    /// End the last run: what it has pinned is released
+    #[arg(long, group = "recorded", conflicts_with_all = ["to", "from", "catalogue_status", "check"], help_heading = "Runs")]
+    pub close: bool,
+    /// With --resume, --status or --close: the run with this identifier [default: the last one]
+    #[arg(long, value_name = "ID", requires = "recorded", help_heading = "Runs")]
+    pub run: Option<String>,
     /// Plan on paper: the release to start from
     #[arg(long, value_name = "VERSION", value_parser = release, conflicts_with = "install", requires = "to", help_heading = "On paper")]
     pub from: Option<Version>,
@@ -146,6 +161,13 @@ fn release(value: &str) -> Result<Version, String> {
     version::parse(value).map_err(|_| format!("`{value}` is not a release: give all of its numbers, as in 5.29.0"))
 }
 
+impl PathArguments {
+    /// Whether it is about a run that stands in the state directory.
+    pub(crate) fn is_of_a_run(&self) -> bool {
+        self.resume || self.status || self.close
+    }
+}
+
 impl Arguments for PathArguments {
     fn common(&self) -> &Common {
         &self.common
@@ -160,12 +182,16 @@ impl Arguments for PathArguments {
     }
 
     fn complete_without_document(&self) -> bool {
-        self.to.is_some() || self.catalogue_status
+        self.to.is_some() || self.catalogue_status || self.is_of_a_run()
     }
 
     fn reads_document(&self) -> bool {
         // A new plan needs none, and must not eat the standard input of the script it stands in.
-        self.to.is_none() && !self.catalogue_status
+        self.to.is_none() && !self.catalogue_status && !self.is_of_a_run()
+    }
+
+    fn default_verb() -> &'static str {
+        "plan"
     }
 }
 

@@ -56,6 +56,34 @@ pub(crate) fn store(document: &Document, given: Option<&FilePath>) -> PathBuf {
     given.or(recorded).unwrap_or(FilePath::new(STORE)).to_owned()
 }
 
+/// Removes the next hop and what was done in it: what comes next is planned anew.
+pub(crate) fn forget_hop(document: &mut Document) -> Result<()> {
+    for key in OF_A_HOP {
+        document.remove(key);
+    }
+    let Some(mut path) = document.section::<Path>("path")? else { return Ok(()) };
+    path.next = None;
+    document.set("path", &path)
+}
+
+/// Hops that have been taken back since are done no more: the record ends with the one that has led to what is installed.
+/// Where none has, and the first did not begin there either, it stays as it is.
+pub(crate) fn keep_what_is_true(document: &mut Document, installed: &Version, edition: Edition) -> Result<()> {
+    let done: Vec<Map<String, Value>> = document.section("done")?.unwrap_or_default();
+    let hops: Vec<Option<Hop>> =
+        done.iter().map(|record| serde_json::from_value(record.get("hop")?.clone()).ok()).collect();
+    let led_there = |hop: &Option<Hop>| hop.as_ref().is_some_and(|hop| hop.to == *installed && hop.edition == edition);
+    let length = match hops.iter().rposition(led_there) {
+        Some(last) => last + 1,
+        None if hops.first().is_some_and(|hop| hop.as_ref().is_some_and(|hop| hop.from == *installed)) => 0,
+        None => return Ok(()),
+    };
+    if length < done.len() {
+        document.set("done", &&done[..length])?;
+    }
+    Ok(())
+}
+
 /// Moves a finished hop with its sections to the end of `done`.
 pub(crate) fn finish(document: &mut Document, hop: &Hop, now: &str) -> Result<()> {
     let mut record = Map::new();
@@ -95,6 +123,16 @@ pub(crate) fn measured(document: &Document) -> impl Iterator<Item = ((Version, V
         let seconds = record.get("swap")?.get("healthy_after_seconds")?.as_f64()?;
         Some(((version("from")?, version("to")?), seconds))
     })
+}
+
+/// Seconds that all of a hop took in a rehearsal.
+pub(crate) fn measured_whole(document: &Document, from: &Version, to: &Version) -> Option<f64> {
+    let records = document.get("rehearsal")?.get("done")?.as_array()?;
+    let is_it = |record: &&Value| {
+        let version = |key: &str| record.get("hop")?.get(key)?.as_str().map(str::to_owned);
+        version("from") == Some(from.to_string()) && version("to") == Some(to.to_string())
+    };
+    records.iter().rev().find(is_it)?.get("seconds")?.as_f64()
 }
 
 #[cfg(test)]
@@ -179,6 +217,18 @@ mod tests {
         assert_eq!(document.get("swap"), None, "a finished hop takes its sections along");
         let done = document.get("done").unwrap().clone();
         assert_eq!((done[0]["swap"]["by"].as_str(), done[0]["hop"]["from"].as_str()), (Some("swap"), Some("10.5.14")));
+    }
+
+    #[test]
+    fn hops_that_were_taken_back_are_done_no_more() {
+        let hop = |from: &str, to: &str| json!({"hop": {"from": from, "to": to, "edition": "team", "url": "", "sha256": []}, "swap": {}});
+        let left = |installed: &str| {
+            let mut document = Document::default();
+            document.set("done", &json!([hop("9.11.18", "10.5.14"), hop("10.5.14", "10.6.1")])).unwrap();
+            keep_what_is_true(&mut document, &version(installed), Edition::Team).unwrap();
+            document.get("done").unwrap().as_array().unwrap().len()
+        };
+        assert_eq!((left("10.6.1"), left("10.5.14"), left("9.11.18"), left("10.6.2")), (2, 1, 0, 2));
     }
 
     #[test]

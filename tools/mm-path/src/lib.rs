@@ -16,6 +16,7 @@ mod picture;
 pub mod plan;
 mod postgres;
 mod reason;
+mod recorded;
 mod remark;
 mod rolling;
 mod route;
@@ -61,6 +62,17 @@ fn act(session: &mut Session, arguments: &PathArguments) -> Result<String> {
         let catalogue = Catalogue::load(arguments.catalogue.as_deref(), arguments.common.state_dir.as_deref())?;
         session.output = Output::Text(age::status(&catalogue, day(&time::now())));
         return Ok(format!("the catalogue is of {}", catalogue.as_of()));
+    }
+    if arguments.status {
+        return recorded::status(session, arguments);
+    }
+    if arguments.close {
+        return recorded::close(session, arguments);
+    }
+    if arguments.resume
+        && let Some(message) = recorded::resume(session, arguments)?
+    {
+        return Ok(message);
     }
     if arguments.to.is_none() && arguments.from.is_none() && !arguments.check && !session.had_document {
         return verdict(session, arguments);
@@ -142,6 +154,7 @@ fn for_the_installation(
         None => installation.section(),
     };
     session.document.set("site", &section)?;
+    session.place_run()?;
     let database = database(&installation);
     let (wished, outside) = (asked.wish.edition, Outside::of(&installation));
     let mut start = observe::installation(&installation, &section, database.as_ref().ok(), wished, &outside)?;

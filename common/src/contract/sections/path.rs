@@ -111,6 +111,14 @@ pub struct Hop {
     pub estimate: Map<String, Value>,
 }
 
+impl Hop {
+    /// Whether all that it changes is in place: release, edition and, where it asks for one, PostgreSQL major.
+    pub fn is_in_place(&self, (installed, edition): (&Version, Edition), major: Option<u32>) -> bool {
+        let is_late_enough = |needed: u32| major.is_none_or(|major| major >= needed);
+        *installed == self.to && edition == self.edition && self.needs.postgres.is_none_or(is_late_enough)
+    }
+}
+
 /// A rule that put a hop where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

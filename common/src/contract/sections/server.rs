@@ -18,6 +18,12 @@ pub struct Run {
     /// Nothing may be changed by any tool of this pipeline.
     #[serde(default)]
     pub dry_run: bool,
+    /// Digest of the identifier of the machine that it was planned on; absent on paper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Where the state directories of that machine are: every tool of the run uses this place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_dir: Option<PathBuf>,
 }
 
 /// `site`: the installation as the first tool of the run saw it; mm-path refreshes it between hops, but

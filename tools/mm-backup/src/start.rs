@@ -1,0 +1,105 @@
+//! `restore --run`: back to the start of an upgrade run, which is the restore point of its first hop.
+
+use std::path::PathBuf;
+
+use mm_common::contract::document::Document;
+use mm_common::contract::error::{Error, Kind, Result};
+use mm_common::machine::runs::{End, Ending, Run, Runs};
+use mm_common::machine::story::Story;
+use mm_common::mattermost::site;
+use mm_common::run::Session;
+use serde_json::Value;
+
+use crate::arguments::RestoreArguments;
+use crate::store::{Point, Store};
+use crate::{restore, trust};
+
+/// Carries it out. A run that has been taken back already stays so: what was written since would be lost.
+///
+/// # Errors
+/// Refused (exit 5) when there is no such run, or its restore point is gone; otherwise as a restore.
+pub(crate) fn back(session: &mut Session, id: &str, wanted: &RestoreArguments, jobs: usize) -> Result<String> {
+    let looked = session.wanted()?;
+    let ground = site::ground(&looked).or_else(|_| site::ground_of_ruin(&looked))?;
+    let run = Runs::of(ground.state.path()).named(Some(id))?;
+    if let Some(End { ending: Ending::RolledBack, at, .. }) = run.end()? {
+        return Ok(format!("the run {} has been rolled back already, at {at}", run.id));
+    }
+    let story = Story::read(&run)?;
+    let Some((store, id)) = first(&story.base)? else {
+        return Ok(format!("the run {} has made no restore point: nothing was changed", run.id));
+    };
+    let point = Store::open(&store)?.find(&id)?;
+    trust::require(&point, session.common.accepts(trust::ACCEPT))?;
+    session.common.install = Some(ground.root.clone());
+    if !session.dry_run {
+        if let Some(of) = story.base.run()? {
+            session.document.set("run", &of)?;
+        }
+        session.join(run.clone(), &ground.root)?;
+        run.set_end(Ending::RollingBack, Some(&id))?;
+    }
+    let done = restore::restore(session, &point, wanted, jobs);
+    if !session.dry_run {
+        note(session, &point, &done)?;
+    }
+    done
+}
+
+/// The restore point of the first hop, with its store; nothing where no hop has made one.
+fn first(base: &Document) -> Result<Option<(PathBuf, String)>> {
+    let done = base.get("done").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let section = |hop: &Value| {
+        let backup = hop.get("backup")?;
+        Some((PathBuf::from(backup.get("store")?.as_str()?), backup.get("id")?.as_str()?.to_owned()))
+    };
+    if let Some(hop) = done.first() {
+        let from = hop.pointer("/hop/from").and_then(Value::as_str).unwrap_or_default();
+        return section(hop).map(Some).ok_or_else(|| {
+            Error::refused("the first hop of this run has no restore point")
+                .because(format!("the hop from {from} was made without one"))
+                .hint("mm-backup list shows the restore points that there are; mm-swap rollback takes one hop back")
+        });
+    }
+    let backup = base.get("backup").cloned().map(|backup| serde_json::json!({ "backup": backup }));
+    Ok(backup.as_ref().and_then(section))
+}
+
+/// Notes of the runs that were being taken back to this point what has become of that.
+pub(crate) fn note(session: &Session, point: &Point, done: &Result<String>) -> Result<()> {
+    let state = session.state(&point.head.install);
+    let is_going_back = |run: &Run| {
+        let end = run.end().ok().flatten();
+        end.is_some_and(|end| end.ending == Ending::RollingBack && end.point.as_deref() == Some(&point.head.id))
+    };
+    for run in Runs::of(state.path()).all()?.iter().filter(|run| is_going_back(run)) {
+        match done {
+            // Everything is restored; that the server is not healthy is another matter.
+            Err(error) if !session.changed && error.kind() != Kind::HalfDone => run.forget_end()?,
+            Err(error) if error.kind() == Kind::HalfDone => {}
+            _ => run.set_end(Ending::RolledBack, Some(&point.head.id))?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_start_of_a_run_is_the_restore_point_of_its_first_hop() {
+        let point = |id: &str| json!({"id": id, "store": "/srv/backup"});
+        let found = |document: Value| first(&Document::parse(document.to_string().as_bytes(), "here").unwrap());
+        let schema = "mm.upgrade/1";
+        let one = Some(("/srv/backup".into(), "one".to_owned()));
+        assert_eq!(found(json!({"schema": schema})).unwrap(), None);
+        assert_eq!(found(json!({"schema": schema, "backup": point("one")})).unwrap(), one);
+        let done = [json!({"hop": {}, "backup": point("one")}), json!({"hop": {}, "backup": point("two")})];
+        assert_eq!(found(json!({"schema": schema, "done": done, "backup": point("three")})).unwrap(), one);
+        let error = found(json!({"schema": schema, "done": [{"hop": {"from": "9.11.18"}}]})).unwrap_err();
+        assert_eq!(error.code(), 5);
+    }
+}

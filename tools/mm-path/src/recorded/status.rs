@@ -1,0 +1,190 @@
+//! `--status`: how far a run is, also while it is under way, and what is really there. Reads, and takes no lock.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mm_common::contract::document::Document;
+use mm_common::contract::error::Result;
+use mm_common::contract::sections::{Hop, Path};
+use mm_common::contract::shell;
+use mm_common::machine::journal::state_flag;
+use mm_common::machine::runs::Ending;
+use mm_common::machine::story::Story;
+use mm_common::machine::{door, files, signals};
+use mm_common::mattermost::site::{self, Installation, private};
+use mm_common::run::{self, Session};
+use serde_json::Value;
+
+use super::resume::Installed;
+use super::tale::{Current, How, Leg, Server, Tale, Working};
+use super::{Decision, Standing, decide};
+use crate::arguments::PathArguments;
+use crate::fold;
+
+/// How often `--follow` looks.
+const PAUSE: Duration = Duration::from_secs(1);
+/// More than a log of one run has.
+const LOG: u64 = 256 * 1024 * 1024;
+/// The lines of mm-upgrade and of the tools that it runs.
+const LOG_NAME: &str = "log";
+
+/// Carries it out.
+///
+/// # Errors
+/// Refused (exit 5) when there is no run.
+pub(crate) fn status(session: &mut Session, arguments: &PathArguments) -> Result<String> {
+    let mut told = String::new();
+    loop {
+        let standing = Standing::find(session, arguments.run.as_deref())?;
+        let tale = tell(session, &standing)?;
+        let text = tale.text();
+        let message = format!("the run {} is at {}", tale.run, tale.now);
+        session.document.set("status", &tale)?;
+        let goes_on = arguments.follow && matches!(tale.how, How::Running | How::Stopped);
+        if !goes_on || signals::caught().is_some() {
+            session.human = Some(text);
+            return Ok(message);
+        }
+        if std::io::stdout().is_terminal() || lasting(&told) != lasting(&text) {
+            run::tell_again(&text)?;
+        }
+        told = text;
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// All of it but the seconds, which count up by themselves.
+fn lasting(text: &str) -> Vec<&str> {
+    let without = |line| str::split(line, " s so far").next().unwrap_or_default().trim_end_matches(char::is_numeric);
+    text.lines().map(without).collect()
+}
+
+fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
+    let Standing { root, state, run } = standing;
+    let Story { base, failure, .. } = Story::read(run)?;
+    let seen = site::probe(&session.wanted()?).ok();
+    let path: Option<Path> = base.section("path")?;
+    let mut done: Vec<Leg> = done(&base);
+    let mut hops = path.as_ref().map(|path| path.hops.clone()).unwrap_or_default();
+    if path.as_ref().is_some_and(|path| path.next.is_none()) {
+        hops.clear();
+    }
+    let major = || seen.as_ref().and_then(|seen| seen.database().ok()).map(|database| database.major());
+    let mut in_place = false;
+    if let Some(seen) = &seen {
+        // Only where the hop asks for a major is the database asked.
+        let major = hops.first().and_then(|hop| hop.needs.postgres).and_then(|_| major());
+        let installed = Installed { version: &seen.version, edition: seen.edition, major };
+        match decide(&base, installed)? {
+            Decision::Finished(hop) => {
+                done.push(Leg::of(&hop));
+                hops.remove(0);
+            }
+            Decision::Again(_) => in_place = true,
+            Decision::Afresh => {}
+        }
+    }
+    let end = run.end()?;
+    let holder = standing.holder();
+    let how = match (end.as_ref().map(|end| end.ending), &holder) {
+        (Some(Ending::RolledBack), _) => How::RolledBack,
+        (Some(Ending::Closed), _) => How::Closed,
+        (_, Some(_)) => How::Running,
+        (Some(Ending::RollingBack), None) => How::RollingBack,
+        (None, None) if hops.is_empty() => How::Finished,
+        (None, None) => How::Stopped,
+    };
+    let from = done.first().map(|leg| leg.from.clone());
+    let current = path.as_ref().map(|path| path.current.to_string()).unwrap_or_default();
+    let from = from.unwrap_or_else(|| current.clone());
+    let now = match how {
+        How::RolledBack => from.clone(),
+        _ => done.last().map_or(current, |leg| leg.to.clone()),
+    };
+    let expected: Vec<Option<f64>> = hops.iter().map(|hop| seconds(&base, hop)).collect();
+    let hop = hops.first().filter(|_| matches!(how, How::Running | How::Stopped)).map(|hop| Current {
+        number: done.len() + 1,
+        of: done.len() + hops.len(),
+        from: hop.from.to_string(),
+        to: hop.to.to_string(),
+        in_place,
+        expected_seconds: expected[0],
+    });
+    let open = if holder.is_none() { door::open(state, root, &[])? } else { Vec::new() };
+    let flags = format!("--install {}{}", shell::word(root), state_flag(state.path()));
+    let next = match how {
+        How::Stopped => Some(open.first().map_or_else(|| resume(&base, &flags), |open| open.command.clone())),
+        How::RollingBack => Some(format!("mm-backup restore --run {} --stop {flags}", run.id)),
+        _ => None,
+    };
+    Ok(Tale {
+        run: run.id.clone(),
+        directory: run.path.display().to_string(),
+        started: base.run()?.map(|run| run.started).unwrap_or_default(),
+        how,
+        since: end.map(|end| end.at),
+        working: holder.map(|holder| Working {
+            seconds: since(&holder.since),
+            tool: holder.tool,
+            verb: holder.verb,
+            process: holder.process,
+            since: holder.since,
+        }),
+        from,
+        now,
+        target: path.map(|path| path.target.to_string()).unwrap_or_default(),
+        to_do: hops.iter().map(Leg::of).collect(),
+        expected_seconds: expected.into_iter().sum(),
+        done,
+        hop,
+        error: failure,
+        open,
+        server: seen.as_ref().map(server).transpose()?,
+        last_line: last_line(&run.path.join(LOG_NAME)),
+        next,
+    })
+}
+
+/// The command that goes on with a run that has stopped: that of mm-upgrade where it was begun by it.
+fn resume(base: &Document, flags: &str) -> String {
+    let runs = base.get("upgrade").and_then(|upgrade| upgrade.get("runs")?.as_str());
+    runs.map_or_else(
+        || format!("mm-path --resume {flags}"),
+        |runs| format!("mm-upgrade resume --runs {}", shell::word(runs)),
+    )
+}
+
+fn done(base: &Document) -> Vec<Leg> {
+    let records = base.get("done").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let hops = records.iter().filter_map(|record| serde_json::from_value::<Hop>(record.get("hop")?.clone()).ok());
+    hops.map(|hop| Leg::of(&hop)).collect()
+}
+
+/// How long a hop is expected to take: as a rehearsal has measured it, or as its migrations are estimated.
+fn seconds(base: &Document, hop: &Hop) -> Option<f64> {
+    let estimate = hop.estimate.get("seconds").and_then(Value::as_f64);
+    fold::measured_whole(base, &hop.from, &hop.to).or(estimate)
+}
+
+fn server(seen: &Installation) -> Result<Server> {
+    let running = seen.service.is_running()?;
+    let private = private::noted(&seen.state)?.filter(|_| running);
+    Ok(Server {
+        installed: seen.version.to_string(),
+        edition: seen.edition.to_string(),
+        running,
+        private_address: private.map(|address| format!("http://{address}")),
+    })
+}
+
+fn since(time: &str) -> Option<i64> {
+    let began: Timestamp = time.parse().ok()?;
+    Some(Timestamp::now().as_second() - began.as_second())
+}
+
+fn last_line(log: &std::path::Path) -> Option<String> {
+    let text = files::read(log, LOG).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned)
+}

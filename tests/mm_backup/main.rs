@@ -12,6 +12,7 @@ mod elsewhere;
 mod equal;
 mod extremes;
 mod faults;
+mod first;
 mod hot;
 mod incremental;
 mod interruptions;

@@ -21,3 +21,5 @@ mod recorded;
 mod secrets;
 #[cfg(feature = "checkpoints")]
 mod unknown;
+#[cfg(feature = "checkpoints")]
+mod window;

@@ -6,12 +6,8 @@
 /// `MM_CHECKPOINT_LOG` names a file to which every point passed is appended, so that tests can enumerate them.
 #[cfg(feature = "checkpoints")]
 pub fn pass(name: &str) {
-    use std::io::Write as _;
-    if let Some(path) = std::env::var_os("MM_CHECKPOINT_LOG")
-        && let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path)
-    {
-        let _ = writeln!(file, "{name}");
-    }
+    append("MM_CHECKPOINT_LOG", name);
+    append("MM_CHECKPOINT_PROGRAMS", name);
     if std::env::var_os("MM_CHECKPOINT").is_some_and(|wanted| wanted == name) {
         let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
     }
@@ -20,3 +16,24 @@ pub fn pass(name: &str) {
 /// Passes the point `name`.
 #[cfg(not(feature = "checkpoints"))]
 pub fn pass(_name: &str) {}
+
+/// Notes that a program is started. `MM_CHECKPOINT_PROGRAMS` names a file to which its command line is appended, indented,
+/// among the points passed: so tests count what is started between two of them.
+#[cfg(feature = "checkpoints")]
+pub fn started(line: &str) {
+    append("MM_CHECKPOINT_PROGRAMS", &format!("  {}", line.escape_debug()));
+}
+
+/// Notes that a program is started.
+#[cfg(not(feature = "checkpoints"))]
+pub fn started(_line: &str) {}
+
+#[cfg(feature = "checkpoints")]
+fn append(variable: &str, line: &str) {
+    use std::io::Write as _;
+    if let Some(path) = std::env::var_os(variable)
+        && let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path)
+    {
+        let _ = writeln!(file, "{line}");
+    }
+}

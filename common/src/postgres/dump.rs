@@ -5,10 +5,11 @@
 //! jobs. The default level restores in 30.6 s with two processes, the directory in 32.1 s; decompression is a small part
 //! of that. Plain SQL through zstd is written in 2.9 s, but restores in 40.6 s, and `pg_restore` cannot read it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::server::{Database, program_of};
@@ -29,12 +30,27 @@ pub(super) fn lock_wait() -> String {
     format!("--lock-wait-timeout={LOCK_WAIT}")
 }
 
+/// What `pg_dump` for this server calls itself; it is asked once.
+///
+/// # Errors
+/// Refused when there is none of a sufficient major.
+pub fn called(database: &Database) -> Result<String> {
+    static CALLED: Mutex<BTreeMap<u32, String>> = Mutex::new(BTreeMap::new());
+    let mut known = CALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(name) = known.get(&database.major()) {
+        return Ok(name.clone());
+    }
+    let name = database.command("pg_dump")?.arg("--version").run()?.text().trim().to_owned();
+    known.insert(database.major(), name.clone());
+    Ok(name)
+}
+
 /// Writes a dump of the whole database as `snapshot` shows it to the new file `to` (0600). Returns what `pg_dump`
 /// calls itself.
 pub fn dump(database: &Database, snapshot: &str, to: &Path) -> Result<String> {
     let attempt = || format!("cannot dump the database `{}`", database.name);
     let command = database.command("pg_dump").context(attempt)?;
-    let version = command.clone().arg("--version").run().context(attempt)?.text().trim().to_owned();
+    let version = called(database).context(attempt)?;
     command
         .args(["--format=custom", "--compress=1", "--no-password"])
         .arg(lock_wait())

@@ -1,8 +1,6 @@
 //! A database that can be asked, through `psql` and its siblings of the right major version.
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -11,13 +9,15 @@ use serde_json::Value;
 
 use super::cluster::Cluster;
 use super::dump::literal;
+use super::kept::Kept;
 use super::passfile::Passfile;
 use super::programs::program_for;
 pub use super::programs::program_of;
 use super::session;
+pub use super::snapshot::Snapshot;
 use super::source::DataSource;
 use crate::contract::error::{Error, Result};
-use crate::machine::command::{self, Cmd};
+use crate::machine::command::Cmd;
 use crate::machine::user::User;
 
 /// How long a query may take unless said otherwise: enough for everything but reading whole tables.
@@ -47,6 +47,7 @@ pub struct Database {
     schemas: Option<Vec<String>>,
     limit: Duration,
     cancel: Option<Arc<AtomicBool>>,
+    kept: Option<Kept>,
 }
 
 impl Database {
@@ -56,6 +57,18 @@ impl Database {
     /// # Errors
     /// Failed when the server cannot be reached or refuses.
     pub fn connect(source: &DataSource, user: Option<&User>) -> Result<Self> {
+        Self::connect_as(source, user, false)
+    }
+
+    /// As [`Database::connect`], and asked in one session from then on, as [`Database::kept`] says.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect_kept(source: &DataSource, user: Option<&User>) -> Result<Self> {
+        Self::connect_as(source, user, true)
+    }
+
+    fn connect_as(source: &DataSource, user: Option<&User>, is_kept: bool) -> Result<Self> {
         let passfile = source.password.as_ref().map(|password| Passfile::create(password, user)).transpose()?;
         let mut environment = vec![
             ("PGHOST".to_owned(), source.host.clone()),
@@ -65,7 +78,12 @@ impl Database {
             ("PGCONNECT_TIMEOUT".to_owned(), CONNECT_TIMEOUT.to_owned()),
         ];
         environment.extend(source.environment.iter().cloned());
-        Self::reach(environment, passfile.map(Arc::new), user.cloned(), &source.database, false).map_err(|error| {
+        let reached = Self {
+            passfile: passfile.map(Arc::new),
+            kept: is_kept.then(Kept::default),
+            ..Self::unknown(environment, user.cloned(), &source.database)
+        };
+        reached.with_version().map_err(|error| {
             error.within(format!(
                 "cannot connect to the database `{}` at {}, port {}, as `{}`",
                 source.database, source.host, source.port, source.user
@@ -93,7 +111,7 @@ impl Database {
             ("PGDATABASE".to_owned(), database.to_owned()),
             ("PGCONNECT_TIMEOUT".to_owned(), CONNECT_TIMEOUT.to_owned()),
         ];
-        Self::reach(environment, None, user.cloned(), database, true)
+        Self { superuser: true, ..Self::unknown(environment, user.cloned(), database) }.with_version()
     }
 
     /// Connects to `database` of a local cluster as its superuser, over its unix socket.
@@ -113,51 +131,67 @@ impl Database {
         })
     }
 
-    fn reach(
-        environment: Vec<(String, String)>,
-        passfile: Option<Arc<Passfile>>,
-        user: Option<User>,
-        name: &str,
-        superuser: bool,
-    ) -> Result<Self> {
-        let mut database = Self {
+    fn unknown(environment: Vec<(String, String)>, user: Option<User>, name: &str) -> Self {
+        Self {
             // Until the server has said: any client will do for asking.
             version_num: 0,
             version: String::new(),
             name: name.to_owned(),
             environment: [vec![("PGCLIENTENCODING".to_owned(), "UTF8".to_owned())], environment].concat(),
-            passfile,
+            passfile: None,
             user,
-            superuser,
+            superuser: false,
             options: String::new(),
             schemas: None,
             limit: QUERY_LIMIT,
             cancel: None,
-        };
+            kept: None,
+        }
+    }
+
+    /// Asks for the version.
+    fn with_version(mut self) -> Result<Self> {
         let sql = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4 AS number,
             pg_catalog.current_setting('server_version') AS name";
-        let rows = database.rows(sql)?;
+        let rows = self.rows(sql)?;
         let answer = rows.first();
         let number = answer.and_then(|row| row["number"].as_u64()).and_then(|number| u32::try_from(number).ok());
-        database.version_num = number.ok_or_else(|| Error::failed("the server does not tell its version"))?;
+        self.version_num = number.ok_or_else(|| Error::failed("the server does not tell its version"))?;
         // Debian's says `13.16 (Debian 13.16-0+deb11u1)`.
         let version = answer.and_then(|row| row["name"].as_str()).unwrap_or_default();
-        version.split_whitespace().next().unwrap_or_default().clone_into(&mut database.version);
-        Ok(database)
+        version.split_whitespace().next().unwrap_or_default().clone_into(&mut self.version);
+        Ok(self)
+    }
+
+    /// The same database, asked in one session that is kept until this value and its clones are dropped. For rows; what is
+    /// executed has a session of its own.
+    #[must_use]
+    pub fn kept(mut self) -> Self {
+        self.kept.get_or_insert_default();
+        self
+    }
+
+    /// A session that was begun otherwise is not gone on with.
+    fn begun_anew(mut self) -> Self {
+        self.kept = self.kept.map(|_| Kept::default());
+        self
     }
 
     /// The same database with another time limit for what is asked.
     #[must_use]
     pub fn with_limit(mut self, limit: Duration) -> Self {
+        if self.limit == limit {
+            return self;
+        }
         self.limit = limit;
-        self
+        self.begun_anew()
     }
 
     /// The same database, with all that is asked of it ended by a signal or when `flag` is set.
     #[must_use]
     pub fn cancelled_by(mut self, flag: &Arc<AtomicBool>) -> Self {
         self.cancel = Some(Arc::clone(flag));
-        self
+        self.begun_anew()
     }
 
     /// The same database with further settings in the start packet of its sessions (`-c name=value ...`), where these are
@@ -167,7 +201,7 @@ impl Database {
         if self.superuser {
             self.options = format!("{} {options}", self.options);
         }
-        self
+        self.begun_anew()
     }
 
     /// The same database, with the server's tables looked for in these schemas: a superuser's own search path says
@@ -202,7 +236,7 @@ impl Database {
                 name.clone_into(value);
             }
         }
-        sibling
+        sibling.begun_anew()
     }
 
     /// The user of the machine that programs run as to reach it, when it is not this process's own.
@@ -286,8 +320,11 @@ impl Database {
 
     /// Runs a script of `psql` (`\gexec` and the like included) and reads everything it prints as JSON values.
     pub fn script(&self, script: &str) -> Result<Vec<Value>> {
-        let output = self.psql()?.run_with(script)?;
-        serde_json::Deserializer::from_slice(&output.stdout)
+        let answer = match &self.kept {
+            Some(kept) => kept.ask(|| self.psql(), script)?,
+            None => self.psql()?.run_with(script)?.stdout,
+        };
+        serde_json::Deserializer::from_slice(&answer)
             .into_iter::<Value>()
             .collect::<std::result::Result<_, _>>()
             .map_err(|error| {
@@ -350,51 +387,6 @@ const UNLOGGED: &str = "SET LOCAL log_statement = none;\n\
 /// `first` is ours.
 fn verbatim(first: &str, sql: &str) -> String {
     format!("BEGIN;\n{first}SELECT {} \\gexec\nCOMMIT;\n", literal(sql))
-}
-
-/// A transaction that keeps a view of the database for others. Dropping it ends the transaction.
-#[derive(Debug)]
-pub struct Snapshot {
-    id: String,
-    child: Child,
-}
-
-impl Snapshot {
-    fn export(psql: &Cmd) -> Result<Self> {
-        let mut child = psql.start(Stdio::piped(), Stdio::piped(), Stdio::piped())?;
-        let script = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;\n\
-                      BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSELECT pg_catalog.pg_export_snapshot();\n";
-        let asked = child.stdin.as_mut().map(|stdin| stdin.write_all(script.as_bytes()).and_then(|()| stdin.flush()));
-        let mut id = String::new();
-        if let (Some(Ok(())), Some(stdout)) = (asked, child.stdout.as_mut()) {
-            // Nothing but this line comes before the transaction ends, so the buffer holds back nothing; and the time
-            // it may take is that of connecting, which has a limit.
-            let _ = BufReader::new(stdout).read_line(&mut id);
-        }
-        let mut snapshot = Self { id: id.trim().to_owned(), child };
-        if snapshot.id.is_empty() {
-            let mut words = String::new();
-            drop(snapshot.child.stdin.take());
-            if let Some(mut stderr) = snapshot.child.stderr.take() {
-                let _ = std::io::Read::read_to_string(&mut stderr, &mut words);
-            }
-            return Err(Error::failed("cannot export a snapshot of the database").because(command::tail(&words)));
-        }
-        Ok(snapshot)
-    }
-
-    /// Its name, for `SET TRANSACTION SNAPSHOT` and `pg_dump --snapshot`.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-}
-
-impl Drop for Snapshot {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        command::kill_group(&mut self.child);
-        let _ = self.child.wait();
-    }
 }
 
 #[cfg(test)]

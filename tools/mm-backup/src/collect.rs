@@ -1,7 +1,7 @@
 //! Stores trees: copies what is new, links what the previous restore point has already, and writes down everything.
 //! Several threads take directories from one pile; the pile is last-in-first-out, so few directories are open at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,10 +9,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
-use mm_common::machine::tree::{Attributes, Dir, Kind as There, Meta};
+use mm_common::machine::tree::{self, Attributes, Dir, Kind as There, Meta};
 use mm_common::machine::{command, signals, threads};
 
 use crate::entry::{Before, Stored, store_file};
+use crate::first::First;
 use crate::further::{self, Further};
 use crate::guard::{self, Guard};
 use crate::manifest::{Entry, Kind, Root, Skipped};
@@ -20,6 +21,8 @@ use crate::plan::{Excludes, Plan, change_matters};
 use crate::previous::Previous;
 use crate::reuse::Damage;
 use crate::text::Name;
+
+mod second;
 
 /// What is to be stored, and where.
 pub(crate) struct Collection<'a> {
@@ -29,6 +32,8 @@ pub(crate) struct Collection<'a> {
     pub target: &'a Path,
     /// The restore point before.
     pub previous: Option<&'a Previous>,
+    /// What the pass before the stop has stored there.
+    pub first: Option<&'a First>,
     /// How many threads.
     pub jobs: usize,
     /// Opens what lies outside of the install root.
@@ -79,6 +84,8 @@ struct Found<'a> {
     path: &'a Path,
     meta: Meta,
     guarded: bool,
+    /// The first pass may have stored something of this name.
+    is_there: bool,
 }
 
 impl Collected {
@@ -146,7 +153,7 @@ impl Workers<'_> {
             Ok(source) => source.ok_or_else(missing)?,
             Err(denied) => {
                 self.take_over(Collected { denied: vec![denied], ..Collected::default() });
-                return Ok(());
+                return self.forget_root(root);
             }
         };
         let below = parent.strip_prefix("/").unwrap_or(parent);
@@ -167,14 +174,15 @@ impl Workers<'_> {
         };
         let meta = task.source.look(name)?.ok_or_else(missing)?;
         if meta.kind == There::Directory {
-            task.target.create_directory(name)?;
+            self.make_directory(&task.target, name)?;
             self.shared().pile.push(task);
             return Ok(());
         }
         let Task { source, target, previous, .. } = &task;
         let mut found = Collected::default();
         let previous = previous.as_ref();
-        self.entry(&Found { source, target, previous, name, path: &root.path, meta, guarded }, &mut found)?;
+        let is_there = self.collection.first.is_some();
+        self.entry(&Found { source, target, previous, name, path: &root.path, meta, guarded, is_there }, &mut found)?;
         self.take_over(found);
         Ok(())
     }
@@ -224,7 +232,7 @@ impl Workers<'_> {
         };
         let mut found = Collected::default();
         let Some(source) = self.enter(task, &mut found)? else {
-            task.target.remove_directory(&task.name)?;
+            tree::remove_in(&task.target, &task.name)?;
             self.take_over(found);
             return Ok(());
         };
@@ -236,6 +244,12 @@ impl Workers<'_> {
         let meta = source.meta()?;
         let attributes = Attributes::of_file(source.file(), &meta, &task.path)?;
         let mut tasks = Vec::new();
+        // What the first pass has stored here and is not there any more, in the end.
+        let mut gone = BTreeSet::new();
+        if self.collection.first.is_some() {
+            target.let_us_in()?;
+            gone.extend(target.names()?);
+        }
         for name in source.names()? {
             let (path, below) = (task.path.join(&name), task.below.join(&name));
             if self.excludes.has(&path, &below) {
@@ -246,8 +260,9 @@ impl Workers<'_> {
                 found.skipped.push(vanished(&path));
                 continue;
             };
+            let is_there = gone.remove(&name);
             if meta.kind == There::Directory {
-                target.create_directory(&name)?;
+                self.make_directory(&target, &name)?;
                 tasks.push(Task {
                     source: Arc::clone(&source),
                     target: Arc::clone(&target),
@@ -261,8 +276,12 @@ impl Workers<'_> {
                 continue;
             }
             let (previous, guarded) = (previous.as_ref(), task.guarded && !self.collection.guard.is_named(&path));
-            let entry = Found { source: &source, target: &target, previous, name: &name, path: &path, meta, guarded };
+            let (source, target) = (&source, &target);
+            let entry = Found { source, target, previous, name: &name, path: &path, meta, guarded, is_there };
             self.entry(&entry, &mut found)?;
+        }
+        for name in &gone {
+            tree::remove_in(&target, name)?;
         }
         // All its entries are there by now, so nothing changes its times any more.
         attributes.apply(target.file(), target.path())?;
@@ -285,7 +304,13 @@ impl Workers<'_> {
     }
 
     fn entry(&self, entry: &Found<'_>, found: &mut Collected) -> Result<()> {
-        let Found { source, target, previous, name, path, meta, guarded } = *entry;
+        let Found { source, target, previous, name, path, meta, guarded, is_there } = *entry;
+        if is_there {
+            if self.is_kept(entry, found)? {
+                return Ok(());
+            }
+            tree::remove_in(target, name)?;
+        }
         match meta.kind {
             There::Symlink => {
                 let link = match guard::left_out(self.open(entry, || source.link_target(name)), guarded, path)? {

@@ -18,7 +18,8 @@ use mm_common::mattermost::site::Installation;
 use mm_common::postgres::proven::Claim;
 
 use crate::collect::{self, Collected, Collection};
-use crate::database::{self, View};
+use crate::database::{self, Onlooker, View};
+use crate::first::{Begun, First};
 use crate::guard::Guard;
 use crate::manifest::{self, DatabasePart, Head, SCHEMA, Skipped, Totals};
 use crate::pinning;
@@ -97,34 +98,44 @@ fn make(
     lock: &LockGuard,
 ) -> Result<(Backup, Option<Started>)> {
     let installation = order.installation;
-    if order.plan.stop && installation.service.is_running()? {
-        installation.service.stop(STOP_LIMIT, lock)?;
-        checkpoint::pass("service-stopped");
-    }
-    let cold = !installation.service.is_running()?;
     let files = partial.join("files");
     files::create_directory(&files, 0o700)?;
     // The failure of one part ends the others.
     let cancel = Arc::new(AtomicBool::new(false));
-    // The database is seen first: a file that its rows name was there before them.
+    // What can be known before the stop is known before it.
     let claim = order.claim(Some(lock));
-    let view = order.plan.database.then(|| View::take(installation, &claim, &cancel)).transpose()?;
-    let config_view = View::take_configuration(installation, &claim, &cancel)?;
-    let created = view.as_ref().map_or_else(time::now, |view| view.taken.clone());
-    checkpoint::pass("snapshot-taken");
+    let onlooker = order.plan.database.then(|| Onlooker::of_server(installation, &claim)).transpose()?;
+    let config_onlooker = Onlooker::of_configuration(installation, &claim)?;
     let known = match previous {
         Some(point) if !order.rehash => believed(point).map_err(|error| ui::warn(&error.one_line())).ok(),
         _ => None,
     };
     let guard = Guard::of(installation, order.plan)?;
-    let collection = Collection {
+    let collection = |first| Collection {
         plan: order.plan,
         target: &files,
         previous: known.as_ref(),
+        first,
         jobs: order.jobs,
         guard: &guard,
         cancel: &cancel,
     };
+    let first = if order.plan.stop && installation.service.is_running()? {
+        let first = first_pass(&collection(None))?;
+        checkpoint::pass("first-pass");
+        installation.service.stop(STOP_LIMIT, lock)?;
+        checkpoint::pass("service-stopped");
+        first
+    } else {
+        None
+    };
+    let cold = !installation.service.is_running()?;
+    // The database is seen first: a file that its rows name was there before them.
+    let view = onlooker.map(|onlooker| onlooker.look(&cancel)).transpose()?;
+    let config_view = config_onlooker.map(|onlooker| onlooker.look(&cancel)).transpose()?;
+    let created = view.as_ref().map_or_else(time::now, |view| view.taken.clone());
+    checkpoint::pass("snapshot-taken");
+    let collection = collection(first.as_ref());
     let give_up = || cancel.store(true, Ordering::Relaxed);
     let collect = || collect::collect(&collection).inspect_err(|_| give_up());
     let (database, collected) = match &view {
@@ -134,7 +145,7 @@ fn make(
         }
         None => (Ok(None), collect()),
     };
-    let (database, collected) = match (database, collected) {
+    let (database, mut collected) = match (database, collected) {
         (Ok(database), Ok(collected)) => (database, collected),
         // The one that failed by itself is the one to tell of.
         (Err(error), Err(other)) if error.causes().iter().any(|cause| cause == command::CANCELLED) => {
@@ -144,7 +155,10 @@ fn make(
     };
     let other_databases = store_others(order, partial, &cancel)?;
     let config_database = config_view.as_ref().map(|view| view.store(partial, order.jobs)).transpose()?;
-    drop((view, config_view, known, guard));
+    drop((view, config_view));
+    if let Some(first) = first {
+        first.join(&mut collected);
+    }
     ui::progress_done();
     checkpoint::pass("collected");
     signals::check()?;
@@ -187,6 +201,21 @@ fn make(
         seconds: started.elapsed().as_secs_f64(),
     };
     Ok((backup, again))
+}
+
+/// Stores what can be stored while the server still runs. Nothing of it counts before the pass after the stop has seen that
+/// it is still so.
+fn first_pass(collection: &Collection<'_>) -> Result<Option<First>> {
+    let begun = match Begun::now(collection.plan) {
+        Ok(begun) => begun,
+        Err(error) => {
+            ui::say(&format!("storing everything after the stop: {}", error.one_line()));
+            return Ok(None);
+        }
+    };
+    let collected = collect::collect(collection)?;
+    ui::progress_done();
+    Ok(Some(First::of(collected, &begun)))
 }
 
 /// What was dumped.

@@ -38,34 +38,25 @@ pub(crate) fn claim<'a>(installation: &'a Installation, accepted: bool, lock: Op
     Claim { role, state: installation.state.path(), accepted, lock }
 }
 
-/// A view of the database that lasts until this is dropped.
-pub(crate) struct View {
-    /// As the server reaches it.
+/// Who looks at a database. It is found while the server still runs.
+pub(crate) struct Onlooker {
     own: Database,
-    /// As its superuser, where that is possible: it may read everything, the passwords of the roles included.
     reader: Database,
-    snapshot: Snapshot,
     what: What,
-    cancel: Arc<AtomicBool>,
-    /// When the view was taken.
-    pub taken: String,
 }
 
-impl View {
-    /// Takes a view of the server's database as it is now.
-    /// Setting `cancel` ends whatever is done with it.
-    pub(crate) fn take(installation: &Installation, claim: &Claim<'_>, cancel: &Arc<AtomicBool>) -> Result<Self> {
+impl Onlooker {
+    /// For the server's database.
+    pub(crate) fn of_server(installation: &Installation, claim: &Claim<'_>) -> Result<Self> {
         let own = installation.database()?;
         let reader = reader(&own, claim);
-        Self::of(own, reader, What::Server, cancel)
+        // That there is one is known now, and not when users wait.
+        dump::called(&reader)?;
+        Ok(Self { own, reader, what: What::Server })
     }
 
-    /// Takes a view of the database that holds the configuration, when it is another one.
-    pub(crate) fn take_configuration(
-        installation: &Installation,
-        claim: &Claim<'_>,
-        cancel: &Arc<AtomicBool>,
-    ) -> Result<Option<Self>> {
+    /// For the database that holds the configuration, when it is another one.
+    pub(crate) fn of_configuration(installation: &Installation, claim: &Claim<'_>) -> Result<Option<Self>> {
         let config = &installation.config;
         let Some(place) = environment::value(&config.overrides, "MM_CONFIG").filter(|_| config.path.is_none()) else {
             return Ok(None);
@@ -81,17 +72,37 @@ impl View {
         let own = Database::connect(&source, Some(&installation.owner))?;
         // What an administrator has accepted is the server's own database, and no other.
         let reader = reader(&own, &Claim { role: &source.user, accepted: false, ..*claim });
-        Self::of(own, reader, What::Configuration, cancel).map(Some)
+        Ok(Some(Self { own, reader, what: What::Configuration }))
     }
 
+    /// Takes a view of it as it is now. Setting `cancel` ends whatever is done with it.
+    pub(crate) fn look(self, cancel: &Arc<AtomicBool>) -> Result<View> {
+        View::of(self, cancel)
+    }
+}
+
+/// A view of the database that lasts until this is dropped.
+pub(crate) struct View {
+    /// As the server reaches it.
+    own: Database,
+    /// As its superuser, where that is possible: it may read everything, the passwords of the roles included.
+    reader: Database,
+    snapshot: Snapshot,
+    what: What,
+    cancel: Arc<AtomicBool>,
+    /// When the view was taken.
+    pub taken: String,
+}
+
+impl View {
     /// Takes a view of another database of the server's cluster; see [`others`].
     pub(crate) fn take_other(other: Database, cancel: &Arc<AtomicBool>) -> Result<Self> {
-        Self::of(other.clone(), other, What::Other, cancel)
+        Self::of(Onlooker { own: other.clone(), reader: other, what: What::Other }, cancel)
     }
 
-    fn of(own: Database, reader: Database, what: What, cancel: &Arc<AtomicBool>) -> Result<Self> {
-        let reader = reader.cancelled_by(cancel);
-        let own = own.cancelled_by(cancel);
+    fn of(Onlooker { own, reader, what }: Onlooker, cancel: &Arc<AtomicBool>) -> Result<Self> {
+        let reader = reader.with_limit(fingerprint::LIMIT).cancelled_by(cancel).kept();
+        let own = own.cancelled_by(cancel).kept();
         let taken = time::now();
         let snapshot = reader.snapshot()?;
         Ok(Self { own, reader, snapshot, what, taken, cancel: Arc::clone(cancel) })

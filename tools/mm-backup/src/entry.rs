@@ -20,7 +20,7 @@ const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// File systems keep times in steps of the kernel's timer, which is 10 ms at its slowest.
-const CLOCK_STEP: Duration = Duration::from_millis(20);
+pub(crate) const CLOCK_STEP: Duration = Duration::from_millis(20);
 
 /// A file that is larger is not read again when it grew: that is a log, and would grow again.
 const LARGE: u64 = 64 * 1024 * 1024;

@@ -20,6 +20,11 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   which is taken before the first file is read: the file of every post in the dump is in the
   restore point.
 
+  With --stop, what can be stored is stored while the server still runs. After the stop everything
+  is looked at once more, and what is not as it was then, by size, times and inode, is stored
+  anew: the restore point is the stopped state, and users do not wait for files that nobody has
+  changed.
+
   A configuration in the server's own database (MM_CONFIG) is in its dump; one in another
   database has a dump of its own, database/config-NAME.dump, which restore puts into an empty
   database: mm-backup restore ID --config --into-database URL. Into place it is never restored.

@@ -11,6 +11,7 @@ mod entry;
 mod equal;
 mod export;
 mod fill;
+mod first;
 mod flip;
 mod foresee;
 mod further;

@@ -10,7 +10,7 @@ use mm_common::contract::digest::{Hasher, is_sha256};
 use mm_common::contract::error::{Context as _, Error, Result};
 use mm_common::contract::version::Edition;
 use mm_common::machine::files;
-use mm_common::machine::tree::{Attributes, Time};
+use mm_common::machine::tree::{Attributes, Meta, Time};
 use mm_common::postgres::fingerprint::{Fingerprint, History};
 use mm_common::postgres::properties::Properties;
 use semver::Version;
@@ -262,6 +262,13 @@ impl Entry {
     /// Its path.
     pub(crate) fn path(&self) -> &Path {
         self.path.as_path()
+    }
+
+    /// Whether nothing of the file has changed since: size, both times and inode are as they were. The time of the last
+    /// change of anything (ctime) cannot be set by its owner, so a file that was replaced, rewritten with its old times, or
+    /// given another mode or attribute is noticed.
+    pub(crate) fn is_of(&self, meta: &Meta) -> bool {
+        (self.bytes, self.mtime, self.ctime, self.ino) == (meta.bytes, meta.mtime, meta.ctime, meta.ino)
     }
 }
 

@@ -48,17 +48,11 @@ impl Previous {
         !self.suspects.is_empty() && self.suspects.contains(&Suspect { path: path.to_owned().into(), ino })
     }
 
-    /// The entry of a file of which nothing has changed: size, both times and inode are as they were. The time of the
-    /// last change of anything (ctime) cannot be set by its owner, so a file that was replaced, rewritten with its old
-    /// times, or given another mode or attribute is noticed.
+    /// The entry of a file of which nothing has changed.
     pub(crate) fn unchanged(&self, path: &Path, meta: &Meta) -> Option<&Entry> {
         let wanted = path.as_os_str().as_bytes();
         let index = self.entries.binary_search_by(|entry| entry.path.as_bytes().cmp(wanted)).ok()?;
         let entry = &self.entries[index];
-        let same = entry.bytes == meta.bytes
-            && entry.mtime == meta.mtime
-            && entry.ctime == meta.ctime
-            && entry.ino == meta.ino;
-        same.then_some(entry)
+        entry.is_of(meta).then_some(entry)
     }
 }

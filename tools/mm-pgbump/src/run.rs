@@ -29,6 +29,9 @@ use crate::{aside, check, control, finish, reach, repoint, restore_point, rollba
 /// Upgrades the cluster when the hop or the flags ask for it.
 pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
     session.refuse_open(&[door::PGBUMP])?;
+    if wish::is_needless(session, options)? {
+        return needless(session);
+    }
     let mut installation = reach::probe(session)?;
     if session.dry_run {
         return check::dry_run(session, options, &installation);
@@ -72,8 +75,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         return report(session, &last, &records, begun, &Carried::default());
     }
     let Some(wish) = wish::find(session, options, installation)? else {
-        session.document.set("pgbump", &Pgbump::default())?;
-        return Ok("the database server needs no upgrade".into());
+        return needless(session);
     };
     let question = wish.question(options, Some(lock));
     let mut findings = preflight::look(&question);
@@ -145,6 +147,12 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     session.changed = true;
     close(&mut entry, &records, lock)?;
     report(session, &entry, &records, begun, &carried)
+}
+
+fn needless(session: &mut Session) -> Result<String> {
+    session.ensure_run()?;
+    session.document.set("pgbump", &Pgbump::default())?;
+    Ok("the database server needs no upgrade".into())
 }
 
 /// What a run that carried the cluster over has to say of it.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use mm_common::contract::sections::Path;
 use mm_common::machine::command;
 use mm_common::machine::lock::LockGuard;
-use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::site::{self, Installation};
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::proven::{self, Claim};
 use mm_common::postgres::server::Database;
@@ -15,6 +15,7 @@ use mm_common::{Error, Result};
 use crate::Options;
 use crate::plan::{self, Need};
 use crate::preflight::Question;
+use crate::record::{Entry, Records};
 
 /// What is wanted, and of what.
 pub(crate) struct Wish {
@@ -50,6 +51,25 @@ impl Wish {
             shared: options.shared_cluster,
         }
     }
+}
+
+/// Whether nothing needs to be looked at: the document names a hop that asks for no other major, nobody else does, and no
+/// run of this tool is open or to be reported. The server may be stopped for the hop, and its users wait.
+///
+/// # Errors
+/// When document, journal or record cannot be read.
+pub(crate) fn is_needless(session: &Session, options: &Options) -> Result<bool> {
+    let path: Option<Path> = session.document.section("path")?;
+    let hop = path.and_then(|path| path.next);
+    let is_asked = session.dry_run || options.to.is_some();
+    if is_asked || hop.is_none_or(|hop| hop.needs.postgres.is_some()) || session.document.site()?.is_none() {
+        return Ok(false);
+    }
+    let Ok(ground) = site::ground(&session.wanted()?) else { return Ok(false) };
+    let records = Records::at(ground.state.path());
+    let run = session.document.run()?.map(|run| run.id);
+    let last = records.last.read::<Entry>()?.map(|last| last.run);
+    Ok(records.journal.read::<Entry>()?.is_none() && (last.is_none() || last != run))
 }
 
 /// Finds out whether an upgrade is needed, and of which cluster.

@@ -8,6 +8,7 @@ use mm_common::mattermost::site;
 use mm_common::run::Session;
 
 use crate::arguments::StageArguments;
+use crate::hashed::Hashed;
 use crate::operation::Operation;
 use crate::{area, door, observe, stage, target};
 
@@ -51,6 +52,11 @@ pub(crate) fn stage(session: &mut Session, arguments: &StageArguments) -> Result
     let observed = observe::observe(&site.root, &theirs)?;
     let staged = stage::stage(&site.root, &target.archive, new, &observed, &lock)?;
     target::refuse_misnamed(&target, &staged, &site)?;
+    if let Some(old) = target::installed(session, &site)? {
+        let mut hashed = Hashed::default();
+        observe::modified(&site.root, &old, &observed, &mut hashed)?;
+        hashed.write(&site.state, &lock)?;
+    }
     session.changed = !there;
     let word = if there { "stands ready" } else { "was unpacked" };
     Ok(format!("{} {word} in {}", new.version, staged.display()))

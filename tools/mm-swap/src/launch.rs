@@ -105,6 +105,7 @@ impl Commanded<'_> {
             database: *database,
             runs_jobs: site.config.flag("JobSettings", "RunJobs") != Some(false),
             excused,
+            users_are_out: self.launch.private.is_some(),
             log: &self.log,
             limit: *limit,
         };

@@ -7,6 +7,7 @@ mod arguments;
 mod config;
 mod door;
 mod flip;
+mod hashed;
 mod human;
 mod launch;
 mod mounts;

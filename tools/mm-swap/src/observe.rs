@@ -14,6 +14,7 @@ use mm_common::mattermost::config::Config;
 use mm_common::mattermost::manifest::{EntryKind, Manifest};
 use xattr::FileExt as _;
 
+use crate::hashed::Hashed;
 use crate::mounts::{self, Mounts};
 use crate::plan::{ALWAYS_THE_USERS, Seen, Tree};
 
@@ -139,22 +140,34 @@ fn relative(root: &Path, value: &str) -> Option<String> {
     tidy.to_str().filter(|path| !path.is_empty()).map(str::to_owned)
 }
 
-/// Files of the old release that are not as it brought them, with the digest they have.
-pub(crate) fn modified(root: &Path, old: &Manifest, observed: &Observed) -> Result<Vec<ModifiedFile>> {
+/// Files of the old release that are not as it brought them, with the digest they have. What `hashed` knows is not read
+/// again; what is read is noted there.
+pub(crate) fn modified(
+    root: &Path,
+    old: &Manifest,
+    observed: &Observed,
+    hashed: &mut Hashed,
+) -> Result<Vec<ModifiedFile>> {
     let top = Dir::open(root)?;
     let mut found = Vec::new();
     for entry in old.entries.iter().filter(|entry| entry.kind == EntryKind::File && !entry.path.starts_with("config/"))
     {
         signals::check()?;
         let there = observed.entries.get(&entry.path).filter(|there| there.seen == Seen::File);
-        if there.is_none() {
+        let Some(there) = there else { continue };
+        if let Some(sha256) = hashed.digest(&entry.path, &there.meta) {
+            if entry.sha256.as_deref() != Some(sha256) {
+                found.push(ModifiedFile { path: entry.path.clone(), sha256: sha256.to_owned() });
+            }
             continue;
         }
         let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
         let Some(directory) = top.descend(Path::new(directory))? else { continue };
         let Some(file) = directory.open_file(name.as_ref())? else { continue };
-        let sha256 =
-            digest::of_reader(&mut Heeding(file)).map_err(|error| Error::io("read", root.join(&entry.path), error))?;
+        let shown = root.join(&entry.path);
+        let meta = Meta::of(&file, &shown)?;
+        let sha256 = digest::of_reader(&mut Heeding(file)).map_err(|error| Error::io("read", &shown, error))?;
+        hashed.note(&entry.path, &meta, &sha256);
         if entry.sha256.as_ref() != Some(&sha256) {
             found.push(ModifiedFile { path: entry.path.clone(), sha256 });
         }

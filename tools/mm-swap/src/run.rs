@@ -17,10 +17,12 @@ use mm_common::mattermost::schema;
 use mm_common::mattermost::site::{self, Installation};
 use mm_common::mattermost::way_back::{self, Bump, RestorePoint, Trial};
 use mm_common::postgres::proven::{self, Claim};
+use mm_common::postgres::server::Database;
 use mm_common::run::Session;
 
 use crate::arguments::{Common, RunArguments};
 use crate::flip::{self, Flip};
+use crate::hashed::Hashed;
 use crate::launch::Launch;
 use crate::observe::{self, Observed};
 use crate::operation::{self, Operation, Verdict};
@@ -59,7 +61,7 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
         return site.put_service_back(&lock).map(|()| message);
     }
     match ready(session, arguments, &site, abandoned.as_ref(), &lock) {
-        Ok(Some(operation)) => exchange(session, arguments, &mut site, operation, lock),
+        Ok(Some((operation, database))) => exchange(session, arguments, (&mut site, &database), operation, lock),
         Ok(None) => already(session, &site, arguments, &lock),
         // The old server must not work on the database that the abandoned release has migrated.
         Err(error) if abandoned.is_some() => Err(error),
@@ -68,13 +70,14 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
 }
 
 /// Everything up to the stop: what is to be done is staged and written down. Nothing when the release is in place already.
+/// The database comes along with the session in which it was asked.
 fn ready(
     session: &Session,
     arguments: &RunArguments,
     site: &Installation,
     abandoned: Option<&Operation>,
     lock: &LockGuard,
-) -> Result<Option<Operation>> {
+) -> Result<Option<(Operation, Database)>> {
     let target = target::of(session, arguments.archive.as_deref())?;
     if is_installed(site, &target) {
         return Ok(None);
@@ -100,11 +103,12 @@ fn ready(
     }
     signals::check()?;
     operation.write(&site.state, lock)?;
-    Ok(Some(operation))
+    Ok(Some((operation, prepared.database)))
 }
 
 /// What is known before anything is done.
 struct Prepared {
+    database: Database,
     old: Option<Manifest>,
     observed: Observed,
     plan: Plan,
@@ -126,7 +130,8 @@ fn is_installed(site: &Installation, target: &Target) -> bool {
 
 fn modified(site: &Installation, prepared: &Prepared) -> Result<Vec<mm_common::contract::sections::ModifiedFile>> {
     match &prepared.old {
-        Some(old) => observe::modified(&site.root, old, &prepared.observed),
+        // What mm-swap stage has read is as it was, or is read again.
+        Some(old) => observe::modified(&site.root, old, &prepared.observed, &mut Hashed::read(&site.state)),
         None => Ok(Vec::new()),
     }
 }
@@ -220,7 +225,7 @@ fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, tar
     }
     let backup: Option<Backup> = session.document.section("backup")?;
     let restore_point = restore_point::check(backup.as_ref(), arguments.restore_point(), Timestamp::now())?;
-    let database = site.database()?;
+    let database = site.database_kept()?;
     let restore_point = own(restore_point, backup.as_ref(), (site, &database.name), arguments.no_backup)?;
     allowed::refuse_old_database(base, &database, new)?;
     let shape = shape::of(&database)?;
@@ -238,7 +243,7 @@ fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, tar
     let observed = observe::observe(&site.root, &theirs)?;
     let plan = plan::plan(old.as_ref(), new, &observed.tree(), &theirs);
     refuse_conflicts(site, &plan)?;
-    Ok(Prepared { old, observed, plan, restore_point, bump: bump(session)?, shape, excused })
+    Ok(Prepared { database, old, observed, plan, restore_point, bump: bump(session)?, shape, excused })
 }
 
 /// The upgrade of PostgreSQL that this hop has begun with.
@@ -261,12 +266,12 @@ fn refuse_conflicts(site: &Installation, plan: &Plan) -> Result<()> {
 fn exchange(
     session: &mut Session,
     arguments: &RunArguments,
-    site: &mut Installation,
+    (site, database): (&mut Installation, &Database),
     mut operation: Operation,
     lock: LockGuard,
 ) -> Result<String> {
     session.changed = true;
-    let done = act(site, &mut operation, arguments.limit(), &lock);
+    let done = act((&*site, database), &mut operation, arguments.limit(), &lock);
     let flags = backup_flags(&session.common);
     match done {
         Ok((window, healthy)) => {
@@ -358,9 +363,13 @@ fn operation(
 }
 
 /// Stop, exchange, start, health. Returns the seconds between stop and start, and those until it was healthy.
-fn act(site: &Installation, operation: &mut Operation, limit: Duration, lock: &LockGuard) -> Result<(f64, f64)> {
+fn act(
+    (site, database): (&Installation, &Database),
+    operation: &mut Operation,
+    limit: Duration,
+    lock: &LockGuard,
+) -> Result<(f64, f64)> {
     let flip = Flip::of(operation)?;
-    let database = site.database()?;
     ui::say(&format!("stopping the server {}", operation.from));
     site.service.stop(STOP_LIMIT, lock)?;
     let stopped = Instant::now();
@@ -377,7 +386,7 @@ fn act(site: &Installation, operation: &mut Operation, limit: Duration, lock: &L
         site,
         version: &operation.to,
         private: operation.private.as_deref(),
-        database: Some(&database),
+        database: Some(database),
         excused: &operation.excused,
         limit,
     };

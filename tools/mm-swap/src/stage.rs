@@ -46,6 +46,7 @@ pub(crate) fn stage(
     let area = area::make(root)?;
     let staged = place(&area, manifest);
     let owners = Owners::of(observed);
+    let mut is_new = false;
     if files::look(&staged)?.is_none() {
         let building = area.join("building");
         // Left by a run that was cut off while it unpacked.
@@ -55,11 +56,15 @@ pub(crate) fn stage(
         manifest::unpack(archive, manifest, &building, uid, gid)?;
         checkpoint::pass("unpacked");
         files::rename_new(&building, &staged)?;
+        is_new = true;
     }
     dress(&staged, manifest, observed, &owners)
         .context(|| format!("cannot give the staged release in `{}` what the old one has", staged.display()))?;
-    files::sync_file_system(&area)?;
-    files::sync_directory(&area)?;
+    // What was staged before is on disk; what it has been given now is, before an exchange begins.
+    if is_new {
+        files::sync_file_system(&area)?;
+        files::sync_directory(&area)?;
+    }
     checkpoint::pass("staged");
     Ok(staged)
 }

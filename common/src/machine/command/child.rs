@@ -20,7 +20,7 @@ use crate::machine::signals;
 const GRACE: Duration = Duration::from_secs(2);
 
 /// The longest pause between two looks at limits, signals and the program's end, in milliseconds.
-const PAUSE: u8 = 50;
+pub(super) const PAUSE: u8 = 50;
 
 impl Cmd {
     /// Feeds `input` to a started program and reads what it says until it has ended.
@@ -98,13 +98,14 @@ impl Cmd {
 }
 
 /// Our end of a pipe, which never blocks; nothing when there is none or the other end is closed.
-struct Pipe {
-    file: Option<File>,
-    bytes: Vec<u8>,
+#[derive(Debug)]
+pub(super) struct Pipe {
+    pub(super) file: Option<File>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Pipe {
-    fn of(fd: Option<OwnedFd>) -> io::Result<Self> {
+    pub(super) fn of(fd: Option<OwnedFd>) -> io::Result<Self> {
         if let Some(fd) = &fd {
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
@@ -112,7 +113,7 @@ impl Pipe {
     }
 
     /// Reads a piece of what is there; whether there was any. What was read before a failure is what there is to show.
-    fn read(&mut self) -> bool {
+    pub(super) fn read(&mut self) -> bool {
         let Some(file) = &mut self.file else { return false };
         let mut buffer = [0; 16 * 1024];
         match file.read(&mut buffer) {
@@ -141,7 +142,7 @@ impl Pipe {
         }
     }
 
-    fn forget_all_but(&mut self, most: usize) {
+    pub(super) fn forget_all_but(&mut self, most: usize) {
         // Twice as much, so that not every piece moves all of it.
         if self.bytes.len() > 2 * most {
             self.bytes.drain(..self.bytes.len() - most);
@@ -149,12 +150,12 @@ impl Pipe {
     }
 }
 
-fn may_go_on(error: &io::Error) -> bool {
+pub(super) fn may_go_on(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// Waits until one of the pipes that are open can be used, for at most so many milliseconds.
-fn wait_for(pipes: &[(&Pipe, PollFlags)], milliseconds: u8) -> io::Result<()> {
+pub(super) fn wait_for(pipes: &[(&Pipe, PollFlags)], milliseconds: u8) -> io::Result<()> {
     let open = pipes.iter().filter_map(|(pipe, what)| Some(PollFd::new(pipe.file.as_ref()?.as_fd(), *what)));
     match poll(&mut open.collect::<Vec<_>>(), PollTimeout::from(milliseconds)) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),

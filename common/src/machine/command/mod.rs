@@ -2,6 +2,7 @@
 //! limits of time and output, and an error that quotes the command, its status and the end of its stderr.
 
 mod child;
+mod talk;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -15,7 +16,9 @@ use std::time::Duration;
 use process_wrap::std::{CommandWrap, CommandWrapper as _, ProcessSession};
 
 pub use self::child::kill_group;
+pub use self::talk::Talk;
 
+use super::checkpoint;
 use super::user::User;
 use crate::contract::error::{Error, Result};
 use crate::contract::shell;
@@ -290,6 +293,7 @@ impl Cmd {
         }
         words.push(find(&self.program)?.into());
         words.extend(self.arguments.iter().cloned());
+        checkpoint::started(&self.line());
         #[expect(clippy::disallowed_methods, reason = "this is the place the others are sent to")]
         let mut command = Command::new(&words[0]);
         command

@@ -268,7 +268,10 @@ impl Dir {
     }
 
     /// Lets its owner read and empty it, whatever its mode was.
-    pub(super) fn let_us_in(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When its mode cannot be changed.
+    pub fn let_us_in(&self) -> Result<()> {
         if self.meta()?.mode & 0o700 == 0o700 {
             return Ok(());
         }

@@ -32,7 +32,10 @@ const APPEARS_UNMANAGED: Duration = Duration::from_secs(3);
 /// A call of a healthy server takes milliseconds; one that hangs is asked again.
 const CALL: Duration = Duration::from_secs(5);
 
-const PAUSE: Duration = Duration::from_millis(100);
+/// The pause before the next look: short while all of it may be over in a moment, longer the longer it takes.
+fn pause(since: Duration) -> Duration {
+    (since / 20).clamp(Duration::from_millis(10), Duration::from_millis(100))
+}
 
 /// What is expected of a started server.
 pub struct Expected<'a> {
@@ -50,6 +53,8 @@ pub struct Expected<'a> {
     pub runs_jobs: bool,
     /// Application migrations that need not be recorded, and jobs that need not be finished.
     pub excused: &'a [String],
+    /// It answers nobody but the tools: whoever waits for it to be steady keeps the users waiting.
+    pub users_are_out: bool,
     /// Its log, from the start on.
     pub log: &'a Mark,
     /// How long all of it may take.
@@ -63,7 +68,9 @@ pub struct Expected<'a> {
 /// not healthy in time; also when a signal asked to stop.
 pub fn wait(expected: &Expected<'_>) -> Result<Duration> {
     let started = Instant::now();
-    let mut watch = Watch { expected, pace: pace(), started, process: None, answers_since: None, well_since: None };
+    let database = expected.database.map(|database| database.clone().kept());
+    let pace = pace(expected.users_are_out);
+    let mut watch = Watch { expected, database, pace, started, process: None, answers_since: None, well_since: None };
     loop {
         signals::check()?;
         match watch.look() {
@@ -81,7 +88,7 @@ pub fn wait(expected: &Expected<'_>) -> Result<Duration> {
             }
             Err(error) => return Err(error),
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pause(started.elapsed()));
     }
 }
 
@@ -92,6 +99,7 @@ enum Look {
 
 struct Watch<'a> {
     expected: &'a Expected<'a>,
+    database: Option<Database>,
     pace: Pace,
     started: Instant,
     process: Option<(Process, Instant)>,
@@ -165,7 +173,7 @@ impl Watch<'_> {
     }
 
     fn migrations(&mut self) -> Result<Option<Look>> {
-        let Some(database) = self.expected.database else { return Ok(None) };
+        let Some(database) = &self.database else { return Ok(None) };
         let standing = schema::level(database)?.against(self.expected.version)?;
         if let Some(missing) = standing.missing.first() {
             return Ok(Some(Look::NotYet(format!("schema migrations are missing, the first is {missing}"))));
@@ -188,7 +196,7 @@ impl Watch<'_> {
     /// What a server that does not listen yet is doing: from 7.1 on it migrates without a word.
     fn activity(&self) -> String {
         let waiting = "it does not answer yet".to_owned();
-        let Some(database) = self.expected.database else { return waiting };
+        let Some(database) = &self.database else { return waiting };
         let query = "SELECT pg_catalog.left(pg_catalog.regexp_replace(query, '\\s+', ' ', 'g'), 80) AS query FROM pg_catalog.pg_stat_activity \
                      WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid() AND state = 'active' LIMIT 1";
         let busy = database.rows(query).ok().and_then(|rows| rows.first()?["query"].as_str().map(str::to_owned));

@@ -19,19 +19,32 @@ pub(super) struct Pace {
     pub(super) flags: Duration,
 }
 
+/// For a server that its users have by then: the wait is none of theirs.
 const REAL: Pace =
     Pace { stable: Duration::from_secs(4), answers: Duration::from_secs(3), flags: Duration::from_secs(20) };
 
+/// For a server that nobody can get to yet: the time in which the observed failures happen, from its start on, and nothing
+/// on top of that. The public start after it is watched for all of the time above.
+const UNSEEN: Pace = Pace { stable: Duration::from_secs(2), answers: Duration::ZERO, ..REAL };
+
+fn real(users_are_out: bool) -> Pace {
+    if users_are_out { UNSEEN } else { REAL }
+}
+
 /// The waits of this build.
 #[cfg(not(feature = "checkpoints"))]
-pub(super) fn pace() -> Pace {
-    REAL
+pub(super) fn pace(users_are_out: bool) -> Pace {
+    real(users_are_out)
 }
 
 /// The waits of this build, or the short ones where a test asks for them.
 #[cfg(feature = "checkpoints")]
-pub(super) fn pace() -> Pace {
+pub(super) fn pace(users_are_out: bool) -> Pace {
     const SHORT: Pace =
         Pace { stable: Duration::from_millis(700), answers: Duration::from_millis(400), flags: Duration::from_secs(2) };
-    if std::env::var_os("MM_CHECKPOINT_PACE").is_some_and(|wanted| wanted == "short") { SHORT } else { REAL }
+    if std::env::var_os("MM_CHECKPOINT_PACE").is_some_and(|wanted| wanted == "short") {
+        SHORT
+    } else {
+        real(users_are_out)
+    }
 }

@@ -68,6 +68,7 @@ impl Started {
             database: None,
             runs_jobs: false,
             excused: &[],
+            users_are_out: false,
             log: &self.log,
             limit,
         })

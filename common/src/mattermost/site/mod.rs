@@ -219,12 +219,23 @@ impl Installation {
     /// # Errors
     /// Refused when the server does not use PostgreSQL; failed when the database cannot be reached.
     pub fn database(&self) -> Result<Database> {
-        let source = self.source.as_ref().ok_or_else(|| {
+        Database::connect(self.postgres()?, Some(&self.owner))
+    }
+
+    /// As [`Installation::database`], asked in one session that is kept ([`Database::kept`]).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn database_kept(&self) -> Result<Database> {
+        Database::connect_kept(self.postgres()?, Some(&self.owner))
+    }
+
+    fn postgres(&self) -> Result<&DataSource> {
+        self.source.as_ref().ok_or_else(|| {
             Error::refused("the server does not use PostgreSQL")
                 .because(format!("SqlSettings.DriverName is `{}`", self.config.driver()))
                 .hint("move the database to PostgreSQL first: Mattermost 11 needs it, and these tools work with nothing else")
-        })?;
-        Database::connect(source, Some(&self.owner))
+        })
     }
 
     /// The address a client of this machine reaches the server at: `http://127.0.0.1:8065`, with the path of the site

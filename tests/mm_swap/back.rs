@@ -80,6 +80,13 @@ impl Lab {
         }
     }
 
+    /// A message that a user writes.
+    fn post(&self, message: &str) -> Option<String> {
+        let post = json!({"channel_id": self.channel, "message": message});
+        let answer = Server::at(self.site.url()).post("/api/v4/posts", Some(&self.token), &post).ok()?;
+        (answer.status == 201).then(|| answer.body["id"].as_str().unwrap().to_owned())
+    }
+
     /// Who says that he holds the lock of the installation.
     pub(super) fn lock(&self) -> String {
         let state = std::fs::read_dir(self.site.state()).unwrap().flatten().next().unwrap().path();
@@ -99,9 +106,7 @@ impl Lab {
         }
         self.site.start_with(&[]);
         wait_until("a server that the machine has started", PATIENCE, || self.site.answers());
-        let post = json!({"channel_id": self.channel, "message": message});
-        let answer = Server::at(self.site.url()).post("/api/v4/posts", Some(&self.token), &post).ok()?;
-        (answer.status == 201).then(|| answer.body["id"].as_str().unwrap().to_owned())
+        self.post(message)
     }
 
     fn has(&self, post: &str) -> bool {
@@ -182,4 +187,80 @@ fn a_rollback_with_a_database_that_nobody_has_saved_is_refused() {
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));
     assert_eq!(lab.site.pids(), pids, "the server was touched: {}", said(&output));
     assert_eq!(lab.status()["interrupted"], Value::Null);
+}
+
+/// A session that keeps roles from being changed, and with that a restore from going on, until this is dropped.
+struct Holder(Child);
+
+impl Holder {
+    fn of(site: &Site) -> Self {
+        let port = site.cluster.query("SHOW port");
+        let psql = ["-u", "postgres", "--", "psql", "-qX", "-d", "postgres", "-p", port.trim()];
+        let mut session =
+            Command::new("runuser").args(psql).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let sql = b"BEGIN; LOCK TABLE pg_catalog.pg_authid IN EXCLUSIVE MODE;\n";
+        std::io::Write::write_all(session.stdin.as_mut().unwrap(), sql).unwrap();
+        let holder = Self(session);
+        let held = "SELECT count(*) FROM pg_locks WHERE relation = 'pg_authid'::regclass AND mode = 'ExclusiveLock' AND granted";
+        wait_until("the lock", PATIENCE, || site.cluster.query(held).trim() == "1");
+        holder
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_rollback_that_was_asked_for_restores_beside_the_running_server_and_says_what_goes() {
+    let lab = Lab::new(&quick(NEXT));
+    let output = lab.swap(&["run"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let pids = lab.site.pids();
+    let holder = Holder::of(&lab.site);
+    let (output, post) = std::thread::scope(|scope| {
+        let rollback = scope.spawn(|| lab.swap(&["rollback", "--database"], ""));
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        wait_until("the restore to be under way", PATIENCE, || {
+            rollback.is_finished() || lab.site.cluster.query(waits).trim() != "0"
+        });
+        assert_eq!(lab.site.pids(), pids, "the server was stopped before anything was prepared");
+        let post = lab.post("written while the way back is prepared").expect("the server takes messages");
+        drop(holder);
+        (rollback.join().unwrap(), post)
+    });
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(lab.site.running_version().as_deref(), Some(FROM));
+    assert!(!lab.has(&post) && said.contains("1 post written since") && said.contains("_mm_before_"), "{said}");
+}
+
+#[test]
+fn a_rollback_that_cannot_be_prepared_leaves_the_server_to_its_users() {
+    let lab = Lab::new(&quick(NEXT));
+    let output = lab.swap(&["run"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let (pids, executable) = (lab.site.pids(), lab.site.install().join("bin/mattermost"));
+    let mode = || std::fs::metadata(&executable).unwrap().permissions().mode();
+    let before = mode();
+    let document: Value = serde_json::from_str(&lab.document).unwrap();
+    let dump = std::path::Path::new(document["backup"]["path"].as_str().unwrap()).join("database/mattermost.dump");
+    let whole = std::fs::read(&dump).unwrap();
+    std::fs::write(&dump, &whole[..whole.len() / 2]).unwrap();
+
+    let output = lab.swap(&["rollback", "--database"], "");
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("runs as before") && said.contains("mm-swap rollback --database --install"), "{said}");
+    assert_eq!((lab.site.pids(), mode()), (pids, before), "{said}");
+    assert_eq!((lab.status()["interrupted"].clone(), lab.status()["held"].clone()), (Value::Null, json!(false)));
+    lab.post("the server takes messages").unwrap();
+
+    std::fs::write(&dump, &whole).unwrap();
+    let output = lab.swap(&["rollback", "--database"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", self::said(&output));
+    assert_eq!(lab.site.running_version().as_deref(), Some(FROM));
 }

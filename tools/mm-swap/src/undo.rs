@@ -15,7 +15,8 @@ use mm_common::machine::checkpoint;
 use mm_common::machine::command::Cmd;
 use mm_common::machine::journal::state_flag;
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::service::{STOP_LIMIT, hold};
+use mm_common::machine::service::STOP_LIMIT;
+use mm_common::machine::service::hold::{self, Held};
 use mm_common::machine::state::State;
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back;
@@ -26,6 +27,8 @@ use crate::flip::{Flip, Progress};
 use crate::launch::Launch;
 use crate::operation::{self, Operation, Verdict};
 use crate::{config, private, restore_point, shape};
+
+mod beside;
 
 /// How long a failed server may take to stop: twice what a healthy one was observed to need. Users are waiting.
 const FAILED_STOP: Duration = Duration::from_secs(30);
@@ -50,7 +53,8 @@ pub(crate) struct Means<'a> {
 /// returned.
 ///
 /// # Errors
-/// Half done (exit 3) when it could not be undone; the hint says what to do. The journal stays open then.
+/// Half done (exit 3) when it could not be undone; the hint says what to do. The journal stays open then. Failed when
+/// nothing has been done: the operation is done, as before.
 pub(crate) fn undo(
     means: &mut Means<'_>,
     operation: &mut Operation,
@@ -59,6 +63,9 @@ pub(crate) fn undo(
 ) -> Result<LockGuard> {
     let attempted = format!("cannot put the server {} back in `{}`", operation.from, means.site.root.display());
     attempt(means, operation, reason, lock).map_err(|error| {
+        if operation.verdict == Verdict::Done {
+            return error;
+        }
         let first = error.next_step().unwrap_or("fix the problem above").to_owned();
         let journal = operation::journal(&means.site.state);
         error
@@ -75,12 +82,15 @@ pub(crate) fn undo(
 }
 
 fn attempt(means: &mut Means<'_>, operation: &mut Operation, reason: &str, lock: LockGuard) -> Result<LockGuard> {
-    decide(means.site, operation, reason, &lock)?;
+    let is_done = operation.verdict == Verdict::Done;
+    let held = decide(means.site, operation, reason, &lock)?;
     checkpoint::pass("undo-decided");
     let lock = if is_back(means.site, operation)? {
         lock
     } else {
         ui::say(&format!("going back to {}", operation.from));
+        // A server that has failed is stopped at once, and so is one whose way back has been begun.
+        let lock = if is_done { beside::restore(means, operation, &held, lock)? } else { lock };
         means.site.service.stop_or_kill(FAILED_STOP, &lock)?;
         checkpoint::pass("undo-stopped");
         if let Some(saved) = operation.config.as_ref().filter(|_| !operation.config_is_back) {
@@ -107,7 +117,8 @@ fn attempt(means: &mut Means<'_>, operation: &mut Operation, reason: &str, lock:
 }
 
 /// Holds the new server and then decides, so that after the decision no power cut gives it to users.
-fn decide(site: &Installation, operation: &mut Operation, reason: &str, lock: &LockGuard) -> Result<()> {
+fn decide(site: &Installation, operation: &mut Operation, reason: &str, lock: &LockGuard) -> Result<Vec<Held>> {
+    let mut all = Vec::new();
     if operation.verdict == Verdict::Done {
         // A finished swap has no journal; a run that is cut off before it has decided leaves the new server as it is.
         operation.verdict = Verdict::Open;
@@ -115,7 +126,10 @@ fn decide(site: &Installation, operation: &mut Operation, reason: &str, lock: &L
     }
     if Flip::of(operation)?.server_is_new()? {
         match hold::hold(&site.root, lock) {
-            Ok(_) => checkpoint::pass("undo-held"),
+            Ok(held) => {
+                all = held;
+                checkpoint::pass("undo-held");
+            }
             Err(error) => ui::warn(&format!(
                 "should the power fail now, the machine may start the server before `mm-swap recover`: {}",
                 error.one_line()
@@ -127,7 +141,7 @@ fn decide(site: &Installation, operation: &mut Operation, reason: &str, lock: &L
         operation.reason = Some(reason.to_owned());
         operation.write(&site.state, lock)?;
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Whether nothing is to be done but to take note of it: the old release is in place, running if it is to run, and
@@ -201,11 +215,17 @@ fn restored(command: &Cmd, state: &State, written: Option<(u64, String)>, lock: 
     let lock = state.lock(LOCK_WAIT)?;
     let said = done?;
     checkpoint::pass("undo-restored");
-    if let Some((posts @ 1.., since)) = written {
+    if let Some((posts, since)) = written {
+        say_lost(Some(posts), &since, &said);
+    }
+    Ok(lock)
+}
+
+fn say_lost(posts: Option<u64>, since: &str, said: &str) {
+    if let Some(posts @ 1..) = posts {
         let posts = ui::count(posts, "post");
         ui::warn(&format!("not in the database that is put back: {posts} written since {since}; {said}"));
     }
-    Ok(lock)
 }
 
 fn require_unmoved(operation: &Operation, site: &Installation, whence: &str) -> Result<()> {

@@ -1,0 +1,93 @@
+//! The way back that somebody has asked for, while the new server serves: the dump is restored beside it, compared and
+//! given its statistics, and the server is stopped when nothing is left but to exchange names. What users write meanwhile
+//! goes with what they have written since the restore point, as they would have been told of it a moment later.
+
+use mm_common::contract::error::{Error, Kind, Result};
+use mm_common::contract::shell;
+use mm_common::contract::ui;
+use mm_common::machine::checkpoint;
+use mm_common::machine::journal::state_flag;
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::hold::{self, Held};
+use mm_common::mattermost::way_back::{self, RestorePoint};
+use mm_common::postgres::dump::literal;
+use mm_common::postgres::server::Database;
+
+use super::{LOCK_WAIT, Means, claim, moved, require_unmoved, say_lost};
+use crate::operation::Operation;
+use crate::restore_point;
+
+/// Restores the database while the server runs, where that is how it goes back; the server is stopped then.
+///
+/// # Errors
+/// Failed when it could not be restored: the new server serves as before, and the operation is done again. Half done when it
+/// has been stopped already.
+pub(super) fn restore(
+    means: &mut Means<'_>,
+    operation: &mut Operation,
+    held: &[Held],
+    lock: LockGuard,
+) -> Result<LockGuard> {
+    let site = &*means.site;
+    let Some(point) = operation.restore_point.clone().filter(|_| site.service.is_running().unwrap_or(false)) else {
+        return Ok(lock);
+    };
+    let database = site.database()?;
+    if !moved(operation, &database)?
+        || way_back::of_hop(operation.hop(), site, &database, &claim(site, false))?.kind != way_back::Kind::Dump
+    {
+        return Ok(lock);
+    }
+    ui::say(&format!(
+        "restoring the restore point {} beside the running server; what is written until it is stopped goes as well",
+        point.id
+    ));
+    let before = way_back::posts_since(&database, &point.created).ok();
+    let command = restore_point::command(operation, &point, means.flags)?.args(["--stop", "--leave-stopped"]);
+    drop(lock);
+    let done = restore_point::restore(&command);
+    let lock = site.state.lock(LOCK_WAIT)?;
+    let said = match done {
+        Ok(said) => said,
+        Err(error) => return Err(stays(means, operation, held, error, &lock)),
+    };
+    checkpoint::pass("undo-restored");
+    say_lost(written(&database, &point).or(before), &point.created, &said);
+    require_unmoved(operation, site, &format!("restore point {}", point.id))?;
+    Ok(lock)
+}
+
+/// Posts in the database that was put aside: it has what came in until the stop.
+fn written(database: &Database, point: &RestorePoint) -> Option<u64> {
+    let prefix = literal(&format!("{}_mm_before_", database.name));
+    let newest = format!(
+        "SELECT datname AS name FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname, {prefix})
+         ORDER BY datname DESC LIMIT 1"
+    );
+    let rows = database.rows(&newest).ok()?;
+    let kept = database.sibling(rows.first()?["name"].as_str()?);
+    way_back::posts_since(&kept, &point.created).ok()
+}
+
+/// The new server goes on, and nothing has been decided, where nothing has been done.
+fn stays(means: &Means<'_>, operation: &mut Operation, held: &[Held], error: Error, lock: &LockGuard) -> Error {
+    let site = &*means.site;
+    let is_as_before = || -> Result<bool> { Ok(site.service.is_running()? && moved(operation, &site.database()?)?) };
+    if !is_as_before().unwrap_or(false) {
+        return error;
+    }
+    let undecided = hold::release(&site.root, held, lock).and_then(|()| {
+        operation.reason = None;
+        operation.close_done(&site.state, lock)
+    });
+    if let Err(other) = undecided {
+        return error.because(other.one_line());
+    }
+    let first = error.next_step().unwrap_or("fix the problem above").to_owned();
+    let again =
+        format!("mm-swap rollback --database --install {}{}", shell::word(&site.root), state_flag(site.state.path()));
+    error
+        .within(format!("the server {} runs as before, and has not been stopped", operation.to))
+        .of_kind(Kind::Failed)
+        .with_hint(format!("{first}; or, once that is mended, again: {again}"))
+}

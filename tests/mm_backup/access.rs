@@ -3,6 +3,7 @@
 use std::fs;
 
 use mm_test_support::cluster::{PASSWORD, TELLTALE, encoded};
+use mm_test_support::layout::set_peer;
 use mm_test_support::pipeline::{plan, run};
 use mm_test_support::process;
 use mm_test_support::site::{Site, quick};
@@ -120,6 +121,36 @@ fn an_owner_who_may_create_databases_but_is_no_superuser() {
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(5), "{document}");
     assert!(document["error"]["hint"].as_str().unwrap().contains("CREATEDB"), "{document}");
+}
+
+/// A role that is no superuser makes what is its own. The rest is left out by name, and so is what it cannot compare.
+#[test]
+fn what_only_a_superuser_makes_is_named_where_there_is_none() {
+    let site = Site::builder("5.29.0").build();
+    site.cluster.query(
+        "CREATE ROLE reader; ALTER ROLE mmuser CREATEDB; CREATE EXTENSION pg_trgm; CREATE EXTENSION pg_stat_statements;
+         GRANT EXECUTE ON FUNCTION similarity(text, text) TO reader; GRANT USAGE ON SCHEMA public TO reader WITH GRANT OPTION;
+         ALTER DATABASE mattermost SET work_mem = '5MB'; SET SESSION AUTHORIZATION mmuser;
+         CREATE INDEX words ON posts USING gin (message gin_trgm_ops)",
+    );
+    set_peer(&site.cluster, false);
+    make(&site, &[]);
+    let restore = ["restore", "latest", "--database", "-v"];
+    let output = site.tool("mm-backup").arg("--to").arg(site.store()).args(restore).output().unwrap();
+    set_peer(&site.cluster, true);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for word in [
+        "`ACL public.FUNCTION similarity(text, text)` is left out",
+        "`EXTENSION pg_stat_statements` is left out",
+        "SCHEMA public: it was `owner \"postgres\";",
+        "not compared, as the server's role is no superuser: the passwords of roles",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let there = "SELECT count(*) FROM pg_extension WHERE extname LIKE 'pg\\_%'";
+    assert_eq!(site.cluster.query(there), "1");
+    assert_eq!(site.cluster.query("SHOW work_mem"), "5MB");
 }
 
 /// Nothing but the password of the server is left, and its role may create no database: what brings the database back is

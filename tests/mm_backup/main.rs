@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, reason = "a test says what it met")]
 
 mod access;
+mod besides;
 mod configuration;
 mod copy;
 mod damage;

@@ -1,9 +1,14 @@
 //! What `mm_common::postgres` says of real servers, 13 and 15.
 
-use mm_common::postgres::fingerprint::{self, Method};
+use mm_common::postgres::fingerprint::{self, Fingerprint, Method};
 use mm_common::postgres::proven::Claim;
+use mm_common::postgres::server::Database;
 
 use crate::lab::{Lab, NAME, run};
+
+fn rows(database: &Database) -> Fingerprint {
+    fingerprint::tables_by(database, Method::Values, 2).unwrap()
+}
 
 /// A role with an awkward password, a database in the shape of a 5.29 server's, and rows that are easy to miss.
 fn seed(lab: &Lab, major: u32) {
@@ -97,11 +102,11 @@ fn fingerprints_are_the_same_on_both_majors_and_miss_nothing() {
         "postgres",
         "ALTER DATABASE mattermost SET timezone = 'Asia/Tokyo'; ALTER ROLE mmuser SET bytea_output = escape;",
     );
-    let before = fingerprint::tables(&lab.superuser(13, "mattermost")).unwrap();
+    let before = rows(&lab.superuser(13, "mattermost"));
     let after = Lab::connect(new.port).unwrap();
     assert_eq!(before.len(), 3);
-    assert_eq!(before["a.b.C \"d"].rows, 1);
-    assert_eq!(before, fingerprint::tables(&after).unwrap());
+    assert_eq!(before["\"a.b\".\"C \"\"d\""].rows, 1);
+    assert_eq!(before, rows(&after));
     let history = fingerprint::history(&Lab::connect(old.port).unwrap(), None).unwrap();
     assert_eq!((history.posts.rows, history.counts["users"]), (100, 2));
 
@@ -114,7 +119,7 @@ fn fingerprints_are_the_same_on_both_majors_and_miss_nothing() {
         )
         .unwrap();
     assert_eq!(history, fingerprint::history(&after, None).unwrap());
-    assert_ne!(before, fingerprint::tables(&after).unwrap());
+    assert_ne!(before, rows(&after));
 
     // Two messages swapped: same rows, same words, another history.
     after
@@ -147,8 +152,14 @@ fn no_changed_value_has_the_hash_of_the_old_one() {
              UPDATE kinds SET t = NULL, v = NULL, l = NULL, a = NULL, \"odd \"\"name%\" = NULL WHERE id = 3",
         );
     }
-    let print = |major| fingerprint::tables_by(&lab.superuser(major, "postgres"), Method::Hash64).unwrap();
+    let print = |major| rows(&lab.superuser(major, "postgres"));
     let before = print(13);
+    // The forms of earlier releases, of which there are records, and restore points.
+    for method in [Method::Md5, Method::Hash64] {
+        let [old, new] = [13, 15].map(|major| fingerprint::tables_by(&lab.superuser(major, "postgres"), method, 1));
+        let (old, new) = (old.unwrap(), new.unwrap());
+        assert!(old == new && old["public.kinds"].hash != before["public.kinds"].hash, "{method:?}");
+    }
     assert_eq!((before["public.kinds"].rows, before["public.empty"].rows), (3, 1));
     assert_eq!(before, print(15));
     for change in [
@@ -168,6 +179,8 @@ fn no_changed_value_has_the_hash_of_the_old_one() {
         "b = '\\x00fe' WHERE id = 1",
         "y = false WHERE id = 1",
         "s = 2 WHERE id = 1",
+        // What PostgreSQL makes 32 bits of before it hashes a number is the same of both.
+        "l = 4294967296 WHERE id = 1",
         "d = '2026-01-01 00:00:00.000001+00' WHERE id = 1",
         "i = '24 hours' WHERE id = 1",
         "a = '{\"a,b\"}' WHERE id = 1",
@@ -192,13 +205,71 @@ fn a_snapshot_is_seen_while_it_lasts() {
     let cluster = lab.create(13, &[]);
     seed(&lab, 13);
     let database = Lab::connect(cluster.port).unwrap();
-    let before = fingerprint::tables(&database).unwrap();
+    let before = rows(&database);
     let snapshot = database.snapshot().unwrap();
     database.execute("INSERT INTO posts (id) VALUES ('late')").unwrap();
-    assert_eq!(before, fingerprint::tables_at(&database, Some(snapshot.id())).unwrap());
-    assert_ne!(before, fingerprint::tables(&database).unwrap());
+    assert_eq!(before, fingerprint::tables_at(&database, Method::Values, snapshot.id(), 2).unwrap());
+    assert_ne!(before, rows(&database));
     let id = snapshot.id().to_owned();
     drop(snapshot);
-    assert!(fingerprint::tables_at(&database, Some(&id)).is_err());
-    assert!(fingerprint::tables_at(&database, Some("'; DROP TABLE posts; --")).is_err());
+    assert!(fingerprint::tables_at(&database, Method::Values, &id, 1).is_err());
+    assert!(fingerprint::tables_at(&database, Method::Values, "'; DROP TABLE posts; --", 1).is_err());
+}
+
+/// A table that is read in ranges, over several connections, has the hash of one that is read at once, wherever its rows are.
+#[test]
+fn a_large_table_has_the_same_hash_however_it_is_read() {
+    let lab = Lab::new();
+    for major in [13, 15] {
+        let cluster = lab.create(major, &[]);
+        seed(&lab, major);
+        // A row to a page.
+        let database = Lab::connect(cluster.port).unwrap();
+        database
+            .execute(
+                "CREATE UNLOGGED TABLE large (id int, text text) WITH (fillfactor = 10, autovacuum_enabled = off);
+                 INSERT INTO large SELECT n, repeat('x', 500) FROM generate_series(1, 20000) n",
+            )
+            .unwrap();
+        database.execute("UPDATE users SET at = 'epoch'").unwrap();
+    }
+    let [old, new] = [13, 15].map(|major| Lab::connect(lab.cluster(major).port).unwrap());
+    new.execute_each(
+        "DELETE FROM large WHERE id < 300; INSERT INTO large SELECT n, repeat('x', 500) FROM generate_series(1, 299) n",
+    )
+    .unwrap();
+    let at_once = fingerprint::tables_by(&new, Method::Values, 1).unwrap();
+    assert_eq!(at_once["public.large"].rows, 20_000);
+    for (database, method) in [(&old, Method::Values), (&new, Method::Values), (&new, Method::Md5)] {
+        let whole = fingerprint::tables_by(database, method, 1).unwrap();
+        assert!(method == Method::Md5 || whole == at_once);
+        assert_eq!(whole, fingerprint::tables_by(database, method, 4).unwrap());
+    }
+    // The view of others' that everything is read by.
+    let snapshot = new.snapshot().unwrap();
+    new.execute("DELETE FROM large WHERE id = 7").unwrap();
+    assert_eq!(at_once, fingerprint::tables_at(&new, Method::Values, snapshot.id(), 4).unwrap());
+    assert_eq!(rows(&new)["public.large"].rows, 19_999);
+    drop(snapshot);
+    // Where there are no more connections to be had, it takes longer.
+    let now = rows(&new);
+    lab.sql(15, "postgres", "ALTER ROLE mmuser CONNECTION LIMIT 2");
+    assert_eq!(now, fingerprint::tables_by(&new, Method::Values, 4).unwrap());
+}
+
+/// Columns of a parent come first when a dump is read: the order in a table that was given some later is another one then.
+#[test]
+fn rows_are_the_same_whatever_order_the_columns_are_in() {
+    let lab = Lab::new();
+    lab.create(15, &[]);
+    lab.sql(
+        15,
+        "postgres",
+        "SET search_path = public; CREATE TABLE above (id int); CREATE TABLE below (own text) INHERITS (above); ALTER TABLE above ADD later text;
+         INSERT INTO below VALUES (1, 'own', 'later')",
+    );
+    let dump = lab.superuser(15, "postgres").command("pg_dump").unwrap().run().unwrap().text();
+    lab.sql(15, "postgres", "CREATE DATABASE other");
+    lab.superuser(15, "other").command("psql").unwrap().args(["-Xq", "-f", "-"]).run_with(&dump).unwrap();
+    assert_eq!(rows(&lab.superuser(15, "postgres")), rows(&lab.superuser(15, "other")));
 }

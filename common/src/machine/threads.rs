@@ -15,6 +15,11 @@ pub fn several<T: Send>(number: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
     several_by(&Builder::new, number, work)
 }
 
+/// How many at once: more than four rarely help, and the server wants some processors too.
+pub fn fitting() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().min(4))
+}
+
 /// What `work` makes of each item, in their order, up to `number` at once.
 pub fn each<I: Sync, T: Send>(number: usize, items: &[I], work: impl Fn(&I) -> T + Sync) -> Vec<T> {
     let next = AtomicUsize::new(0);

@@ -1,9 +1,9 @@
 //! Fingerprints: per table the number of rows and a sum over the hashes of all rows, which does not depend on their
 //! order, on the major version or on the collation; and the digest of the message history that no migration changes.
 //!
-//! The hash of a row is the first 64 bits of the MD5 of its text form, read as a signed number. The sums were the same
-//! on every major from 10 to 18, before and after `pg_upgradecluster` by each method (observed). Where both sides are of
-//! 12 or later and are compared at once, the server's own hashes of the columns serve as well, in a third of the time.
+//! From 12 on rows are hashed by PostgreSQL's own hash of texts, which gives the same numbers up to 18 (observed), in less time
+//! than MD5. On older servers, and for what was hashed so by earlier releases, the hash of a row is the first 64 bits of
+//! the MD5 of its text form, read as a signed number: the same on every major from 10 to 18 (observed).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +14,11 @@ use serde_json::Value;
 use super::guarded::{self, Reading};
 use super::server::Database;
 use crate::contract::error::{Error, Result};
+
+mod pieces;
+mod rows;
+
+pub use rows::{names, tables_at, tables_by};
 
 /// What a table holds, in two numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,13 +41,22 @@ pub enum Method {
     Md5,
     /// PostgreSQL's own 64-bit hash of each column, each seeded with that of the column before: four times as fast,
     /// because no text has to be made of the row. From 11 on, where it gives the same numbers up to 18 (observed).
+    /// Of the rows of a table it is the form of earlier releases: what it makes of numbers has 32 bits.
     Hash64,
+    /// PostgreSQL's own 64-bit hash of the texts of the values in the order of the names of the columns. From 12 on: 11
+    /// writes floating-point numbers otherwise.
+    Values,
 }
 
 impl Method {
-    /// The fastest one that a database has.
+    /// The fastest one for messages that a database has.
     pub fn of(database: &Database) -> Self {
         if database.major() >= 11 { Self::Hash64 } else { Self::Md5 }
+    }
+
+    /// The one for whole rows on a server of this major, and on every later one.
+    pub fn of_rows(major: u32) -> Self {
+        if major >= 12 { Self::Values } else { Self::Md5 }
     }
 
     /// The sum over all posts.
@@ -88,17 +102,6 @@ pub struct History {
 /// Reading everything: about 5 s for a million posts from a slow disk (observed), so this is far beyond any server.
 pub const LIMIT: Duration = Duration::from_secs(4 * 3600);
 
-/// The hash of a row of the table `c` by [`Method::Hash64`]: its columns are hashed one by one, in the order of their
-/// names, and the hashes together once more, or exchanging a value between two rows would go unseen. Types that are
-/// equal only when they are the same are hashed as they are, all others by their text, which shows the scale of a number
-/// and the blanks of a `char(n)` too. NULL has a hash like no value.
-const COLUMNS: &str = r#"coalesce((SELECT pg_catalog.string_agg(CASE
-    WHEN atttypid IN ('pg_catalog.text'::pg_catalog.regtype, 'pg_catalog.varchar'::pg_catalog.regtype) THEN pg_catalog.format('pg_catalog.hashtextextended("mm row".%I::pg_catalog.text COLLATE "C", 0)', attname)
-    WHEN atttypid IN ('pg_catalog.int2'::pg_catalog.regtype, 'pg_catalog.int4'::pg_catalog.regtype, 'pg_catalog.int8'::pg_catalog.regtype) THEN pg_catalog.format('pg_catalog.hashint8extended("mm row".%I::pg_catalog.int8, 0)', attname)
-    WHEN atttypid = 'pg_catalog.bool'::pg_catalog.regtype THEN pg_catalog.format('pg_catalog.hashint8extended("mm row".%I::pg_catalog.int4::pg_catalog.int8, 0)', attname)
-    ELSE pg_catalog.format('pg_catalog.hashtextextended(ROW("mm row".%I)::pg_catalog.text COLLATE "C", 0)', attname) END, ', ' ORDER BY attname COLLATE "C")
-  FROM pg_catalog.pg_attribute WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped), '')"#;
-
 /// Tables in which no migration up to 11.6 loses or adds a row (observed).
 const COUNTED: &[&str] = &[
     "channelmembers",
@@ -135,49 +138,6 @@ fn hash_of(row: &str) -> String {
     format!(
         "coalesce(pg_catalog.sum(('x'||pg_catalog.substr(pg_catalog.md5({row}),1,16))::pg_catalog.bit(64)::pg_catalog.int8::pg_catalog.numeric),0)::pg_catalog.text"
     )
-}
-
-/// Fingerprints every table of the database, in one transaction.
-///
-/// # Errors
-/// Also when the user may not read one of them: a fingerprint with gaps proves nothing.
-pub fn tables(database: &Database) -> Result<Fingerprint> {
-    tables_at(database, None)
-}
-
-/// As [`tables`], as seen by an exported snapshot (see [`Database::snapshot`]).
-pub fn tables_at(database: &Database, snapshot: Option<&str>) -> Result<Fingerprint> {
-    tables_with(database, Method::Md5, snapshot)
-}
-
-/// As [`tables`], hashed by `method`. [`Method::Hash64`] is for servers of 12 or later: floating-point numbers are hashed
-/// with all their digits, which 11 wrote otherwise.
-pub fn tables_by(database: &Database, method: Method) -> Result<Fingerprint> {
-    tables_with(database, method, None)
-}
-
-fn tables_with(database: &Database, method: Method, snapshot: Option<&str>) -> Result<Fingerprint> {
-    // The alias is no name a column would have: `t::text` would mean the column `t` of a table that has one. And the row
-    // is put together anew: a cast of the table's own row type can be defined by its owner, one of an anonymous row by
-    // nobody. Their texts are the same.
-    let (digits, columns, hash) = match method {
-        Method::Md5 => (0, "NULL::pg_catalog.text", hash_of("ROW(\"mm row\".*)::pg_catalog.text COLLATE \"C\"")),
-        Method::Hash64 => {
-            let row =
-                "pg_catalog.hashint8extended(pg_catalog.hash_array_extended(ARRAY[%4$s]::pg_catalog.int8[], 0), 0)";
-            (1, COLUMNS, format!("coalesce(pg_catalog.sum({row}), 0)::pg_catalog.text"))
-        }
-    };
-    let select = format!(
-        "SELECT pg_catalog.row_to_json(x) FROM (SELECT %1$L AS t, pg_catalog.count(*) AS n, {hash} AS h FROM ONLY %2$I.%3$I AS \"mm row\") AS x"
-    );
-    let statement =
-        format!("pg_catalog.format($mm${select}$mm$, nspname || '.' || relname, nspname, relname, {columns})");
-    let reading = Reading { snapshot, digits, tables: guarded::ALL, statement: &statement };
-    let rows = reading
-        .run(&database.clone().with_limit(LIMIT))
-        .map_err(|error| error.within(format!("cannot fingerprint the tables of the database `{}`", database.name)))?;
-    rows.iter().map(|row| Ok((row["t"].as_str().unwrap_or_default().to_owned(), print(row)?))).collect()
 }
 
 /// Fingerprints the message history up to `cut`.
@@ -228,7 +188,8 @@ fn history_with(database: &Database, method: Method, cut: Option<u64>, snapshot:
   || CASE relname WHEN 'posts' THEN $mm${cut_at}$mm$ ELSE '' END || ') AS x', relname, nspname)"
     );
     let tables = guarded::named(&schemas, &[COUNTED, &["posts"]].concat());
-    let reading = Reading { snapshot, digits: 0, tables: &tables, statement: &statement };
+    let reading =
+        Reading { snapshot, settings: "SET LOCAL extra_float_digits = 0;", tables: &tables, statement: &statement };
     let rows = reading.run(database).map_err(|error| error.within(attempt()))?;
     let (posts, counted): (Vec<&Value>, Vec<&Value>) = rows.iter().partition(|row| row["t"] == "posts");
     let first = posts.first().ok_or_else(|| Error::failed(attempt()).because("`posts` is no table"))?;

@@ -13,8 +13,8 @@ use crate::contract::error::{Error, Result};
 pub(super) struct Reading<'a> {
     /// The exported snapshot to see, or the present.
     pub snapshot: Option<&'a str>,
-    /// `extra_float_digits`: 0 is the one setting that gives the same text on 11 and on 12.
-    pub digits: u8,
+    /// Further settings, each a `SET LOCAL` with its semicolon: what the texts of values depend on.
+    pub settings: &'a str,
     /// Query that gives `oid`, `schema`, `nspname` and `relname` of each table.
     pub tables: &'a str,
     /// Expression over these columns: the text of the statement that reads the table. It gives one JSON value.
@@ -40,14 +40,7 @@ impl Reading<'_> {
     }
 
     fn script(&self, database: &Database) -> Result<String> {
-        let Self { digits, tables, statement, .. } = self;
-        let snapshot = match self.snapshot {
-            None => String::new(),
-            Some(id) if id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') => {
-                format!("SET TRANSACTION SNAPSHOT '{id}';\n")
-            }
-            Some(id) => return Err(Error::failed(format!("`{id}` is not the name of a snapshot"))),
-        };
+        let Self { settings, tables, statement, .. } = self;
         // A schema that is locked so keeps its name. Only a superuser may, and no standby can; there nobody renames.
         let lock_schemas = if database.is_superuser() {
             format!(
@@ -61,14 +54,8 @@ SELECT pg_catalog.count(*) AS mm_schemas FROM (SELECT FROM pg_catalog.pg_namespa
         } else {
             String::new()
         };
-        Ok(format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ;
-{snapshot}SET LOCAL search_path = pg_catalog, pg_temp;
-SET LOCAL extra_float_digits = {digits}; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = postgres;
-SET LOCAL timezone = 'UTC'; SET LOCAL bytea_output = hex; SET LOCAL row_security = off;
-SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {LOCK_WAIT}; SET LOCAL idle_in_transaction_session_timeout = 0;
-SET LOCAL standard_conforming_strings = on; SET LOCAL transform_null_equals = off;
-{lock_schemas}SELECT pg_catalog.format('LOCK TABLE ONLY %I.%I IN ACCESS SHARE MODE', nspname, relname) FROM ({tables}) AS t \\gexec
+        let body = format!(
+            "{lock_schemas}SELECT pg_catalog.format('LOCK TABLE ONLY %I.%I IN ACCESS SHARE MODE', nspname, relname) FROM ({tables}) AS t \\gexec
 SELECT pg_catalog.count(*) > 0 AS mm_exchanged,
   coalesce(pg_catalog.string_agg(pg_catalog.format('%I.%I', nspname, relname), ', '), '') AS mm_which
  FROM ({tables}) AS t
@@ -80,10 +67,31 @@ SELECT pg_catalog.json_build_object('exchanged', :'mm_which'); ROLLBACK;
 \\endif
 SET TRANSACTION READ ONLY;
 SELECT {statement} FROM ({tables}) AS t ORDER BY 1 \\gexec
-COMMIT;
 "
-        ))
+        );
+        script(self.snapshot, settings, &body)
     }
+}
+
+/// A script that sees one state, and in which names, operators and the texts of values depend on nobody's settings.
+pub(super) fn script(snapshot: Option<&str>, settings: &str, body: &str) -> Result<String> {
+    let snapshot = match snapshot {
+        None => String::new(),
+        Some(id) if id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') => {
+            format!("SET TRANSACTION SNAPSHOT '{id}';\n")
+        }
+        Some(id) => return Err(Error::failed(format!("`{id}` is not the name of a snapshot"))),
+    };
+    Ok(format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ;
+{snapshot}SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = postgres; {settings}
+SET LOCAL timezone = 'UTC'; SET LOCAL bytea_output = hex; SET LOCAL row_security = off;
+SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {LOCK_WAIT}; SET LOCAL idle_in_transaction_session_timeout = 0;
+SET LOCAL standard_conforming_strings = on; SET LOCAL transform_null_equals = off;
+{body}COMMIT;
+"
+    ))
 }
 
 /// The tables of all schemas of users.

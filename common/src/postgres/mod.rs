@@ -1,5 +1,6 @@
 //! What is known of PostgreSQL: data sources, queries through `psql`, dumps, fingerprints, Debian clusters.
 
+pub mod besides;
 pub mod cluster;
 pub mod definitions;
 pub mod dump;

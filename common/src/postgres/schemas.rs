@@ -153,6 +153,33 @@ pub fn settle(superuser: &Database, wanted: &Spaces) -> Result<()> {
         .context(|| format!("cannot give the schemas of the database `{}` their rights", superuser.name))
 }
 
+/// As [`settle`], as a role that is no superuser: each schema as far as that role may. Returns what is not as `wanted` says, in
+/// words.
+pub fn settle_own(role: &Database, wanted: &Spaces) -> Result<Vec<String>> {
+    let now = read(role)?;
+    for (name, space) in wanted {
+        if let Some(present) = now.get(name).filter(|present| !present.is_like(space)) {
+            // What it may not give it does not: that is seen below.
+            let _ = role.execute_verbatim(&statements(name, present, space));
+        }
+    }
+    if now.contains_key("public") && !wanted.contains_key("public") {
+        let _ = role.execute("DROP SCHEMA public");
+    }
+    let now = read(role)?;
+    let further = now.contains_key("public") && !wanted.contains_key("public");
+    Ok(differences(wanted, &now).into_iter().chain(further.then(|| "SCHEMA public: it was not there".into())).collect())
+}
+
+/// What of these schemas is otherwise now, in words.
+pub fn differences(wanted: &Spaces, now: &Spaces) -> Vec<String> {
+    let one = |(name, space): (&String, &Space)| {
+        let there = now.get(name).map_or_else(|| "not there".to_owned(), Space::in_words);
+        (there != space.in_words()).then(|| format!("SCHEMA {name}: it was `{}` and is `{there}`", space.in_words()))
+    };
+    wanted.iter().filter_map(one).collect()
+}
+
 fn statements(name: &str, present: &Space, space: &Space) -> String {
     let schema = identifier(name);
     let mut sql = Vec::new();

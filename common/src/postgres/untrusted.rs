@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
+use super::definitions;
 use super::dump::{self, identifier, literal};
 use super::others;
 use super::passfile;
@@ -93,6 +94,40 @@ pub fn restore(dump: &Path, role: &Database, jobs: usize, rights: bool) -> Resul
 /// As [`restore`], without the rights on what one of the roles `ordinary` is to own: [`rights::give`] gives them afterwards.
 pub fn restore_for(dump: &Path, role: &Database, jobs: usize, ordinary: &[String]) -> Result<()> {
     restore_but(dump, role, jobs, true, &|entry| rights::is_given_by_owner(entry, ordinary))
+}
+
+/// Restores a dump as a role that is no superuser into a database that it owns. What it may not make is left out: rights on
+/// what the dump does not make, as on members of extensions, and extensions that are not for everybody. Returns these, as a
+/// dump announces them.
+pub fn restore_own(dump: &Path, role: &Database, jobs: usize) -> Result<BTreeSet<String>> {
+    let lines = contents(dump)?;
+    let entries: BTreeSet<String> = lines.iter().map(|line| entry(line).to_owned()).collect();
+    let trusted = if role.major() >= 13 {
+        role.rows("SELECT DISTINCT name FROM pg_catalog.pg_available_extension_versions WHERE trusted")?
+    } else {
+        Vec::new()
+    };
+    let closed: Vec<String> = extensions(dump)?
+        .into_iter()
+        .map(|extension| extension.name)
+        .filter(|name| !trusted.iter().any(|row| row["name"] == name.as_str()))
+        .collect();
+    let makes_extension = |what: &str| {
+        let name = ["EXTENSION - ", "COMMENT - EXTENSION "].iter().find_map(|kind| what.strip_prefix(kind));
+        name.is_some_and(|name| closed.iter().any(|closed| name.trim_end() == closed))
+    };
+    let is_left = |what: &str| others::is_of_others(what, &entries) || makes_extension(what);
+    let mut left = definitions::of_text(&printed(dump, &is_left)?).into_keys().collect::<BTreeSet<_>>();
+    if left.is_empty() {
+        dump::restore(dump, role, jobs)?;
+        return Ok(left);
+    }
+    let kept: Vec<String> = lines.into_iter().filter(|line| !is_left(entry(line))).collect();
+    let list = List::write(&(kept.join("\n") + "\n"), role)?;
+    dump::restore_with(dump, role, jobs, &[format!("--use-list={}", list.path.display())])
+        .context(|| format!("cannot restore `{}` into the database `{}`", dump.display(), role.name))?;
+    left.retain(|object| !object.starts_with("COMMENT EXTENSION "));
+    Ok(left)
 }
 
 fn restore_but(dump: &Path, role: &Database, jobs: usize, rights: bool, is_left: &dyn Fn(&str) -> bool) -> Result<()> {

@@ -11,10 +11,11 @@ use mm_common::machine::{checkpoint, files, threads};
 use mm_common::mattermost::config::environment;
 use mm_common::mattermost::schema;
 use mm_common::mattermost::site::Installation;
+use mm_common::postgres::fingerprint::Method;
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::server::{Database, Snapshot};
 use mm_common::postgres::source::DataSource;
-use mm_common::postgres::{cluster, dump, fingerprint, properties};
+use mm_common::postgres::{besides, cluster, dump, fingerprint, properties};
 
 use crate::manifest::{DatabasePart, Stored};
 
@@ -125,12 +126,14 @@ impl View {
             // What is still being counted is of no use any more.
             written.inspect_err(|_| self.cancel.store(true, Ordering::Relaxed))
         };
-        let id = Some(self.snapshot.id());
+        let id = self.snapshot.id();
+        let hashed = Method::of_rows(self.reader.major());
+        let tables = |connections| fingerprint::tables_at(&self.reader, hashed, id, connections);
         let (dumped_by, tables) = if jobs > 1 {
-            let (dumped, tables) = threads::both(write_dump, || fingerprint::tables_at(&self.reader, id));
+            let (dumped, tables) = threads::both(write_dump, || tables(jobs - 1));
             (dumped?, tables?)
         } else {
-            (write_dump()?, fingerprint::tables_at(&self.reader, id)?)
+            (write_dump()?, tables(1)?)
         };
         checkpoint::pass("database-dumped");
         // The roles are those of the whole cluster: the server's database brings them for the others.
@@ -142,7 +145,7 @@ impl View {
         };
         let has_posts = self.what != What::Other
             && self.own.value("SELECT pg_catalog.to_regclass('posts') IS NOT NULL")?.as_bool().unwrap_or(false);
-        let history = if has_posts { Some(fingerprint::history_at(&self.reader, None, id)?) } else { None };
+        let history = if has_posts { Some(fingerprint::history_at(&self.reader, None, Some(id))?) } else { None };
         let part = DatabasePart {
             name: self.reader.name.clone(),
             bytes: bytes(&self.own)?,
@@ -153,6 +156,8 @@ impl View {
             role_passwords,
             properties: properties::read(&self.own)?,
             tables,
+            hashed,
+            large_objects: Some(besides::large_objects(&self.reader, Some(id))?),
             history,
             schema: if self.what == What::Server { Some(schema::level(&self.own)?) } else { None },
         };

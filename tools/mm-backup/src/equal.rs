@@ -6,7 +6,9 @@ use std::path::Path;
 
 use mm_common::contract::error::Result;
 use mm_common::contract::ui;
+use mm_common::postgres::besides::{self, Besides};
 use mm_common::postgres::definitions::{self, Definitions};
+use mm_common::postgres::fingerprint;
 use mm_common::postgres::owners::KeptBack;
 use mm_common::postgres::properties::{self, Properties};
 use mm_common::postgres::schemas::{self, Spaces};
@@ -15,6 +17,7 @@ use mm_common::postgres::untrusted;
 
 use crate::fill::SUPERUSER_OBJECTS;
 use crate::manifest::DatabasePart;
+use crate::verify::differences;
 
 /// The roles of a server, and those that are no superusers.
 pub(crate) struct Roles {
@@ -49,6 +52,26 @@ pub(crate) fn spaces(properties: &Properties, replaced: Option<&Database>, roles
         (None, None) => None,
     };
     Ok(known.map(|known| schemas::for_roles(&known, &roles.all, &properties.owner)))
+}
+
+/// What differs in what a restored database holds: rows, large objects, where sequences stand, what is filled.
+pub(crate) fn of_contents(
+    part: &DatabasePart,
+    dump: &Path,
+    restored: &Database,
+    connections: usize,
+) -> Result<Vec<String>> {
+    let mut found = differences(&part.tables, &fingerprint::tables_by(restored, part.hashed, connections)?);
+    found.extend(Besides::of_dump(dump)?.differences(&Besides::of(restored)?));
+    if let Some(then) = &part.large_objects {
+        let now = besides::large_objects(restored, None)?;
+        if now.number != then.number {
+            found.push(format!("{} restored, {} stored", ui::count(now.number, "large object"), then.number));
+        } else if now.hash != then.hash {
+            found.push("the contents of large objects differ".to_owned());
+        }
+    }
+    Ok(found)
 }
 
 /// A restored database beside what its restore point says.
@@ -92,13 +115,14 @@ impl Comparison<'_> {
         self.forget_left_out(&mut then, &now);
         self.forget_as_replaced(&mut then, &mut now, majors);
         let mut found = definitions::differences(&then, &now, majors);
+        let are_given = self.spaces.is_some() && !self.kept_back.iter().any(|kept| kept.object.starts_with("BLOB "));
+        if let Some(large) = self.part.large_objects.as_ref().filter(|_| are_given)
+            && besides::settled(self.restored)? != large.settled
+        {
+            found.push("owners, rights or comments of large objects are others".to_owned());
+        }
         if let Some(wanted) = self.spaces {
-            let now = schemas::read(self.restored)?;
-            found.extend(wanted.iter().filter_map(|(name, space)| {
-                let there = now.get(name).map_or_else(|| "not there".to_owned(), schemas::Space::in_words);
-                (there != space.in_words())
-                    .then(|| format!("SCHEMA {name}: it was `{}` and is `{there}`", space.in_words()))
-            }));
+            found.extend(schemas::differences(wanted, &schemas::read(self.restored)?));
         }
         Ok(found)
     }

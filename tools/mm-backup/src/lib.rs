@@ -53,7 +53,7 @@ use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::{Backup, Hop, Path};
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::{door, files};
+use mm_common::machine::{door, files, threads};
 use mm_common::mattermost::site::{self, Installation};
 use mm_common::mattermost::way_back::{self, Trial};
 use mm_common::postgres::proven;
@@ -152,12 +152,9 @@ fn section(point: &Point) -> Result<Backup> {
     })
 }
 
-/// Threads to work with: more than four rarely help, and the server wants some too.
+/// Threads to work with.
 fn jobs(arguments: &BackupArguments) -> usize {
-    match arguments.jobs {
-        Some(jobs) => jobs.into(),
-        None => std::thread::available_parallelism().map_or(1, |count| count.get().min(4)),
-    }
+    arguments.jobs.map_or_else(threads::fitting, usize::from)
 }
 
 /// Before the server is stopped for a hop, what rolling that back will need is tried. A restore point of no hop is one all the

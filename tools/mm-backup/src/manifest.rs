@@ -11,7 +11,8 @@ use mm_common::contract::error::{Context as _, Error, Result};
 use mm_common::contract::version::Edition;
 use mm_common::machine::files;
 use mm_common::machine::tree::{Attributes, Meta, Time};
-use mm_common::postgres::fingerprint::{Fingerprint, History};
+use mm_common::postgres::besides::LargeObjects;
+use mm_common::postgres::fingerprint::{Fingerprint, History, Method};
 use mm_common::postgres::properties::Properties;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -146,6 +147,12 @@ pub(crate) struct DatabasePart {
     pub properties: Properties,
     /// Rows and hash of every table in the dump's own snapshot.
     pub tables: Fingerprint,
+    /// How those rows were hashed; restore points of earlier releases do not say, and have `md5`.
+    #[serde(default)]
+    pub hashed: Method,
+    /// The large objects in the same snapshot; absent in restore points of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub large_objects: Option<LargeObjects>,
     /// The message history in the same snapshot; absent when the database has no posts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,

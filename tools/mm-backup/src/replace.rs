@@ -1,8 +1,6 @@
 //! Restoring the database into place: under a new name, compared, then renamed; the old one is kept under a name that
 //! says so.
 
-use std::collections::BTreeSet;
-
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
 use mm_common::machine::{checkpoint, disk, files};
@@ -18,13 +16,14 @@ use mm_common::postgres::source::DataSource;
 use mm_common::postgres::tried::{self, Abilities};
 
 use crate::database;
-use crate::equal::{self, Comparison, Roles};
+use crate::equal::{self, Comparison};
 use crate::fill::{Filled, Filling, SUPERUSER_OBJECTS};
 use crate::manifest::DatabasePart;
 use crate::restore::{compare, refuse_different};
 use crate::store::Point;
 
 mod exchange;
+mod own;
 
 pub(crate) use self::exchange::{Exchanged, Renaming, is_done};
 
@@ -125,19 +124,11 @@ pub(crate) fn prepare(
         }
         None => properties::create_like(&prepared.admin, &prepared.new, &properties).and_then(|()| {
             checkpoint::pass("database-created");
-            dump::restore(&point.path.join(&part.dump.path), &prepared.database(), jobs)?;
-            // Who is no superuser gives the schemas no other owner: they are as they came.
-            Ok(Filled {
-                kept_back: Vec::new(),
-                left_rights: BTreeSet::new(),
-                spaces: None,
-                roles: Roles::of(&prepared.admin)?,
-                as_replaced: false,
-            })
+            own::fill(&prepared, &point.path.join(&part.dump.path), part, jobs)
         }),
     };
     let finished = filled
-        .and_then(|filled| prepared.finish(point, part, &properties, &filled))
+        .and_then(|filled| prepared.finish(point, part, &properties, &filled, jobs))
         .and_then(|()| prepared.try_as_the_server(installation));
     if let Err(error) = finished {
         prepared.give_up();
@@ -186,10 +177,17 @@ fn create_roles(point: &Point, part: &DatabasePart, admin: &Database, source: &D
 
 impl Prepared {
     /// Compares what was restored, and gives it rights, settings and statistics.
-    fn finish(&self, point: &Point, part: &DatabasePart, properties: &Properties, filled: &Filled) -> Result<()> {
+    fn finish(
+        &self,
+        point: &Point,
+        part: &DatabasePart,
+        properties: &Properties,
+        filled: &Filled,
+        jobs: usize,
+    ) -> Result<()> {
         let database = self.database();
         checkpoint::pass("database-restored");
-        compare(part, &database)?;
+        compare(point, part, &database, jobs)?;
         let comparison = Comparison {
             part,
             dump: &point.path.join(&part.dump.path),
@@ -202,7 +200,9 @@ impl Prepared {
         };
         let mut found = comparison.differences()?;
         let unsettled = properties::settle(&self.admin, &self.new, properties);
-        if unsettled.is_empty() && filled.spaces.is_some() {
+        if filled.spaces.is_none() {
+            own::tell(&database, part, &unsettled)?;
+        } else if unsettled.is_empty() {
             found.extend(equal::of_properties(&database, properties)?);
         }
         refuse_different(&database, found)?;

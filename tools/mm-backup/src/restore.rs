@@ -18,6 +18,7 @@ use crate::again;
 use crate::arguments::RestoreArguments;
 use crate::configuration;
 use crate::database;
+use crate::equal;
 use crate::fill;
 use crate::flip::{self, Intent};
 use crate::foresee;
@@ -28,7 +29,6 @@ use crate::restore_files::{self, Placed, Selection};
 use crate::salvage::{self, LeftOut};
 use crate::start;
 use crate::store::Point;
-use crate::verify::differences;
 use crate::wish::Wish;
 
 /// How many differences are named.
@@ -89,21 +89,21 @@ fn all_or_most(point: &Point, left_out: &[LeftOut], done: String) -> Result<Stri
 fn into_database(point: &Point, part: &DatabasePart, database: &Database, jobs: usize) -> Result<()> {
     refuse_filled(database)?;
     dump::restore(&point.path.join(&part.dump.path), database, jobs)?;
-    compare(part, database)
+    compare(point, part, database, jobs)
 }
 
 /// What is restored elsewhere goes into an empty database.
 pub(crate) fn refuse_filled(database: &Database) -> Result<()> {
-    let tables = fingerprint::tables(database)?;
-    let Some(table) = tables.keys().next() else { return Ok(()) };
+    let tables = fingerprint::names(database)?;
+    let Some(table) = tables.first() else { return Ok(()) };
     Err(Error::refused(format!("the database `{}` is not empty", database.name))
         .because(format!("it has the table {table} and {} more", tables.len() - 1))
         .hint("name an empty one with --into-database"))
 }
 
-/// Whether a restored database has the rows that were dumped.
-pub(crate) fn compare(part: &DatabasePart, database: &Database) -> Result<()> {
-    refuse_different(database, differences(&part.tables, &fingerprint::tables(database)?))
+/// Whether a restored database holds what was dumped.
+pub(crate) fn compare(point: &Point, part: &DatabasePart, database: &Database, jobs: usize) -> Result<()> {
+    refuse_different(database, equal::of_contents(part, &point.path.join(&part.dump.path), database, jobs)?)
 }
 
 /// Makes an error of what was found.

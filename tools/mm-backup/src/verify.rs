@@ -10,7 +10,7 @@ use mm_common::contract::{digest, ui};
 use mm_common::machine::signals::Heeding;
 use mm_common::machine::tree::{Finder, Kind as There};
 use mm_common::machine::{files, signals, threads};
-use mm_common::postgres::fingerprint::{self, Fingerprint};
+use mm_common::postgres::fingerprint::Fingerprint;
 use mm_common::postgres::scratch::Scratch;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::{dump, others, owners, rights, roles, schemas, untrusted};
@@ -204,14 +204,13 @@ fn restored(point: &Point, part: &DatabasePart, jobs: usize, findings: &mut Vec<
         findings.push(error.one_line());
         return Ok(0);
     }
-    let tables = fingerprint::tables(&copy)?;
-    findings.extend(differences(&part.tables, &tables));
+    findings.extend(equal::of_contents(part, &path, &copy, jobs)?);
     match settled(part, &path, &copy, &roles) {
         Ok(found) => findings.extend(found),
         Err(error) if signals::caught().is_some() => return Err(error),
         Err(error) => findings.push(error.one_line()),
     }
-    Ok(tables.len())
+    Ok(part.tables.len())
 }
 
 /// The roles that own something in the dump or have rights there. Who owns something as the first superuser is not among

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use mm_common::machine::threads;
+use mm_common::postgres::besides::{self, Besides};
 use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::definitions::{self, Majors};
 use mm_common::postgres::server::Database;
@@ -35,42 +36,11 @@ SELECT 'configuration ' || name, setting FROM pg_catalog.pg_settings
        'hba_file', 'ident_file', 'port', 'stats_temp_directory')
 ";
 
-/// Of one database, besides what a dump of its definitions says: whether materialized views are filled, and large objects.
-const DATABASE: &str = r#"
-SELECT 'relation ' || nspname || '.' || relname AS k, 'filled ' || relispopulated::pg_catalog.text AS v
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace WHERE relkind = 'm'
-UNION ALL
-SELECT 'large objects', pg_catalog.count(DISTINCT loid)::pg_catalog.text || ' with hash ' ||
-       coalesce(pg_catalog.sum(('x' || pg_catalog.substr(pg_catalog.md5(loid::pg_catalog.text || ' ' || pageno::pg_catalog.text || ' ' || pg_catalog.encode(data, 'hex')), 1, 16))::bit(64)::bigint::numeric), 0)
-  FROM pg_catalog.pg_largeobject
-UNION ALL
-SELECT 'owners of large objects', pg_catalog.count(*)::pg_catalog.text || ' with hash ' || coalesce(pg_catalog.sum(('x' || pg_catalog.substr(pg_catalog.md5(pg_catalog.concat_ws(' ', oid,
-         pg_catalog.pg_get_userbyid(lomowner), pg_catalog.obj_description(oid, 'pg_largeobject'), (
-         SELECT pg_catalog.string_agg(one, ',' ORDER BY one) FROM (
-           SELECT pg_catalog.concat_ws(' ', CASE WHEN grantee <> 0 THEN pg_catalog.pg_get_userbyid(grantee) END, privilege_type) COLLATE "C" AS one
-             FROM pg_catalog.aclexplode(coalesce(lomacl, pg_catalog.acldefault('L', lomowner)))) AS rights))), 1, 16))::bit(64)::bigint::numeric), 0)
-  FROM pg_catalog.pg_largeobject_metadata
-"#;
-
-/// The state of every sequence, each asked by itself.
-const SEQUENCES: &str = r"
-SET search_path = pg_catalog, pg_temp; SET statement_timeout = 0;
-SELECT pg_catalog.format('SELECT pg_catalog.row_to_json(x) FROM (SELECT %L AS k, last_value || '' '' || is_called AS v FROM %I.%I) AS x',
-       'sequence ' || nspname || '.' || relname, nspname, relname)
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
- WHERE relkind = 'S' AND relpersistence <> 't' AND nspname !~ '^pg_' AND nspname <> 'information_schema' \gexec
-";
-
 /// The databases of a cluster that can be connected to.
 pub(crate) fn databases(cluster: &Cluster, entrance: &str) -> Result<Vec<String>> {
     let rows = Database::superuser(cluster, entrance)?
         .rows("SELECT datname::pg_catalog.text AS name FROM pg_catalog.pg_database WHERE datallowconn ORDER BY 1")?;
     Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
-}
-
-/// How the rows of both sides are hashed.
-pub(crate) fn method(old: &Cluster) -> fingerprint::Method {
-    if old.major >= 12 { fingerprint::Method::Hash64 } else { fingerprint::Method::Md5 }
 }
 
 /// Reads everything there is to know of a cluster, its rows hashed by `method`, its definitions written by the `pg_dump` of
@@ -83,7 +53,7 @@ pub(crate) fn gather(cluster: &Cluster, entrance: &str, method: fingerprint::Met
         let mut facts = Facts::new();
         for name in databases(cluster, entrance)? {
             let database = Database::superuser(cluster, &name)?;
-            for (table, print) in fingerprint::tables_by(&database, method)? {
+            for (table, print) in fingerprint::tables_by(&database, method, threads::fitting())? {
                 facts.insert(format!("{name}: table {table}"), format!("{} rows with hash {}", print.rows, print.hash));
             }
         }
@@ -106,10 +76,15 @@ pub(crate) fn catalogue(cluster: &Cluster, entrance: &str, major: u32) -> Result
     for name in databases(cluster, entrance)? {
         let database = Database::superuser(cluster, &name)?.with_limit(fingerprint::LIMIT);
         let prefix = format!("{name}: ");
-        let settled = "SET search_path = pg_catalog, pg_temp; SET statement_timeout = 0;\n";
-        let query = format!("{settled}SELECT pg_catalog.row_to_json(x) FROM ({DATABASE}) AS x;\n");
-        add(&mut facts, &prefix, &database.script(&query)?)?;
-        add(&mut facts, &prefix, &database.script(SEQUENCES)?)?;
+        let Besides { sequences, views } = Besides::of(&database)?;
+        facts.extend(sequences.into_iter().map(|(name, state)| (format!("{prefix}sequence {name}"), state)));
+        facts.extend(views.into_iter().map(|(name, is)| (format!("{prefix}relation {name}"), format!("filled {is}"))));
+        let large = besides::large_objects(&database, None)?;
+        facts.insert(format!("{prefix}large objects"), format!("{} with hash {}", large.number, large.hash));
+        facts.insert(
+            format!("{prefix}owners of large objects"),
+            format!("{} with hash {}", large.number, large.settled),
+        );
         for (schema, space) in schemas::read(&database)? {
             facts.insert(format!("{prefix}schema {schema}"), space.in_words());
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, Service};
-use mm_common::machine::{checkpoint, files};
+use mm_common::machine::{checkpoint, files, threads};
 use mm_common::mattermost::config::Spot;
 use mm_common::mattermost::health::{START_LIMIT, Started};
 use mm_common::postgres::cluster::{self, Cluster};
@@ -150,7 +150,7 @@ fn written_since(entry: &Entry, new: &Cluster, before: &Facts) -> Result<Vec<Str
         return Ok(Vec::new());
     }
     let database = Database::superuser(new, &entry.database)?;
-    let now: BTreeMap<_, _> = fingerprint::tables_by(&database, entry.hashed)?;
+    let now: BTreeMap<_, _> = fingerprint::tables_by(&database, entry.hashed, threads::fitting())?;
     let rows_of_ours = entry.changes.iter().filter_map(|change| match &change.spot {
         Spot::Row { id } => Some(id),
         _ => None,

@@ -12,6 +12,7 @@ use mm_common::mattermost::handed_on;
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::{self, Trial};
 use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::postgres::fingerprint::Method;
 use mm_common::postgres::schemas::Spaces;
 use mm_common::postgres::tried;
 use mm_common::run::Session;
@@ -131,7 +132,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         force_packages: findings.warns(preflight::PACKAGES),
         database: wish.database.clone(),
         restore_point: backup.map(|backup| RestorePoint { id: backup.id, store: backup.store }),
-        hashed: evidence::method(&wish.old),
+        hashed: Method::of_rows(wish.old.major),
         could: installation.database().map(|own| tried::now(&own)).unwrap_or_default(),
         group: None,
         from_end,

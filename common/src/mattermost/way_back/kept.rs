@@ -11,6 +11,7 @@ use crate::contract::error::{Context as _, Result};
 use crate::machine::door::PGBUMP;
 use crate::machine::files;
 use crate::machine::journal::Journal;
+use crate::machine::threads;
 use crate::postgres::cluster::{self, Cluster};
 use crate::postgres::fingerprint;
 use crate::postgres::server::Database;
@@ -129,7 +130,9 @@ fn written_by_others(record: &Record, new: &Cluster, state: &Path) -> Result<BTr
         let prefix = format!("{name}: table ");
         let mut before: BTreeMap<&str, &str> =
             facts.iter().filter_map(|(key, print)| Some((key.strip_prefix(&prefix)?, print.as_str()))).collect();
-        for (table, print) in fingerprint::tables_by(&Database::superuser(new, name)?, record.hashed)? {
+        for (table, print) in
+            fingerprint::tables_by(&Database::superuser(new, name)?, record.hashed, threads::fitting())?
+        {
             let now = format!("{} rows with hash {}", print.rows, print.hash);
             if before.remove(table.as_str()) != Some(now.as_str()) {
                 written.insert(format!("{table} of {name}"));

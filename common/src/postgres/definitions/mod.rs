@@ -63,6 +63,11 @@ pub fn as_dumped(database: &Database) -> Result<Definitions> {
     of_dump(&Schema::of(&steady(database))?.path)
 }
 
+/// The definitions in a printed dump.
+pub(super) fn of_text(text: &str) -> Definitions {
+    read::sections(text)
+}
+
 /// Every statement of a printed dump about an object, in order: the owner of that, as whom it is to be run where that is
 /// somebody else (as a dump writes the name), and the statement.
 pub(super) fn statements(text: &str) -> Vec<(String, Option<String>, String)> {

@@ -165,7 +165,7 @@ impl Databases<'_> {
             accepted: self.accepted,
         };
         filling.fill(self.jobs)?;
-        compare(part, &admin.sibling(&part.name))?;
+        compare(self.point, part, &admin.sibling(&part.name), self.jobs)?;
         for (what, error) in properties::settle(admin, &part.name, &properties) {
             ui::warn(&format!("the database {} lacks what was set for it: {what} ({})", part.name, error.one_line()));
         }

@@ -123,6 +123,38 @@ fn an_owner_who_may_create_databases_but_is_no_superuser() {
     assert!(document["error"]["hint"].as_str().unwrap().contains("CREATEDB"), "{document}");
 }
 
+/// The files of the old release are kept by exchanging them: where that cannot be, it is said before the server is stopped.
+#[test]
+fn a_release_that_could_not_be_kept_is_said_before_the_server_is_stopped() {
+    let site = Site::builder("10.5.14").running().build();
+    let releases = site.releases(&[quick("10.5.14").build(), quick("10.6.1").build()]);
+    let hop = plan(&site, &releases, &["--to", "10.6.1"]);
+    let bin = site.install().join("bin");
+    let bin = bin.to_str().unwrap();
+    let pids = site.pids();
+    let stops = |flags: &[&str], code: i32| {
+        let mut command = site.tool("mm-backup");
+        let command = command.arg("--to").arg(site.store()).args(["--stop", "-v"]).args(flags);
+        let output = command.write_stdin(hop.to_string()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{flags:?}: {said}");
+        said
+    };
+    process::run("chattr", &["+i", bin]);
+    let said = stops(&[], 5);
+    assert!(said.contains("the old release could not be kept beside the new one") && said.contains("lsattr"), "{said}");
+    assert_eq!((site.pids(), fs::exists(site.store()).unwrap()), (pids, false), "something was touched");
+    let said = stops(&["--accept", "rollback"], 0);
+    assert!(said.contains("the way back is closed [rollback]"), "{said}");
+    process::run("chattr", &["-i", bin]);
+    let said = stops(&[], 0);
+    assert!(!said.contains("way back"), "{said}");
+    let left = fs::read_dir(site.install().parent().unwrap()).unwrap().flatten();
+    let left: Vec<_> =
+        left.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().contains("mm-trial")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 /// A role that is no superuser makes what is its own. The rest is left out by name, and so is what it cannot compare.
 #[test]
 fn what_only_a_superuser_makes_is_named_where_there_is_none() {

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::files;
 use super::lock::{self, LockGuard};
+use super::{disk, files, mounts};
 use crate::contract::digest;
 use crate::contract::error::Result;
 
@@ -39,6 +39,14 @@ pub fn work_areas(install: &Path) -> [PathBuf; 2] {
     let name = install.file_name().unwrap_or_default().to_string_lossy();
     let hidden = format!(".{name}.mm");
     [install.parent().unwrap_or(install).join(&hidden), install.join(hidden)]
+}
+
+/// The one of the work areas that is used.
+pub fn work_area(install: &Path) -> Result<PathBuf> {
+    let [beside, inside] = work_areas(install);
+    let same = disk::device(files::parent(&beside)?)? == disk::device(install)?;
+    let is_mounted = mounts::below(install)?.iter().any(|point| point == install);
+    Ok(if same && !is_mounted { beside } else { inside })
 }
 
 /// The state directory of one installation.

@@ -167,7 +167,7 @@ fn try_way_back(session: &Session, installation: &Installation, plan: &plan::Pla
     }
     let claim = database::claim(installation, session.common.accepts(proven::ACCEPT), Some(lock));
     let bump = hop.as_ref().and_then(|hop| hop.needs.postgres);
-    let findings = Trial { site: installation, claim, bump }.run();
+    let findings = Trial { site: installation, claim, bump, release: hop.is_some() }.run();
     way_back::judge(&findings, hop.is_some(), session.common.accepts(way_back::ACCEPT))
 }
 

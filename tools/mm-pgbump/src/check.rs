@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use mm_common::contract::sections::{Pgbump, Status};
+use mm_common::contract::sections::{Path, Pgbump, Status};
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::{self, Trial};
 use mm_common::postgres::proven::{self, Claim};
@@ -35,7 +35,8 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
             let accepted = session.common.accepts(proven::ACCEPT);
             let claim = Claim { role, state: installation.state.path(), accepted, lock: Some(lock) };
             let bump = wish.as_ref().map(|wish| wish.major);
-            let findings = Trial { site: &installation, claim, bump }.run();
+            let release = session.document.section::<Path>("path")?.is_some_and(|path| path.next.is_some());
+            let findings = Trial { site: &installation, claim, bump, release }.run();
             way_back::checks(&findings, session.common.accepts(way_back::ACCEPT))
         }
         _ => Vec::new(),

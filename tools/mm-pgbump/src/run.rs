@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mm_common::contract::digest;
-use mm_common::contract::sections::{Backup, Pgbump, Status};
+use mm_common::contract::sections::{Backup, Path, Pgbump, Status};
 use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
@@ -105,7 +105,8 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         _ => backup,
     };
     if options.restore_point() != restore_point::Wanted::None && installation.service.is_running()? {
-        let trial = Trial { site: installation, claim: question.claim, bump: Some(wish.major) };
+        let release = session.document.section::<Path>("path")?.is_some_and(|path| path.next.is_some());
+        let trial = Trial { site: installation, claim: question.claim, bump: Some(wish.major), release };
         way_back::judge(&trial.run(), true, session.common.accepts(way_back::ACCEPT))?;
     }
     match preflight::target(&question)? {

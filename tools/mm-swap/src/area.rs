@@ -6,18 +6,14 @@ use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::shell;
-use mm_common::machine::state::work_areas;
+use mm_common::machine::state::work_area;
 use mm_common::machine::tree::Dir;
-use mm_common::machine::{disk, files, user};
-
-use crate::mounts;
+use mm_common::machine::{files, user};
 
 /// Where the work area of an install root is to be: beside it, or inside when the root is itself a mount point or its
 /// parent is another file system.
 pub(crate) fn place(root: &Path) -> Result<PathBuf> {
-    let [beside, inside] = work_areas(root);
-    let same = disk::device(files::parent(&beside)?)? == disk::device(root)?;
-    Ok(if same && !mounts::below(root)?.is_root { beside } else { inside })
+    work_area(root)
 }
 
 /// Makes the work area, or checks the one that is there: it has to be root's own and closed to everybody else.

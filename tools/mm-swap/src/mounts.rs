@@ -10,8 +10,6 @@ use mm_common::machine::mounts;
 /// What is mounted at and below a directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Mounts {
-    /// Whether the directory itself is a mount point.
-    pub(crate) is_root: bool,
     /// Mount points below it, relative.
     pub(crate) below: BTreeSet<PathBuf>,
 }
@@ -23,8 +21,7 @@ pub(crate) fn below(root: &Path) -> Result<Mounts> {
 
 fn of(points: &[PathBuf], root: &Path) -> Mounts {
     let relative = points.iter().filter_map(|point| point.strip_prefix(root).ok());
-    let (own, below): (Vec<&Path>, Vec<&Path>) = relative.partition(|point| point.as_os_str().is_empty());
-    Mounts { is_root: !own.is_empty(), below: below.into_iter().map(Path::to_owned).collect() }
+    Mounts { below: relative.filter(|point| !point.as_os_str().is_empty()).map(Path::to_owned).collect() }
 }
 
 #[cfg(test)]
@@ -35,7 +32,6 @@ mod tests {
     fn tells_the_mounts_at_the_root_from_those_below_it() {
         let points = ["/", "/opt/mm", "/opt/mm/data two", "/opt/mmx"].map(PathBuf::from);
         let mounts = of(&points, Path::new("/opt/mm"));
-        assert!(mounts.is_root);
         assert_eq!(mounts.below, BTreeSet::from(["data two".into()]));
         assert_eq!(of(&points, Path::new("/opt/other")), Mounts::default());
     }

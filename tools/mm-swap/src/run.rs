@@ -86,7 +86,7 @@ fn ready(
     // Whoever has stopped it has tried this before.
     if prepared.restore_point.is_some() && !arguments.no_backup && site.service.is_running()? {
         let claim = Claim { lock: Some(lock), ..undo::claim(site, session.common.accepts(proven::ACCEPT)) };
-        let findings = Trial { site, claim, bump: None }.run();
+        let findings = Trial { site, claim, bump: None, release: true }.run();
         way_back::judge(&findings, true, session.common.accepts(way_back::ACCEPT))?;
     }
     if let Some(Operation { level, shape: columns, .. }) = abandoned {

@@ -3,6 +3,7 @@
 
 mod administrator;
 mod kept;
+mod release;
 mod trial;
 
 use std::path::PathBuf;

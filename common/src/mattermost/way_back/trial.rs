@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::administrator::in_sql;
-use super::{Administrator, administrator};
+use super::{Administrator, administrator, release};
 use crate::contract::digest;
 use crate::contract::error::{Error, Kind, Result};
 use crate::contract::sections::{Check, Status};
@@ -60,7 +60,7 @@ impl Finding {
         Self { closes, cause: error.one_line(), fix: error.next_step().map(str::to_owned) }
     }
 
-    fn closing(cause: String, fix: String) -> Self {
+    pub(super) fn closing(cause: String, fix: String) -> Self {
         Self { closes: true, cause, fix: Some(fix) }
     }
 }
@@ -74,19 +74,23 @@ pub struct Trial<'a> {
     pub claim: Claim<'a>,
     /// The PostgreSQL major that this hop needs, where that is a later one than there is.
     pub bump: Option<u32>,
+    /// Whether this hop brings another release, whose predecessor is to be kept.
+    pub release: bool,
 }
 
 impl Trial<'_> {
     /// Tries it. Needs the lock of the installation, which the claim holds: two of these have the same names.
     pub fn run(self) -> Vec<Finding> {
         ui::progress("trying the way back");
+        let mut findings: Vec<Finding> =
+            self.release.then(|| release::stays(&self.site.root)).flatten().into_iter().collect();
         let database = match self.site.database() {
             Ok(database) => database,
             Err(error) => {
-                return vec![Finding { closes: false, cause: error.one_line(), fix: None }];
+                findings.push(Finding { closes: false, cause: error.one_line(), fix: None });
+                return findings;
             }
         };
-        let mut findings = Vec::new();
         let bump = self.bump.filter(|major| *major > database.major());
         match administrator(self.site, &self.claim) {
             Ok(administrator) => {

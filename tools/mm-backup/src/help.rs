@@ -18,7 +18,13 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   each of these formats; plain SQL through zstd is written in 2.9 s, but restores in 41 s, and
   pg_restore cannot read it. Dump and fingerprints of all tables are made under one snapshot,
   which is taken before the first file is read: the file of every post in the dump is in the
-  restore point.
+  restore point. Fingerprints are made of PostgreSQL's own 64-bit hash of each row, over up to
+  --jobs connections; restore points of earlier releases have MD5, and are proven by that.
+
+  verify --restore and every restore compare the rows of every table, large objects with their
+  owners and rights, where each sequence stands, which materialized views are filled, and all
+  definitions, rights and settings. A role that is no superuser makes and sees less of it: what it
+  left out, what is not as it was, and what it could not compare is named.
 
   With --stop, what can be stored is stored while the server still runs. After the stop everything
   is looked at once more, and what is not as it was then, by size, times and inode, is stored
@@ -88,7 +94,9 @@ COPIES
 
 THE WAY BACK
   create --stop tries the way back before it stops the server: a database is created, renamed and
-  dropped as a restore would, and there is room for it. In a hop (a document with a next one)
+  dropped as a restore would, and there is room for it. In a hop (a document with a next one) the
+  old release, too, has to be one that can be kept beside the new one (no immutable or read-only
+  entries), and
   create refuses (5) with what opens the way back where it is closed; --accept rollback goes on
   all the same. A restore point of no hop is made, and the same is said as a warning.
 

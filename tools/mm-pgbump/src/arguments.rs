@@ -175,8 +175,9 @@ PROOF
   (public, or one that was public and was renamed). What one major writes otherwise and is no loss is levelled: names
   of multiranges (14), IN of procedures (14), the provider libc (15), names of columns in views, of ICU's locales, and
   the inheritance of memberships (16). At the end the server's own role connects, reads, and makes and drops a table.
-  The hash of a table is the sum over its rows of a 64-bit hash of the hashes of their columns, each as PostgreSQL makes
-  it (hashtextextended and others); up to 11, of the first 64 bits of md5(row::text).
+  The hash of a table is the sum over its rows of PostgreSQL's own 64-bit hash (hash_array_extended) of the texts of
+  their values, in the order of the names of the columns; up to 11, of the first 64 bits of md5(row::text). Restore
+  points have the same hashes. Large tables are read over several connections; from 14 on each of these in ranges.
 
 METHODS
   clone, upgrade   pg_upgrade; seconds, whatever the size with clone. The old cluster stays as it was.

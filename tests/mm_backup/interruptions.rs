@@ -166,13 +166,16 @@ fn the_dump_is_killed_the_database_stops_the_disk_is_full_the_tool_is_asked_to_s
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("pg_dump") && said.contains("signal 9"), "{said}");
 
-    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let run = start(&site, &["--stop"], None);
         wait_for_dump(&run);
         kill(Pid::from_raw(i32::try_from(run.id()).unwrap()), signal).unwrap();
         let (code, said) = ended(run);
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains(signal.as_str()), "{said}");
+        let answer = "mm-backup: stopping: removing what there is of the restore point, and starting the server again";
+        assert!(said.contains(answer) && !said.contains("is not as it was"), "{said}");
+        assert!(site.answers(), "{said}");
     }
 
     let run = start(&site, &["--stop"], None);
@@ -203,16 +206,41 @@ fn the_dump_is_killed_the_database_stops_the_disk_is_full_the_tool_is_asked_to_s
 }
 
 #[test]
-fn a_terminal_that_is_gone_does_not_stop_a_run_under_nohup() {
+fn a_terminal_that_is_gone_stops_no_run_with_nohup_or_without() {
     let site = Site::builder("5.29.0").build();
-    let holder = Holder::of(&site);
-    let run = start_where("--ignore-signal=HUP", &site, &[], None);
-    wait_for_dump(&run);
-    kill(Pid::from_raw(i32::try_from(run.id()).unwrap()), Signal::SIGHUP).unwrap();
-    drop(holder);
-    let (code, said) = ended(run);
-    assert_eq!(code, Some(0), "{said}");
-    assert_eq!(listed(&site).0.len(), 1);
+    for (number, hangup) in ["--ignore-signal=HUP", "--default-signal=HUP"].into_iter().enumerate() {
+        let holder = Holder::of(&site);
+        let run = start_where(hangup, &site, &[], None);
+        wait_for_dump(&run);
+        kill(Pid::from_raw(i32::try_from(run.id()).unwrap()), Signal::SIGHUP).unwrap();
+        drop(holder);
+        let (code, said) = ended(run);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(listed(&site).0.len(), number + 1);
+    }
+}
+
+/// Asked at each of its steps: what is made is kept and the code is 0, anything else goes, and the server always runs.
+#[test]
+fn create_is_asked_to_stop_at_every_checkpoint() {
+    let site = Site::builder("5.29.0").running().build();
+    make(&site, &[]);
+    for name in &some(checkpoints(&site, &["--stop"])) {
+        let before = listed(&site).0.len();
+        let mut command = Command::new(tool::executable("mm-backup"));
+        command.args(site.flags()).arg("--to").arg(site.store()).arg("--stop").env_clear();
+        command.env("MM_CHECKPOINT", name).env("MM_CHECKPOINT_SIGNAL", "SIGTERM").stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let made = listed(&site).0.len() - before;
+        match output.status.code() {
+            Some(0) => assert_eq!(made, 1, "{name}: {said}"),
+            Some(1) => assert_eq!(made, 0, "{name}: {said}"),
+            other => panic!("{name}: {other:?}: {said}"),
+        }
+        assert!(said.contains("mm-backup: stopping: "), "{name}: {said}");
+        assert!(site.answers() && leftovers(&site).is_empty(), "{name}: {said}");
+    }
 }
 
 /// The points a run passes, each once.

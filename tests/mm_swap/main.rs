@@ -18,6 +18,8 @@ mod hard;
 mod killed;
 mod ruin;
 mod sites;
+#[cfg(feature = "checkpoints")]
+mod stopped;
 mod systemd;
 mod verbs;
 #[cfg(feature = "checkpoints")]

@@ -19,6 +19,7 @@ mod moved;
 mod readme;
 mod recorded;
 mod secrets;
+mod stopping;
 #[cfg(feature = "checkpoints")]
 mod unknown;
 #[cfg(feature = "checkpoints")]

@@ -22,6 +22,14 @@ struct Shown {
     at: Instant,
 }
 
+/// What was last said to be under way.
+static ACTIVITY: Mutex<Option<String>> = Mutex::new(None);
+
+/// What is under way, as the last progress line had it.
+pub fn activity() -> Option<String> {
+    ACTIVITY.lock().ok().and_then(|activity| activity.clone())
+}
+
 /// Sets how much is said.
 pub fn set_level(verbose: bool, quiet: bool) {
     let level = match (verbose, quiet) {
@@ -58,9 +66,19 @@ pub fn warn(message: &str) {
     }
 }
 
+/// What whoever watches, or asked for something just now, has to know. Said everywhere, but not with `-q`.
+pub fn notice(message: &str) {
+    if LEVEL.load(Ordering::Relaxed) != QUIET {
+        line(message);
+    }
+}
+
 /// The one progress line: on a terminal it overwrites itself; elsewhere nothing is shown, or with `-v` a line each
 /// ten seconds at most.
 pub fn progress(message: &str) {
+    if let Ok(mut activity) = ACTIVITY.lock() {
+        *activity = Some(message.to_owned());
+    }
     let Ok(mut shown) = PROGRESS.lock() else { return };
     if on_terminal() && LEVEL.load(Ordering::Relaxed) != QUIET {
         if shown.as_ref().is_some_and(|shown| shown.at.elapsed() < REDRAW) {
@@ -77,6 +95,14 @@ pub fn progress(message: &str) {
 
 /// Ends the progress line.
 pub fn progress_done() {
+    if let Ok(mut activity) = ACTIVITY.lock() {
+        *activity = None;
+    }
+    clear();
+}
+
+/// Takes the progress line off the terminal.
+fn clear() {
     let Ok(mut shown) = PROGRESS.lock() else { return };
     if shown.take().is_some() && on_terminal() {
         let _ = write!(std::io::stderr(), "\r\x1b[K");
@@ -95,7 +121,7 @@ pub fn error(tool: &str, error: &Error) {
 }
 
 fn line(message: &str) {
-    progress_done();
+    clear();
     // Nobody can be told when stderr itself is gone.
     let _ = writeln!(std::io::stderr(), "{}", indented(message));
 }

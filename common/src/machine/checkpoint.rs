@@ -2,14 +2,16 @@
 //! `MM_CHECKPOINT` and the process kills itself there with SIGKILL, as a power cut would. Without the feature, which
 //! no release build has, they compile to nothing.
 
-/// Passes the point `name`; with the feature, dies there when `MM_CHECKPOINT` names it.
+/// Passes the point `name`; with the feature, dies there when `MM_CHECKPOINT` names it, or, with `MM_CHECKPOINT_SIGNAL`,
+/// gets that signal instead. Several are separated by commas.
 /// `MM_CHECKPOINT_LOG` names a file to which every point passed is appended, so that tests can enumerate them.
 #[cfg(feature = "checkpoints")]
 pub fn pass(name: &str) {
     append("MM_CHECKPOINT_LOG", name);
     append("MM_CHECKPOINT_PROGRAMS", name);
-    if std::env::var_os("MM_CHECKPOINT").is_some_and(|wanted| wanted == name) {
-        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    if std::env::var("MM_CHECKPOINT").is_ok_and(|wanted| wanted.split(',').any(|wanted| wanted == name)) {
+        let signal = std::env::var("MM_CHECKPOINT_SIGNAL").ok().and_then(|signal| signal.parse().ok());
+        let _ = nix::sys::signal::raise(signal.unwrap_or(nix::sys::signal::Signal::SIGKILL));
     }
 }
 

@@ -68,6 +68,25 @@ pub fn command_line(pid: i32) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).replace('\0', " "))
 }
 
+/// Whether another of these tools, or a script of ours, is in this process's group: a pipeline.
+pub fn works_beside_others_of_ours() -> bool {
+    let own = std::process::id();
+    let Some((_, group)) = name_and_group(own) else { return false };
+    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| *pid != own)
+        .filter_map(name_and_group)
+        .any(|(name, its)| its == group && name.starts_with("mm-"))
+}
+
+/// The name of a process and its group, fields 2 and 5 of `/proc/PID/stat`.
+fn name_and_group(pid: u32) -> Option<(String, i32)> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let (name, rest) = text.rsplit_once(')')?;
+    Some((name.split_once('(')?.1.to_owned(), rest.split_whitespace().nth(2)?.parse().ok()?))
+}
+
 fn boot() -> Result<String> {
     let path = std::path::Path::new("/proc/sys/kernel/random/boot_id");
     Ok(files::read_text(path, 4096)?.trim().to_owned())

@@ -20,7 +20,7 @@ pub struct Common {
     /// Install root of the Mattermost server [default: that of the document, or /opt/mattermost]
     #[arg(long, value_name = "DIR", global = true)]
     pub install: Option<PathBuf>,
-    /// Read the document from FILE; `-` is standard input, and it must be there
+    /// Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read
     #[arg(long, value_name = "FILE", global = true)]
     pub document: Option<PathBuf>,
     /// Directory for journal, lock and baselines [default: /var/lib/mm-tools]

@@ -77,6 +77,8 @@ pub struct Session {
     pub output: Output,
     /// Where the document is put down when this tool ends.
     record: Option<record::Record>,
+    /// The service is stopped because somebody wants it so, and not for the next tool.
+    pub stopped_for_good: bool,
 }
 
 impl Session {
@@ -252,7 +254,7 @@ fn run<A: Arguments>(
     let common = arguments.common().clone();
     let format = arguments.format();
     ui::set_level(common.verbose, common.quiet);
-    let incoming = signals::watch().and_then(|()| input::document(&arguments));
+    let incoming = signals::watch(tool).and_then(|()| input::document(tool, &arguments));
     let (document, had_document) = match incoming {
         Ok(Some(document)) => (document, true),
         Ok(None) => (Document::default(), false),
@@ -284,8 +286,14 @@ fn run<A: Arguments>(
         human: None,
         output: Output::Document,
         record: None,
+        stopped_for_good: false,
     };
-    let result = attempt(&mut session, arguments, act);
+    let result = match signals::check() {
+        // The document had come in whole: what an earlier tool has left stopped for this one is not left so.
+        Err(stopped) if had_document => Err(service_back(&mut session, stopped)),
+        Err(stopped) => Err(stopped),
+        Ok(()) => attempt(&mut session, arguments, act),
+    };
     ui::progress_done();
     let code = match result {
         Ok(message) => {
@@ -304,8 +312,36 @@ fn run<A: Arguments>(
         }
     };
     let kept = session.record.take().and_then(|record| record.keep((tool, &session.verb), &session.document));
-    let delivered = output::deliver(&session, format, code).map_err(|error| record::lies_in(error, kept.as_deref()));
+    let delivered = output::deliver(&session, format, code).map_err(|error| {
+        let error = record::lies_in(error, kept.as_deref());
+        // Nobody reads that the service is stopped for the next tool.
+        if code == exit::DONE && !session.stopped_for_good { service_back(&mut session, error) } else { error }
+    });
     finish(tool, delivered, code)
+}
+
+/// Starts the service where the document says that it ran when all of this began, and it is stopped now: no tool after this
+/// one will. What was cut off comes first, and until then no server may run.
+fn service_back(session: &mut Session, error: Error) -> Error {
+    let back = || -> Result<()> {
+        let ran = session.document.site()?.is_some_and(|site| site.service.was_running);
+        if !ran || session.dry_run || session.document.dry_run()? {
+            return Ok(());
+        }
+        let installation = site::probe(&session.wanted()?)?;
+        if installation.service.is_running()? {
+            return Ok(());
+        }
+        let lock = installation.state.lock(session.lock_wait())?;
+        door::refuse_open(&installation.state, &installation.root, &[])?;
+        installation.put_service_back(&lock)?;
+        ui::notice(&format!("{}: the server {} runs again", session.tool, installation.version));
+        Ok(())
+    };
+    match back() {
+        Ok(()) => error,
+        Err(other) => error.because(format!("and the service is not as it was: {}", other.one_line())),
+    }
 }
 
 /// Acts; a panic becomes an error in band, because a pipeline must not lose its document to a bug of ours.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mm_common::contract::error::Result;
 use mm_common::machine::lock::LockGuard;
+use mm_common::machine::signals;
 use mm_common::mattermost::health::Started;
 use mm_common::mattermost::site::Installation;
 use mm_common::run::Session;
@@ -16,6 +17,10 @@ pub(crate) fn start(session: &mut Session, before: Installation, limit: Duration
     session.changed = true;
     // The restored configuration says where it listens, and the restored files what it is.
     let site = session.probe().unwrap_or(before);
+    let _start = signals::finishing(format!(
+        "everything is restored; the start of the server {} is waited for, mostly some seconds",
+        site.version
+    ));
     let attempt = |what: &str| format!("everything is restored, but the server {what}");
     let started = Started::command(&site, lock).map_err(|error| error.within(attempt("could not be started again")))?;
     started.wait(&site, limit, lock).map_err(|error| error.within(attempt("did not get healthy again")))

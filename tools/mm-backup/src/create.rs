@@ -71,6 +71,10 @@ pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<(Backup, Opt
     let id = order.store.new_id()?;
     let partial = order.store.begin(&id)?;
     checkpoint::pass("partial-begun");
+    signals::leads_to(match (order.plan.stop, order.installation.was_running) {
+        (true, true) => "removing what there is of the restore point, and starting the server again as it ran before",
+        _ => "removing what there is of the restore point",
+    });
     let made = make(order, &id, &partial, previous.as_ref(), started, lock);
     let failed = match made {
         Ok(backup) => return Ok(backup),

@@ -9,6 +9,7 @@ use mm_common::contract::ui;
 use mm_common::machine::checkpoint;
 use mm_common::machine::journal::{self, Journal};
 use mm_common::machine::lock::LockGuard;
+use mm_common::machine::signals;
 use mm_common::machine::state::State;
 use mm_common::machine::tree::{self, Attributes, Dir, Time};
 use mm_common::mattermost::site::Installation;
@@ -186,6 +187,7 @@ pub(crate) fn conclude(state: &State, intent: &Intent, lock: &LockGuard) -> Resu
 
 /// Undoes the moves of an intent after a failure, which is what is reported; half done when that fails, too.
 pub(crate) fn take_back(state: &State, intent: &Intent, error: Error, lock: &LockGuard) -> Error {
+    let _undo = signals::undoing(format!("undoing the restore of {}, within some seconds", intent.id));
     match undo(intent).and_then(|()| settle(state, lock)) {
         Ok(()) => error,
         Err(other) => half_done(&Journal::at(state.path(), JOURNAL), error.because(other.one_line())),

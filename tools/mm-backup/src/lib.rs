@@ -53,7 +53,7 @@ use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::{Backup, Hop, Path};
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::{door, files, threads};
+use mm_common::machine::{door, files, signals, threads};
 use mm_common::mattermost::site::{self, Installation};
 use mm_common::mattermost::way_back::{self, Trial};
 use mm_common::postgres::proven;
@@ -227,6 +227,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
             return Err(installation.after_failure(error, &lock));
         }
     };
+    let _kept = signals::finishing(format!("the restore point {} is made and kept; this ends in some seconds", backup.id));
     session.changed = true;
     session.document.set("backup", &backup)?;
     if flags.keep.is_given()

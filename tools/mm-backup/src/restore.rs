@@ -7,7 +7,7 @@ use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, process};
 use mm_common::machine::state::State;
-use mm_common::machine::{checkpoint, door, files, tree};
+use mm_common::machine::{checkpoint, door, files, signals, tree};
 use mm_common::mattermost::site::{Installation, Supposed};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
@@ -299,6 +299,7 @@ fn replace_all(
         }
     };
     checkpoint::pass("restore-exchanged");
+    let _done = signals::finishing(format!("{} is restored; this ends in some seconds", point.head.id));
     let mut done = Vec::new();
     let mut record = kept::Kept { id: point.head.id.clone(), stamp, ..kept::Kept::default() };
     if let Some(placed) = &placed {

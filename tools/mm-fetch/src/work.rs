@@ -85,6 +85,7 @@ impl Workshop {
     /// Does all tasks, `jobs` at a time, the largest first. The results are in the order of the tasks; after a failure
     /// nothing new is begun and what is under way stops where it can be continued.
     pub(crate) fn run(&self, tasks: &[Task], jobs: usize) -> Vec<Result<Done>> {
+        signals::leads_to("the downloads end here, and the next run goes on with what there is of them");
         let count = tasks.len();
         let mut order: Vec<(usize, &Task)> = tasks.iter().enumerate().collect();
         order.sort_by_key(|(_, task)| std::cmp::Reverse(task.size));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, Service};
-use mm_common::machine::{checkpoint, files, threads};
+use mm_common::machine::{checkpoint, files, signals, threads};
 use mm_common::mattermost::config::Spot;
 use mm_common::mattermost::health::{START_LIMIT, Started};
 use mm_common::postgres::cluster::{self, Cluster};
@@ -83,6 +83,8 @@ pub(crate) fn carry_out(entry: &Entry, service: &Service, records: &Records, loc
             .because("it was upgraded by link or swap, and the new cluster has used the files that were its own")
             .hint("restore the restore point that was made before the upgrade: mm-backup restore ID"));
     }
+    signals::check()?;
+    let _back = signals::finishing(format!("the way back to {} is finished, within a minute", entry.from()));
     let mut intent = entry.clone();
     intent.phase = Phase::RollingBack;
     let (new, _) = both(entry)?;

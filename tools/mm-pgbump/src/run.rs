@@ -142,6 +142,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     };
     records.journal.write(&entry, lock)?;
     checkpoint::pass("intent");
+    signals::leads_to(undo::in_words(&entry));
     let carried = match carry(&mut entry, options, installation, &records, lock) {
         Ok(carried) => carried,
         Err(error) => return Err(taken_back(error, &entry, installation, &records, lock)),
@@ -198,6 +199,7 @@ fn carry(
 
     entry.phase = Phase::Upgrading;
     records.journal.write(entry, lock)?;
+    signals::leads_to(undo::in_words(entry));
     control::hold(&entry.old)?;
     checkpoint::pass("upgrading");
     upgrade::run(entry, options.jobs, records, lock)?;
@@ -206,6 +208,7 @@ fn carry(
 
     entry.phase = Phase::Proving;
     records.journal.write(entry, lock)?;
+    signals::leads_to(undo::in_words(entry));
     checkpoint::pass("proving");
     carried.notes = prove(entry, &before, &schemas)?;
     carried.part("compare", &mut since);
@@ -214,6 +217,7 @@ fn carry(
     entry.phase = Phase::Finishing;
     records.journal.write(entry, lock)?;
     checkpoint::pass("finishing");
+    let _proven = signals::finishing(format!("{} is proven; opening it is finished, within a minute", entry.to()));
     open(entry, installation, records, lock)?;
     carried.part("finish", &mut since);
     Ok(carried)

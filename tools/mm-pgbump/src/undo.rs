@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::Service;
-use mm_common::machine::{checkpoint, files, tree};
+use mm_common::machine::{checkpoint, files, signals, tree};
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::{Error, Kind, Result};
 
@@ -14,11 +14,19 @@ use crate::plan::{self, Left, Made, Mode, Undo};
 use crate::record::{Entry, Records};
 use crate::{repoint, upgrade};
 
+/// What a signal leads to while an upgrade may still be taken back.
+pub(crate) fn in_words(entry: &Entry) -> String {
+    let from = entry.from();
+    let first = if entry.phase == plan::Phase::Upgrading { "pg_upgradecluster is let finish, then " } else { "" };
+    format!("{first}the upgrade is undone: the cluster {from} will serve as before, within a minute")
+}
+
 /// Takes an upgrade back that did not come to its end, and closes its journal. May be repeated.
 ///
 /// # Errors
 /// Half done (exit 3) when it cannot be taken back.
 pub(crate) fn back(entry: &Entry, service: &Service, records: &Records, lock: &LockGuard) -> Result<()> {
+    let _undo = signals::undoing(in_words(entry));
     let result = clusters(entry).and_then(|()| repoint::back(entry, service, lock));
     match result {
         Ok(()) => records.journal.close(lock),

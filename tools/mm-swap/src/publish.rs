@@ -7,6 +7,7 @@ use mm_common::contract::error::Result;
 use mm_common::machine::checkpoint;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
+use mm_common::machine::signals;
 use mm_common::mattermost::site::{self, Installation};
 use mm_common::run::Session;
 
@@ -43,6 +44,11 @@ pub(crate) fn publish_if_private(
     if private::noted(&site.state)?.is_none() {
         return Ok(None);
     }
+    signals::check()?;
+    let _started = signals::finishing(format!(
+        "the server {} starts again for its users; that is waited for, mostly some seconds",
+        site.version
+    ));
     session.changed = true;
     site.service.stop(STOP_LIMIT, lock)?;
     checkpoint::pass("publish-stopped");

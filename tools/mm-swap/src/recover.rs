@@ -7,6 +7,7 @@ use mm_common::contract::error::Result;
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, hold};
+use mm_common::machine::signals;
 use mm_common::mattermost::site::Installation;
 use mm_common::run::Session;
 use semver::Version;
@@ -70,6 +71,7 @@ pub(crate) fn finish(
         remember_that_it_ran(session)?;
     }
     if stays_new(&open)? {
+        signals::leads_to(run::way_back_in_words(&open));
         return match go_on(&site, &open, limit, &lock) {
             Ok(()) => {
                 open.close_done(&site.state, &lock)?;

@@ -9,6 +9,7 @@ use mm_common::contract::sections::Swap;
 use mm_common::contract::shell;
 use mm_common::machine::files;
 use mm_common::machine::journal::state_flag;
+use mm_common::machine::signals;
 use mm_common::mattermost::config::Copied;
 use mm_common::mattermost::site::{Ground, Installation};
 use mm_common::mattermost::way_back;
@@ -64,6 +65,7 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
     (last.was_running, last.start, last.asked) = (was_running, was_running, true);
     let flags = run::backup_flags(&session.common);
     let mut means = Means { site: &mut site, flags: &flags, start_limit: limit };
+    signals::check()?;
     session.changed = true;
     undo::undo(&mut means, &mut last, operation::ASKED, lock)?;
     session.document.set(

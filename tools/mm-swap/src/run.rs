@@ -36,6 +36,7 @@ mod foresee;
 
 /// Carries the verb out.
 pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<String> {
+    session.stopped_for_good = arguments.no_start;
     let ground = site::ground(&session.wanted()?)?;
     if session.dry_run {
         return foresee::foresee(session, arguments);
@@ -169,6 +170,7 @@ fn already(session: &mut Session, site: &Installation, arguments: &RunArguments,
             limit: arguments.limit(),
         };
         session.changed = true;
+        signals::leads_to(format!("the server {} goes on starting and is not waited for", site.version));
         section.healthy_after_seconds = launch.command(lock)?.wait(lock)?.as_secs_f64();
         section.private_address = address.as_deref().map(private::url);
     }
@@ -271,6 +273,7 @@ fn exchange(
     lock: LockGuard,
 ) -> Result<String> {
     session.changed = true;
+    signals::leads_to(way_back_in_words(&operation));
     let done = act((&*site, database), &mut operation, arguments.limit(), &lock);
     let flags = backup_flags(&session.common);
     match done {
@@ -289,11 +292,21 @@ fn exchange(
     }
 }
 
+/// What a signal leads to while an exchange may still be undone.
+pub(crate) fn way_back_in_words(operation: &Operation) -> String {
+    let from = &operation.from;
+    if operation.was_running {
+        format!("undoing the exchange, the server will be back on {from}; its start is waited for, mostly some seconds")
+    } else {
+        format!("undoing the exchange, {from} will be in place again within some seconds")
+    }
+}
+
 /// Undoes after a failure; the failure itself is what is reported.
 pub(crate) fn go_back(means: &mut Means<'_>, operation: &mut Operation, error: Error, lock: LockGuard) -> Error {
     ui::progress_done();
     // The old server's start is waited for, too.
-    signals::honour();
+    let _undo = signals::undoing(way_back_in_words(operation));
     ui::warn(&format!("{}; going back to {}", error.one_line(), operation.from));
     match undo::undo(means, operation, &error.one_line(), lock) {
         Ok(_) => error

@@ -17,6 +17,7 @@ use mm_common::machine::journal::state_flag;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
 use mm_common::machine::service::hold::{self, Held};
+use mm_common::machine::signals;
 use mm_common::machine::state::State;
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back;
@@ -26,7 +27,7 @@ use mm_common::postgres::server::Database;
 use crate::flip::{Flip, Progress};
 use crate::launch::Launch;
 use crate::operation::{self, Operation, Verdict};
-use crate::{config, private, restore_point, shape};
+use crate::{config, private, restore_point, run, shape};
 
 mod beside;
 
@@ -61,6 +62,8 @@ pub(crate) fn undo(
     reason: &str,
     lock: LockGuard,
 ) -> Result<LockGuard> {
+    // Half-way back is the one place to stay out of.
+    let _undo = signals::finishing(run::way_back_in_words(operation));
     let attempted = format!("cannot put the server {} back in `{}`", operation.from, means.site.root.display());
     attempt(means, operation, reason, lock).map_err(|error| {
         if operation.verdict == Verdict::Done {

@@ -102,6 +102,7 @@ fn selected(look: &Look, id: &str) -> bool {
 pub(crate) fn make(look: &mut Look, compare: bool) -> Result<Looked> {
     let started = Instant::now();
     sweep_before(look)?;
+    signals::leads_to("the check under way ends, and what the checks have put into the database is removed");
     let mut checks = Vec::new();
     for definition in checks::ALL {
         if !selected(look, definition.id) {
@@ -181,6 +182,7 @@ fn check(definition: &Definition, mut finding: Finding, seconds: f64) -> Check {
 }
 
 fn clean(look: &mut Look) -> Check {
+    let _clean = signals::finishing("what these checks have put into the database is removed, within some seconds");
     let begun = Instant::now();
     let finding = match look.clear() {
         Ok(()) => Finding::pass("no user, channel, post, file or session of ours is in the database"),

@@ -20,6 +20,7 @@ use crate::contract::sections;
 use crate::contract::version::Edition;
 use crate::machine::lock::LockGuard;
 use crate::machine::service::{Manager, STOP_LIMIT, Service};
+use crate::machine::signals;
 use crate::machine::state::State;
 use crate::machine::trust;
 use crate::machine::user::User;
@@ -277,7 +278,13 @@ impl Installation {
     /// When it cannot be started or stopped, or does not get healthy.
     pub fn put_service_back(&self, lock: &LockGuard) -> Result<()> {
         match (self.was_running, self.service.is_running()?) {
-            (true, false) => Started::command(self, lock)?.wait(self, START_LIMIT, lock),
+            (true, false) => {
+                let _start = signals::undoing(format!(
+                    "starting the server {} again as it ran before; that is waited for, mostly some seconds",
+                    self.version
+                ));
+                Started::command(self, lock)?.wait(self, START_LIMIT, lock)
+            }
             (false, true) => self.service.stop(STOP_LIMIT, lock),
             _ => Ok(()),
         }

@@ -1,0 +1,100 @@
+//! mm-swap asked to stop with real signals, at its checkpoints: the exit code says what is true, and the server runs.
+
+use std::process::Output;
+
+use mm_test_support::matrix;
+use mm_test_support::release::Release;
+use mm_test_support::site::{Site, quick};
+
+use crate::killed::some;
+
+/// Two patches of one line: the schema is the same, so one site serves for all.
+const FROM: &str = "10.5.12";
+const TO: &str = "10.5.14";
+
+/// A run that gets `signal` at each of the checkpoints, which are separated by commas.
+fn asked(site: &Site, release: &Release, signal: &str, checkpoints: &str) -> Output {
+    let mut command = site.tool("mm-swap");
+    command.env("MM_CHECKPOINT_SIGNAL", signal).env("MM_CHECKPOINT", checkpoints);
+    command.args(["--no-backup", "--start-timeout", "20", "--archive"]).arg(&release.tarball).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What the exit code has to be, by what runs.
+fn is_true(site: &Site, output: &Output, at: &str) -> i32 {
+    let said = said(output);
+    let code = output.status.code().unwrap_or_else(|| panic!("{at}: {said}"));
+    let running = site.running_version();
+    match code {
+        0 => assert_eq!(running.as_deref(), Some(TO), "{at}: {said}"),
+        1 | 6 => assert_eq!(running.as_deref(), Some(FROM), "{at}: {said}"),
+        other => panic!("{at}: exit status {other}: {said}"),
+    }
+    assert!(!site.state().join("swap.journal").exists(), "{at}: {said}");
+    code
+}
+
+#[test]
+fn asked_at_any_step_it_ends_with_a_server_that_runs_and_the_code_that_is_true() {
+    let site = Site::builder(FROM).running().build();
+    let release = quick(TO).build();
+    let log = site.directory().join("checkpoints");
+    let mut command = site.tool("mm-swap");
+    command.env("MM_CHECKPOINT_LOG", &log).args(["--no-backup", "--archive"]).arg(&release.tarball).assert().success();
+    let names = some(std::fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect());
+    site.tool("mm-swap").arg("rollback").assert().success();
+    for needed in ["stopped", "exchanged", "start-commanded", "healthy"] {
+        assert!(names.iter().any(|name| name == needed), "{names:?}");
+    }
+    let mut codes = Vec::new();
+    for name in matrix::some(names.clone()).into_iter().chain(["exchanged".to_owned(), "start-commanded".to_owned()]) {
+        for signal in ["SIGTERM", "SIGINT"] {
+            let output = asked(&site, &release, signal, &name);
+            let code = is_true(&site, &output, &format!("{signal} at `{name}`"));
+            codes.push(code);
+            if code == 6 {
+                let said = said(&output);
+                let answer = format!("mm-swap: stopping: undoing the exchange, the server will be back on {FROM}");
+                assert!(said.contains(&answer) && said.contains(signal), "{name}: {said}");
+            }
+            if code == 0 {
+                site.tool("mm-swap").arg("rollback").assert().success();
+                site.tool("mm-swap").args(["prune", "--keep", "0"]).assert().success();
+            }
+        }
+    }
+    assert!(codes.contains(&6) && codes.contains(&0), "{codes:?}");
+}
+
+/// The undo waits for the old server's start: neither the signal that led to it nor a further one stops that.
+#[test]
+fn asked_again_while_it_undoes_it_says_since_when_and_undoes() {
+    let site = Site::builder(FROM).running().build();
+    let release = quick(TO).build();
+    let all = "start-commanded,undo-decided,undo-stopped,undo-exchanged";
+    let output = asked(&site, &release, "SIGTERM", all);
+    assert_eq!(is_true(&site, &output, all), 6);
+    let said = said(&output);
+    assert!(said.contains("(asked "), "{said}");
+    // A rollback by hand is finished, too.
+    let output = asked(&site, &release, "SIGTERM", "never");
+    assert_eq!(is_true(&site, &output, "undisturbed"), 0);
+    let mut command = site.tool("mm-swap");
+    let command = command.env("MM_CHECKPOINT_SIGNAL", "SIGTERM").env("MM_CHECKPOINT", "undo-stopped,undo-exchanged");
+    let output = command.arg("rollback").output().unwrap();
+    let said = self::said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains(&format!("the server will be back on {FROM}")), "{said}");
+    assert_eq!(site.running_version().as_deref(), Some(FROM), "{said}");
+}
+
+#[test]
+fn a_terminal_that_is_gone_stops_nothing() {
+    let site = Site::builder(FROM).running().build();
+    let release = quick(TO).build();
+    let output = asked(&site, &release, "SIGHUP", "stopped,exchanged,start-commanded,healthy");
+    assert_eq!(is_true(&site, &output, "SIGHUP"), 0);
+}

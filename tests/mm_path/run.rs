@@ -296,6 +296,18 @@ fn no_installation_is_a_clear_refusal() {
 }
 
 #[test]
+fn a_rehearsal_that_is_none_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for (record, why) in [(json!({"done": null}), "no list `done`"), (json!({"done": [{"hop": {}}]}), "entry 1")] {
+        let text = json!({"schema": "mm.upgrade/1", "rehearsal": record}).to_string();
+        let path = file(directory.path(), "rehearsal.json", &text);
+        let assert = paper(&["--document", &path, "--from", "10.5.14", "--to", "10.6.1"]).code(65);
+        let said = stderr(&assert);
+        assert!(said.contains(why) && said.contains("hint: give the file that mm-rehearse wrote"), "{said}");
+    }
+}
+
+#[test]
 fn a_rehearsal_replaces_estimates() {
     let rehearsed = json!({"schema": "mm.upgrade/1", "rehearsal": {"done": [
         {"hop": {"from": "9.11.18", "to": "10.5.14"}, "swap": {"healthy_after_seconds": 93.0}}

@@ -29,7 +29,10 @@ fn says_what_it_waits_for(name: &str, child: &mut Child) -> BufReader<std::proce
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
-    assert!(line.contains("waiting for a document on standard input") && line.contains("--document none"), "{name}: {line}");
+    assert!(
+        line.contains("waiting for a document on standard input") && line.contains("--document none"),
+        "{name}: {line}"
+    );
     said
 }
 
@@ -49,7 +52,10 @@ fn who_waits_for_a_document_says_so_and_ends_when_asked_to() {
         let mut said = String::new();
         stderr.read_to_string(&mut said).unwrap();
         assert_eq!(output.status.code(), Some(1), "{name}: {said}");
-        assert!(output.stdout.is_empty() && said.contains("nothing was begun") && said.contains(signal.as_str()), "{name}: {said}");
+        assert!(
+            output.stdout.is_empty() && said.contains("nothing was begun") && said.contains(signal.as_str()),
+            "{name}: {said}"
+        );
         drop(stdin);
     }
     assert!(!state.exists());
@@ -66,11 +72,15 @@ fn beside_another_tool_of_ours_nothing_is_said_and_without_a_document_nothing_is
     assert_eq!(output.status.code(), Some(65), "{said}");
     assert!(!said.contains("waiting for"), "{said}");
     for name in TOOLS {
-        let mut child = waiting(name, &["--document", "none", "--install", place.path().join("none").to_str().unwrap()]);
+        let mut child =
+            waiting(name, &["--document", "none", "--install", place.path().join("none").to_str().unwrap()]);
         let stdin = child.stdin.take();
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!said.contains("waiting for") && matches!(output.status.code(), Some(2 | 5 | 65)), "{name}: {output:?}");
+        assert!(
+            !said.contains("waiting for") && matches!(output.status.code(), Some(2 | 5 | 65)),
+            "{name}: {output:?}"
+        );
         drop(stdin);
     }
 }
@@ -115,7 +125,8 @@ fn who_cannot_say_that_the_service_is_stopped_starts_it() {
     // Nor does one that has nothing to do itself.
     let document = site.directory().join("document.json");
     std::fs::write(&document, stopped(&site)).unwrap();
-    let output = shell(&format!("mm-pgbump {flags} --leave-stopped <{} >/dev/full", document.display())).output().unwrap();
+    let output =
+        shell(&format!("mm-pgbump {flags} --leave-stopped <{} >/dev/full", document.display())).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(74), "{said}");
     assert!(site.answers(), "{said}");

@@ -5,11 +5,13 @@ pub mod digest;
 pub mod document;
 pub mod error;
 pub mod exit;
+pub mod progress;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod secret;
 pub mod sections;
 pub mod shell;
+pub mod terminal;
 pub mod time;
 pub mod ui;
 pub mod version;

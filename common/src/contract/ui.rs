@@ -2,32 +2,24 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
 
 use super::error::Error;
+use super::{progress, terminal};
 
 const QUIET: u8 = 0;
 const NORMAL: u8 = 1;
 const VERBOSE: u8 = 2;
 
+const RED: &str = "\x1b[1;31m";
+const YELLOW: &str = "\x1b[1;33m";
+const BLUE: &str = "\x1b[1;34m";
+const PLAIN: &str = "\x1b[0m";
+
 static LEVEL: AtomicU8 = AtomicU8::new(NORMAL);
-static PROGRESS: Mutex<Option<Shown>> = Mutex::new(None);
-
-/// A progress line is redrawn at most this often.
-const REDRAW: Duration = Duration::from_millis(200);
-
-struct Shown {
-    at: Instant,
-}
-
-/// What was last said to be under way.
-static ACTIVITY: Mutex<Option<String>> = Mutex::new(None);
-
-/// What is under way, as the last progress line had it.
+/// What is under way, as a progress line has it.
 pub fn activity() -> Option<String> {
-    ACTIVITY.lock().ok().and_then(|activity| activity.clone())
+    progress::current()
 }
 
 /// Sets how much is said.
@@ -38,6 +30,11 @@ pub fn set_level(verbose: bool, quiet: bool) {
         (false, false) => NORMAL,
     };
     LEVEL.store(level, Ordering::Relaxed);
+}
+
+/// Whether `-q` was given.
+pub(super) fn is_quiet() -> bool {
+    LEVEL.load(Ordering::Relaxed) == QUIET
 }
 
 /// Whether `-v` was given.
@@ -62,7 +59,7 @@ pub fn detail(message: &str) {
 /// Something that did not go as it should but stops nothing. Said even under cron, but not with `-q`.
 pub fn warn(message: &str) {
     if LEVEL.load(Ordering::Relaxed) != QUIET {
-        line(&format!("warning: {message}"));
+        headed("", YELLOW, "warning:", message);
     }
 }
 
@@ -73,57 +70,45 @@ pub fn notice(message: &str) {
     }
 }
 
-/// The one progress line: on a terminal it overwrites itself; elsewhere nothing is shown, or with `-v` a line each
-/// ten seconds at most.
+/// What is done now, where nothing can be counted; see [`progress`] for where it can.
 pub fn progress(message: &str) {
-    if let Ok(mut activity) = ACTIVITY.lock() {
-        *activity = Some(message.to_owned());
-    }
-    let Ok(mut shown) = PROGRESS.lock() else { return };
-    if on_terminal() && LEVEL.load(Ordering::Relaxed) != QUIET {
-        if shown.as_ref().is_some_and(|shown| shown.at.elapsed() < REDRAW) {
-            return;
-        }
-        let _ = write!(std::io::stderr(), "\r\x1b[K{}", clean(message));
-        let _ = std::io::stderr().flush();
-        *shown = Some(Shown { at: Instant::now() });
-    } else if is_verbose() && shown.as_ref().is_none_or(|shown| shown.at.elapsed() > Duration::from_secs(10)) {
-        let _ = writeln!(std::io::stderr(), "{}", clean(message));
-        *shown = Some(Shown { at: Instant::now() });
-    }
+    progress::activity(message);
 }
 
 /// Ends the progress line.
 pub fn progress_done() {
-    if let Ok(mut activity) = ACTIVITY.lock() {
-        *activity = None;
-    }
-    clear();
-}
-
-/// Takes the progress line off the terminal.
-fn clear() {
-    let Ok(mut shown) = PROGRESS.lock() else { return };
-    if shown.take().is_some() && on_terminal() {
-        let _ = write!(std::io::stderr(), "\r\x1b[K");
-    }
+    progress::over();
 }
 
 /// A failure: `error:`, `  caused by:` and `hint:` lines. Said even with `-q`.
 pub fn error(tool: &str, error: &Error) {
-    line(&format!("{tool}: error: {}", error.message()));
+    headed(&format!("{tool}: "), RED, "error:", error.message());
     for cause in error.causes() {
         line(&format!("  caused by: {cause}"));
     }
     if let Some(hint) = error.next_step() {
-        line(&format!("hint: {hint}"));
+        headed("", BLUE, "hint:", hint);
     }
 }
 
 fn line(message: &str) {
-    clear();
+    write(&indented(message));
+}
+
+/// A line with a word that stands out.
+fn headed(before: &str, colour: &str, head: &str, message: &str) {
+    let (before, message) = (clean(before), indented(message));
+    if terminal::error_colours() {
+        write(&format!("{before}{colour}{head}{PLAIN} {message}"));
+    } else {
+        write(&format!("{before}{head} {message}"));
+    }
+}
+
+fn write(line: &str) {
+    progress::clear();
     // Nobody can be told when stderr itself is gone.
-    let _ = writeln!(std::io::stderr(), "{}", indented(message));
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The text of a line: what others have put into it begins no line of its own, such as a hint.

@@ -11,7 +11,7 @@ use std::time::Instant;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::contract::error::{Error, Result};
-use crate::contract::ui;
+use crate::contract::{progress, ui};
 
 const NAMES: [(i32, &str); 2] = [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")];
 
@@ -133,7 +133,7 @@ pub struct Heeding<R>(pub R);
 impl<R: std::io::Read> std::io::Read for Heeding<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         check_io()?;
-        self.0.read(buffer)
+        self.0.read(buffer).inspect(|count| progress::passed(*count as u64))
     }
 }
 

@@ -86,7 +86,11 @@ fn standard_input(tool: &str) -> Result<Vec<u8>> {
         }
         if let Err(stopped) = signals::check() {
             let is_whole = serde_json::from_slice::<IgnoredAny>(&text).is_ok();
-            return if is_whole { Ok(text) } else { Err(stopped.because("no document had come by then; nothing was begun")) };
+            return if is_whole {
+                Ok(text)
+            } else {
+                Err(stopped.because("no document had come by then; nothing was begun"))
+            };
         }
         if !told && text.is_empty() && begun.elapsed() >= PATIENCE {
             told = true;

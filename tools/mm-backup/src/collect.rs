@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use mm_common::contract::error::{Error, Result};
-use mm_common::contract::ui;
+use mm_common::contract::progress;
 use mm_common::machine::tree::{self, Attributes, Dir, Kind as There, Meta};
 use mm_common::machine::{command, signals, threads};
 
@@ -387,13 +387,7 @@ impl Workers<'_> {
 
     fn take_over(&self, mut found: Collected) {
         let mut shared = self.shared();
-        let all = &mut shared.collected;
-        all.take_over(&mut found);
-        ui::progress(&format!(
-            "{} stored, {} MB of them new",
-            ui::count(all.entries.len(), "entry"),
-            all.added / 1_000_000
-        ));
+        shared.collected.take_over(&mut found);
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -406,6 +400,7 @@ pub(crate) fn add(plan: &Plan, stored: Stored, path: &Path, found: &mut Collecte
         Stored::Vanished => found.skipped.push(vanished(path)),
         Stored::Linked(entry) => {
             found.linked += 1;
+            progress::passed(entry.bytes);
             found.entries.push(entry);
         }
         Stored::Copied(entry) => {

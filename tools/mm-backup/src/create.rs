@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use mm_common::contract::error::{Error, Result};
+use mm_common::contract::progress::Meter;
 use mm_common::contract::sections::Backup;
 use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
@@ -67,7 +68,7 @@ pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<(Backup, Opt
         ui::say(&format!("removed {} of runs that were cut off", ui::count(removed, "unfinished restore point")));
     }
     let previous = order.store.of_installation(&order.installation.root)?.pop();
-    require_space(order, previous.as_ref())?;
+    let expected = require_space(order, previous.as_ref())?;
     let id = order.store.new_id()?;
     let partial = order.store.begin(&id)?;
     checkpoint::pass("partial-begun");
@@ -75,7 +76,7 @@ pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<(Backup, Opt
         (true, true) => "removing what there is of the restore point, and starting the server again as it ran before",
         _ => "removing what there is of the restore point",
     });
-    let made = make(order, &id, &partial, previous.as_ref(), started, lock);
+    let made = make(order, (&id, expected), &partial, previous.as_ref(), started, lock);
     let failed = match made {
         Ok(backup) => return Ok(backup),
         Err(error) => error,
@@ -95,7 +96,7 @@ pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<(Backup, Opt
 
 fn make(
     order: &Order<'_>,
-    id: &str,
+    (id, expected): (&str, u64),
     partial: &Path,
     previous: Option<&Point>,
     started: Instant,
@@ -124,6 +125,7 @@ fn make(
         guard: &guard,
         cancel: &cancel,
     };
+    let meter = Meter::passing("storing files", Some(expected));
     let first = if order.plan.stop && installation.service.is_running()? {
         let first = first_pass(&collection(None))?;
         checkpoint::pass("first-pass");
@@ -163,7 +165,7 @@ fn make(
     if let Some(first) = first {
         first.join(&mut collected);
     }
-    ui::progress_done();
+    drop(meter);
     checkpoint::pass("collected");
     signals::check()?;
     let mut again = None;
@@ -342,8 +344,8 @@ fn tell_denied(denied: &[Skipped]) -> Vec<String> {
     said
 }
 
-/// Space is looked at before the service is stopped.
-fn require_space(order: &Order<'_>, previous: Option<&Point>) -> Result<()> {
+/// Space is looked at before the service is stopped. Returns about how many bytes of files there are to store or to link.
+fn require_space(order: &Order<'_>, previous: Option<&Point>) -> Result<u64> {
     let mut needed = 0;
     if order.plan.database {
         // Dumps were 19 % of the size of the database (observed); half leaves room for what compresses badly.
@@ -357,15 +359,18 @@ fn require_space(order: &Order<'_>, previous: Option<&Point>) -> Result<()> {
     }
     let free = disk::free(&order.store.path)?;
     // Most of it will be links. If there is room for all of it again, there is no need to look.
-    if previous.is_some_and(|point| needed + point.head.totals.bytes * 2 < free) {
-        return Ok(());
+    let before = previous.map(|point| point.head.file_bytes());
+    if let Some(files) = before.filter(|_| previous.is_some_and(|point| needed + point.head.totals.bytes * 2 < free)) {
+        return Ok(files);
     }
     let known = match previous {
         Some(point) if !order.rehash => Previous::read(point).ok(),
         _ => None,
     };
-    needed += crate::measure::new_bytes(order.plan, known.as_ref())?;
+    let new = crate::measure::new_bytes(order.plan, known.as_ref())?;
+    needed += new;
     disk::require(&order.store.path, needed, "the restore point")
         .map_err(|error| error.with_hint("make room there (mm-backup prune), or give another store with --to"))
-        .map_err(|error| pinning::name_pins(error, order.store))
+        .map_err(|error| pinning::name_pins(error, order.store))?;
+    Ok(before.unwrap_or(new))
 }

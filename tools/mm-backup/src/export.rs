@@ -3,8 +3,9 @@
 use std::io::{IsTerminal as _, Read as _, Write as _};
 
 use mm_common::contract::error::{Error, Kind, Result};
+use mm_common::contract::progress::Meter;
 use mm_common::contract::ui;
-use mm_common::machine::signals;
+use mm_common::machine::signals::{self, Heeding};
 use mm_common::machine::tree::{self, Go, Kind as There, Meta};
 
 use crate::store::Point;
@@ -24,12 +25,12 @@ pub(crate) fn export(point: &Point) -> Result<String> {
     let stdout = std::io::BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
     let mut archive = tar::Builder::new(stdout);
     let mut count = 0_u64;
+    let _meter = Meter::passing("exporting", Some(point.head.totals.bytes));
     let mut firsts = std::collections::HashMap::new();
     tree::walk(&point.path, &mut |met| {
         signals::check()?;
-        let name = std::path::Path::new(&point.head.id).join(met.path);
         count += 1;
-        ui::progress(&format!("{} exported", ui::count(count, "entry")));
+        let name = std::path::Path::new(&point.head.id).join(met.path);
         let mut header = header(&met.meta);
         let Some(dir) = met.directory else {
             archive.append_data(&mut header, &name, std::io::empty()).map_err(undelivered)?;
@@ -49,7 +50,7 @@ pub(crate) fn export(point: &Point) -> Result<String> {
             There::File => {
                 let Some(file) = dir.open_file(met.name)? else { return Ok(Go::Past) };
                 header.set_size(met.meta.bytes);
-                archive.append_data(&mut header, &name, file.take(met.meta.bytes)).map_err(undelivered)?;
+                archive.append_data(&mut header, &name, Heeding(file.take(met.meta.bytes))).map_err(undelivered)?;
             }
             There::Symlink => {
                 let target = dir.link_target(met.name)?;

@@ -227,7 +227,8 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
             return Err(installation.after_failure(error, &lock));
         }
     };
-    let _kept = signals::finishing(format!("the restore point {} is made and kept; this ends in some seconds", backup.id));
+    let _kept =
+        signals::finishing(format!("the restore point {} is made and kept; this ends in some seconds", backup.id));
     session.changed = true;
     session.document.set("backup", &backup)?;
     if flags.keep.is_given()

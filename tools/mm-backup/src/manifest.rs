@@ -85,6 +85,12 @@ impl Head {
         [&self.database, &self.config_database].into_iter().flatten().chain(&self.other_databases)
     }
 
+    /// Bytes of the files, without the dumps.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        let dumped = self.databases().map(|part| part.dump.bytes).sum();
+        self.totals.bytes.saturating_sub(dumped)
+    }
+
     /// The names of those that are in the server's cluster.
     pub(crate) fn in_cluster(&self) -> Vec<String> {
         self.database.iter().chain(&self.other_databases).map(|part| part.name.clone()).collect()

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use mm_common::contract::digest::Hasher;
 use mm_common::contract::error::{Error, Result};
+use mm_common::contract::progress::Meter;
 use mm_common::contract::ui;
 use mm_common::machine::signals;
 use mm_common::machine::tree::{self, Attributes, Dir, Finder};
@@ -67,6 +68,8 @@ pub(crate) struct Stage<'a> {
     left_out: Vec<LeftOut>,
     /// Directories get their attributes last, because filling them changes their times.
     directories: Vec<(PathBuf, Attributes)>,
+    /// Shows how far it is.
+    _meter: Meter,
 }
 
 impl<'a> Stage<'a> {
@@ -83,6 +86,7 @@ impl<'a> Stage<'a> {
             how,
             left_out: Vec::new(),
             directories: Vec::new(),
+            _meter: Meter::passing("copying files", Some(point.head.file_bytes())),
         })
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use mm_common::contract::error::{Error, Kind, Result};
+use mm_common::contract::progress::Meter;
 use mm_common::contract::{digest, ui};
 use mm_common::machine::signals::Heeding;
 use mm_common::machine::tree::{Finder, Kind as There};
@@ -77,6 +78,7 @@ pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value>
 fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u64, u64, Vec<Suspect>)> {
     let reader = Mutex::new(Reader::open(&point.path)?);
     let found = Mutex::new((0, 0, Vec::new(), Vec::new()));
+    let _meter = Meter::passing("verifying", Some(point.head.totals.bytes));
     let work = || -> Result<()> {
         let mut finder = point.files()?;
         loop {
@@ -102,7 +104,6 @@ fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u6
             }
             found.2.extend(said);
             found.3.append(&mut suspects);
-            ui::progress(&format!("{} proven, {} MB", ui::count(found.0, "file"), found.1 / 1_000_000));
         }
     };
     for result in threads::several(jobs, work) {

@@ -144,7 +144,7 @@ EXAMPLES
       mm-path --to 10.6.1 | mm-fetch | mm-backup --stop --leave-stopped | mm-pgbump --leave-stopped | mm-swap | mm-verify
 
   With the times that a rehearsal of the same way took instead of estimates:
-      jq '{schema, rehearsal: {done: .rehearsal.done}}' rehearsal.json | mm-path --document - --to 10.6.1 --format human
+      mm-path --document /var/lib/mm-tools/rehearsal/rehearsal.json --to 10.6.1 --format human
 
   From Team to Enterprise Edition on the way:
       mm-path --install /opt/mattermost --to 10.11 --edition enterprise --check --format human

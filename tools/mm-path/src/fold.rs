@@ -3,7 +3,7 @@
 use std::path::{Path as FilePath, PathBuf};
 
 use mm_common::contract::document::Document;
-use mm_common::contract::error::{Error, Result};
+use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::sections::{Hop, Path};
 use mm_common::contract::version::Edition;
 use mm_common::machine::state::STORE;
@@ -113,6 +113,31 @@ pub(crate) fn imagined(document: &Document) -> Result<Option<(Version, Edition, 
         reached = Some((hop.to, hop.edition));
     }
     Ok(reached.map(|(version, edition)| (version, edition, postgres)))
+}
+
+/// Refuses the record of a rehearsal (`rehearsal` of a document) that cannot be one: what somebody has cut out of another
+/// file would be taken for a rehearsal of nothing.
+///
+/// # Errors
+/// Kind `bad-document` (65).
+pub(crate) fn refuse_unfit_rehearsal(document: &Document) -> Result<()> {
+    let Some(rehearsal) = document.get("rehearsal") else { return Ok(()) };
+    let bad = |what: &str| {
+        Err(Error::new(Kind::BadDocument, "the section `rehearsal` of the document is no rehearsal")
+            .because(what)
+            .hint(
+                "give the file that mm-rehearse wrote as it is: --document /var/lib/mm-tools/rehearsal/rehearsal.json",
+            ))
+    };
+    let Some(done) = rehearsal.get("done").and_then(Value::as_array) else {
+        return bad("it has no list `done` of the hops that were rehearsed");
+    };
+    let names =
+        |record: &Value, key: &str| record["hop"][key].as_str().is_some_and(|text| Version::parse(text).is_ok());
+    match done.iter().position(|record| !(names(record, "from") && names(record, "to"))) {
+        Some(at) => bad(&format!("entry {} of its list `done` does not say from which release to which", at + 1)),
+        None => Ok(()),
+    }
 }
 
 /// Seconds until the new server was healthy, by hop, in the record of a rehearsal (`rehearsal.done`).
@@ -243,10 +268,29 @@ mod tests {
     #[test]
     fn a_rehearsal_tells_how_long_hops_took() {
         let mut document = Document::default();
-        let record = json!({"done": [{"hop": {"from": "6.3.10", "to": "7.1.9"}, "swap": {"healthy_after_seconds": 12.5}}, {"hop": {}}]});
+        let record = json!({"done": [{"hop": {"from": "6.3.10", "to": "7.1.9"}, "swap": {"healthy_after_seconds": 12.5}},
+            {"hop": {"from": "7.1.9", "to": "7.8.15"}}]});
         document.set("rehearsal", &record).unwrap();
+        refuse_unfit_rehearsal(&document).unwrap();
         let all: Vec<_> = measured(&document).collect();
         assert_eq!(all, [((version("6.3.10"), version("7.1.9")), 12.5)]);
+    }
+
+    #[test]
+    fn what_is_no_rehearsal_is_refused() {
+        refuse_unfit_rehearsal(&Document::default()).unwrap();
+        for (record, why) in [
+            (json!(null), "no list `done`"),
+            (json!({"done": null}), "no list `done`"),
+            (json!([]), "no list `done`"),
+            (json!({"done": [{"hop": {"from": "6.3.10", "to": "7.1.9"}}, {"hop": {"from": "7.1.9"}}]}), "entry 2"),
+            (json!({"done": ["x"]}), "entry 1"),
+        ] {
+            let mut document = Document::default();
+            document.set("rehearsal", &record).unwrap();
+            let error = refuse_unfit_rehearsal(&document).unwrap_err();
+            assert!(error.code() == 65 && error.one_line().contains(why), "{record}: {}", error.one_line());
+        }
     }
 
     proptest::proptest! {

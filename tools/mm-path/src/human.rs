@@ -1,14 +1,11 @@
-//! The plan as a table for people. Nothing is wider than 100 columns, so that it fits a terminal and a mail.
+//! The plan as a table for people, as wide as the terminal; elsewhere 100 columns, which fit a mail.
 
 use std::fmt::Write as _;
 
 use mm_common::contract::document::Document;
 use mm_common::contract::sections::{Hop, Note, Path, Preflight, Status};
-use mm_common::contract::ui;
+use mm_common::contract::{terminal, ui};
 use serde_json::Value;
-
-/// The width that every line keeps to.
-const WIDTH: usize = 100;
 
 /// The whole plan.
 pub(crate) fn table(path: &Path, document: &Document, conclusion: Option<&str>, brief: bool) -> String {
@@ -158,10 +155,11 @@ fn checks(text: &mut String, report: &[Preflight]) {
 
 /// Writes a paragraph: `first` before the first line, `rest` before the others.
 pub(crate) fn wrap(text: &mut String, first: &str, rest: &str, paragraph: &str) {
+    let width = terminal::columns();
     let mut line = first.to_owned();
     let mut empty = true;
     for word in paragraph.split(' ') {
-        if !empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+        if !empty && line.chars().count() + 1 + word.chars().count() > width {
             text.push_str(line.trim_end());
             text.push('\n');
             rest.clone_into(&mut line);

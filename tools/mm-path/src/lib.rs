@@ -77,6 +77,7 @@ fn act(session: &mut Session, arguments: &PathArguments) -> Result<String> {
     if arguments.to.is_none() && arguments.from.is_none() && !arguments.check && !session.had_document {
         return verdict(session, arguments);
     }
+    fold::refuse_unfit_rehearsal(&session.document)?;
     let recorded: Option<Path> = session.document.section("path")?;
     let earlier = recorded.as_ref().map(|path| path.wish.clone()).unwrap_or_default();
     let mut asked = Asked::of(arguments, &earlier)?;

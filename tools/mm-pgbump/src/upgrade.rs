@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use mm_common::contract::progress::Meter;
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::{checkpoint, command, files, signals, tree};
@@ -137,12 +138,12 @@ fn watch(
     let mut turn = Some(turn);
     let whole = tree::size(&entry.old.data).map(|size| size.bytes).unwrap_or_default().max(1);
     let mut looked = Instant::now();
+    let meter = Meter::told(format!("upgrading {} to {}", entry.from(), entry.to()));
     loop {
         reports.look();
         if let Some(status) =
             child.try_wait().map_err(|error| Error::failed("cannot wait for pg_upgradecluster").because(error))?
         {
-            ui::progress_done();
             return Ok(status);
         }
         if begun.elapsed() > LIMIT {
@@ -154,10 +155,10 @@ fn watch(
         if turn.is_some() && has_port(&said()?) {
             turn = None;
         }
-        if looked.elapsed() > Duration::from_secs(2) {
+        if looked.elapsed() > Duration::from_secs(1) {
             // A file that vanishes while it is measured is no reason to stop.
             let made = tree::size(&entry.data).map(|size| size.bytes).unwrap_or_default();
-            ui::progress(&format!("{} to {}: {} of about {} MB", entry.from(), entry.to(), made >> 20, whole >> 20));
+            meter.set(made, Some(whole));
             looked = Instant::now();
         }
         std::thread::sleep(Duration::from_millis(50));

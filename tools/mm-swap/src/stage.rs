@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Context as _, Error, Result};
+use mm_common::contract::progress::Meter;
 use mm_common::contract::ui;
 use mm_common::machine::checkpoint;
 use mm_common::machine::lock::LockGuard;
@@ -53,6 +54,7 @@ pub(crate) fn stage(
         tree::remove(&building)?;
         ui::say(&format!("unpacking {} beside {}", manifest.version, root.display()));
         let (uid, gid) = owners.of_programs;
+        let _meter = Meter::passing(format!("unpacking {}", manifest.version), Some(manifest.bytes));
         manifest::unpack(archive, manifest, &building, uid, gid)?;
         checkpoint::pass("unpacked");
         files::rename_new(&building, &staged)?;

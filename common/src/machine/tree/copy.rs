@@ -13,6 +13,7 @@ use nix::unistd::{Whence, lseek};
 use super::{Attributes, Dir, Kind, Meta};
 use crate::contract::digest::Hasher;
 use crate::contract::error::{Error, Result};
+use crate::contract::progress;
 use crate::machine::{files, signals};
 
 /// Large enough that system calls do not count, small enough for many threads.
@@ -94,6 +95,7 @@ fn shared(mut from: &File, mut to: &File, size: u64, buffer: &mut [u8], hasher: 
             Ok(count) => {
                 hasher.update(&buffer[..count]);
                 left -= count as u64;
+                progress::passed(count as u64);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -113,6 +115,7 @@ fn range(mut from: &File, mut to: &File, length: u64, buffer: &mut [u8], hasher:
                 hasher.update(&buffer[..count]);
                 to.write_all(&buffer[..count])?;
                 left -= count as u64;
+                progress::passed(count as u64);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -137,6 +140,7 @@ fn zeros(mut count: u64, hasher: &mut Hasher) -> io::Result<()> {
         let some = usize::try_from(count).unwrap_or(ZEROS.len()).min(ZEROS.len());
         hasher.update(&ZEROS[..some]);
         count -= some as u64;
+        progress::passed(some as u64);
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use flate2::bufread::GzDecoder;
 
 use crate::contract::digest::Hasher;
 use crate::contract::error::{Error, Result};
+use crate::contract::progress;
 
 /// Size of the pieces handed from thread to thread; large enough that handing over costs nothing.
 const PIECE: usize = 256 * 1024;
@@ -54,6 +55,7 @@ impl Read for Inflated {
         let count = buffer.len().min(self.piece.len() - self.at);
         buffer[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
         self.at += count;
+        progress::passed(count as u64);
         Ok(count)
     }
 }

@@ -368,7 +368,7 @@ mod tests {
             "10.6.1: 25 MB of 100 MB, 25 %, 25 MB/s, 0:03 left; 10.5.14: 25 MB of 100 MB, 25 %, 25 MB/s, 0:03 left"
         );
         assert_eq!(state.text(39), "10.6.1: 25 %; 10.5.14: 25 %");
-        assert_eq!(state.text(12), "10.6.1: 25\u{2026}".chars().take(11).chain(['\u{2026}']).collect::<String>());
+        assert_eq!(state.text(12), "10.6.1: 25 \u{2026}");
         assert!(state.text(19).chars().count() <= 19);
     }
 

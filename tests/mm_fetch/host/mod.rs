@@ -64,8 +64,16 @@ fn a_disk_that_fills_up_while_copying_leaves_no_half_file() {
     assert_eq!(place.cached(), [""; 0]);
 }
 
+/// What a terminal of so many columns gets from a shell line.
+fn on_terminal(columns: u16, variables: &str, line: &str) -> String {
+    run(
+        "script",
+        &["-qec", &format!("stty cols {columns}; env -u NO_COLOR -u CLICOLOR_FORCE {variables} {line}"), "/dev/null"],
+    )
+}
+
 #[test]
-fn a_terminal_sees_a_bar_with_rate_and_remaining_time_and_nobody_else_does() {
+fn a_terminal_sees_share_rate_and_remaining_time_in_its_own_width_and_nobody_else_does() {
     let tarball = release(16, 400_000);
     let bytes = tarball.clone();
     let server = Server::start(move |request, _| Reply {
@@ -73,17 +81,45 @@ fn a_terminal_sees_a_bar_with_rate_and_remaining_time_and_nobody_else_does() {
         stall: request.from.is_none().then_some(200_000),
         ..Reply::file(request, &bytes, "\"a\"")
     });
-    let place = Place::new();
     let tool = mm_test_support::tool::executable("mm-fetch");
-    let line = format!(
-        "{} --arch amd64 --edition team --retry-wait 0 --stall-timeout 1 --mirror {} --sha256 {} {VERSION} --cache {} </dev/null",
-        tool.display(),
-        server.url,
-        sha256(&tarball),
-        place.cache().display()
-    );
-    let seen = run("script", &["-qec", &line, "/dev/null"]);
-    assert!(seen.contains("10.6.1 #") && seen.contains(" MB/s ") && seen.contains(" left"), "{seen:?}");
+    let place = Place::new();
+    let line = |name: &str| {
+        format!(
+            "{} --arch amd64 --edition team --retry-wait 0 --stall-timeout 1 --mirror {} --sha256 {} {VERSION} --cache {} </dev/null",
+            tool.display(),
+            server.url,
+            sha256(&tarball),
+            place.cache().join(name).display()
+        )
+    };
+    let seen = on_terminal(120, "TERM=xterm", &line("wide"));
+    assert!(seen.contains("10.6.1: 200 kB of 400 kB, 50 %, 200 kB/s, 0:01 left"), "{seen:?}");
+    let seen = on_terminal(40, "TERM=xterm", &line("narrow"));
+    assert!(seen.contains("10.6.1: 50 %"), "{seen:?}");
+    for painted in seen.split('\r').filter_map(|piece| piece.strip_suffix("\u{1b}[K")) {
+        assert!(painted.chars().count() < 40, "{painted:?}");
+    }
+    let seen = on_terminal(40, "TERM=dumb", &line("dumb"));
+    assert!(seen.contains("10.6.1") && !seen.contains('\u{1b}'), "{seen:?}");
     let elsewhere = Place::new();
     elsewhere.get(&server.url, VERSION, &sha256(&tarball)).args(["--stall-timeout", "1"]).assert().success().stderr("");
+    // A plain line, without anything that rewrites it.
+    let mut command = Place::new().get(&server.url, VERSION, &sha256(&tarball));
+    let output = command.args(["--stall-timeout", "1", "-v"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("10.6.1") && !said.contains(['\u{1b}', '\r']), "{said:?}");
+}
+
+#[test]
+fn colours_are_for_terminals_that_can_and_for_people_who_want_them() {
+    let tool = mm_test_support::tool::executable("mm-fetch");
+    let line = format!("{} --document none || true", tool.display());
+    let red = "\u{1b}[1;31merror:\u{1b}[0m";
+    assert!(on_terminal(80, "TERM=xterm", &line).contains(red));
+    for none in ["TERM=dumb", "TERM=xterm NO_COLOR=1", "TERM=xterm NO_COLOR=1 CLICOLOR_FORCE=1"] {
+        let seen = on_terminal(80, none, &line);
+        assert!(seen.contains("error:") && !seen.contains("\u{1b}[1"), "{none}: {seen:?}");
+    }
+    let file = |variables: &str| run("bash", &["-c", &format!("env -u NO_COLOR TERM=xterm {variables} {line} 2>&1")]);
+    assert!(!file("A=b").contains('\u{1b}') && file("CLICOLOR_FORCE=1").contains(red));
 }

@@ -17,6 +17,7 @@ mod first;
 mod hot;
 mod incremental;
 mod interruptions;
+mod monitoring;
 mod offsite;
 mod outside;
 mod pins;
@@ -27,6 +28,7 @@ mod round_trip;
 mod schedule;
 mod service;
 mod started;
+mod systemd;
 mod tls;
 mod tree;
 

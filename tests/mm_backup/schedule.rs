@@ -18,12 +18,12 @@ fn the_lines_for_cron_work_and_are_silent() {
     for line in lines {
         // Five fields for the time, the user, the command.
         let (_, command) = line.split_once(" root  ").unwrap();
-        let command = command
-            .replace("/opt/mattermost", &site.flags()[1..].join(" "))
-            .replace("/var/backups/mattermost", site.store().to_str().unwrap());
-        let output = tool::shell(&command).output().unwrap();
+        let mut command = tool::shell(command);
+        // As /etc/mm-tools.conf would say it.
+        command.env("MM_INSTALL", site.install()).env("MM_STATE_DIR", site.state()).env("MM_SERVICE", "exec");
+        let output = command.env("MM_STORE", site.store()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!((output.status.code(), output.stdout.len(), said.as_str()), (Some(0), 0, ""), "{command}");
+        assert_eq!((output.status.code(), output.stdout.len(), said.as_str()), (Some(0), 0, ""), "{command:?}");
         assert_eq!(listed(&site).0.len(), 1);
     }
     let table = fs::read_to_string(process::workspace().join("scripts/systemd/mm-fetch-refresh.cron")).unwrap();
@@ -58,11 +58,12 @@ fn systemd_accepts_the_units_and_the_tools_accept_their_command_lines() {
             continue;
         };
         // What the command line says is looked at before anything else: a wrong flag is 2.
-        let command = command.lines().next().unwrap().replace("/var/backups/mattermost", "/nonexistent/store");
-        let command = command.replace("/opt/mattermost", "/nonexistent/mattermost");
+        let command = command.lines().next().unwrap();
         // Where no pages are, and no network is asked.
         let command = command.replace(" refresh ", " refresh --from /nonexistent --state-dir /nonexistent/state ");
-        let code = tool::shell(&format!("{command} </dev/null")).output().unwrap().status.code();
+        let mut shell = tool::shell(&format!("{command} </dev/null"));
+        shell.env("MM_INSTALL", "/nonexistent/mattermost").env("MM_STORE", "/nonexistent/store");
+        let code = shell.output().unwrap().status.code();
         assert_eq!(code, Some(if name.starts_with("mm-fetch") { 1 } else { 5 }), "{name}");
     }
     let text = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();

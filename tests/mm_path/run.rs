@@ -296,6 +296,19 @@ fn no_installation_is_a_clear_refusal() {
 }
 
 #[test]
+fn hops_and_notes_alone_need_no_other_program_to_read_them() {
+    let way = ["--from", "5.29.0", "--edition", "team", "--from-postgres", "13", "--to", "10.6.1"];
+    let shown = stdout(&paper(&[&way[..], &["--hops"]].concat()).success());
+    assert_eq!(shown.lines().collect::<Vec<_>>(), STOPS);
+    let notes = stdout(&paper(&[&way[..], &["--notes"]].concat()).success());
+    let titles: Vec<_> = notes.lines().filter(|line| !line.is_empty() && !line.starts_with(' ')).collect();
+    assert_eq!(titles, ["Before the upgrade", "After it, look at this", "Tell your users"], "{notes}");
+    assert!(notes.lines().all(|line| line.chars().count() <= 100), "{notes}");
+    let none = paper(&["--from", "10.6.0", "--to", "10.6.1", "--notes", "--hops"]).code(2);
+    assert!(stderr(&none).contains("cannot be used with"));
+}
+
+#[test]
 fn a_rehearsal_that_is_none_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     for (record, why) in [(json!({"done": null}), "no list `done`"), (json!({"done": [{"hop": {}}]}), "entry 1")] {

@@ -11,6 +11,9 @@
 mod contract;
 #[cfg(feature = "checkpoints")]
 mod crash;
+#[cfg(feature = "checkpoints")]
+mod defaults;
+mod errors;
 mod failures;
 mod hops;
 mod install;

@@ -66,12 +66,21 @@ fn tools() -> Result<Vec<Command>> {
     Ok(all)
 }
 
+/// The date of the newest section of CHANGELOG.md, `## VERSION (DATE)`: that of the pages, too.
+fn released() -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../CHANGELOG.md");
+    let text = files::read_text(&path, MOST)?;
+    let newest = text.lines().find_map(|line| line.strip_prefix("## ")?.strip_suffix(')')?.split_once(" ("));
+    newest.map(|(_, date)| date.to_owned()).ok_or_else(|| Error::io("find a dated section in", &path, "there is none"))
+}
+
 /// Every file to be written, by its path in the workspace.
 fn pages() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let date = released()?;
     let mut pages = BTreeMap::new();
     for mut tool in tools()? {
         let name = tool.get_name().to_owned();
-        let page = manual::page(&tool).context(|| format!("cannot write the man page of {name}"))?;
+        let page = manual::page(&tool, &date).context(|| format!("cannot write the man page of {name}"))?;
         pages.insert(format!("man/{name}.1").into(), page);
         for (shell, file) in [
             (Shell::Bash, format!("completions/bash/{name}")),

@@ -6,8 +6,11 @@ use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-/// The man page of a tool.
-pub(crate) fn page(tool: &Command) -> io::Result<Vec<u8>> {
+/// Columns of a line of the pages' source, as mandoc(1) wants them.
+const COLUMNS: usize = 80;
+
+/// The man page of a tool, as of `date`.
+pub(crate) fn page(tool: &Command, date: &str) -> io::Result<Vec<u8>> {
     let after = tool.get_after_long_help().map(ToString::to_string).unwrap_or_default();
     let mut tool = tool.clone().disable_help_subcommand(true);
     tool.build();
@@ -15,8 +18,7 @@ pub(crate) fn page(tool: &Command) -> io::Result<Vec<u8>> {
     let verbs: Vec<Command> = tool.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned().collect();
     let man = Man::new(tool);
     let mut text = Vec::new();
-    // clap_mangen leaves out an empty date, and the next word is taken for one.
-    writeln!(text, ".TH {} 1 \"\" \"mm-tools\" \"mm-tools\"", name.to_uppercase())?;
+    writeln!(text, ".TH {} 1 \"{date}\" \"mm-tools\" \"mm-tools\"", name.to_uppercase())?;
     man.render_name_section(&mut text)?;
     man.render_synopsis_section(&mut text)?;
     man.render_description_section(&mut text)?;
@@ -39,7 +41,46 @@ pub(crate) fn page(tool: &Command) -> io::Result<Vec<u8>> {
         roman("(7), the whole upgrade"),
     ]);
     see.to_writer(&mut text)?;
-    Ok(text)
+    Ok(tidied(&String::from_utf8_lossy(&text)).into_bytes())
+}
+
+/// The same page as mandoc wants it written: no line is longer than it has to be, none ends in a space, and there is one
+/// way to leave a line empty.
+fn tidied(page: &str) -> String {
+    let mut text = String::new();
+    let mut literal = false;
+    // clap_mangen separates the possible values in this way.
+    for line in page.replace("\n.br\n\n.br\n", "\n.sp\n").replace("\n\n.br\n", "\n.sp\n").lines() {
+        match line {
+            ".nf" => literal = true,
+            ".fi" => literal = false,
+            _ => {}
+        }
+        let line = if literal { line } else { line.trim_end() };
+        if literal || line.starts_with(['.', '\'']) || line.len() <= COLUMNS {
+            text.push_str(line);
+        } else {
+            text.push_str(&wrapped(line));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A line of text in several; none of them begins as a request does.
+fn wrapped(line: &str) -> String {
+    let mut text = String::new();
+    let mut length = 0;
+    for word in line.split(' ') {
+        let fits = length + 1 + word.len() <= COLUMNS;
+        if length > 0 {
+            text.push(if fits || word.starts_with(['.', '\'']) || word.is_empty() { ' ' } else { '\n' });
+            length = if text.ends_with('\n') { 0 } else { length + 1 };
+        }
+        text.push_str(word);
+        length += word.len();
+    }
+    text
 }
 
 /// A verb: what it does, and the options that only it has.
@@ -124,11 +165,23 @@ mod tests {
                 Command::new("undo").about("Takes it back").arg(clap::Arg::new("far").long("far").help("How far")),
             )
             .after_long_help("Exit status:\n  0  done\n\nEXAMPLES\n  mm-x --far .\n");
-        let page = String::from_utf8(page(&tool).unwrap()).unwrap();
+        let page = String::from_utf8(page(&tool, "2026-11-29").unwrap()).unwrap();
         let verb = page.split(".SS \"mm-x undo\"").nth(1).unwrap();
         assert!(verb.contains("far") && verb.contains("How far"), "{page}");
         assert!(!verb.contains("The root"), "an option of all verbs is described once: {page}");
         assert!(page.contains(".SH \"EXIT STATUS\"\n.nf\n  0  done"), "{page}");
         assert!(page.contains(".SH EXAMPLES"), "{page}");
+        assert!(page.starts_with(".TH MM-X 1 \"2026-11-29\""), "{page}");
+    }
+
+    #[test]
+    fn a_long_line_is_divided_where_no_request_begins() {
+        let long = format!("{} .config and more", "word ".repeat(15).trim());
+        let page = tidied(&format!(".PP\n{long} \n.br\n\n.br\nvalues\n.nf\n{long}\n.fi\n"));
+        let (text, literal) = page.split_once(".sp\nvalues\n.nf\n").unwrap();
+        assert!(text.lines().all(|line| line.len() <= 90 && line.trim_end() == line), "{text}");
+        assert_eq!(text.replace('\n', " "), format!(".PP {long} "));
+        assert!(text.lines().skip(1).all(|line| !line.starts_with('.')), "{text}");
+        assert_eq!(literal, format!("{long}\n.fi\n"));
     }
 }

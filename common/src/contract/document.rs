@@ -38,8 +38,9 @@ impl Document {
         if text.iter().all(u8::is_ascii_whitespace) {
             return Err(broken(format!("there is no document {place}")));
         }
-        let value: Value = serde_json::from_slice(text)
-            .map_err(|error| broken(format!("the document {place} is broken")).because(error))?;
+        let value: Value = serde_json::from_slice(text).map_err(|error| {
+            broken(format!("the document {place} is broken")).because(&error).because(there(text, &error))
+        })?;
         let Value::Object(map) = value else {
             return Err(broken(format!("the document {place} is not a JSON object")));
         };
@@ -133,6 +134,20 @@ impl Document {
                 hint: error.next_step().map(str::to_owned),
             },
         )
+    }
+}
+
+/// What stands where a text cannot be read as JSON.
+fn there(text: &[u8], error: &serde_json::Error) -> String {
+    const AROUND: usize = 30;
+    let line = text.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let line: Vec<char> = String::from_utf8_lossy(line).chars().collect();
+    let at = error.column().min(line.len());
+    let shown: String = line[at.saturating_sub(AROUND)..(at + AROUND).min(line.len())].iter().collect();
+    if shown.trim().is_empty() {
+        format!("line {} is empty there", error.line())
+    } else {
+        format!("there stands `{}`", shown.trim())
     }
 }
 

@@ -5,6 +5,7 @@ pub mod digest;
 pub mod document;
 pub mod error;
 pub mod exit;
+pub mod near;
 pub mod progress;
 #[cfg(feature = "schema")]
 pub mod schema;

@@ -23,4 +23,5 @@ pub mod session;
 mod snapshot;
 pub mod source;
 pub mod tried;
+mod unreached;
 pub mod untrusted;

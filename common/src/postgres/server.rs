@@ -16,6 +16,7 @@ pub use super::programs::program_of;
 use super::session;
 pub use super::snapshot::Snapshot;
 use super::source::DataSource;
+use super::unreached;
 use crate::contract::error::{Error, Result};
 use crate::machine::command::Cmd;
 use crate::machine::user::User;
@@ -84,10 +85,13 @@ impl Database {
             ..Self::unknown(environment, user.cloned(), &source.database)
         };
         reached.with_version().map_err(|error| {
-            error.within(format!(
-                "cannot connect to the database `{}` at {}, port {}, as `{}`",
-                source.database, source.host, source.port, source.user
-            ))
+            let hint = unreached::next_step(source, &error);
+            error
+                .within(format!(
+                    "cannot connect to the database `{}` at {}, port {}, as `{}`",
+                    source.database, source.host, source.port, source.user
+                ))
+                .hint(hint)
         })
     }
 

@@ -4,6 +4,8 @@
 //! lock is a guard inside the acting function, so it is released before the document is written.
 
 mod arguments;
+mod defaults;
+mod flags;
 mod input;
 mod output;
 mod record;
@@ -223,7 +225,7 @@ pub fn main<A: Arguments>(tool: &'static str, act: impl FnOnce(&mut Session, A) 
     });
     let (verb, arguments) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => return usage(&error),
+        Err(error) => return usage::<A>(&error),
     };
     ExitCode::from(run((tool, verb), arguments, act))
 }
@@ -240,9 +242,12 @@ fn allow_descriptors() {
     }
 }
 
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage<A: Arguments>(error: &clap::Error) -> ExitCode {
     // Help asked for goes to stdout; if that is closed, nobody is there to be told.
     let _ = error.print();
+    if let Some(hint) = flags::hint(error, &A::command()) {
+        ui::notice(&format!("hint: {hint}"));
+    }
     ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE })
 }
 
@@ -251,9 +256,7 @@ fn run<A: Arguments>(
     arguments: A,
     act: impl FnOnce(&mut Session, A) -> Result<String>,
 ) -> u8 {
-    let common = arguments.common().clone();
-    let format = arguments.format();
-    ui::set_level(common.verbose, common.quiet);
+    ui::set_level(arguments.common().verbose, arguments.common().quiet);
     let incoming = signals::watch(tool).and_then(|()| input::document(tool, &arguments));
     let (document, had_document) = match incoming {
         Ok(Some(document)) => (document, true),
@@ -275,6 +278,15 @@ fn run<A: Arguments>(
             return error.code();
         }
     }
+    let arguments = match defaults::apply(tool, arguments, had_document.then_some(&document)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            ui::error(tool, &error);
+            return error.code();
+        }
+    };
+    let common = arguments.common().clone();
+    let format = arguments.format();
     let mut session = Session {
         tool,
         verb,

@@ -1,14 +1,31 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use mm_common::contract::time;
 use mm_common::machine::state::STORE;
 use mm_common::mattermost::health::StartTimeout;
 use mm_common::run::{self, Arguments, Common, Format, FormatArgument};
 
 use crate::plan::Wish;
 use crate::retention::Keep;
+
+/// What stands first in the long help.
+const FIRST: &str = concat!(
+    "Restore points that are known to restore.\n",
+    "\n",
+    "Examples:\n",
+    "  mm-backup create --install /opt/mattermost --to /srv/backup\n",
+    "      make one, while the server runs\n",
+    "  mm-backup verify --restore --to /srv/backup\n",
+    "      prove the newest one by restoring it elsewhere\n",
+    "  mm-backup restore latest --stop --to /srv/backup\n",
+    "      bring everything back as it was\n",
+    "\n",
+    "The manual: man mm-backup; the whole upgrade: man 7 mm-upgrade"
+);
 
 /// Make, list, prove and restore restore points of a Mattermost server: files, data, configuration and database.
 ///
@@ -17,13 +34,13 @@ use crate::retention::Keep;
 /// Unchanged files are hard links into the restore point before. It appears under its name only when it is complete
 /// and synced.
 #[derive(Debug, Parser)]
-#[command(name = "mm-backup", version = mm_common::mattermost::catalogue::tools_version(), after_long_help = crate::help::AFTER)]
+#[command(name = "mm-backup", before_long_help = FIRST, version = mm_common::mattermost::catalogue::tools_version(), after_long_help = crate::help::AFTER)]
 pub struct BackupArguments {
     /// What to do; without it, a restore point is made
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
-    /// Directory of the restore points
-    #[arg(long = "to", value_name = "DIR", default_value = STORE, value_parser = run::path(), global = true)]
+    /// Directory of the restore points; also --store
+    #[arg(long = "to", alias = "store", value_name = "DIR", default_value = STORE, value_parser = run::path(), global = true)]
     pub(crate) store: PathBuf,
     /// Threads and processes to work with [default: as many as there are processors, at most 4]
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -91,7 +108,7 @@ pub(crate) enum Verb {
     /// Make a restore point (the default)
     Create(CreateArguments),
     /// Show the restore points
-    List,
+    List(ListArguments),
     /// Prove a restore point: hash every file again, read the dump to its end
     Verify {
         /// Which one [default: the newest]
@@ -121,6 +138,17 @@ pub(crate) enum Verb {
         #[command(flatten)]
         keep: Keep,
     },
+}
+
+/// Flags of `list`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ListArguments {
+    /// Show the newest whole one alone
+    #[arg(long)]
+    pub(crate) latest: bool,
+    /// Fail (4) unless there is a whole one that is not older than this, such as 26h: for monitoring
+    #[arg(long, value_name = "AGE", value_parser = time::length)]
+    pub(crate) max_age: Option<Duration>,
 }
 
 /// Flags of `restore`.

@@ -44,6 +44,7 @@ mod trust;
 mod verify;
 mod wish;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -61,7 +62,7 @@ use mm_common::run::{self, Output, Session};
 
 pub use arguments::BackupArguments;
 
-use arguments::{CreateArguments, Verb};
+use arguments::{CreateArguments, ListArguments, Verb};
 use store::{Point, Store};
 
 /// The command line, for man pages and completions.
@@ -115,7 +116,8 @@ fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
         }
         Some(Verb::Unpin { id }) => pinning::unpin(session, &Store::open(&arguments.store)?, id),
         Some(Verb::Prune { keep }) => prune::prune(session, arguments, *keep),
-        Some(Verb::List | Verb::Create(_)) | None => list::list(session, arguments),
+        Some(Verb::List(flags)) => list::list(session, arguments, flags),
+        Some(Verb::Create(_)) | None => list::list(session, arguments, &ListArguments::default()),
     }
 }
 
@@ -243,6 +245,10 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
         let attempt = || format!("the restore point {} is made, but the server did not get healthy again", backup.id);
         again.wait(&installation, flags.limit.duration(), &lock).map_err(|error| error.within(attempt()))?;
     }
-    session.human = Some(list::made_table(&backup));
+    session.human = Some(if std::io::stdout().is_terminal() {
+        list::made_table(&backup)
+    } else {
+        list::made_line(&backup, &Store::open(&arguments.store)?)
+    });
     Ok(format!("restore point {} made in {:.1} s: {}", backup.id, backup.seconds, backup.path.display()))
 }

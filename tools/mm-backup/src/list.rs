@@ -3,23 +3,35 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
-use mm_common::contract::error::Result;
+use jiff::Timestamp;
+use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::sections::Backup;
-use mm_common::contract::ui;
+use mm_common::contract::{shell, time, ui};
 use mm_common::machine::pins::{self, Pin};
 use mm_common::run::{Format, Output, Session};
 use serde_json::json;
 
-use crate::arguments::BackupArguments;
+use crate::arguments::{BackupArguments, ListArguments};
 use crate::plan::Plan;
 use crate::store::{Damaged, Point, Store};
 use crate::trust;
 
 /// Shows the restore points of a store.
-pub(crate) fn list(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
+pub(crate) fn list(session: &mut Session, arguments: &BackupArguments, flags: &ListArguments) -> Result<String> {
     let store = Store::open(&arguments.store)?;
-    let (points, damaged) = store.list()?;
+    let (mut points, mut damaged) = store.list()?;
+    if let Some(most) = flags.max_age {
+        require_younger(&store, points.last(), damaged.last(), most, Timestamp::now())?;
+    }
+    if flags.latest {
+        points.drain(..points.len().saturating_sub(1));
+        damaged.clear();
+        if points.is_empty() {
+            return Err(none_in(&store));
+        }
+    }
     let doubts = doubts(&points);
     let pins = pins::all(&store.path)?;
     let people = match arguments.format.format {
@@ -33,6 +45,58 @@ pub(crate) fn list(session: &mut Session, arguments: &BackupArguments) -> Result
         json_list(&store, &points, &damaged, &doubts, &pins)
     });
     Ok(ui::count(points.len(), "restore point"))
+}
+
+fn none_in(store: &Store) -> Error {
+    let place = shell::word(&store.path);
+    Error::new(Kind::CheckSaysNo, format!("there is no restore point in `{}`", store.path.display()))
+        .hint(format!("mm-backup --to {place} makes one"))
+}
+
+/// What monitoring asks: whether the newest restore point is young enough.
+fn require_younger(
+    store: &Store,
+    newest: Option<&Point>,
+    damaged: Option<&Damaged>,
+    most: Duration,
+    now: Timestamp,
+) -> Result<()> {
+    let Some(newest) = newest else { return Err(none_in(store)) };
+    let created: Option<Timestamp> = newest.head.created.parse().ok();
+    // One from the future says that a clock is wrong, and nothing about its age.
+    let age = created.and_then(|created| Duration::try_from(now.duration_since(created)).ok());
+    if age.is_some_and(|age| age <= most) {
+        return Ok(());
+    }
+    let message = format!("no restore point in `{}` is younger than {}", store.path.display(), hours(most));
+    let error = Error::new(Kind::CheckSaysNo, message);
+    let error = match age {
+        Some(age) => error.because(format!("the newest, {}, is {} old", newest.head.id, hours(age))),
+        None => error.because(format!(
+            "the newest, {}, is of {}, and now it is {}",
+            newest.head.id,
+            newest.head.created,
+            time::at(now)
+        )),
+    };
+    let error = match damaged {
+        Some(damaged) if damaged.id > newest.head.id => {
+            error.because(format!("{} is damaged: {}", damaged.id, damaged.why))
+        }
+        _ => error,
+    };
+    Err(error
+        .hint("journalctl -u mm-backup -n 50 says how the last backup went; systemctl start mm-backup makes one now"))
+}
+
+/// A length of time in hours and minutes.
+fn hours(length: Duration) -> String {
+    let minutes = length.as_secs() / 60;
+    match (minutes / 60, minutes % 60) {
+        (0, minutes) => format!("{minutes} min"),
+        (hours, 0) => format!("{hours} h"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
 }
 
 /// Why restore points may have been changed, by their identifiers.
@@ -140,6 +204,22 @@ pub(crate) fn plan_table(plan: &Plan) -> String {
     text
 }
 
+/// What was made, as the one line of a nightly log.
+pub(crate) fn made_line(backup: &Backup, store: &Store) -> String {
+    let points = store.list().map(|(points, _)| points).unwrap_or_default();
+    let added = points.iter().find(|point| point.head.id == backup.id).map_or(0, |point| point.head.totals.added);
+    let oldest = points.first().map_or("", |point| point.head.created.get(..10).unwrap_or_default());
+    format!(
+        "restore point {}: {}, {} of it new, in {:.0} s; {} in {}, the oldest of {oldest}\n",
+        backup.id,
+        size(backup.bytes),
+        size(added),
+        backup.seconds,
+        ui::count(points.len(), "restore point"),
+        store.path.display(),
+    )
+}
+
 /// What was made.
 pub(crate) fn made_table(backup: &Backup) -> String {
     format!(
@@ -155,6 +235,16 @@ pub(crate) fn made_table(backup: &Backup) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    #[test]
+    fn ages_are_readable() {
+        assert_eq!(
+            [59, 3600, 93_660].map(|seconds| super::hours(Duration::from_secs(seconds))),
+            ["0 min", "1 h", "26 h 1 min"]
+        );
+    }
+
     #[test]
     fn sizes_are_readable() {
         assert_eq!(super::size(0), "0 B");

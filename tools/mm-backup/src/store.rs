@@ -5,8 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
-use mm_common::contract::shell;
-use mm_common::contract::{time, ui};
+use mm_common::contract::{near, shell, time, ui};
 use mm_common::machine::process::Identity;
 use mm_common::machine::{files, pins, tree};
 use nix::unistd::geteuid;
@@ -81,7 +80,7 @@ impl Store {
     /// The store at `path`; the directory is created when it is not there.
     pub(crate) fn create(path: &Path) -> Result<Self> {
         refuse_file(path)?;
-        files::create_directory(path, 0o700)?;
+        files::create_directory(path, 0o700).map_err(|error| unwritable(path, error))?;
         Self::open(path)
     }
 
@@ -151,8 +150,15 @@ impl Store {
                 .hint("mm-backup list shows them"));
         }
         if files::look(&self.path.join(id))?.is_none() {
-            return Err(Error::refused(format!("there is no restore point `{id}` in `{}`", self.path.display()))
-                .hint("mm-backup list shows those that are there"));
+            let names = self.names()?;
+            let place = shell::word(&self.path);
+            let hint = match near::nearest(id, names.iter().map(String::as_str)) {
+                Some(near) => format!("the nearest is {near}; mm-backup list --to {place} shows all"),
+                None => format!("mm-backup list --to {place} shows those that are there"),
+            };
+            return Err(
+                Error::refused(format!("there is no restore point `{id}` in `{}`", self.path.display())).hint(hint)
+            );
         }
         self.point(id)
     }
@@ -175,7 +181,7 @@ impl Store {
     /// Begins a restore point: an empty directory under a name that says who is at it.
     pub(crate) fn begin(&self, id: &str) -> Result<PathBuf> {
         let path = self.path.join(format!("{PARTIAL}{id}.{}", Identity::own()?));
-        files::create_directory(&path, 0o700)?;
+        files::create_directory(&path, 0o700).map_err(|error| unwritable(&self.path, error))?;
         Ok(path)
     }
 
@@ -219,6 +225,23 @@ impl Store {
     fn names(&self) -> Result<Vec<String>> {
         let names = tree::Dir::open(&self.path)?.names()?;
         Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+    }
+}
+
+/// What to do where nothing can be written into a store.
+fn unwritable(path: &Path, error: Error) -> Error {
+    let said = error.one_line();
+    let word = shell::word(path);
+    if said.contains("Read-only file system") {
+        error.hint(format!(
+            "findmnt --target {word} names the file system, which is mounted read-only; or give another store with --to"
+        ))
+    } else if said.contains("No space left") {
+        error.hint(format!(
+            "df -h {word}; make room there (mm-backup prune --to {word} --keep-last 3), or give another store with --to"
+        ))
+    } else {
+        error.hint("give a directory that root can write as the store with --to")
     }
 }
 

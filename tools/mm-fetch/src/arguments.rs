@@ -14,6 +14,21 @@ use mm_common::mattermost::manifest::Limits;
 use mm_common::run::{self, Arguments, Common, Format, FormatArgument};
 use semver::Version;
 
+/// What stands first in the long help.
+const FIRST: &str = concat!(
+    "The releases of the way, downloaded and proven.\n",
+    "\n",
+    "Examples:\n",
+    "  mm-path --to 10.6.1 | mm-fetch\n",
+    "      all of the way\n",
+    "  mm-fetch 10.6.1 --edition team --document none\n",
+    "      one release\n",
+    "  mm-fetch refresh\n",
+    "      what Mattermost has released since\n",
+    "\n",
+    "The manual: man mm-fetch; the whole upgrade: man 7 mm-upgrade"
+);
+
 /// Fetch Mattermost releases and prove every byte of them
 ///
 /// Downloads the tarballs of all hops that the document on standard input plans, and that of the running release,
@@ -22,7 +37,7 @@ use semver::Version;
 /// published one (or the one given), or, where none is known, when Mattermost's signature of it is good, and when it has been looked through and is a sound
 /// release. What the document says about digests is no proof; where the catalogue has none, an administrator may vouch for them with `--accept document-digest`. Writes the section `fetch`.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "mm-fetch", version = mm_common::mattermost::catalogue::tools_version(), after_long_help = AFTER)]
+#[command(name = "mm-fetch", before_long_help = FIRST, version = mm_common::mattermost::catalogue::tools_version(), after_long_help = AFTER)]
 pub struct FetchArguments {
     /// What to do [default: fetch]
     #[command(subcommand)]

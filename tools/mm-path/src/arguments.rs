@@ -13,6 +13,21 @@ use serde_json::{Map, Value, json};
 
 use crate::wish::{Policy, Spot, Target, Wish};
 
+/// What stands first in the long help.
+const FIRST: &str = concat!(
+    "Which releases to stop at on the way to the wanted one, and what will break there.\n",
+    "\n",
+    "Examples:\n",
+    "  mm-path --install /opt/mattermost\n",
+    "      where the server stands, and what comes next\n",
+    "  mm-path --to 10.6.1 --check --format human\n",
+    "      the way, and everything that would break on it\n",
+    "  mm-path --from 5.29.0 --edition team --to 10.6.1 --hops\n",
+    "      the releases to stop at, on paper\n",
+    "\n",
+    "The manual: man mm-path; the whole upgrade: man 7 mm-upgrade"
+);
+
 /// Which way leads from the installed Mattermost release to the wanted one
 ///
 /// Looks at the installation (or takes --from and plans on paper), and finds the staged path to --to over the releases
@@ -23,7 +38,7 @@ use crate::wish::{Policy, Spot, Target, Wish};
 /// again and sets the next hop; `path.next` is null at the end. On a terminal, or with standard input from /dev/null, it
 /// says instead what is installed, how long that is supported, what the newest releases would take, and the next command.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "mm-path", version = mm_common::mattermost::catalogue::tools_version(), after_long_help = AFTER)]
+#[command(name = "mm-path", before_long_help = FIRST, version = mm_common::mattermost::catalogue::tools_version(), after_long_help = AFTER)]
 pub struct PathArguments {
     /// Where to go: a version (10.6.1), a line (10.6: its newest release), latest or latest-esr
     #[arg(long, value_name = "TARGET", value_parser = text::<Target>)]
@@ -49,6 +64,12 @@ pub struct PathArguments {
     /// In the table for people, the hops and what stands in their way alone
     #[arg(long)]
     pub brief: bool,
+    /// The releases to stop at alone, one a line
+    #[arg(long, conflicts_with_all = ["brief", "notes"])]
+    pub hops: bool,
+    /// The upgrade notes alone: what to do before, what to look at after, what to tell your users
+    #[arg(long, conflicts_with = "brief")]
+    pub notes: bool,
     /// With --check: directory that mm-fetch keeps releases in
     #[arg(long, value_name = "DIR", default_value = CACHE)]
     pub cache: PathBuf,

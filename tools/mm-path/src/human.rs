@@ -111,6 +111,59 @@ pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 90.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
 }
 
+/// The releases to stop at, one a line.
+pub(crate) fn hops(path: &Path) -> String {
+    path.hops.iter().fold(String::new(), |text, hop| text + &hop.to.to_string() + "\n")
+}
+
+/// When a note matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    Before,
+    After,
+    Users,
+}
+
+/// The catalogue has no field for it; its words and its severity tell.
+fn when(note: &Note) -> When {
+    let action = note.action.to_lowercase();
+    match note.severity.as_str() {
+        "info" if note.action.is_empty() => When::Users,
+        _ if action.contains("after") || action.starts_with("check ") || note.action.is_empty() => When::After,
+        _ => When::Before,
+    }
+}
+
+/// The upgrade notes of all hops, each said once.
+pub(crate) fn notes(path: &Path) -> String {
+    let of_hops = path.hops.iter().flat_map(|hop| hop.notes.iter().map(move |note| (note, hop.to.to_string())));
+    let all: Vec<_> = of_hops.chain(path.notes.iter().map(|note| (note, String::new()))).collect();
+    let mut text = String::new();
+    for (group, title) in [
+        (When::Before, "Before the upgrade"),
+        (When::After, "After it, look at this"),
+        (When::Users, "Tell your users"),
+    ] {
+        let mut said: Vec<String> = Vec::new();
+        for (note, hop) in all.iter().filter(|(note, _)| when(note) == group) {
+            let line = sentence(note);
+            if said.contains(&line) {
+                continue;
+            }
+            if said.is_empty() {
+                if !text.is_empty() {
+                    text.push('\n');
+                }
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{title}");
+            }
+            wrap(&mut text, &format!("  {hop:<8} "), "           ", &format!("{line} [{}]", note.id));
+            said.push(line);
+        }
+    }
+    if text.is_empty() { "There are no upgrade notes for this path.\n".into() } else { text }
+}
+
 fn sentence(note: &Note) -> String {
     if note.action.is_empty() { note.title.clone() } else { format!("{}: {}", note.title, note.action) }
 }

@@ -297,6 +297,11 @@ fn report(session: &mut Session, arguments: &PathArguments, asked: &Asked, mut p
     let places = Places { install: &install, store: &store };
     let conclusion = arguments.check.then(|| conclusion::lines(&plan.path, &places));
     session.human = Some(human::table(&plan.path, &session.document, conclusion.as_deref(), arguments.brief));
+    if arguments.hops {
+        session.output = Output::Text(human::hops(&plan.path));
+    } else if arguments.notes {
+        session.output = Output::Text(human::notes(&plan.path));
+    }
     match arguments.format {
         PathFormat::Dot => session.output = Output::Text(picture::dot(&plan)),
         PathFormat::Mermaid => session.output = Output::Text(picture::mermaid(&plan)),

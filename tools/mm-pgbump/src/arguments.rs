@@ -6,10 +6,26 @@ use std::time::Duration;
 use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, Command, Parser, Subcommand, ValueEnum};
+use mm_common::contract::time;
 use mm_common::run::{Arguments, Common, Format, FormatArgument};
 
 use crate::plan::Method;
 use crate::restore_point;
+
+/// What stands first in the long help.
+const FIRST: &str = concat!(
+    "The PostgreSQL under the server, upgraded to another major and compared row by row.\n",
+    "\n",
+    "Examples:\n",
+    "  mm-pgbump check --to 15 --document none --format human\n",
+    "      what would stand in the way\n",
+    "  mm-backup --stop --leave-stopped --document none | mm-pgbump --to 15 | mm-verify\n",
+    "      the upgrade\n",
+    "  mm-pgbump rollback\n",
+    "      the old cluster again\n",
+    "\n",
+    "The manual: man mm-pgbump; the whole upgrade: man 7 mm-upgrade"
+);
 
 /// Upgrade the PostgreSQL cluster under a Mattermost server, with proof
 ///
@@ -27,7 +43,7 @@ use crate::restore_point;
 /// brings the bytes back. A data source in the command line of a unit or in the configuration of supervisord is not
 /// changed: with --keep-port that is refused before anything is done.
 #[derive(Debug, Parser)]
-#[command(name = "mm-pgbump", version = mm_common::mattermost::catalogue::tools_version(), after_long_help = AFTER)]
+#[command(name = "mm-pgbump", before_long_help = FIRST, version = mm_common::mattermost::catalogue::tools_version(), after_long_help = AFTER)]
 pub struct PgbumpArguments {
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
@@ -84,7 +100,7 @@ pub struct Options {
     #[arg(long, global = true)]
     pub shared_cluster: bool,
     /// The restore point of the document must not be older than this, such as 24h
-    #[arg(long, value_name = "AGE", value_parser = restore_point::duration, global = true)]
+    #[arg(long, value_name = "AGE", value_parser = time::length, global = true)]
     pub require_backup: Option<Duration>,
     /// Go on without a restore point
     #[arg(long, conflicts_with = "require_backup", global = true)]

@@ -75,27 +75,6 @@ pub(crate) fn check(
     Err(refused(format!("the manifest `{}` is not the one the document names", backup.manifest.display())))
 }
 
-/// Reads a length of time: `90s`, `30m`, `24h`, `7d`, or seconds.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
-        Some(at) => text.split_at(at),
-        None => (text, "s"),
-    };
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86400,
-        _ => return Err(format!("`{unit}` is none of s, m, h, d")),
-    };
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(seconds))
-        .map(Duration::from_secs)
-        .ok_or_else(|| format!("`{text}` is not a length of time such as 24h"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -147,15 +126,6 @@ mod tests {
         ];
         for result in bad {
             assert_eq!(result.unwrap_err().code(), 5);
-        }
-    }
-
-    #[test]
-    fn lengths_of_time() {
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("2d"), Ok(Duration::from_secs(172_800)));
-        for text in ["", "h", "1w", "-1h", "99999999999999999999d"] {
-            assert!(duration(text).is_err(), "{text}");
         }
     }
 }

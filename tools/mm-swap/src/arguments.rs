@@ -16,6 +16,21 @@ use crate::restore_point::{Age, Wanted};
 /// Seconds a start may take: rewriting the posts of the largest known installations took over an hour (the 6.0 step).
 const START_TIMEOUT: u64 = 7200;
 
+/// What stands first in the long help.
+const FIRST: &str = concat!(
+    "The installed release, exchanged for another one, and back.\n",
+    "\n",
+    "Examples:\n",
+    "  mm-backup --stop --leave-stopped --document none | mm-swap --archive FILE | mm-verify\n",
+    "      exchange it for that of a tarball\n",
+    "  mm-swap status\n",
+    "      what is installed and runs, and what was cut off\n",
+    "  mm-swap rollback --database\n",
+    "      the release before, and the database with it\n",
+    "\n",
+    "The manual: man mm-swap; the whole upgrade: man 7 mm-upgrade"
+);
+
 /// Exchanges the installed Mattermost release for another one
 ///
 /// Unpacks the new release beside the install root while the old server runs, stops the service, exchanges what the
@@ -23,7 +38,7 @@ const START_TIMEOUT: u64 = 7200;
 /// Configuration, data, logs, plugins and whatever no release knows stay where they are. A run that was killed is
 /// finished or undone by running it again.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "mm-swap", version = mm_common::mattermost::catalogue::tools_version(), after_long_help = AFTER)]
+#[command(name = "mm-swap", before_long_help = FIRST, version = mm_common::mattermost::catalogue::tools_version(), after_long_help = AFTER)]
 pub struct SwapArguments {
     /// What to do [default: run]
     #[command(subcommand)]

@@ -9,9 +9,24 @@ use mm_common::run::{self, Common, Format, FormatArgument};
 
 use crate::checks::{self, premise};
 
+/// What stands first in the long help.
+const FIRST: &str = concat!(
+    "The server, looked at as its users would.\n",
+    "\n",
+    "Examples:\n",
+    "  mm-verify baseline --document none\n",
+    "      before a change: what is not in order already\n",
+    "  mm-verify --install /opt/mattermost --document none --format human\n",
+    "      after it: what has got worse\n",
+    "  mm-verify repair --list\n",
+    "      what a jump over releases has left, and its fix\n",
+    "\n",
+    "The manual: man mm-verify; the whole upgrade: man 7 mm-upgrade"
+);
+
 /// Looks at a Mattermost server as its users would, and says what is broken, why, and what to do.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "mm-verify", version = mm_common::mattermost::catalogue::tools_version(), about, long_about = None, after_long_help = after_long_help(), args_conflicts_with_subcommands = false)]
+#[command(name = "mm-verify", before_long_help = FIRST, version = mm_common::mattermost::catalogue::tools_version(), about, long_about = None, after_long_help = after_long_help(), args_conflicts_with_subcommands = false)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,

@@ -50,7 +50,7 @@ complete -c mm-fetch -n "__fish_mm_fetch_needs_command" -l format -d 'What to wr
 json\t'The document'
 human\t'A table for people'"
 complete -c mm-fetch -n "__fish_mm_fetch_needs_command" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-fetch -n "__fish_mm_fetch_needs_command" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-fetch -n "__fish_mm_fetch_needs_command" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-fetch -n "__fish_mm_fetch_needs_command" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-fetch -n "__fish_mm_fetch_needs_command" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-fetch -n "__fish_mm_fetch_needs_command" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -71,7 +71,7 @@ complete -c mm-fetch -n "__fish_mm_fetch_using_subcommand refresh" -l format -d 
 json\t'The document'
 human\t'A table for people'"
 complete -c mm-fetch -n "__fish_mm_fetch_using_subcommand refresh" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-fetch -n "__fish_mm_fetch_using_subcommand refresh" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-fetch -n "__fish_mm_fetch_using_subcommand refresh" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-fetch -n "__fish_mm_fetch_using_subcommand refresh" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-fetch -n "__fish_mm_fetch_using_subcommand refresh" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-fetch -n "__fish_mm_fetch_using_subcommand refresh" -l stop-command -d 'Command that stops the server, for `--service command`' -r

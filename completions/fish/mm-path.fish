@@ -23,7 +23,7 @@ human\t'A table for people'
 dot\t'A picture for Graphviz: the path, and the jumps that were rejected'
 mermaid\t'The same picture for Mermaid'"
 complete -c mm-path -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-path -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-path -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-path -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-path -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-path -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -32,6 +32,8 @@ complete -c mm-path -l accept -d 'Go on although the check with this id failed; 
 complete -c mm-path -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
 complete -c mm-path -l check -d 'Look into database, configuration and host for what will break on the way'
 complete -c mm-path -l brief -d 'In the table for people, the hops and what stands in their way alone'
+complete -c mm-path -l hops -d 'The releases to stop at alone, one a line'
+complete -c mm-path -l notes -d 'The upgrade notes alone: what to do before, what to look at after, what to tell your users'
 complete -c mm-path -l catalogue-status -d 'Say how old the catalogue of releases is and what it knows of each supported line, then end'
 complete -c mm-path -l resume -d 'Give the document that the last run goes on with: finished hops are folded, what is left is planned'
 complete -c mm-path -l status -d 'Tell how far the last run is, also while it is under way, and what is installed'

@@ -33,7 +33,7 @@ clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -67,7 +67,7 @@ clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -94,7 +94,7 @@ clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -121,7 +121,7 @@ clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -148,7 +148,7 @@ clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -175,7 +175,7 @@ clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l stop-command -d 'Command that stops the server, for `--service command`' -r

@@ -28,7 +28,7 @@ complete -c mm-swap -n "__fish_mm_swap_needs_command" -l archive -d 'Install thi
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l require-backup -d 'Let the restore point be up to AGE old (90m, 24h, 2d) [default: made in this hop]' -r
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l start-timeout -d 'Seconds a started server may take to get healthy, migrations included' -r
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-swap -n "__fish_mm_swap_needs_command" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-swap -n "__fish_mm_swap_needs_command" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -56,7 +56,7 @@ complete -c mm-swap -n "__fish_mm_swap_needs_command" -f -a "prune" -d 'Remove r
 complete -c mm-swap -n "__fish_mm_swap_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l archive -d 'Unpack this release tarball instead of the one that the document names' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand stage" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -74,7 +74,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l archive -d 'Inst
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l require-backup -d 'Let the restore point be up to AGE old (90m, 24h, 2d) [default: made in this hop]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l start-timeout -d 'Seconds a started server may take to get healthy, migrations included' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -94,7 +94,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -s h -l help -d 'Pr
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l to -d 'The release to arrive at: the one before the last swap that has not gone back yet. Needed only for a second hop: without it, a rollback that is done already is not followed by another one' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l start-timeout -d 'Seconds a started server may take to get healthy, migrations included' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -111,7 +111,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -s q -l quiet 
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l start-timeout -d 'Seconds a started server may take to get healthy, migrations included' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -127,7 +127,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -s q -l quiet -
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand recover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l start-timeout -d 'Seconds a started server may take to get healthy, migrations included' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -142,7 +142,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -s v -l verbose
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand publish" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -158,7 +158,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -s q -l quiet -d
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l keep -d 'How many retired releases to keep' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand prune" -l stop-command -d 'Command that stops the server, for `--service command`' -r

@@ -42,7 +42,7 @@ complete -c mm-verify -n "__fish_mm_verify_needs_command" -l format -d 'What to 
 json\t'The document'
 human\t'A table for people'"
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-verify -n "__fish_mm_verify_needs_command" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-verify -n "__fish_mm_verify_needs_command" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -79,7 +79,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l format -d 'W
 json\t'The document'
 human\t'A table for people'"
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -110,7 +110,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l format 
 json\t'The document'
 human\t'A table for people'"
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -143,7 +143,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l format -d 
 json\t'The document'
 human\t'A table for people'"
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -175,7 +175,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l format -d
 json\t'The document'
 human\t'A table for people'"
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l stop-command -d 'Command that stops the server, for `--service command`' -r

@@ -8,6 +8,7 @@
 )]
 
 mod cluster;
+mod collection;
 mod fixture;
 mod install;
 

@@ -12,7 +12,7 @@ use super::Arguments;
 use crate::contract::document::Document;
 use crate::contract::error::{Error, Result};
 use crate::contract::{shell, ui};
-use crate::machine::{files, trust};
+use crate::machine::{files, host, trust};
 
 /// The file: lines of `NAME=VALUE`, root's and not writable for others.
 const FILE: &str = "/etc/mm-tools.conf";
@@ -95,6 +95,12 @@ fn is_given(matches: &ArgMatches, id: &str) -> bool {
 fn says(document: &Document, tool: &str, id: &str) -> bool {
     match id {
         "install" | "service" => document.get("site").is_some(),
+        // That of another machine is not this one's.
+        "state_dir" => document
+            .run()
+            .ok()
+            .flatten()
+            .is_some_and(|run| run.state_dir.is_some() && run.host.as_deref() == Some(host::identity().as_str())),
         "store" => tool == "mm-path" && (document.get("done").is_some() || document.get("backup").is_some()),
         _ => false,
     }

@@ -335,7 +335,8 @@ fn run<A: Arguments>(
 /// Starts the service where the document says that it ran when all of this began, and it is stopped now: no tool after this
 /// one will. What was cut off comes first, and until then no server may run.
 fn service_back(session: &mut Session, error: Error) -> Error {
-    let back = || -> Result<()> {
+    let mut back = || -> Result<()> {
+        same::settle(session)?;
         let ran = session.document.site()?.is_some_and(|site| site.service.was_running);
         if !ran || session.dry_run || session.document.dry_run()? {
             return Ok(());

@@ -1,0 +1,1 @@
+../../roles/mm_tools/library/mm_tool.py

@@ -1,7 +1,9 @@
 //! What a restore brings back besides the rows: owners, rights, definitions, settings, as they were.
 
 use mm_test_support::cluster::ROLE;
-use mm_test_support::layout::{self, DISABLED, Layout, Owner, RICHES, SUPERUSER_RICHES, Schema, set_peer};
+use mm_test_support::layout::{
+    self, DISABLED, EXOTIC, EXOTIC_SETTINGS, Layout, Owner, RICHES, SUPERUSER_RICHES, Schema, set_peer,
+};
 use mm_test_support::process;
 use mm_test_support::site::Site;
 
@@ -102,6 +104,28 @@ fn whatever_the_rights_are_they_come_back_or_it_is_refused() {
         assert!(matches!(output.status.code(), Some(0 | 5)), "MM_SEED={seed} {changes:#?}: {said}");
         assert_eq!(layout::rights(&site.cluster), before, "MM_SEED={seed} {changes:#?}: {said}");
     }
+}
+
+/// Odd and legal: it is proven, restored, and settled as it was.
+#[test]
+fn an_odd_database_comes_back() {
+    let site = Site::builder("10.5.14").postgres(13).build();
+    site.cluster.query(&format!(
+        "CREATE ROLE reader; CREATE ROLE third; SET client_min_messages = warning; SET SESSION AUTHORIZATION {ROLE}; {EXOTIC}"
+    ));
+    site.cluster.query(EXOTIC_SETTINGS);
+    let settled = || {
+        site.cluster.sql("postgres", "SELECT coalesce(rolname, ''), setconfig, datconnlimit, shobj_description(d.oid, 'pg_database')
+          FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase LEFT JOIN pg_roles r ON r.oid = setrole WHERE datname = 'mattermost' ORDER BY 1")
+    };
+    let before = (settled(), layout::rights(&site.cluster));
+    make(&site, &[]);
+    let (code, said) = verify(&site, &["--restore"]);
+    assert_eq!(code, 0, "{said}");
+    site.cluster.query("DELETE FROM posts");
+    let said = restore(&site, 0);
+    assert_eq!((settled(), layout::rights(&site.cluster)), before, "{said}");
+    assert!(!said.contains("left out") && !said.contains("lacks"), "{said}");
 }
 
 /// Where tables are, what is given to roles by default, who may pass a right on, and how to get to another server.

@@ -132,6 +132,10 @@ pub fn restore(dump: &Path, into: &Database, jobs: usize) -> Result<()> {
 }
 
 pub(super) fn restore_with(dump: &Path, into: &Database, jobs: usize, flags: &[String]) -> Result<()> {
+    // Where it attaches indexes of partitions, processes of pg_restore wait for each other (observed with 13: "deadlock
+    // detected").
+    let listed = newest("pg_restore")?.args(["--list", "--"]).arg(dump).run()?.text();
+    let jobs = if listed.contains(" INDEX ATTACH ") { 1 } else { jobs };
     let command = into
         .command("pg_restore")?
         .args(["--exit-on-error", "--no-password"])

@@ -45,7 +45,13 @@ fn is_made(kind: &str, start: &str, named: &str, entries: &BTreeSet<String>) -> 
     match kind {
         "FUNCTION" | "PROCEDURE" => {
             let Some((signature, owner)) = named.rsplit_once(") ") else { return false };
-            let Some((name, arguments)) = signature.split_once('(') else { return false };
+            let end = if signature.starts_with('"') {
+                definitions::quoted(signature, '"')
+            } else {
+                signature.find('(').unwrap_or(0)
+            };
+            let (name, arguments) = signature.split_at(end);
+            let Some(arguments) = arguments.strip_prefix('(') else { return false };
             let start = format!("{start}{}(", bare(name));
             let end = format!(") {owner}");
             let of_this_name = entries.range(start.clone()..).take_while(|entry| entry.starts_with(&start));
@@ -74,8 +80,6 @@ fn is_made(kind: &str, start: &str, named: &str, entries: &BTreeSet<String>) -> 
 
 /// Whether arguments (`a integer, VARIADIC b text[]`) are of these types (`integer, text[]`).
 fn are_of(arguments: &str, types: &str) -> bool {
-    let list =
-        |text: &str| -> Vec<String> { text.split(", ").filter(|one| !one.is_empty()).map(str::to_owned).collect() };
     let mut arguments = list(arguments);
     arguments.retain(|argument| !argument.starts_with("OUT "));
     let types = list(types);
@@ -83,6 +87,23 @@ fn are_of(arguments: &str, types: &str) -> bool {
         argument.strip_suffix(kind.as_str()).is_some_and(|before| before.is_empty() || before.ends_with(' '))
     };
     arguments.len() == types.len() && arguments.iter().zip(&types).all(is_of)
+}
+
+/// What commas divide, but for those in a quoted name.
+fn list(text: &str) -> Vec<String> {
+    let (mut parts, mut start, mut at) = (Vec::new(), 0, 0);
+    while let Some(first) = text[at..].chars().next() {
+        if text[at..].starts_with(", ") {
+            parts.push(text[start..at].to_owned());
+            at += 2;
+            start = at;
+        } else {
+            at += if first == '"' { definitions::quoted(&text[at..], '"') } else { first.len_utf8() };
+        }
+    }
+    parts.push(text[start..].to_owned());
+    parts.retain(|part| !part.is_empty());
+    parts
 }
 
 /// The rights in a dump on what it does not make.
@@ -134,6 +155,7 @@ mod tests {
             "AGGREGATE public total(integer) mm",
             "PROCEDURE public noop(integer) mm",
             "DOMAIN public positive mm",
+            "FUNCTION public fun()ny, name(integer, text) mm",
         ]
         .map(str::to_owned)
         .into();
@@ -148,6 +170,7 @@ mod tests {
             "ACL public FUNCTION total(integer) mm",
             "ACL public PROCEDURE noop(IN a integer) mm",
             "ACL public TYPE positive mm",
+            "ACL public FUNCTION \"fun()ny, name\"(\"arg, x\" integer, y text) mm",
             "ACL - SCHEMA public mm",
             "ACL - LARGE OBJECT 4712 mm",
             "TABLE public posts mm",

@@ -250,10 +250,26 @@ fn settling(name: &str, properties: &Properties) -> Vec<(String, String)> {
     settling
 }
 
-/// A list of names as `pg_db_role_setting` has it (`"$user", public`), as literals.
+/// A list of names as `pg_db_role_setting` has it (`"$user", public, "a,b"`), as literals.
 fn list(value: &str) -> String {
-    let names: Vec<String> = value.split(',').map(|name| literal(name.trim().trim_matches('"'))).collect();
-    names.join(", ")
+    let mut names = vec![String::new()];
+    let mut quoted = false;
+    let mut characters = value.chars().peekable();
+    while let Some(character) = characters.next() {
+        let Some(name) = names.last_mut() else { break };
+        match character {
+            // Doubled it is one of the name.
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                name.push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => names.push(String::new()),
+            ' ' if !quoted => {}
+            other => name.push(other),
+        }
+    }
+    names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -268,7 +284,11 @@ mod tests {
                 Grant { role: None, privilege: "DROP; --".into(), grantable: true },
             ]),
             settings: vec![
-                Setting { role: None, name: "search_path".into(), value: "\"$user\", public".into() },
+                Setting {
+                    role: None,
+                    name: "search_path".into(),
+                    value: "\"$user\", public, \"a, b\", \"c\"\"d\", \"\"".into(),
+                },
                 Setting { role: Some("mm".into()), name: "work_mem".into(), value: "it's".into() },
             ],
             ..Properties::default()
@@ -279,7 +299,7 @@ mod tests {
             [
                 "REVOKE ALL ON DATABASE \"d b\" FROM PUBLIC",
                 "GRANT CONNECT ON DATABASE \"d b\" TO \"we\"\"ird\" WITH GRANT OPTION",
-                "ALTER DATABASE \"d b\" SET \"search_path\" TO '$user', 'public'",
+                "ALTER DATABASE \"d b\" SET \"search_path\" TO '$user', 'public', 'a, b', 'c\"d', ''",
                 "ALTER ROLE \"mm\" IN DATABASE \"d b\" SET \"work_mem\" TO 'it''s'",
             ]
         );

@@ -182,7 +182,14 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA rich GRANT SELECT ON TABLES TO reader;
 ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO third;
 ";
 
-/// What `pg_upgradecluster --method dump` loses: it enables every trigger.
+/// What is legal and odd: every kind of partition, inheritance with columns that came later, triggers in each state, names with
+/// everything in them, values at the ends of their types. For an ordinary role; `reader` and `third` are roles that are there.
+pub const EXOTIC: &str = include_str!("exotic.sql");
+
+/// Settings of a database and of roles that are odd, as a superuser makes them.
+pub const EXOTIC_SETTINGS: &str = include_str!("exotic_superuser.sql");
+
+/// What `pg_upgradecluster --method dump` does not carry: it enables every trigger.
 pub const DISABLED: &str = "ALTER TABLE rich.things DISABLE TRIGGER touched;";
 
 /// And what only a superuser makes.

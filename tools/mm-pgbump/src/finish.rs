@@ -77,19 +77,43 @@ pub(crate) fn fill_views(new: &Cluster, entrance: &str, before: &evidence::Facts
     Ok(())
 }
 
-/// The schemas of each database of a cluster.
-pub(crate) fn schemas(cluster: &Cluster, entrance: &str) -> Result<Vec<(String, Spaces)>> {
-    let read = |name: String| Ok((name.clone(), schemas::read(&Database::superuser(cluster, &name)?)?));
-    evidence::databases(cluster, entrance)?.into_iter().map(read).collect()
+/// Triggers whose state is not the usual one, each by the statement that gives it.
+const TRIGGERS: &str = "SELECT pg_catalog.format('ALTER TABLE ONLY %I.%I %s TRIGGER %I', nspname, relname,
+    CASE tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, tgname) AS sql
+  FROM pg_catalog.pg_trigger JOIN pg_catalog.pg_class c ON c.oid = tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+ WHERE tgenabled <> 'O' AND NOT tgisinternal";
+
+/// What an upgrade does not carry as it was, of each database of a cluster.
+pub(crate) struct Kept {
+    databases: Vec<(String, Spaces, Vec<String>)>,
 }
 
-/// Gives the schemas the owners and rights that they had. What an upgrade carries is what a dump says, and that is silent
-/// about a schema that was `public` once; and it leaves a `public` where there was none.
-pub(crate) fn carry_schemas(new: &Cluster, before: &[(String, Spaces)]) -> Result<()> {
-    for (name, spaces) in before {
-        schemas::settle(&Database::superuser(new, name)?, spaces)?;
+impl Kept {
+    /// Reads it.
+    pub(crate) fn of(cluster: &Cluster, entrance: &str) -> Result<Self> {
+        let read = |name: String| {
+            let database = Database::superuser(cluster, &name)?;
+            let triggers = database.rows(TRIGGERS)?;
+            let triggers = triggers.iter().filter_map(|row| row["sql"].as_str().map(str::to_owned)).collect();
+            Ok((name, schemas::read(&database)?, triggers))
+        };
+        let databases = evidence::databases(cluster, entrance)?.into_iter().map(read).collect::<Result<_>>()?;
+        Ok(Self { databases })
     }
-    Ok(())
+
+    /// Gives the schemas the owners and rights that they had: what an upgrade carries is what a dump says, and that is silent
+    /// about a schema that was `public` once; and it leaves a `public` where there was none. And triggers their state: the
+    /// dump of `pg_upgradecluster` enables every one.
+    pub(crate) fn carry(&self, new: &Cluster, method: Method) -> Result<()> {
+        for (name, spaces, triggers) in &self.databases {
+            let database = Database::superuser(new, name)?;
+            schemas::settle(&database, spaces)?;
+            if method == Method::Dump && !triggers.is_empty() {
+                database.execute_verbatim(&triggers.join(";\n"))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Extensions to the versions of the new major, indexes anew where the collation is another, statistics. None of it

@@ -13,7 +13,6 @@ use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::{self, Trial};
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::fingerprint::Method;
-use mm_common::postgres::schemas::Spaces;
 use mm_common::postgres::tried;
 use mm_common::run::Session;
 use mm_common::{Context as _, Error, Kind, Result};
@@ -192,7 +191,7 @@ fn carry(
     control::start_shut(&entry.old)?;
     checkpoint::pass("old-shut");
     let before = evidence::gather(&entry.old, &entry.database, entry.hashed, entry.major)?;
-    let schemas = finish::schemas(&entry.old, &entry.database)?;
+    let kept = finish::Kept::of(&entry.old, &entry.database)?;
     records.keep_facts(&before, lock)?;
     carried.part("read", &mut since);
     signals::check()?;
@@ -210,7 +209,7 @@ fn carry(
     records.journal.write(entry, lock)?;
     signals::leads_to(undo::in_words(entry));
     checkpoint::pass("proving");
-    carried.notes = prove(entry, &before, &schemas)?;
+    carried.notes = prove(entry, &before, &kept)?;
     carried.part("compare", &mut since);
     signals::check()?;
 
@@ -229,14 +228,14 @@ fn new_cluster(entry: &Entry) -> Result<Cluster> {
 }
 
 /// Starts the new cluster for nobody else and compares it with the old one, fact by fact.
-fn prove(entry: &Entry, before: &Facts, schemas: &[(String, Spaces)]) -> Result<Vec<String>> {
+fn prove(entry: &Entry, before: &Facts, kept: &finish::Kept) -> Result<Vec<String>> {
     let new = new_cluster(entry)?;
     finish::carry_files(&entry.old, &new)?;
     control::stop(&new)?;
     control::start_shut(&new)?;
     ui::progress("reading every table of the new cluster");
     finish::fill_views(&new, &entry.database, before)?;
-    finish::carry_schemas(&new, schemas)?;
+    kept.carry(&new, entry.method)?;
     let after = evidence::gather(&new, &entry.database, entry.hashed, entry.major)?;
     let differences = evidence::compare(before, &after, (entry.old.major, entry.major));
     if differences.faults.is_empty() {

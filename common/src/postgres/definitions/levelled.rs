@@ -61,6 +61,9 @@ pub fn level(name: &str, text: &str, majors: Majors) -> String {
         // Up to 14 the C library was the only provider, and was not named.
         text = text.replace(" LOCALE_PROVIDER = libc", "");
     }
+    if is(&["POLICY "]) {
+        text = sorted_roles(&text);
+    }
     if crosses(majors, 12) && is(&["TRIGGER "]) {
         // The word that was always allowed became the one that is written.
         text = text.replace(" EXECUTE PROCEDURE ", " EXECUTE FUNCTION ");
@@ -93,6 +96,40 @@ pub fn level(name: &str, text: &str, majors: Majors) -> String {
     }
     // How often the server has read an expression depends on no major.
     if is(WITH_EXPRESSIONS) { expression::settled(&text) } else { text }
+}
+
+/// The roles of a policy in the order of their names: the server has them in the order in which they were made.
+fn sorted_roles(text: &str) -> String {
+    let mut at = 0;
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        if let Some(list) = rest.strip_prefix(" TO ") {
+            let mut roles = vec![""];
+            let mut end = 0;
+            while let Some(first) = list[end..].chars().next().filter(|first| !matches!(first, ' ' | ';')) {
+                let length = match first {
+                    '"' => quoted(&list[end..], '"'),
+                    other => other.len_utf8(),
+                };
+                if first == ',' {
+                    // A blank follows it.
+                    end += 2;
+                    roles.push("");
+                } else {
+                    let start = end - roles.last().map_or(0, |role| role.len());
+                    end += length;
+                    roles.pop();
+                    roles.push(&list[start..end]);
+                }
+            }
+            roles.sort_unstable();
+            return format!("{} TO {}{}", &text[..at], roles.join(", "), &list[end..]);
+        }
+        at += match rest.chars().next() {
+            Some(quote @ ('"' | '\'')) => quoted(rest, quote),
+            other => other.map_or(1, char::len_utf8),
+        };
+    }
+    text.to_owned()
 }
 
 fn without_in(text: &str) -> String {
@@ -160,7 +197,7 @@ fn unqualified(text: &str) -> String {
 }
 
 /// How long the quoted text at the beginning is.
-pub(super) fn quoted(text: &str, quote: char) -> usize {
+pub(in crate::postgres) fn quoted(text: &str, quote: char) -> usize {
     let mut at = 1;
     while let Some(next) = text.get(at..).and_then(|rest| rest.find(quote)) {
         at += next + 1;
@@ -180,6 +217,19 @@ fn without_value(text: &str, before: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn roles_of_a_policy_are_in_no_order() {
+        let of = |roles: &str| {
+            format!("CREATE POLICY \"x TO y\" ON a.b FOR UPDATE TO {roles} USING ((a <> ' TO c, b '::text));")
+        };
+        let is = |one: &str, other: &str| {
+            level("POLICY a.b x", &of(one), (15, 15)) == level("POLICY a.b x", &of(other), (15, 15))
+        };
+        assert!(is("third, \"a, \"\"b\", reader", "reader, third, \"a, \"\"b\""));
+        assert!(!is("third, reader", "third, other"));
+        assert_eq!(level("POLICY a.b x", "CREATE POLICY x ON a.b;", (15, 15)), "CREATE POLICY x ON a.b;");
+    }
 
     #[test]
     fn what_a_major_alone_writes_otherwise_is_levelled() {

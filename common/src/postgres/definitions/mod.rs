@@ -14,6 +14,7 @@ use super::server::Database;
 use super::untrusted::Schema;
 use crate::contract::error::{Context as _, Result};
 
+pub(super) use levelled::quoted;
 pub use levelled::{Majors, level, level_name, levelled};
 
 /// The statements about each object, by the words with which a dump announces it: `TABLE public.posts`.

@@ -118,9 +118,9 @@ pub fn read(database: &Database) -> Result<Properties> {
         .rows(
             "SELECT pg_catalog.row_to_json(d) AS d, pg_catalog.shobj_description(d.oid, 'pg_database') AS comment, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
                pg_catalog.pg_get_userbyid(d.datdba) AS owner,
-               (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'setting', s.setting) ORDER BY r.rolname)
+               (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'setting', s.setting) ORDER BY r.rolname, s.place)
                 FROM pg_catalog.pg_db_role_setting g LEFT JOIN pg_catalog.pg_roles r ON r.oid = g.setrole,
-                  pg_catalog.unnest(g.setconfig) AS s(setting)
+                  pg_catalog.unnest(g.setconfig) WITH ORDINALITY AS s(setting, place)
                 WHERE g.setdatabase = d.oid) AS settings,
                (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'privilege', a.privilege_type, 'grantable', a.is_grantable))
                 FROM pg_catalog.aclexplode(d.datacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee) AS grants,

@@ -28,3 +28,20 @@ fn few_programs_are_started_between_the_stop_and_the_start() {
     assert!(programs.iter().any(|line| line.contains("pg_dump")), "{text}");
     assert!(programs.len() <= PROGRAMS, "{} programs:\n{}", programs.len(), programs.join("\n"));
 }
+
+#[test]
+fn a_hop_that_asks_for_no_other_postgresql_is_not_looked_at_once_more() {
+    let site = Site::builder("10.5.12").build();
+    let releases = site.releases(&["10.5.12", "10.5.14"].map(|version| quick(version).build()));
+    let document = plan(&site, &releases, &["--to", "10.5.14"]);
+    assert!(document["path"]["next"]["needs"]["postgres"].is_null(), "{}", document["path"]["next"]);
+    // Whoever looks finds a server that nobody can make anything of.
+    fs::rename(site.config_path(), site.directory().join("config.json")).unwrap();
+    let pgbump = |words: &[&str]| {
+        let output = site.tool("mm-pgbump").args(words).write_stdin(document.to_string()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = pgbump(&["--leave-stopped"]);
+    assert!(code == Some(0) && said.contains("needs no upgrade"), "{said}");
+    assert_ne!(pgbump(&["--to", "15", "--no-backup"]).0, Some(0), "what is asked for is looked at");
+}

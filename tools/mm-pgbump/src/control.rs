@@ -1,7 +1,8 @@
 //! Starting, stopping and moving clusters, with Debian's own programs wherever they can.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use mm_common::machine::command::{self, Cmd};
 use mm_common::machine::files::{self, Access};
@@ -9,7 +10,7 @@ use mm_common::machine::process;
 use mm_common::machine::user::User;
 use mm_common::postgres::cluster::{self, Cluster};
 pub(crate) use mm_common::postgres::cluster::{is_disabled, start_conf};
-use mm_common::postgres::server;
+use mm_common::postgres::server::{self, Database};
 use mm_common::{Context as _, Error, Result};
 
 use crate::plan::Mode;
@@ -43,6 +44,59 @@ pub(crate) fn start(cluster: &Cluster) -> Result<()> {
     set_start_conf(cluster, STARTING)?;
     let started = control(cluster, "start", &[]);
     started.and(set_start_conf(cluster, &text))
+}
+
+/// A start for everybody that Debian's program has not ended yet.
+pub(crate) struct Starting<'a> {
+    cluster: &'a Cluster,
+    command: Cmd,
+    child: Child,
+}
+
+/// As [`start`], and returns as soon as the server takes connections. Debian's program goes on for two seconds from then, in
+/// which it asks it again and again whether it stays: other work can be done meanwhile.
+///
+/// # Errors
+/// As [`start`], as far as that is known by then.
+pub(crate) fn begin_start<'a>(cluster: &'a Cluster, entrance: &str) -> Result<Option<Starting<'a>>> {
+    if start_conf(cluster)?.is_some_and(|text| is_disabled(&text)) {
+        return start(cluster).map(|()| None);
+    }
+    let command = command_of(cluster, "start", &[]);
+    let child = command.start(Stdio::null(), Stdio::null(), Stdio::null())?;
+    let mut starting = Starting { cluster, command, child };
+    let begun = Instant::now();
+    while starting.child.try_wait().is_ok_and(|ended| ended.is_none()) && begun.elapsed() < START_LIMIT {
+        // What is asked before it takes connections is a start of psql for nothing.
+        if mode(cluster)? == Mode::Open && is_ready(cluster)? && Database::superuser(cluster, entrance).is_ok() {
+            return Ok(Some(starting));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    starting.end().map(|()| None)
+}
+
+/// Whether the server itself says that it takes connections: the eighth line of its pid file (`miscadmin.h`).
+fn is_ready(cluster: &Cluster) -> Result<bool> {
+    let path = cluster.data.join("postmaster.pid");
+    let text = if files::look(&path)?.is_some() { files::read_text(&path, 4096)? } else { String::new() };
+    Ok(text.lines().nth(7).is_some_and(|line| line.trim() == "ready"))
+}
+
+impl Starting<'_> {
+    /// Waits until Debian's program has ended.
+    ///
+    /// # Errors
+    /// When it says that the server does not run.
+    pub(crate) fn end(mut self) -> Result<()> {
+        let status =
+            self.child.wait().map_err(|error| Error::failed("cannot wait for pg_ctlcluster").because(error))?;
+        let output = command::Output { status, stdout: Vec::new(), stderr: String::new() };
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(started_badly(self.command.failure(&output), "start", self.cluster))
+    }
 }
 
 /// Starts a cluster for nobody but its owner, so that nothing changes while it is read.
@@ -140,14 +194,16 @@ fn program(cluster: &Cluster) -> Result<PathBuf> {
 }
 
 fn control(cluster: &Cluster, action: &str, options: &[&str]) -> Result<()> {
+    command_of(cluster, action, options).run().map_err(|error| started_badly(error, action, cluster))?;
+    Ok(())
+}
+
+fn command_of(cluster: &Cluster, action: &str, options: &[&str]) -> Cmd {
     cluster::tool("pg_ctlcluster")
         .env("PGCTLTIMEOUT", START_LIMIT.as_secs().to_string())
         .args([cluster.major.to_string().as_str(), &cluster.name, action])
         .args(options)
         .limit(START_LIMIT + Duration::from_secs(10))
-        .run()
-        .map_err(|error| started_badly(error, action, cluster))?;
-    Ok(())
 }
 
 /// What the server itself said is in its log.

@@ -10,6 +10,7 @@ mod drop_old;
 mod evidence;
 mod finish;
 mod logs;
+mod open;
 pub mod plan;
 mod preflight;
 mod reach;

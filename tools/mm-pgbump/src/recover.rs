@@ -24,7 +24,7 @@ pub(crate) fn recover(session: &mut Session, options: &Options) -> Result<String
     // The server that mm-swap was taking away is not started again by this.
     let stays_stopped = options.leave_stopped || door::is_undoing_swap(&installation.state)?;
     session.changed = true;
-    let result = run::recover(session, &mut installation, &records, &lock);
+    let result = run::recover(session, &mut installation, &records, false, &lock);
     let half_done = result.as_ref().is_err_and(|error| error.kind() == Kind::HalfDone);
     // Where the database stands half-way the server must not run.
     if !half_done && !stays_stopped {

@@ -15,11 +15,12 @@ use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::fingerprint::Method;
 use mm_common::postgres::tried;
 use mm_common::run::Session;
-use mm_common::{Context as _, Error, Kind, Result};
+use mm_common::{Error, Kind, Result};
 use serde_json::{Value, json};
 
 use crate::Options;
 use crate::evidence::{self, Facts};
+use crate::open::open;
 use crate::plan::{self, Phase};
 use crate::preflight::{self, Target};
 use crate::record::{Entry, Records, RestorePoint};
@@ -49,7 +50,8 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
         Ok(_) if options.leave_stopped || !session.changed => Ok(()),
         _ => installation.put_service_back(&lock),
     };
-    if let (Ok(_), Ok(()), true) = (&result, &settled, session.changed)
+    // What was left stopped was not left so without its statistics.
+    if let (Ok(_), Ok(()), true, false) = (&result, &settled, session.changed, options.leave_stopped)
         && let Some(entry) = Records::at(installation.state.path()).last.read::<Entry>()?
     {
         finish::analyze_fully(&entry);
@@ -67,7 +69,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     let begun = Instant::now();
     let records = Records::at(installation.state.path());
     let run = session.ensure_run()?.id;
-    if let Some(message) = recover(session, installation, &records, lock)? {
+    if let Some(message) = recover(session, installation, &records, options.leave_stopped, lock)? {
         return Ok(message);
     }
     if let Some(last) = records.last.read::<Entry>()?.filter(|last| last.run == run) {
@@ -217,12 +219,13 @@ fn carry(
     records.journal.write(entry, lock)?;
     checkpoint::pass("finishing");
     let _proven = signals::finishing(format!("{} is proven; opening it is finished, within a minute", entry.to()));
-    open(entry, installation, records, lock)?;
+    open(entry, installation, records, options.leave_stopped, lock)?;
     carried.part("finish", &mut since);
     Ok(carried)
 }
 
-fn new_cluster(entry: &Entry) -> Result<Cluster> {
+/// The cluster that an upgrade has made.
+pub(crate) fn new_cluster(entry: &Entry) -> Result<Cluster> {
     cluster::find(entry.major, &entry.old.name)?
         .ok_or_else(|| Error::failed(format!("pg_upgradecluster made no cluster {}", entry.to())))
 }
@@ -249,31 +252,6 @@ fn prove(entry: &Entry, before: &Facts, kept: &finish::Kept) -> Result<Vec<Strin
         error = error.because(format!("and {} more differences", differences.faults.len() - 20));
     }
     Err(error.hint("the old cluster serves as before; mm-pgbump check names what usually causes this"))
-}
-
-/// Opens the proven cluster for everybody and lets the server's own data source prove that it gets there. May be
-/// repeated.
-fn open(entry: &mut Entry, installation: &mut Installation, records: &Records, lock: &LockGuard) -> Result<()> {
-    let new = new_cluster(entry)?;
-    if control::mode(&new)? == plan::Mode::Down {
-        control::start_shut(&new)?;
-    }
-    ui::progress("collecting statistics");
-    finish::settle(&new, &entry.database, entry.method)?;
-    control::stop(&new)?;
-    control::forget_shut(&new)?;
-    control::release(&new, entry.old_start.as_deref())?;
-    control::start(&new)?;
-    checkpoint::pass("new-open");
-    repoint::forward(entry, installation, &new, records, lock)?;
-    let attempt = || format!("the server would not get into the cluster {}", new.label());
-    let database = installation.database().context(attempt)?;
-    let there = database.value("SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()")?;
-    if there.as_str() == Some(new.system_identifier()?.as_str()) {
-        return tried::as_the_server(&database, entry.could);
-    }
-    Err(Error::failed(attempt())
-        .because(format!("its data source leads to a server of version {} that is another one", database.version)))
 }
 
 /// The upgrade is over: the record stays, the journal goes.
@@ -318,6 +296,7 @@ pub(crate) fn recover(
     session: &mut Session,
     installation: &mut Installation,
     records: &Records,
+    analyzes: bool,
     lock: &LockGuard,
 ) -> Result<Option<String>> {
     let begun = Instant::now();
@@ -333,7 +312,7 @@ pub(crate) fn recover(
             // Proven already, and perhaps open: forward is the shorter way.
             upgrade::end(&entry)?;
             let was_open = undo::was_open(&entry)?;
-            if let Err(error) = open(&mut entry, installation, records, lock) {
+            if let Err(error) = open(&mut entry, installation, records, analyzes, lock) {
                 return Err(if was_open {
                     unfinished(error, &entry)
                 } else {

@@ -32,13 +32,13 @@ fn start_where(hangup: &str, site: &Site, flags: &[&str], variable: Option<(&str
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn ended(child: Child) -> (Option<i32>, String) {
+pub(crate) fn ended(child: Child) -> (Option<i32>, String) {
     let output = child.wait_with_output().unwrap();
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// A session that holds a table, so that whoever dumps has to wait.
-struct Holder(Child);
+pub(crate) struct Holder(Child);
 
 impl Holder {
     fn of(site: &Site) -> Self {
@@ -244,7 +244,7 @@ fn create_is_asked_to_stop_at_every_checkpoint() {
 }
 
 /// The points a run passes, each once.
-fn checkpoints(site: &Site, flags: &[&str]) -> Vec<String> {
+pub(crate) fn checkpoints(site: &Site, flags: &[&str]) -> Vec<String> {
     let log = site.directory().join("checkpoints");
     let (code, said) = ended(start(site, flags, Some(("MM_CHECKPOINT_LOG", log.to_str().unwrap()))));
     assert_eq!(code, Some(0), "{said}");
@@ -259,7 +259,7 @@ fn checkpoints(site: &Site, flags: &[&str]) -> Vec<String> {
     names
 }
 
-fn die_at(site: &Site, flags: &[&str], checkpoint: &str) {
+pub(crate) fn die_at(site: &Site, flags: &[&str], checkpoint: &str) {
     let output = start(site, flags, Some(("MM_CHECKPOINT", checkpoint))).wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.signal(), Some(9), "to die at {checkpoint}: {said}");

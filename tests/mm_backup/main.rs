@@ -14,6 +14,7 @@ mod equal;
 mod extremes;
 mod faults;
 mod first;
+mod frozen;
 mod hot;
 mod incremental;
 mod interruptions;

@@ -35,6 +35,11 @@ impl Lab {
     }
 
     pub(super) fn of(site: Site, release: &Order) -> Self {
+        Self::with(site, release, "--stop")
+    }
+
+    /// The restore point is made with these flags.
+    pub(super) fn with(site: Site, release: &Order, backup: &str) -> Self {
         let user = site.users[1].clone();
         let channel = site.cluster.query(&format!(
             "SELECT m.channelid FROM channelmembers m JOIN channels c ON c.id = m.channelid AND c.type = 'O' \
@@ -48,7 +53,7 @@ impl Lab {
         let (flags, mirror) = (site.flags().join(" "), releases.site.url());
         let fetch = format!("mm-fetch {flags} --mirror {mirror} --catalogue {}", releases.catalogue.display());
         let fetch = format!("{fetch} --cache {}", site.cache().display());
-        let pipeline = format!("{fetch} | mm-backup {flags} --to {} --stop", site.store().display());
+        let pipeline = format!("{fetch} | mm-backup {flags} --to {} {backup}", site.store().display());
         let document = run(&pipeline, &plan(&site, &releases, &["--to", NEXT])).good().to_string();
         Self { site, document, token, channel }
     }

@@ -13,6 +13,7 @@ mod again;
 #[cfg(feature = "checkpoints")]
 mod back;
 mod faults;
+mod frozen;
 mod hard;
 #[cfg(feature = "checkpoints")]
 mod killed;

@@ -1,13 +1,24 @@
 //! The restore point that a document hands on: whether it is one of this installation and its database.
+//!
+//! A frozen one has its database as a copy in the server, and a dump only when `mm-backup complete` has made it. What that
+//! adds is a file of its own with its own digest: the manifest, which documents name, stays as it was.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::contract::error::{Error, Result};
 use crate::contract::sections::Backup;
+use crate::contract::shell;
 use crate::machine::files;
+use crate::postgres::frozen::Frozen;
+
+/// The file that `mm-backup complete` adds to a frozen restore point.
+pub const COMPLETION: &str = "database.json";
+/// Its digest, as `sha256sum -c` reads it.
+pub const COMPLETION_DIGEST: &str = "database.json.sha256";
 
 /// The line of a manifest after which the entries stand.
 const ENTRIES: &str = "\"entries\": [";
@@ -21,6 +32,8 @@ struct Head {
     created: String,
     install: std::path::PathBuf,
     database: Option<Database>,
+    #[serde(default)]
+    frozen: Option<FrozenPart>,
 }
 
 #[derive(Deserialize)]
@@ -28,6 +41,30 @@ struct Database {
     name: String,
     #[serde(default)]
     bytes: u64,
+}
+
+#[derive(Deserialize)]
+struct FrozenPart {
+    copy: Frozen,
+}
+
+impl Head {
+    /// The database it is of, stored or frozen.
+    fn database(&self) -> Option<(&str, u64)> {
+        let stored = self.database.as_ref().map(|stored| (stored.name.as_str(), stored.bytes));
+        stored.or_else(|| self.frozen.as_ref().map(|part| (part.copy.name.as_str(), part.copy.bytes)))
+    }
+}
+
+/// What a document's hop can be rolled back with, in the restore point at a path.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// The size of the database when the restore point was made.
+    pub bytes: u64,
+    /// The copy, where it was frozen.
+    pub frozen: Option<Frozen>,
+    /// Whether there is a dump.
+    pub dumped: bool,
 }
 
 /// Proves that the restore point is one of the installation at `root`, whose database has this name, and that it is the
@@ -49,10 +86,10 @@ pub fn require_own(backup: &Backup, root: &Path, database: &str) -> Result<()> {
             root.display()
         )));
     }
-    match head.database {
-        Some(stored) if stored.name == database => {}
-        Some(stored) => {
-            return Err(refused(format!("it holds the database {}, the server's is {database}", stored.name)));
+    match head.database() {
+        Some((name, _)) if name == database => {}
+        Some((name, _)) => {
+            return Err(refused(format!("it holds the database {name}, the server's is {database}")));
         }
         None => return Err(refused("it holds no database".into())),
     }
@@ -65,12 +102,54 @@ pub fn require_own(backup: &Backup, root: &Path, database: &str) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a frozen restore point whose database is not stored yet: whoever upgrades or drops the cluster would take the
+/// copy with it.
+///
+/// # Errors
+/// Refused, with the command that stores it.
+pub fn require_complete(backup: &Backup) -> Result<()> {
+    if backup.freeze.as_ref().is_none_or(|freeze| freeze.copy.is_none()) || is_complete(&backup.path)? {
+        return Ok(());
+    }
+    Err(Error::refused(format!("the restore point `{}` is frozen: its database is not stored yet", backup.id))
+        .because("the copy of it is in the cluster that would be upgraded")
+        .hint(format!("mm-backup complete {} --to {}", backup.id, shell::word(&backup.store))))
+}
+
+/// Whether the restore point at `path`, which is a frozen one, has been completed.
+pub fn is_complete(path: &Path) -> Result<bool> {
+    Ok(files::look(&path.join(COMPLETION))?.is_some())
+}
+
+/// Reads the file that completes a frozen restore point, as far as `T` needs it; absent while there is none.
+///
+/// # Errors
+/// Failed when it is not as it was written.
+pub fn completion<T: DeserializeOwned>(point: &Path) -> Result<Option<T>> {
+    let path = point.join(COMPLETION);
+    if files::look(&path)?.is_none() {
+        return Ok(None);
+    }
+    let broken = |why: String| {
+        Error::failed(format!("cannot use `{}`", path.display()))
+            .because(why)
+            .hint("this restore point is damaged; use another one (mm-backup list)")
+    };
+    let recorded = files::read_text(&point.join(COMPLETION_DIGEST), 4096)?;
+    let found = files::sha256(&path)?;
+    if recorded.split_whitespace().next() != Some(found.as_str()) {
+        return Err(broken(format!("its SHA-256 is {found}, another one was recorded")));
+    }
+    let text = files::read(&path, LARGEST)?;
+    serde_json::from_slice(&text).map(Some).map_err(|error| broken(error.to_string()))
+}
+
 /// Proves that the restore point at `path` is the one with this `id`, of the installation at `root` and its database of this
-/// name. Returns the size of the database when it was stored.
+/// name. Returns what it holds of the database.
 ///
 /// # Errors
 /// Refused when it is not.
-pub fn stored_bytes(path: &Path, id: &str, root: &Path, database: &str) -> Result<u64> {
+pub fn held(path: &Path, id: &str, root: &Path, database: &str) -> Result<Held> {
     let refused = |why: String| {
         Error::refused(format!("the restore point `{id}` cannot be relied on"))
             .because(why)
@@ -80,11 +159,15 @@ pub fn stored_bytes(path: &Path, id: &str, root: &Path, database: &str) -> Resul
     if head.id != id || head.install != root {
         return Err(refused(format!("its manifest is that of `{}` of `{}`", head.id, head.install.display())));
     }
-    match head.database {
-        Some(stored) if stored.name == database => Ok(stored.bytes),
-        Some(stored) => Err(refused(format!("it holds the database {}, the server's is {database}", stored.name))),
-        None => Err(refused("it holds no database".into())),
-    }
+    let bytes = match head.database() {
+        Some((name, bytes)) if name == database => bytes,
+        Some((name, _)) => {
+            return Err(refused(format!("it holds the database {name}, the server's is {database}")));
+        }
+        None => return Err(refused("it holds no database".into())),
+    };
+    let dumped = head.database.is_some() || is_complete(path)?;
+    Ok(Held { bytes, frozen: head.frozen.map(|part| part.copy), dumped })
 }
 
 fn read(manifest: &Path) -> Result<Head> {
@@ -135,16 +218,27 @@ mod tests {
             database: true,
             databases: Vec::new(),
             left_out: Vec::new(),
+            freeze: None,
             left_stopped: true,
             seconds: 1.0,
         };
         let root = Path::new("/opt/mattermost");
         require_own(&backup, root, "mattermost").unwrap();
-        assert_eq!(stored_bytes(place.path(), "x", root, "mattermost").unwrap(), 1);
+        let found = held(place.path(), "x", root, "mattermost").unwrap();
+        assert_eq!((found.bytes, found.dumped, found.frozen), (1, true, None));
+        require_complete(&backup).unwrap();
+        let freeze = crate::contract::sections::Freeze { copy: Some("c".into()), ..<_>::default() };
+        let frozen = Backup { path: place.path().into(), freeze: Some(freeze), ..backup.clone() };
+        assert_eq!(require_complete(&frozen).unwrap_err().code(), 5);
+        assert_eq!(completion::<serde_json::Value>(place.path()).unwrap(), None);
+        files::write(&place.path().join(COMPLETION), b"{}", Access::PRIVATE).unwrap();
+        files::write(&place.path().join(COMPLETION_DIGEST), b"0  database.json\n", Access::PRIVATE).unwrap();
+        require_complete(&frozen).unwrap();
+        assert!(completion::<serde_json::Value>(place.path()).is_err(), "another digest was recorded");
         for (id, root, database) in
             [("y", "/opt/mattermost", "mattermost"), ("x", "/srv", "mattermost"), ("x", "/opt/mattermost", "a")]
         {
-            assert_eq!(stored_bytes(place.path(), id, Path::new(root), database).unwrap_err().code(), 5);
+            assert_eq!(held(place.path(), id, Path::new(root), database).unwrap_err().code(), 5);
         }
         let other_moment = Backup { created: "2026-11-22T11:00:00Z".into(), ..backup.clone() };
         let gone = Backup { manifest: place.path().join("none"), ..backup.clone() };

@@ -16,11 +16,16 @@ use crate::machine::user::User;
 /// is the administrator's own, so the tools hand it on.
 const CONF_ROOT: &str = "PG_CLUSTER_CONF_ROOT";
 
+/// How the name of a frozen copy of a database ends, as a regular expression.
+pub const FROZEN: &str = "_mm_frozen_[0-9]{8}T[0-9]{6}Z$";
+
 /// As a condition on `pg_database`: what is the server's own besides its database, those that mm-backup keeps beside it
-/// when it restores. A long name is cut to the 63 bytes that PostgreSQL keeps, at the end of a character.
-pub const KEPT: &str = "(datname ~ '_mm_before_[0-9]{8}T[0-9]{6}Z$'
-     AND (pg_catalog.split_part(datname, '_mm_before_', 1) = pg_catalog.current_database()
-          OR pg_catalog.octet_length(datname) >= 60 AND position(pg_catalog.split_part(datname, '_mm_before_', 1) IN pg_catalog.current_database()) = 1))";
+/// when it restores, and its frozen copies. A long name is cut to the 63 bytes that PostgreSQL keeps, at the end of a
+/// character.
+pub const KEPT: &str = "(datname ~ '_mm_(before|frozen)_[0-9]{8}T[0-9]{6}Z$'
+     AND (pg_catalog.regexp_replace(datname, '_mm_(before|frozen)_[0-9]{8}T[0-9]{6}Z$', '') = pg_catalog.current_database()
+          OR pg_catalog.octet_length(datname) >= 60
+             AND position(pg_catalog.regexp_replace(datname, '_mm_(before|frozen)_[0-9]{8}T[0-9]{6}Z$', '') IN pg_catalog.current_database()) = 1))";
 
 /// A cluster of this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -204,8 +204,24 @@ pub fn settle(server: &Database, name: &str, properties: &Properties) -> Vec<(St
     settled.filter_map(|(what, done)| Some((what, done.err()?))).collect()
 }
 
+/// Gives a database the settings of `properties` and its comment, and neither rights nor a limit of connections: those open
+/// it. Returns what could not be given, and why.
+pub fn settle_closed(server: &Database, name: &str, properties: &Properties) -> Vec<(String, Error)> {
+    let all = settings(name, &Properties { connection_limit: None, ..properties.clone() });
+    let sql: String = all.iter().map(|(_, sql)| format!("{sql};\n")).collect();
+    if sql.is_empty() || server.execute_verbatim(&sql).is_ok() {
+        return Vec::new();
+    }
+    all.into_iter().filter_map(|(what, sql)| Some((what, server.execute_verbatim(&sql).err()?))).collect()
+}
+
 /// What is set, in words without its value, and by which statement.
 fn settling(name: &str, properties: &Properties) -> Vec<(String, String)> {
+    [rights(name, properties), settings(name, properties)].concat()
+}
+
+/// The rights on the database, in words, and by which statement.
+pub(super) fn rights(name: &str, properties: &Properties) -> Vec<(String, String)> {
     let database = identifier(name);
     let mut settling = Vec::new();
     if let Some(grants) = &properties.grants {
@@ -225,6 +241,13 @@ fn settling(name: &str, properties: &Properties) -> Vec<(String, String)> {
             }
         }
     }
+    settling
+}
+
+/// All else that is set.
+fn settings(name: &str, properties: &Properties) -> Vec<(String, String)> {
+    let database = identifier(name);
+    let mut settling = Vec::new();
     if let Some(comment) = &properties.comment {
         settling.push(("its comment".into(), format!("COMMENT ON DATABASE {database} IS {}", literal(comment))));
     }

@@ -62,6 +62,10 @@ pub(crate) struct CreateArguments {
     /// With --stop: leave it stopped for the next tool of the pipeline (when this one succeeds)
     #[arg(long)]
     pub(crate) leave_stopped: bool,
+    /// With --stop: while nobody writes, only copy the database within its cluster; `mm-backup complete` makes the dump
+    /// from the copy when the server serves again
+    #[arg(long, requires = "stop", conflicts_with = "no_database")]
+    pub(crate) freeze: bool,
     /// Leave out the uploaded files
     #[arg(long)]
     pub(crate) no_data: bool,
@@ -94,6 +98,7 @@ impl CreateArguments {
         Wish {
             stop: self.stop,
             leave_stopped: self.leave_stopped,
+            freeze: self.freeze,
             no_data: self.no_data,
             no_database: self.no_database,
             whole_cluster: self.whole_cluster,
@@ -107,6 +112,11 @@ impl CreateArguments {
 pub(crate) enum Verb {
     /// Make a restore point (the default)
     Create(CreateArguments),
+    /// Store the database of a frozen restore point: the dump is made from the frozen copy
+    Complete {
+        /// Which one [default: the one of the document, else every frozen one of the installation]
+        id: Option<String>,
+    },
     /// Show the restore points
     List(ListArguments),
     /// Prove a restore point: hash every file again, read the dump to its end
@@ -242,7 +252,7 @@ impl Arguments for BackupArguments {
     }
 
     fn reads_document(&self) -> bool {
-        self.creating().is_some()
+        self.creating().is_some() || matches!(self.verb, Some(Verb::Complete { .. }))
     }
 
     fn default_verb() -> &'static str {

@@ -38,8 +38,10 @@ pub(crate) fn lead(
     let Some(present) = &installation.source else { return Ok(None) };
     let copied = copied(&point.head, placed, prepared, installation)?;
     let Some(old) = copied.data_source(installation.config.path.is_none()) else { return Ok(None) };
-    if let (Some(part), Some(_), false) = (&point.head.database, prepared, is_set_elsewhere(placed, installation)?) {
-        replace::require_same_name(point, part, &old.database)?;
+    if let (Some(name), Some(_), false) =
+        (point.head.database_name(), prepared, is_set_elsewhere(placed, installation)?)
+    {
+        replace::require_same_name(point, name, &old.database)?;
     }
     if place(&old) == place(present) || is_set_elsewhere(placed, installation)? {
         return Ok(None);

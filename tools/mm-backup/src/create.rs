@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::progress::Meter;
-use mm_common::contract::sections::Backup;
+use mm_common::contract::sections::{Backup, Freeze};
 use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
@@ -21,6 +21,7 @@ use mm_common::postgres::proven::Claim;
 use crate::collect::{self, Collected, Collection};
 use crate::database::{self, Onlooker, View};
 use crate::first::{Begun, First};
+use crate::freeze::{self, Outlook, Ready, Taken};
 use crate::guard::Guard;
 use crate::manifest::{self, DatabasePart, Head, SCHEMA, Skipped, Totals};
 use crate::pinning;
@@ -50,12 +51,33 @@ pub(crate) struct Order<'a> {
     pub pins_all: bool,
     /// `--accept database`.
     pub accepts_database: bool,
+    /// With `--freeze`: whether the database can be frozen.
+    pub freezing: Option<Outlook>,
 }
 
 impl Order<'_> {
     /// On whose behalf a superuser reads the database.
-    fn claim<'a>(&'a self, lock: Option<&'a LockGuard>) -> Claim<'a> {
+    pub(crate) fn claim<'a>(&'a self, lock: Option<&'a LockGuard>) -> Claim<'a> {
         crate::database::claim(self.installation, self.accepts_database, lock)
+    }
+
+    /// What freezes the database, where it can be frozen.
+    fn ready(&self) -> Option<&Ready> {
+        match &self.freezing {
+            Some(Outlook::Ready(ready)) => Some(ready),
+            _ => None,
+        }
+    }
+
+    /// What the document says of it.
+    fn freeze(&self, taken: &Taken) -> Option<Freeze> {
+        let reason = match self.freezing.as_ref()? {
+            Outlook::Plain(why) => Some(why.clone()),
+            Outlook::Ready(_) => taken.reason.clone(),
+        };
+        let copy = taken.frozen.as_ref().map(|part| part.copy.copy.clone());
+        let checkpointed = self.ready().is_some_and(|ready| ready.checkpointed);
+        Some(Freeze { copy, reason, checkpointed, ..Freeze::default() })
     }
 }
 
@@ -85,6 +107,9 @@ pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<(Backup, Opt
         "nothing of it was kept; the earlier restore points in `{}` are as they were",
         order.store.path.display()
     ));
+    if let Some(ready) = order.ready() {
+        ready.give_up(order.installation, (&id, &order.store.path), lock);
+    }
     if let Err(error) = pins::release(&order.store.path, &id) {
         ui::warn(&error.one_line());
     }
@@ -109,7 +134,8 @@ fn make(
     let cancel = Arc::new(AtomicBool::new(false));
     // What can be known before the stop is known before it.
     let claim = order.claim(Some(lock));
-    let onlooker = order.plan.database.then(|| Onlooker::of_server(installation, &claim)).transpose()?;
+    let dumps = order.plan.database && order.ready().is_none();
+    let onlooker = dumps.then(|| Onlooker::of_server(installation, &claim)).transpose()?;
     let config_onlooker = Onlooker::of_configuration(installation, &claim)?;
     let known = match previous {
         Some(point) if !order.rehash => believed(point).map_err(|error| ui::warn(&error.one_line())).ok(),
@@ -144,12 +170,17 @@ fn make(
     let collection = collection(first.as_ref());
     let give_up = || cancel.store(true, Ordering::Relaxed);
     let collect = || collect::collect(&collection).inspect_err(|_| give_up());
-    let (database, collected) = match &view {
-        Some(view) => {
-            let dump = || view.store(partial, order.jobs).inspect_err(|_| give_up()).map(Some);
+    let (database, collected) = match (&view, order.ready()) {
+        (Some(view), _) => {
+            let dump = || view.store(partial, order.jobs).inspect_err(|_| give_up()).map(Taken::from);
             threads::both(dump, collect)
         }
-        None => (Ok(None), collect()),
+        (None, Some(ready)) => {
+            let place = freeze::Place { id, store: &order.store.path, partial, jobs: order.jobs };
+            let freeze = || ready.freeze((installation, &claim), &place, &cancel, lock).inspect_err(|_| give_up());
+            threads::both(freeze, collect)
+        }
+        (None, None) => (Ok(Taken::default()), collect()),
     };
     let (database, mut collected) = match (database, collected) {
         (Ok(database), Ok(collected)) => (database, collected),
@@ -178,6 +209,7 @@ fn make(
     let left_out = tell_denied(&collected.denied);
     reuse::tell(&collected.damaged, order.store, previous)?;
     let sequence = previous.map_or(1, |point| point.head.sequence + 1);
+    let freeze = order.freeze(&database);
     let databases = Databases { own: database, config: config_database, others: other_databases };
     let mut head = head(order, (id, sequence), (created, cold), databases, &collected);
     head.totals.seconds = started.elapsed().as_secs_f64();
@@ -200,9 +232,10 @@ fn make(
         cold,
         bytes: head.totals.bytes,
         files: head.totals.files,
-        database: head.database.is_some(),
+        database: head.database_name().is_some(),
         databases: head.in_cluster(),
         left_out,
+        freeze,
         left_stopped: order.plan.stop && !order.plan.start && installation.was_running,
         seconds: started.elapsed().as_secs_f64(),
     };
@@ -226,7 +259,7 @@ fn first_pass(collection: &Collection<'_>) -> Result<Option<First>> {
 
 /// What was dumped.
 struct Databases {
-    own: Option<DatabasePart>,
+    own: Taken,
     config: Option<DatabasePart>,
     others: Vec<DatabasePart>,
 }
@@ -256,7 +289,8 @@ fn head(
         skipped: collected.skipped.iter().chain(&collected.denied).cloned().collect(),
         users: BTreeMap::new(),
         groups: BTreeMap::new(),
-        database: databases.own,
+        database: databases.own.part,
+        frozen: databases.own.frozen,
         config_database: databases.config,
         other_databases: databases.others,
         totals: Totals { linked: collected.linked, added: collected.added, ..Totals::default() },

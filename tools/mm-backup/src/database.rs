@@ -12,13 +12,15 @@ use mm_common::machine::{checkpoint, files, threads};
 use mm_common::mattermost::config::environment;
 use mm_common::mattermost::schema;
 use mm_common::mattermost::site::Installation;
+use mm_common::postgres::cluster::FROZEN;
 use mm_common::postgres::fingerprint::Method;
+use mm_common::postgres::properties::Properties;
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::server::{Database, Snapshot};
 use mm_common::postgres::source::DataSource;
 use mm_common::postgres::{besides, cluster, dump, fingerprint, properties};
 
-use crate::manifest::{DatabasePart, Stored};
+use crate::manifest::{DatabasePart, FrozenPart, Stored};
 
 /// The directory of the database in a restore point.
 const DIRECTORY: &str = "database";
@@ -30,8 +32,18 @@ enum What {
     Server,
     /// It holds the configuration and nothing else of the server.
     Configuration,
+    /// Its own, as a frozen copy of it.
+    Frozen,
     /// Another one of the cluster.
     Other,
+}
+
+/// What a database is said to be, of which a copy does not tell it.
+struct Facts {
+    name: String,
+    bytes: u64,
+    properties: Properties,
+    schema: Option<schema::Level>,
 }
 
 /// On whose behalf a superuser works in the server's database.
@@ -91,6 +103,8 @@ pub(crate) struct View {
     reader: Database,
     snapshot: Snapshot,
     what: What,
+    /// Those of the database that a frozen copy is of.
+    facts: Option<Facts>,
     cancel: Arc<AtomicBool>,
     /// When the view was taken.
     pub taken: String,
@@ -102,12 +116,34 @@ impl View {
         Self::of(Onlooker { own: other.clone(), reader: other, what: What::Other }, cancel)
     }
 
+    /// Takes a view of a frozen copy, which a superuser reads.
+    pub(crate) fn take_frozen(copy: Database, part: &FrozenPart, cancel: &Arc<AtomicBool>) -> Result<Self> {
+        let mut view = Self::of(Onlooker { own: copy.clone(), reader: copy, what: What::Frozen }, cancel)?;
+        let FrozenPart { copy, schema } = part.clone();
+        view.facts = Some(Facts { name: copy.name, bytes: copy.bytes, properties: copy.properties, schema });
+        Ok(view)
+    }
+
+    /// What the manifest says of the database besides what is in it.
+    fn facts(&self) -> Result<Facts> {
+        if let Some(Facts { name, bytes, properties, schema }) = &self.facts {
+            let (name, properties, schema) = (name.clone(), properties.clone(), schema.clone());
+            return Ok(Facts { name, bytes: *bytes, properties, schema });
+        }
+        Ok(Facts {
+            name: self.reader.name.clone(),
+            bytes: bytes(&self.own)?,
+            properties: properties::read(&self.own)?,
+            schema: if self.what == What::Server { Some(schema::level(&self.own)?) } else { None },
+        })
+    }
+
     fn of(Onlooker { own, reader, what }: Onlooker, cancel: &Arc<AtomicBool>) -> Result<Self> {
         let reader = reader.with_limit(fingerprint::LIMIT).cancelled_by(cancel).kept();
         let own = own.cancelled_by(cancel).kept();
         let taken = time::now();
         let snapshot = reader.snapshot()?;
-        Ok(Self { own, reader, snapshot, what, taken, cancel: Arc::clone(cancel) })
+        Ok(Self { own, reader, snapshot, what, facts: None, taken, cancel: Arc::clone(cancel) })
     }
 
     /// Writes dump and roles into `point` and fingerprints every table. `jobs` above one lets the fingerprint be taken
@@ -116,11 +152,12 @@ impl View {
         let directory = point.join(DIRECTORY);
         files::create_directory(&directory, 0o700)?;
         let prefix = match self.what {
-            What::Server => "",
+            What::Server | What::Frozen => "",
             What::Configuration => "config-",
             What::Other => "other-",
         };
-        let name = format!("{prefix}{}.dump", file_name(&self.reader.name));
+        let called = self.facts.as_ref().map_or(&self.reader.name, |facts| &facts.name);
+        let name = format!("{prefix}{}.dump", file_name(called));
         let globals = format!("{prefix}globals.sql");
         // Dumps were 19 % of the size of the database (observed).
         let expected = bytes(&self.own)? / 5;
@@ -150,27 +187,45 @@ impl View {
         } else {
             (dump::globals(&self.reader, &point.join(&globals_path))?, Some(stored(point, globals_path)?))
         };
-        let has_posts = self.what != What::Other
-            && self.own.value("SELECT pg_catalog.to_regclass('posts') IS NOT NULL")?.as_bool().unwrap_or(false);
+        let has_posts = self.has_posts()?;
         let history = if has_posts { Some(fingerprint::history_at(&self.reader, None, Some(id))?) } else { None };
+        let facts = self.facts()?;
         let part = DatabasePart {
-            name: self.reader.name.clone(),
-            bytes: bytes(&self.own)?,
+            name: facts.name,
+            bytes: facts.bytes,
             server_version: self.reader.version.clone(),
             dumped_by,
             dump: stored(point, Path::new(DIRECTORY).join(&name))?,
             globals,
             role_passwords,
-            properties: properties::read(&self.own)?,
+            properties: facts.properties,
             tables,
             hashed,
             large_objects: Some(besides::large_objects(&self.reader, Some(id))?),
             history,
-            schema: if self.what == What::Server { Some(schema::level(&self.own)?) } else { None },
+            schema: facts.schema,
         };
         prove_same_rows(&part)?;
         dump::read_through(&directory.join(&name))?;
         Ok(part)
+    }
+
+    /// Whether it has the table `posts` where the server looks for it.
+    fn has_posts(&self) -> Result<bool> {
+        let sql = match self.what {
+            What::Other => return Ok(false),
+            // A superuser's session looks nowhere but in the catalogue.
+            What::Frozen => {
+                let schemas: Vec<String> = self.reader.schemas()?.iter().map(|name| dump::literal(name)).collect();
+                format!(
+                    "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                       WHERE c.relname = 'posts' AND n.nspname = ANY (ARRAY[{}]::pg_catalog.name[])) AS there",
+                    schemas.join(", ")
+                )
+            }
+            What::Server | What::Configuration => "SELECT pg_catalog.to_regclass('posts') IS NOT NULL".to_owned(),
+        };
+        Ok(self.own.value(&sql)?.as_bool().unwrap_or(false))
     }
 }
 
@@ -211,9 +266,10 @@ pub(crate) fn others(database: &Database, claim: &Claim<'_>) -> Result<Vec<Datab
             .hint("run this as root on the machine of the cluster, or give up --whole-cluster and dump them by their own means")
     })?;
     let cluster = cluster::of_database(&front)?.ok_or_else(|| Error::failed(attempt).because("the cluster is gone"))?;
-    let rows = front.rows(
-        "SELECT datname::pg_catalog.text AS name FROM pg_catalog.pg_database WHERE datallowconn AND datname <> pg_catalog.current_database() ORDER BY 1",
-    )?;
+    let rows = front.rows(&format!(
+        "SELECT datname::pg_catalog.text AS name FROM pg_catalog.pg_database
+         WHERE datallowconn AND datname <> pg_catalog.current_database() AND datname !~ '{FROZEN}' ORDER BY 1"
+    ))?;
     rows.iter().filter_map(|row| row["name"].as_str()).map(|name| Database::superuser(&cluster, name)).collect()
 }
 

@@ -15,6 +15,7 @@ use mm_common::machine::tree::{self, Attributes, Dir, Time};
 use mm_common::mattermost::site::Installation;
 use serde::{Deserialize, Serialize};
 
+use crate::copies;
 use crate::held::HeldServer;
 use crate::kept::{self, Kept};
 use crate::replace::{self, Renaming};
@@ -182,6 +183,10 @@ pub(crate) fn conclude(state: &State, intent: &Intent, lock: &LockGuard) -> Resu
     if let Some(held) = &intent.held {
         held.release(lock)?;
     }
+    if let Some(renaming) = &intent.database {
+        // A frozen copy is the server's database now.
+        copies::forget(state, &renaming.new, lock)?;
+    }
     settle(state, lock)
 }
 
@@ -205,11 +210,22 @@ pub(crate) fn interrupted(state: &State) -> Result<Option<String>> {
     Ok(Journal::at(state.path(), JOURNAL).read::<Intent>()?.map(|intent| intent.id))
 }
 
+/// What has become of a restore that was cut off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Recovered {
+    /// There was none.
+    Nothing,
+    /// It is undone.
+    Undone,
+    /// That of this restore point is finished.
+    Finished(String),
+}
+
 /// Undoes what a killed restore has left half-way; or finishes it, when the database has its new name already, which is
-/// the last step and cannot be half-done. Returns whether there was anything.
-pub(crate) fn recover(state: &State, installation: Option<&Installation>, lock: &LockGuard) -> Result<bool> {
+/// the last step and cannot be half-done.
+pub(crate) fn recover(state: &State, installation: Option<&Installation>, lock: &LockGuard) -> Result<Recovered> {
     let journal = Journal::at(state.path(), JOURNAL);
-    let Some(intent) = journal.read::<Intent>()? else { return Ok(false) };
+    let Some(intent) = journal.read::<Intent>()? else { return Ok(Recovered::Nothing) };
     if let Some(renaming) = &intent.database {
         let installation = installation.ok_or_else(|| {
             half_done(&journal, Error::failed("a restore was cut off, and its database cannot be looked at"))
@@ -224,7 +240,7 @@ pub(crate) fn recover(state: &State, installation: Option<&Installation>, lock: 
             kept::write(state, &record, lock)?;
             conclude(state, &intent, lock)?;
             ui::warn(&format!("a restore of {} had been cut off at its end; it is finished", intent.id));
-            return Ok(true);
+            return Ok(Recovered::Finished(intent.id));
         }
     }
     undo(&intent).map_err(|error| half_done(&journal, error))?;
@@ -244,7 +260,7 @@ pub(crate) fn recover(state: &State, installation: Option<&Installation>, lock: 
     }
     journal.close(lock)?;
     ui::warn(&format!("a restore of {} had been cut off half-way; it is undone", intent.id));
-    Ok(true)
+    Ok(Recovered::Undone)
 }
 
 /// Everything is restored; only the note of it is missing, so the machine is not as before.

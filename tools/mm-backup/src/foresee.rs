@@ -12,6 +12,9 @@ use mm_common::postgres::source::DataSource;
 use mm_common::run::Session;
 
 use crate::arguments::RestoreArguments;
+use crate::complete;
+use crate::fill::SUPERUSER_OBJECTS;
+use crate::replace::Way;
 use crate::restore;
 use crate::restore_files::Selection;
 use crate::store::Point;
@@ -36,6 +39,7 @@ pub(crate) fn foresee(session: &mut Session, point: &Point, wanted: &RestoreArgu
 }
 
 fn beside(point: &Point, wanted: &RestoreArguments, wish: &Wish) -> Result<Vec<String>> {
+    point.require_complete()?;
     let mut plan = Vec::new();
     if let (Some(directory), Some(selection)) = (&wanted.into, &wish.files) {
         restore_files::refuse_taken(point, selection, directory)?;
@@ -92,9 +96,15 @@ fn into_place(session: &mut Session, point: &Point, wanted: &RestoreArguments, w
 }
 
 fn tables(session: &Session, point: &Point, there: &Installation) -> Result<String> {
-    let claim = database::claim(there, session.common.accepts(proven::ACCEPT), None);
-    let (name, tables) = replace::foresee(point, there, &claim)?;
-    Ok(format!("exchange the database {name} for one with {}", ui::count(tables, "table")))
+    let how = Way {
+        claim: database::claim(there, session.common.accepts(proven::ACCEPT), None),
+        accepts_superuser_objects: session.common.accepts(SUPERUSER_OBJECTS),
+        accepts_changes: session.common.accepts(complete::ACCEPT),
+        stamp: "",
+        jobs: 1,
+    };
+    let (name, what) = replace::foresee(point, there, &how)?;
+    Ok(format!("exchange the database {name} for {what}"))
 }
 
 fn named(selection: &Selection, point: &Point) -> String {

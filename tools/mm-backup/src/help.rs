@@ -8,6 +8,7 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   STORE/ID/database/other-NAME.dump  with --whole-cluster: another database of the cluster
   STORE/ID/manifest.json           what everything is (schema mm.backup/1), one entry a line
   STORE/ID/manifest.json.sha256    its digest, as sha256sum -c reads it
+  STORE/ID/database.json           of a frozen one that was completed: what the dump holds (with .sha256)
 
   Without this tool: cp -a STORE/ID/files/opt/mattermost /opt/, then createdb -O mmuser
   mattermost, then pg_restore -d mattermost STORE/ID/database/mattermost.dump.
@@ -68,6 +69,34 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   prune and mm-pgbump drop-old release them with the way back that they give up, and so does
   mm-backup unpin ID.
 
+FROZEN RESTORE POINTS
+  create --stop --freeze copies the database within its cluster (CREATE DATABASE ... TEMPLATE)
+  while nobody writes, and dumps nothing: that is what takes the time. Files are stored as ever.
+  complete makes the dump from the copy, with fingerprints and all, beside the server that serves
+  again; in a pipeline it stands behind mm-swap. What it adds is database.json with a digest of its
+  own; the manifest stays as it is. A run of complete that was cut off is begun anew by the next
+  one, or by the next create. It waits until a server that runs privately is public.
+
+  Until then the restore point is frozen: list says so, retention keeps it, it is good for going
+  back on this host; verify ends with 4, and export, copy and restore --into with 5.
+
+  The copy is closed to everybody but superusers, and belongs to one. complete proves that nobody
+  has changed it: no row version and no definition is newer than the freeze, the server has counted
+  no insert, update or delete in it, no row of its catalogues is gone. Otherwise it ends with 4;
+  --accept frozen-copy takes the copy as it is, and database.json says what was found. After a
+  crash of the server that nobody deleted rows cannot be proven: that is said, and recorded.
+
+  restore ID --database on this host renames the copy into place where it is there and unchanged,
+  in the time of a moment, whatever it holds; what was there is kept until prune. Then the copy is
+  the server's database: a restore point that was not complete has none any more.
+
+  Where the database cannot be copied it is dumped while the server is stopped, and that is said
+  before the stop: others are connected to it, prepared transactions, too little space, another
+  collation version, no superuser at hand, --whole-cluster, a hop that upgrades PostgreSQL. A
+  CHECKPOINT is made before the stop, for at most 10 seconds. Before a new copy is made the one of
+  the hop before goes, unless it is the first of the run; prune removes those of restore points
+  that are complete and not pinned.
+
 COPIES
   copy --into DIR makes a private copy of the site, as a staging server or to try an upgrade on,
   and starts it on a port of loopback: files below DIR/files, database in a cluster of its own
@@ -105,7 +134,8 @@ THE WAY BACK
 
 EXIT STATUS
   0 done; 1 failed, nothing half-made is kept; 2 wrong usage; 3 stopped half-way, the hint
-  says how to go on; 4 verify: the restore point is damaged; 5 refused; 7 restore: files of the
+  says how to go on; 4 verify: the restore point is damaged or not complete, complete: the copy
+  was changed; 5 refused; 7 restore: files of the
   restore point are damaged, all others are restored; 65 no or a broken document;
   74 the document could not be delivered; 75 another run holds the lock.
 
@@ -114,7 +144,8 @@ EXAMPLES
       mm-backup --install /opt/mattermost --to /srv/backup --keep-daily 7 --keep-weekly 4
 
   In an upgrade:
-      mm-path --to 10.6.1 | mm-fetch | mm-backup --to /srv/backup --stop --leave-stopped | ...
+      mm-path --to 10.6.1 | mm-fetch | mm-backup --to /srv/backup --stop --freeze --leave-stopped \\
+          | mm-pgbump --leave-stopped | mm-swap | mm-backup complete | mm-verify
 
   Prove the newest restore point:
       mm-backup verify --restore --to /srv/backup

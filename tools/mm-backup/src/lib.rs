@@ -3,10 +3,14 @@
 mod again;
 mod arguments;
 mod collect;
+mod complete;
+mod completion;
 mod configuration;
+mod copies;
 mod copy;
 mod create;
 mod database;
+mod earlier;
 mod entry;
 mod equal;
 mod export;
@@ -14,6 +18,7 @@ mod fill;
 mod first;
 mod flip;
 mod foresee;
+mod freeze;
 mod further;
 mod glob;
 mod guard;
@@ -51,10 +56,11 @@ use std::time::Instant;
 use clap::CommandFactory as _;
 use jiff::Timestamp;
 use mm_common::contract::error::{Error, Result};
-use mm_common::contract::sections::{Backup, Hop, Path};
+use mm_common::contract::sections::{Backup, Freeze, Hop, Path};
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::{door, files, signals, threads};
+use mm_common::mattermost::handed_on::COMPLETION;
 use mm_common::mattermost::site::{self, Installation};
 use mm_common::mattermost::way_back::{self, Trial};
 use mm_common::postgres::proven;
@@ -98,6 +104,7 @@ fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
             .hint("put the verb first: mm-backup VERB --flags"));
     }
     match &arguments.verb {
+        Some(Verb::Complete { id }) => complete::complete(session, arguments, id.as_deref()),
         Some(Verb::Verify { id, restore }) => verify_point(session, arguments, id, *restore),
         Some(Verb::Restore(wanted)) => {
             if let Some(id) = &wanted.run {
@@ -112,6 +119,7 @@ fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
             session.output = Output::Streamed;
             let point = Store::open(&arguments.store)?.find(id)?;
             trust::tell(&point);
+            point.require_complete()?;
             export::export(&point)
         }
         Some(Verb::Unpin { id }) => pinning::unpin(session, &Store::open(&arguments.store)?, id),
@@ -146,9 +154,14 @@ fn section(point: &Point) -> Result<Backup> {
         cold: head.cold,
         bytes: head.totals.bytes,
         files: head.totals.files,
-        database: head.database.is_some(),
+        database: head.database_name().is_some(),
         databases: head.in_cluster(),
         left_out: Vec::new(),
+        freeze: head.frozen.as_ref().map(|part| Freeze {
+            copy: Some(part.copy.copy.clone()),
+            completed: head.database.is_some().then(|| point.path.join(COMPLETION)),
+            ..Freeze::default()
+        }),
         left_stopped: false,
         seconds: head.totals.seconds,
     })
@@ -171,6 +184,12 @@ fn try_way_back(session: &Session, installation: &Installation, plan: &plan::Pla
     let bump = hop.as_ref().and_then(|hop| hop.needs.postgres);
     let findings = Trial { site: installation, claim, bump, release: hop.is_some() }.run();
     way_back::judge(&findings, hop.is_some(), session.common.accepts(way_back::ACCEPT))
+}
+
+/// Whether this hop upgrades PostgreSQL.
+fn bumps(session: &Session) -> Result<bool> {
+    let path: Option<Path> = session.document.section("path")?;
+    Ok(path.and_then(|path| path.next).is_some_and(|hop| hop.needs.postgres.is_some()))
 }
 
 fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &CreateArguments) -> Result<String> {
@@ -207,6 +226,21 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
         let plan = plan::plan(&observe::observe(&installation, &store, flags.no_data)?, &flags.wish())?;
         store.refuse_unsafe()?;
         try_way_back(session, &installation, &plan, &lock)?;
+        let accepts_database = session.common.accepts(proven::ACCEPT);
+        let before = earlier::Earlier {
+            installation: &installation,
+            store: &store,
+            stops: plan.stop,
+            freezes: plan.freeze,
+            bumps: bumps(session)?,
+            run: pinning::run_of_hop(session)?,
+            pins_all: flags.pin_all,
+            accepts_database,
+            jobs: jobs(arguments),
+        };
+        before.settle(&lock)?;
+        let claim = database::claim(&installation, accepts_database, Some(&lock));
+        let freezing = plan.freeze.then(|| freeze::ready(&installation, &claim, &plan, bumps(session)?)).transpose()?;
         create::create(
             &create::Order {
                 installation: &installation,
@@ -217,7 +251,8 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
                 run: session.document.run()?.map(|run| run.id),
                 pinned_for: pinning::run_of_hop(session)?,
                 pins_all: flags.pin_all,
-                accepts_database: session.common.accepts(proven::ACCEPT),
+                accepts_database,
+                freezing,
             },
             &lock,
         )
@@ -235,7 +270,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
     session.document.set("backup", &backup)?;
     if flags.keep.is_given()
         && let Err(error) = Store::open(&arguments.store)
-            .and_then(|store| prune::after_create(&store, &installation.root, &installation.state, flags.keep, &lock))
+            .and_then(|store| prune::after_create(&store, &installation, flags.keep, &lock))
     {
         // The restore point is there; that old ones could not be removed does not make it less good.
         session.document.set("backup", &Backup { left_stopped: false, ..backup })?;

@@ -120,6 +120,7 @@ fn json_list(store: &Store, points: &[Point], damaged: &[Damaged], doubts: &Doub
                 "databases": head.in_cluster(), "files": head.totals.files, "bytes": head.totals.bytes, "added": head.totals.added,
                 "linked": head.totals.linked, "seconds": head.totals.seconds, "doubt": doubts.get(&head.id),
                 "pinned": pins.iter().find(|pin| pin.id == head.id),
+                "frozen": head.frozen.as_ref().map(|part| json!({ "copy": part.copy.copy, "complete": head.database.is_some() })),
                 "database": head.database.as_ref().map(|part| json!({
                     "name": part.name, "server_version": part.server_version, "bytes": part.dump.bytes,
                     "tables": part.tables.len(), "posts": part.history.as_ref().map(|history| history.posts.rows),
@@ -139,9 +140,11 @@ fn table(points: &[Point], damaged: &[Damaged], doubts: &Doubts, pins: &[Pin]) -
             head.id.clone(),
             head.created.clone(),
             format!("{} {}", head.version, head.edition),
-            head.database
-                .as_ref()
-                .map_or_else(|| "-".into(), |part| format!("{} ({})", part.name, part.server_version)),
+            match (&head.database, &head.frozen) {
+                (Some(part), _) => format!("{} ({})", part.name, part.server_version),
+                (None, Some(part)) => format!("{} ({}), frozen", part.copy.name, part.copy.server_version),
+                (None, None) => "-".into(),
+            },
             head.totals.files.to_string(),
             size(head.totals.bytes),
             size(head.totals.added),
@@ -151,6 +154,15 @@ fn table(points: &[Point], damaged: &[Damaged], doubts: &Doubts, pins: &[Pin]) -
     let mut text = columns(&rows);
     for Damaged { id, why } in damaged {
         let _ = writeln!(text, "{id}  DAMAGED: {why}");
+    }
+    for point in points {
+        if let (Some(part), Ok(command)) = (point.head.incomplete(), point.completing()) {
+            let _ = writeln!(
+                text,
+                "{}  FROZEN: incomplete, its database is the copy {} in the database server: {command}",
+                point.head.id, part.copy.copy
+            );
+        }
     }
     for pin in pins.iter().filter(|pin| points.iter().any(|point| point.head.id == pin.id)) {
         let _ = writeln!(text, "{}  PINNED: {}", pin.id, pin.in_words());
@@ -195,6 +207,7 @@ pub(crate) fn plan_table(plan: &Plan) -> String {
     }
     text.push_str(match (plan.database, plan.whole_cluster) {
         (false, _) => "leave out the database\n",
+        (true, false) if plan.freeze => "freeze    the database; mm-backup complete dumps it\n",
         (true, false) => "dump      the database\n",
         (true, true) => "dump      the database, and every other one of its cluster\n",
     });
@@ -227,7 +240,11 @@ pub(crate) fn made_table(backup: &Backup) -> String {
         backup.path.display(),
         backup.files,
         size(backup.bytes),
-        if backup.database { "dumped" } else { "left out" },
+        match &backup.freeze {
+            Some(freeze) if freeze.copy.is_some() => "frozen; mm-backup complete dumps it",
+            _ if backup.database => "dumped",
+            _ => "left out",
+        },
         if backup.cold { "stopped" } else { "running" },
         backup.seconds,
     )

@@ -13,6 +13,7 @@ use mm_common::machine::files;
 use mm_common::machine::tree::{Attributes, Meta, Time};
 use mm_common::postgres::besides::LargeObjects;
 use mm_common::postgres::fingerprint::{Fingerprint, History, Method};
+use mm_common::postgres::frozen::Frozen;
 use mm_common::postgres::properties::Properties;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,10 @@ pub(crate) struct Head {
     /// The database; absent when it was left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabasePart>,
+    /// The frozen copy of the database, with `--freeze`. What its dump holds is said in a file of its own
+    /// ([`crate::completion`]), and taken for [`Head::database`] when that is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<FrozenPart>,
     /// The database of the configuration, when that is another one (`MM_CONFIG`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_database: Option<DatabasePart>,
@@ -93,7 +98,19 @@ impl Head {
 
     /// The names of those that are in the server's cluster.
     pub(crate) fn in_cluster(&self) -> Vec<String> {
-        self.database.iter().chain(&self.other_databases).map(|part| part.name.clone()).collect()
+        let others = self.other_databases.iter().map(|part| part.name.clone());
+        self.database_name().map(str::to_owned).into_iter().chain(others).collect()
+    }
+
+    /// The name of the server's database, stored or frozen.
+    pub(crate) fn database_name(&self) -> Option<&str> {
+        let frozen = || self.frozen.as_ref().map(|part| part.copy.name.as_str());
+        self.database.as_ref().map(|part| part.name.as_str()).or_else(frozen)
+    }
+
+    /// The frozen copy of a restore point whose database is not stored yet.
+    pub(crate) fn incomplete(&self) -> Option<&FrozenPart> {
+        self.frozen.as_ref().filter(|_| self.database.is_none())
     }
 }
 
@@ -163,6 +180,16 @@ pub(crate) struct DatabasePart {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
     /// Where the schema stands, as `mm_common::mattermost::schema` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<mm_common::mattermost::schema::Level>,
+}
+
+/// The database as a frozen copy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FrozenPart {
+    /// The copy.
+    pub copy: Frozen,
+    /// Where the schema stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<mm_common::mattermost::schema::Level>,
 }

@@ -36,6 +36,8 @@ pub(crate) struct Wish {
     pub stop: bool,
     /// `--leave-stopped`.
     pub leave_stopped: bool,
+    /// `--freeze`.
+    pub freeze: bool,
     /// `--no-data`.
     pub no_data: bool,
     /// `--no-database`.
@@ -57,6 +59,8 @@ pub(crate) struct Plan {
     pub database: bool,
     /// Whether the other databases of its cluster are dumped too.
     pub whole_cluster: bool,
+    /// Whether the database is frozen beside itself, to be dumped later, where that is possible.
+    pub freeze: bool,
     /// Whether the service is stopped first.
     pub stop: bool,
     /// Whether it is started afterwards.
@@ -131,6 +135,7 @@ pub(crate) fn plan(seen: &Observed, wish: &Wish) -> Result<Plan> {
         exclude,
         database: !wish.no_database,
         whole_cluster: wish.whole_cluster,
+        freeze: wish.freeze && wish.stop && !wish.no_database,
         stop: wish.stop,
         start,
         named: seen.others.iter().filter(|root| root.what == What::Service).map(|root| root.path.clone()).collect(),

@@ -9,13 +9,16 @@ use mm_common::machine::lock::LockGuard;
 use mm_common::machine::pins::{self, Pin};
 use mm_common::machine::state::State;
 use mm_common::machine::{files, tree};
+use mm_common::mattermost::site::Installation;
+use mm_common::postgres::proven;
 use mm_common::run::Session;
 
 use crate::arguments::BackupArguments;
+use crate::copies::{self, Going};
 use crate::pinning::RELEASED_BY;
 use crate::retention::{self, Keep};
 use crate::store::{Point, Store};
-use crate::{kept, replace};
+use crate::{database, kept, replace};
 
 /// The verb.
 pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Keep) -> Result<String> {
@@ -25,7 +28,8 @@ pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Ke
     let lock = installation.state.lock(session.lock_wait())?;
     // What a restore that was cut off has kept is what it is undone with.
     door::refuse_open(&installation.state, &installation.root, &[])?;
-    if !keep.is_given() && kept::all(&installation.state)?.is_empty() {
+    let has_copies = !copies::all(&installation.state)?.is_empty();
+    if !keep.is_given() && !has_copies && kept::all(&installation.state)?.is_empty() {
         return Err(Error::usage("nothing says which restore points to keep")
             .hint("give --keep-last N or another of the --keep flags"));
     }
@@ -50,27 +54,27 @@ pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Ke
         }
         kept::forget(record, &lock)?;
     }
+    let claim = database::claim(&installation, session.common.accepts(proven::ACCEPT), Some(&lock));
+    let copies = copies::sweep(&installation, &claim, Going::Released, &lock)?;
     tell(&pinned);
-    session.changed |= !superfluous.is_empty() || !before.is_empty();
-    let said = format!(
+    session.changed |= !superfluous.is_empty() || !before.is_empty() || copies > 0;
+    let mut said = format!(
         "{} removed, {} that restores had kept",
         ui::count(superfluous.len(), "restore point"),
         ui::count(before.len(), "thing")
     );
+    if copies > 0 {
+        said = format!("{said}, {}", ui::count(copies, "frozen copy"));
+    }
     let are = if pinned.len() == 1 { "is" } else { "are" };
     Ok(if pinned.is_empty() { said } else { format!("{said}, {} kept that {are} pinned", pinned.len()) })
 }
 
 /// After `create`: the same without what restores have kept.
-pub(crate) fn after_create(
-    store: &Store,
-    install: &Path,
-    state: &State,
-    keep: Keep,
-    lock: &LockGuard,
-) -> Result<usize> {
-    let superfluous = superfluous(store, install, state, keep)?;
+pub(crate) fn after_create(store: &Store, there: &Installation, keep: Keep, lock: &LockGuard) -> Result<usize> {
+    let superfluous = superfluous(store, &there.root, &there.state, keep)?;
     remove(store, &superfluous.ids, lock)?;
+    copies::sweep(there, &database::claim(there, false, Some(lock)), Going::Released, lock)?;
     tell(&superfluous.pinned);
     Ok(superfluous.ids.len())
 }
@@ -98,13 +102,16 @@ fn superfluous(store: &Store, install: &Path, state: &State, keep: Keep) -> Resu
     let pins = pins::all(&store.path)?;
     let points = store.of_installation(install)?;
     let journals = journals(state)?;
+    let copies = copies::all(state)?;
     let points: Vec<retention::Point> = points
         .iter()
         .map(|Point { head, .. }| {
             Ok(retention::Point {
                 id: head.id.clone(),
                 created: head.created.parse().map_err(|error| Error::io("read", head.id.as_str(), error))?,
-                needed: journals.iter().any(|journal| journal.contains(&head.id)),
+                // A frozen one has its database in a copy, which is for the next run to complete.
+                needed: journals.iter().any(|journal| journal.contains(&head.id))
+                    || head.incomplete().is_some_and(|part| copies.iter().any(|record| record.copy == part.copy.copy)),
             })
         })
         .collect::<Result<_>>()?;

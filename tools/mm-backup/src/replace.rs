@@ -23,6 +23,7 @@ use crate::restore::{compare, refuse_different};
 use crate::store::Point;
 
 mod exchange;
+mod frozen;
 mod own;
 
 pub(crate) use self::exchange::{Exchanged, Renaming, is_done};
@@ -37,7 +38,10 @@ pub(crate) struct Prepared {
     target: String,
     new: String,
     kept: String,
-    tables: usize,
+    /// What it is, for people.
+    said: String,
+    /// Of a frozen copy: what opens it under its name, and what closes it again.
+    frozen: Option<frozen::Opening>,
     /// The role of the server, which does not get into a database of another name, and what it could do.
     untried: Option<(Database, Abilities)>,
 }
@@ -58,7 +62,7 @@ fn look<'a>(point: &'a Point, installation: &'a Installation, claim: &Claim<'_>)
         .as_ref()
         .ok_or_else(|| Error::refused(format!("the restore point {} holds no database", point.head.id)))?;
     let source = installation.source.as_ref().ok_or_else(|| Error::refused("the server does not use PostgreSQL"))?;
-    require_same_name(point, part, &source.database)?;
+    require_same_name(point, &part.name, &source.database)?;
     let administrator = administrator(installation, claim).map_err(|error| {
         let first = error.next_step().map(|step| format!("{step}; or ")).unwrap_or_default();
         error.with_hint(format!("{first}restore into an empty database with --into-database URL"))
@@ -68,20 +72,38 @@ fn look<'a>(point: &'a Point, installation: &'a Installation, claim: &Claim<'_>)
     Ok(Looked { part, source, admin, cluster, is_superuser })
 }
 
-/// The database that would be exchanged, and how many tables it would have.
-pub(crate) fn foresee(point: &Point, installation: &Installation, claim: &Claim<'_>) -> Result<(String, usize)> {
-    let looked = look(point, installation, claim)?;
-    Ok((looked.source.database.clone(), looked.part.tables.len()))
+/// The database that would be exchanged, and for what.
+pub(crate) fn foresee(point: &Point, installation: &Installation, how: &Way<'_>) -> Result<(String, String)> {
+    if let Some(copy) = frozen::look(point, installation, how)? {
+        return Ok((copy.frozen.name.clone(), format!("its frozen copy {}", copy.frozen.copy)));
+    }
+    let looked = look(point, installation, &how.claim)?;
+    let tables = ui::count(looked.part.tables.len(), "table");
+    Ok((looked.source.database.clone(), format!("one with {tables}")))
 }
 
-/// Restores the dump into a new database beside the one that the server uses, and compares every table.
-pub(crate) fn prepare(
-    point: &Point,
-    installation: &Installation,
-    claim: &Claim<'_>,
-    accepts_superuser_objects: bool,
-    (stamp, jobs): (&str, usize),
-) -> Result<Prepared> {
+/// How a database is put back.
+pub(crate) struct Way<'a> {
+    /// On whose behalf.
+    pub claim: Claim<'a>,
+    /// `--accept superuser-objects`.
+    pub accepts_superuser_objects: bool,
+    /// `--accept frozen-copy`.
+    pub accepts_changes: bool,
+    /// When it began.
+    pub stamp: &'a str,
+    /// `--jobs`.
+    pub jobs: usize,
+}
+
+/// The frozen copy of the restore point, where it is there; else its dump, restored into a new database beside the one that
+/// the server uses, every table compared.
+pub(crate) fn prepare(point: &Point, installation: &Installation, how: &Way<'_>) -> Result<Prepared> {
+    if let Some(copy) = frozen::look(point, installation, how)? {
+        return copy.prepare(installation, how);
+    }
+    let Way { claim, accepts_superuser_objects, stamp, jobs, .. } = how;
+    let (accepts_superuser_objects, jobs) = (*accepts_superuser_objects, *jobs);
     let Looked { part, source, admin, cluster, is_superuser } = look(point, installation, claim)?;
     let target = source.database.clone();
     let mut prepared = Prepared {
@@ -90,7 +112,8 @@ pub(crate) fn prepare(
         kept: beside(&target, &format!("_mm_before_{stamp}")),
         admin,
         target,
-        tables: part.tables.len(),
+        said: format!("{}, equal to the manifest", ui::count(part.tables.len(), "table")),
+        frozen: None,
     };
     prepared.drop_leftovers()?;
     if is_superuser {
@@ -137,7 +160,8 @@ pub(crate) fn prepare(
     Ok(prepared)
 }
 
-fn beside(name: &str, suffix: &str) -> String {
+/// A name beside that of a database, cut to what PostgreSQL keeps.
+pub(crate) fn beside(name: &str, suffix: &str) -> String {
     let room = LONGEST_NAME.saturating_sub(suffix.len());
     let end = (0..=room.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
     format!("{}{suffix}", &name[..end])
@@ -145,12 +169,12 @@ fn beside(name: &str, suffix: &str) -> String {
 
 /// A restore goes only into the database that restore point and configuration both name: a configuration that names
 /// another one would have that replaced.
-pub(crate) fn require_same_name(point: &Point, part: &DatabasePart, named: &str) -> Result<()> {
-    if part.name == named {
+pub(crate) fn require_same_name(point: &Point, name: &str, named: &str) -> Result<()> {
+    if name == named {
         return Ok(());
     }
     Err(Error::refused(format!("the restore point {} is not one of the database `{named}`", point.head.id))
-        .because(format!("it holds the database `{}`; the configuration names `{named}`", part.name))
+        .because(format!("it holds the database `{name}`; the configuration names `{named}`"))
         .hint("correct SqlSettings.DataSource, or restore into an empty database with --into-database URL"))
 }
 
@@ -281,8 +305,11 @@ impl Prepared {
         self.admin.sibling(&self.new)
     }
 
-    /// Removes the restored database again.
+    /// Removes the restored database again. A frozen copy stays.
     pub(crate) fn give_up(&self) {
+        if self.frozen.is_some() {
+            return;
+        }
         if let Err(error) = self.drop_database(&self.new) {
             ui::warn(&format!("the database `{}` is left over: {}", self.new, error.one_line()));
         }

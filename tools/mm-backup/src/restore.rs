@@ -16,15 +16,16 @@ use mm_common::run::Session;
 
 use crate::again;
 use crate::arguments::RestoreArguments;
+use crate::complete;
 use crate::configuration;
 use crate::database;
 use crate::equal;
 use crate::fill;
-use crate::flip::{self, Intent};
+use crate::flip::{self, Intent, Recovered};
 use crate::foresee;
 use crate::kept;
 use crate::manifest::DatabasePart;
-use crate::replace::{self, Exchanged, Prepared};
+use crate::replace::{self, Exchanged, Prepared, Way};
 use crate::restore_files::{self, Placed, Selection};
 use crate::salvage::{self, LeftOut};
 use crate::start;
@@ -58,6 +59,7 @@ fn elsewhere(
     wish: &Wish,
     jobs: usize,
 ) -> Result<String> {
+    point.require_complete()?;
     let (mut done, mut left_out) = (Vec::new(), Vec::new());
     if let (Some(directory), Some(selection)) = (&wanted.into, &wish.files) {
         let count;
@@ -133,9 +135,16 @@ fn into_place(
     // After a disaster there may be nothing to observe: then the files come first, and say the rest.
     session.common.install.get_or_insert_with(|| install.clone());
     let mut installation = observe(session, point, wish, &install)?;
-    if flip::recover(&state, installation.as_ref(), &lock)? {
-        installation = observe(session, point, wish, &install)?;
+    let mut wish = wish.clone();
+    let recovered = flip::recover(&state, installation.as_ref(), &lock)?;
+    if recovered != Recovered::Nothing {
+        installation = observe(session, point, &wish, &install)?;
     }
+    if recovered == Recovered::Finished(point.head.id.clone()) && point.head.incomplete().is_some() {
+        // The copy it was frozen in is the server's database now.
+        wish.database = false;
+    }
+    let wish = &wish;
     let running = refuse_running(installation.as_ref(), &install, wanted)?;
     // A run that was cut off may have stopped it.
     let ran = installation.as_ref().map(|there| there.service.was_running()).transpose()?.unwrap_or(false);
@@ -150,7 +159,10 @@ fn into_place(
             _ => {}
         }
     }
-    let (done, left_out) = result?;
+    let (mut done, left_out) = result?;
+    if done.is_empty() {
+        done = "what was cut off is finished".into();
+    }
     session.changed = true;
     all_or_most(point, &left_out, format!("restored {} of {}: {done}", wish.in_words(), point.head.id))
 }
@@ -222,6 +234,7 @@ fn replace_all(
     let accepts = Accepts {
         database: session.common.accepts(proven::ACCEPT),
         superuser_objects: session.common.accepts(fill::SUPERUSER_OBJECTS),
+        changes: session.common.accepts(complete::ACCEPT),
     };
     let leaves_out = session.common.accepts(salvage::ACCEPT);
     // Everything that takes time is done beside what is there, while the server may still run.
@@ -307,7 +320,7 @@ fn replace_all(
         done.push(ui::count(placed.entries, "entry"));
     }
     if let Some(database) = database {
-        done.push(format!("{}, equal to the manifest", ui::count(database.tables, "table")));
+        done.push(database.said);
         record.databases.extend(database.kept);
     }
     kept::write(state, &record, lock)
@@ -327,17 +340,24 @@ fn replace_all(
 struct Accepts {
     database: bool,
     superuser_objects: bool,
+    changes: bool,
 }
 
 fn prepare_database(
     point: &Point,
     installation: &Installation,
     accepts: Accepts,
-    how: (&str, usize),
+    (stamp, jobs): (&str, usize),
     lock: &LockGuard,
 ) -> Result<Prepared> {
-    let claim = database::claim(installation, accepts.database, Some(lock));
-    replace::prepare(point, installation, &claim, accepts.superuser_objects, how)
+    let how = Way {
+        claim: database::claim(installation, accepts.database, Some(lock)),
+        accepts_superuser_objects: accepts.superuser_objects,
+        accepts_changes: accepts.changes,
+        stamp,
+        jobs,
+    };
+    replace::prepare(point, installation, &how)
 }
 
 /// The database under another name, and the staged configuration made to lead to it. Says what was changed for that.

@@ -18,6 +18,7 @@ use crate::stage::{How, Owners, Stage};
 use crate::store::{self, Point};
 
 /// Which entries are restored.
+#[derive(Clone)]
 pub(crate) enum Selection {
     /// All of them.
     Everything,

@@ -10,6 +10,7 @@ use mm_common::machine::process::Identity;
 use mm_common::machine::{files, pins, tree};
 use nix::unistd::geteuid;
 
+use crate::completion;
 use crate::manifest::{self, Head, Reader};
 use crate::suspects;
 use crate::text::Name;
@@ -165,10 +166,21 @@ impl Store {
 
     fn point(&self, id: &str) -> Result<Point> {
         let path = self.path.join(id);
-        let head = Reader::open(&path)?.head;
+        let mut head = Reader::open(&path)?.head;
         if head.id != id {
             return Err(Error::failed(format!("`{}` is not what its name says", path.display()))
                 .because(format!("its manifest is that of `{}`", head.id)));
+        }
+        if head.frozen.is_some()
+            && let Some(completion) = completion::read(&path)?
+        {
+            if completion.id != id || completion.manifest_sha256 != manifest::recorded_digest(&path)? {
+                return Err(Error::failed(format!("`{}` is not what its name says", path.display()))
+                    .because(format!("its database is that of `{}`", completion.id)));
+            }
+            head.totals.bytes += completion.database.dump.bytes;
+            head.totals.added += completion.database.dump.bytes;
+            head.database = Some(completion.database);
         }
         Ok(Point { path, head })
     }
@@ -249,6 +261,20 @@ impl Point {
     /// The store it is in, for a journal.
     pub(crate) fn store(&self) -> Option<Name> {
         self.path.parent().map(|store| store.to_owned().into())
+    }
+
+    /// Refuses a frozen restore point whose database is not stored yet.
+    pub(crate) fn require_complete(&self) -> Result<()> {
+        let Some(frozen) = self.head.incomplete() else { return Ok(()) };
+        Err(Error::refused(format!("the restore point {} is frozen: its database is not stored yet", self.head.id))
+            .because(format!("it is the copy `{}` in the database server", frozen.copy.copy))
+            .hint(self.completing()?))
+    }
+
+    /// The command that completes it.
+    pub(crate) fn completing(&self) -> Result<String> {
+        let (install, store) = (shell::word(&self.head.install), shell::word(files::parent(&self.path)?));
+        Ok(format!("mm-backup complete {} --install {install} --to {store}", self.head.id))
     }
 
     /// Finds the copies of what it holds.

@@ -1,12 +1,13 @@
 //! Whether what stands in a store can be believed: what is restored from it, root restores.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::machine::files;
+use mm_common::mattermost::handed_on::{COMPLETION, COMPLETION_DIGEST};
 use nix::unistd::geteuid;
 
 use crate::manifest;
@@ -30,8 +31,10 @@ pub(crate) fn doubt_of(path: &Path) -> Result<Option<String>> {
 
 /// The same for a restore point: the store, its directory, and the manifest by which all else in it is proven.
 pub(crate) fn doubt(point: &Point) -> Result<Option<String>> {
-    let manifest = [manifest::NAME, manifest::DIGEST_NAME].map(|name| point.path.join(name));
-    for path in [files::parent(&point.path)?, &point.path, &manifest[0], &manifest[1]] {
+    let names = [manifest::NAME, manifest::DIGEST_NAME, COMPLETION, COMPLETION_DIGEST];
+    let proofs = names.map(|name| point.path.join(name));
+    let places = [files::parent(&point.path)?, &point.path];
+    for path in places.into_iter().chain(proofs.iter().map(PathBuf::as_path)) {
         // What is missing is found by those who read it.
         if files::look(path)?.is_some()
             && let Some(doubt) = doubt_of(path)?

@@ -59,7 +59,11 @@ pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value>
     ui::progress_done();
     proof["seconds"] = started.elapsed().as_secs_f64().into();
     if findings.is_empty() {
-        return Ok(proof);
+        return match point.require_complete() {
+            Ok(()) => Ok(proof),
+            // Its files are as they were stored; that does not make it one that can be restored anywhere.
+            Err(error) => Err(error.of_kind(Kind::CheckSaysNo)),
+        };
     }
     let count = findings.len();
     let message = format!("the restore point {} is damaged: {}", point.head.id, ui::count(count, "finding"));

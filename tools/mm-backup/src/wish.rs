@@ -8,6 +8,7 @@ use crate::store::Point;
 use crate::text::Name;
 
 /// What is restored.
+#[derive(Clone)]
 pub(crate) struct Wish {
     pub(crate) files: Option<Selection>,
     pub(crate) database: bool,
@@ -50,14 +51,15 @@ impl Wish {
             .because("the configuration was in a file, or in the server's own database")
             .hint("restore the file with --config, or the server's database with --database"));
         }
-        if point.head.database.is_none() && !configuration && (wanted.database || wanted.into_database.is_some()) {
+        if point.head.database_name().is_none() && !configuration && (wanted.database || wanted.into_database.is_some())
+        {
             return Err(Error::refused(format!("the restore point {} holds no database", point.head.id))
                 .because("it was made with --no-database")
                 .hint("take another one (mm-backup list)"));
         }
         Ok(Self {
             files: selection,
-            database: database && point.head.database.is_some(),
+            database: database && point.head.database_name().is_some(),
             configuration,
             flags: flags(wanted),
         })

@@ -97,6 +97,7 @@ mod tests {
             database: true,
             databases: vec!["mattermost".into(), "wiki".into()],
             left_out: Vec::new(),
+            freeze: None,
             left_stopped: true,
             seconds: 0.0,
         }

@@ -105,6 +105,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         Some(Err(error)) => return Err(error),
         _ => backup,
     };
+    backup.as_ref().map(handed_on::require_complete).transpose()?;
     if options.restore_point() != restore_point::Wanted::None && installation.service.is_running()? {
         let release = session.document.section::<Path>("path")?.is_some_and(|path| path.next.is_some());
         let trial = Trial { site: installation, claim: question.claim, bump: Some(wish.major), release };

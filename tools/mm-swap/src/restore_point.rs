@@ -161,6 +161,7 @@ mod tests {
             database: true,
             databases: Vec::new(),
             left_out: Vec::new(),
+            freeze: None,
             left_stopped: true,
             seconds: 1.0,
         }

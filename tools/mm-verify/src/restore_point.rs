@@ -5,6 +5,7 @@ use std::io::BufReader;
 use jiff::Timestamp;
 use mm_common::contract::sections::Backup;
 use mm_common::machine::files;
+use mm_common::mattermost::handed_on;
 use mm_common::postgres::fingerprint::History;
 use mm_common::{Error, Result};
 use serde::Deserialize;
@@ -26,6 +27,12 @@ pub(crate) struct RestorePoint {
 struct Manifest {
     #[serde(default)]
     database: Option<DatabasePart>,
+}
+
+#[derive(Deserialize)]
+struct Completed {
+    manifest_sha256: String,
+    database: DatabasePart,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +67,14 @@ impl RestorePoint {
             .map_err(|error| broken(error.to_string()))?;
         let created: Timestamp = backup.created.parse().map_err(|error: jiff::Error| broken(error.to_string()))?;
         let end = u64::try_from(created.as_second().saturating_add(1).saturating_mul(1000)).unwrap_or(u64::MAX);
-        let history = manifest.database.and_then(|database| database.history);
+        // Of a frozen one the dump's facts are in a file of their own, once it is complete.
+        let stored = match manifest.database {
+            None if backup.freeze.is_some() => handed_on::completion::<Completed>(&backup.path)?
+                .filter(|completed| completed.manifest_sha256 == digest)
+                .map(|completed| completed.database),
+            stored => stored,
+        };
+        let history = stored.and_then(|database| database.history);
         Ok(Self { id: backup.id.clone(), history, cold: backup.cold, end })
     }
 }

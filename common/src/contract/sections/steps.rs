@@ -94,12 +94,43 @@ pub struct Backup {
     /// What the configuration names and was left out, because the server's user may not read it; the first ones, with why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
+    /// With `--freeze`: what became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
     /// True when the service was left stopped for the next tool.
     #[serde(default)]
     pub left_stopped: bool,
     /// Duration in seconds.
     #[serde(default)]
     pub seconds: f64,
+}
+
+/// A database that was frozen beside itself while the server was stopped, to be dumped when it serves again.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Freeze {
+    /// The name of the copy in the database server; absent when none was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<String>,
+    /// Why none was made: the database was dumped while the server was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether the database server wrote out what it had in memory before the stop (`CHECKPOINT`), within 10 seconds.
+    #[serde(default)]
+    pub checkpointed: bool,
+    /// The file with the dump's facts, once `mm-backup complete` has made the dump.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed: Option<PathBuf>,
+    /// Its SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_sha256: Option<String>,
+}
+
+impl Backup {
+    /// Whether the database was frozen and, as far as the document says, is not stored yet.
+    pub fn is_frozen(&self) -> bool {
+        self.freeze.as_ref().is_some_and(|freeze| freeze.copy.is_some() && freeze.completed.is_none())
+    }
 }
 
 /// `pgbump`: the database cluster's own upgrade.

@@ -43,8 +43,9 @@ pub(crate) fn choose(session: &Session, store: &Path, id: Option<&str>) -> Resul
     let installed = install.as_deref().filter(|_| id.is_none()).and_then(|install| look(session, install));
     if let Some(now) = &installed {
         points.retain(|Point { head, .. }| {
-            let database = head.database.as_ref().map(|part| part.name.as_str());
-            head.version == now.version && head.edition == now.edition && database == now.database.as_deref()
+            head.version == now.version
+                && head.edition == now.edition
+                && head.database_name() == now.database.as_deref()
         });
     }
     points.pop().ok_or_else(|| none(&store, install.as_deref(), installed.as_ref()))

@@ -211,6 +211,7 @@ impl Copying<'_> {
         let point = choose::choose(self.session, self.store, self.wanted.id.as_deref())?;
         trust::require(&point, self.session.common.accepts(trust::ACCEPT))?;
         point.proven_manifest()?;
+        point.require_complete()?;
         let contents = Contents::of(&point)?;
         let user = contents.user()?;
         user::tools()?;

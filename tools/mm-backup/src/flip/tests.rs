@@ -74,10 +74,10 @@ fn a_cut_off_exchange_is_undone_and_a_second_time_does_no_harm() {
     assert_eq!(fs::read_to_string(ground.root("same")).unwrap(), "stage/root");
     undo(&ground.intent).unwrap();
     ground.is_as_before();
-    assert!(recover(&ground.state, None, &ground.lock).unwrap());
+    assert_eq!(recover(&ground.state, None, &ground.lock).unwrap(), Recovered::Undone);
     ground.is_as_before();
     assert!(!ground.home.path().join("stage").exists());
-    assert!(!recover(&ground.state, None, &ground.lock).unwrap());
+    assert_eq!(recover(&ground.state, None, &ground.lock).unwrap(), Recovered::Nothing);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn what_was_there_is_not_removed_when_somebody_has_taken_its_place() {
         // Once it is out of the way, the rest is undone.
         fs::remove_file(ground.root(name)).unwrap();
         fs::rename(&kept, ground.root(name)).unwrap();
-        assert!(recover(&ground.state, None, &ground.lock).unwrap());
+        assert_eq!(recover(&ground.state, None, &ground.lock).unwrap(), Recovered::Undone);
         ground.is_as_before();
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mm_common::contract::error::Result;
+use mm_common::machine::checkpoint;
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::{administrator, exists as has};
 use mm_common::postgres::dump::{identifier, literal};
@@ -37,8 +38,8 @@ pub(crate) fn is_done(installation: &Installation, renaming: &Renaming) -> Resul
 
 /// What an exchange did.
 pub(crate) struct Exchanged {
-    /// Number of tables, all compared.
-    pub tables: usize,
+    /// What it is now, for people.
+    pub said: String,
     /// The old database's new name; absent when there was none.
     pub kept: Option<String>,
 }
@@ -73,23 +74,24 @@ impl Prepared {
         let kept = there.then(|| self.kept.clone());
         let in_place = [(&self.new, &self.target)];
         let renamings: Vec<_> = kept.iter().map(|kept| (&self.target, kept)).chain(in_place).collect();
-        self.rename_all(&renamings)?;
-        Ok(Exchanged { tables: self.tables, kept })
+        self.rename_all(&renamings, self.frozen.as_ref().map_or("", |frozen| &frozen.open))?;
+        checkpoint::pass("database-renamed");
+        Ok(Exchanged { said: self.said.clone(), kept })
     }
 
     /// Takes the exchange back.
     fn take_names_back(&self, kept: Option<&String>) -> Result<()> {
         let away = [(&self.target, &self.new)];
         let renamings: Vec<_> = away.into_iter().chain(kept.map(|kept| (kept, &self.target))).collect();
-        self.rename_all(&renamings)
+        self.rename_all(&renamings, self.frozen.as_ref().map_or("", |frozen| &frozen.close))
     }
 
-    /// Renames databases, all or none. Connections to them are ended.
-    fn rename_all(&self, renamings: &[(&String, &String)]) -> Result<()> {
+    /// Renames databases and does `then`, all or nothing. Connections to them are ended.
+    fn rename_all(&self, renamings: &[(&String, &String)], then: &str) -> Result<()> {
         let rename = |(from, to): &(&String, &String)| {
             format!("ALTER DATABASE {} RENAME TO {};\n", identifier(from), identifier(to))
         };
-        let sql: String = renamings.iter().map(rename).collect();
+        let sql = renamings.iter().map(rename).collect::<String>() + then;
         let names: Vec<String> = renamings.iter().map(|(from, _)| literal(from)).collect();
         let end_sessions = format!(
             "SELECT pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity
@@ -99,7 +101,7 @@ impl Prepared {
         let mut tries = 1;
         loop {
             self.admin.rows(&end_sessions)?;
-            match self.admin.execute(&sql) {
+            match self.admin.execute_verbatim(&sql) {
                 Ok(()) => return Ok(()),
                 Err(_) if tries < TRIES => std::thread::sleep(PAUSE),
                 Err(error) => {

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use mm_common::Result;
 use mm_common::contract::error::Context as _;
+use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::machine::budget::Budget;
 use mm_common::machine::tree::{Dir, Kind};
+use mm_common::mattermost::handed_on;
 use mm_common::postgres::fingerprint::{self, History};
 use serde_json::Value;
 
@@ -44,10 +46,24 @@ fn before(look: &Look) -> Result<Option<Before>> {
 
 const NOTHING: &str = "neither a restore point nor a baseline is at hand to compare with";
 
+/// There is nothing to compare with; what is missing of a frozen restore point is only not stored yet.
+fn nothing(look: &Look) -> Result<Finding> {
+    if let Some(backup) = look.backup.as_ref().filter(|backup| backup.is_frozen())
+        && !handed_on::is_complete(&backup.path)?
+    {
+        return Ok(Finding::warn(format!("the restore point {} is frozen: its database is not stored yet", backup.id))
+            .hint(format!(
+                "mm-backup complete {} --install {} --to {}",
+                backup.id,
+                shell::word(&look.installation.root),
+                shell::word(&backup.store)
+            )));
+    }
+    Ok(Finding::skip(NOTHING).hint("run mm-verify behind mm-backup in the pipeline"))
+}
+
 pub(crate) fn posts(look: &mut Look) -> Result<Finding> {
-    let Some(before) = before(look)? else {
-        return Ok(Finding::skip(NOTHING).hint("run mm-verify behind mm-backup in the pipeline"));
-    };
+    let Some(before) = before(look)? else { return nothing(look) };
     let database = look.database()?;
     let (then, method) = (&before.history.posts, before.history.method);
     let against = format!("{}: {}, digest {}", before.label, ui::count(then.rows, "post"), then.hash);
@@ -95,9 +111,7 @@ const BACK: &str =
     "go back with `mm-swap rollback --database`, or restore the database with `mm-backup restore ID --database`";
 
 pub(crate) fn counts(look: &mut Look) -> Result<Finding> {
-    let Some(before) = before(look)? else {
-        return Ok(Finding::skip(NOTHING).hint("run mm-verify behind mm-backup in the pipeline"));
-    };
+    let Some(before) = before(look)? else { return nothing(look) };
     // Only the counts are wanted here: a cut before all posts makes their digest cheap.
     let now = fingerprint::history(look.database()?, Some(0))?.counts;
     let then = &before.history.counts;

@@ -1,0 +1,160 @@
+//! Frozen copies in the cluster, written down in the state directory before they are made: so that none is left over when a
+//! run is killed, and each goes with what it is for.
+
+use std::path::{Path, PathBuf};
+
+use mm_common::contract::error::{Context as _, Error, Result};
+use mm_common::contract::ui;
+use mm_common::machine::files::{self, Access};
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::pins::{self, Why};
+use mm_common::machine::state::State;
+use mm_common::machine::tree;
+use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::way_back::administrator;
+use mm_common::postgres::frozen;
+use mm_common::postgres::proven::Claim;
+use mm_common::postgres::server::Database;
+use serde::{Deserialize, Serialize};
+
+use crate::store::{Point, Store};
+
+/// The directory of the records.
+const DIRECTORY: &str = "frozen";
+
+/// A copy, and what it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// The copy's name.
+    pub copy: String,
+    /// The restore point.
+    pub id: String,
+    /// The store it is in.
+    pub store: PathBuf,
+}
+
+/// What a copy is to its restore point.
+enum Standing {
+    /// There is no such restore point, or it has another copy: what a killed or failed run has left.
+    Orphan,
+    /// The restore point is there.
+    Of(Box<Point>),
+    /// The store is not there now.
+    Unknown,
+}
+
+impl Record {
+    fn path(&self, state: &State) -> PathBuf {
+        // A name may be anything; its end is the moment of the copy.
+        let stamp = self.copy.rsplit('_').next().unwrap_or_default();
+        state.path().join(DIRECTORY).join(format!("{stamp}.json"))
+    }
+
+    fn standing(&self) -> Standing {
+        let Ok(store) = Store::open(&self.store) else { return Standing::Unknown };
+        match files::look(&store.path.join(&self.id)) {
+            Ok(None) => Standing::Orphan,
+            Ok(Some(_)) => match store.find(&self.id) {
+                Ok(point) => match &point.head.frozen {
+                    Some(part) if part.copy.copy == self.copy => Standing::Of(Box::new(point)),
+                    _ => Standing::Orphan,
+                },
+                // A damaged restore point may have nothing but its copy.
+                Err(_) => Standing::Unknown,
+            },
+            Err(_) => Standing::Unknown,
+        }
+    }
+}
+
+/// Writes down that a copy is about to be made.
+pub(crate) fn announce(state: &State, record: &Record, _lock: &LockGuard) -> Result<()> {
+    files::create_directory(&state.path().join(DIRECTORY), 0o700)?;
+    let text = serde_json::to_vec_pretty(record).context(|| "cannot write down the frozen copy".into())?;
+    files::write(&record.path(state), &text, Access::PRIVATE)
+}
+
+/// All that are written down, oldest first.
+pub(crate) fn all(state: &State) -> Result<Vec<Record>> {
+    let directory = state.path().join(DIRECTORY);
+    if files::look(&directory)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut names = tree::Dir::open(&directory)?.names()?;
+    names.sort();
+    let is_record = |name: &std::ffi::OsString| Path::new(name).extension().is_some_and(|end| end == "json");
+    let read = |name| {
+        let path = directory.join(name);
+        let text = files::read(&path, 1 << 20)?;
+        serde_json::from_slice(&text).map_err(|error| Error::io("understand", &path, error))
+    };
+    names.into_iter().filter(is_record).map(read).collect()
+}
+
+/// Removes a copy and the record of it.
+pub(crate) fn remove(admin: &Database, state: &State, record: &Record, _lock: &LockGuard) -> Result<()> {
+    frozen::drop_copy(admin, &record.copy)?;
+    files::remove_file(&record.path(state))
+}
+
+/// Forgets a copy that has another name now.
+pub(crate) fn forget(state: &State, copy: &str, _lock: &LockGuard) -> Result<()> {
+    all(state)?
+        .iter()
+        .filter(|record| record.copy == copy)
+        .try_for_each(|record| files::remove_file(&record.path(state)))
+}
+
+/// Which copies go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Going<'a> {
+    /// Those of no restore point.
+    Orphans,
+    /// Those too whose restore point is complete, but for the first of this run.
+    Superseded(Option<&'a str>),
+    /// Those too whose restore point is complete and not pinned.
+    Released,
+}
+
+/// Removes the copies that are to go, and forgets those that are gone. Returns how many were removed.
+///
+/// # Errors
+/// Failed when one cannot be removed.
+pub(crate) fn sweep(
+    installation: &Installation,
+    claim: &Claim<'_>,
+    going: Going<'_>,
+    lock: &LockGuard,
+) -> Result<usize> {
+    let state = &installation.state;
+    let mut condemned = Vec::new();
+    for record in all(state)? {
+        let goes = match (record.standing(), going) {
+            (Standing::Orphan, _) => true,
+            (Standing::Unknown, _) => false,
+            (Standing::Of(point), going) => {
+                let pinned = pins::all(&record.store)?.into_iter().find(|pin| pin.id == record.id);
+                point.head.incomplete().is_none()
+                    && match going {
+                        Going::Orphans => false,
+                        Going::Superseded(run) => {
+                            !pinned.is_some_and(|pin| pin.why == Why::First && Some(pin.run.as_str()) == run)
+                        }
+                        Going::Released => pinned.is_none(),
+                    }
+            }
+        };
+        if goes {
+            condemned.push(record);
+        }
+    }
+    if condemned.is_empty() {
+        return Ok(0);
+    }
+    let admin = administrator(installation, claim)?.database;
+    for record in &condemned {
+        remove(&admin, state, record, lock)?;
+        ui::say(&format!("removed the frozen copy {} of the restore point {}", record.copy, record.id));
+    }
+    Ok(condemned.len())
+}

@@ -1,0 +1,236 @@
+//! `--freeze`: while the server is stopped, the database is copied within its cluster and not dumped; `complete` does that
+//! from the copy when the server serves again. What keeps a database from being copied is found before the stop, and said.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mm_common::contract::error::Result;
+use mm_common::contract::{time, ui};
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::{checkpoint, disk, signals};
+use mm_common::mattermost::schema;
+use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::way_back::administrator;
+use mm_common::postgres::dump::literal;
+use mm_common::postgres::frozen::{self, Frozen};
+use mm_common::postgres::properties::{self, Properties};
+use mm_common::postgres::proven::Claim;
+use mm_common::postgres::server::Database;
+
+use crate::copies::{self, Record};
+use crate::database::{self, Onlooker};
+use crate::manifest::{DatabasePart, FrozenPart};
+use crate::plan::Plan;
+use crate::replace::beside;
+
+/// What a copy needs beyond its own size: catalogues, and room for the cluster to go on.
+const AROUND: u64 = 256 << 20;
+
+/// Bytes of database that are dumped and hashed in a second: 602 MB took 8 s on two cores.
+const STORED_PER_SECOND: u64 = 75 << 20;
+
+/// What is known before the stop.
+pub(crate) struct Ready {
+    admin: Database,
+    /// Where the server's role finds its tables.
+    schemas: Vec<String>,
+    name: String,
+    role: String,
+    copy: String,
+    bytes: u64,
+    properties: Properties,
+    schema: schema::Level,
+    /// Whether a CHECKPOINT was made in time.
+    pub(crate) checkpointed: bool,
+}
+
+/// Whether the database can be frozen.
+pub(crate) enum Outlook {
+    /// It can.
+    Ready(Box<Ready>),
+    /// It cannot, and why.
+    Plain(String),
+}
+
+impl Outlook {
+    /// Says that it cannot, and what that costs.
+    fn tell(&self, installation: &Installation) {
+        let Self::Plain(why) = self else { return };
+        let bytes = installation.database().and_then(|own| database::bytes(&own)).unwrap_or_default();
+        ui::warn(&format!(
+            "the database is not frozen but dumped while the server is stopped, which takes about {} s longer: {why}",
+            1 + bytes / STORED_PER_SECOND
+        ));
+    }
+}
+
+/// Looks whether the server's database can be frozen, says it where it cannot, and has the server write out what it has in
+/// memory where it can.
+pub(crate) fn ready(installation: &Installation, claim: &Claim<'_>, plan: &Plan, bumps: bool) -> Result<Outlook> {
+    let mut outlook = look(installation, claim, plan, bumps)?;
+    outlook.tell(installation);
+    if let Outlook::Ready(ready) = &mut outlook {
+        ready.checkpointed = frozen::write_out(&ready.admin);
+    }
+    Ok(outlook)
+}
+
+/// Looks whether the server's database can be frozen. Changes nothing.
+fn look(installation: &Installation, claim: &Claim<'_>, plan: &Plan, bumps: bool) -> Result<Outlook> {
+    let plain = |why: &str| Ok(Outlook::Plain(why.to_owned()));
+    if bumps {
+        return plain("this hop upgrades PostgreSQL, which would carry the copy along");
+    }
+    if plan.whole_cluster {
+        return plain("--whole-cluster dumps every database of the cluster in one go");
+    }
+    let administrator = match administrator(installation, claim) {
+        Ok(administrator) if administrator.is_superuser && administrator.database.is_superuser() => administrator,
+        Ok(_) => return plain("no superuser of the database server can be reached from here"),
+        Err(error) => return plain(&error.one_line()),
+    };
+    let own = installation.database()?;
+    let role = installation.source.as_ref().map_or_else(String::new, |source| source.user.clone());
+    let admin = administrator.database;
+    if let Some(why) = obstacle(&admin, &own.name, &role)? {
+        return plain(&why);
+    }
+    let bytes = database::bytes(&own)?;
+    if let Some(cluster) = &administrator.cluster {
+        let (free, needed) = (disk::free(&cluster.data)?, bytes + bytes / 10 + AROUND);
+        if free < needed {
+            return plain(&format!("the copy needs {needed} bytes at `{}`, {free} are free", cluster.data.display()));
+        }
+    }
+    Ok(Outlook::Ready(Box::new(Ready {
+        copy: beside(&own.name, &format!("_mm_frozen_{}", time::stamp())),
+        schemas: own.schemas()?,
+        properties: properties::read(&own)?,
+        schema: schema::level(&own)?,
+        name: own.name,
+        admin,
+        role,
+        bytes,
+        checkpointed: false,
+    })))
+}
+
+/// What would keep the server from copying the database.
+fn obstacle(admin: &Database, name: &str, role: &str) -> Result<Option<String>> {
+    let (name, role) = (literal(name), literal(role));
+    let mut queries = vec![
+        format!("SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_prepared_xacts WHERE database = {name}"),
+        format!(
+            "SELECT coalesce(usename::pg_catalog.text, backend_type) AS who, application_name AS what
+             FROM pg_catalog.pg_stat_activity WHERE datname = {name} AND pid <> pg_catalog.pg_backend_pid()
+               AND usename IS DISTINCT FROM {role} AND backend_type IN ('client backend', 'walsender') ORDER BY 1, 2"
+        ),
+    ];
+    if admin.version_num >= 150_000 {
+        queries.push(format!(
+            "SELECT datcollversion AS then, pg_catalog.pg_database_collation_actual_version(oid) AS now
+             FROM pg_catalog.pg_database WHERE datname = {name}
+               AND datcollversion IS DISTINCT FROM pg_catalog.pg_database_collation_actual_version(oid)"
+        ));
+    }
+    let answers = admin.rows_of_all(&queries)?;
+    let first = |index: usize| answers.get(index).and_then(|rows| rows.first());
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
+    if let Some(count) = first(0).and_then(|row| row["n"].as_u64()).filter(|count| *count > 0) {
+        return Ok(Some(format!("{} in it", ui::count(count, "prepared transaction"))));
+    }
+    if let Some(row) = first(1) {
+        let count = answers.get(1).map_or(0, Vec::len);
+        let (who, what) = (text(&row["who"]), text(&row["what"]));
+        return Ok(Some(format!("others are connected to it ({}): `{who}` as `{what}`", ui::count(count, "session"))));
+    }
+    Ok(first(2).map(|row| {
+        format!(
+            "it was made with version {} of the collation, and the system has {}: ALTER DATABASE ... REFRESH COLLATION VERSION, \
+             after REINDEX DATABASE, says that it fits",
+            text(&row["then"]),
+            text(&row["now"])
+        )
+    }))
+}
+
+/// What was stored of the database, or frozen.
+#[derive(Default)]
+pub(crate) struct Taken {
+    pub(crate) part: Option<DatabasePart>,
+    pub(crate) frozen: Option<FrozenPart>,
+    /// Why it is not frozen, though that was wanted and looked well before the stop.
+    pub(crate) reason: Option<String>,
+}
+
+impl From<DatabasePart> for Taken {
+    fn from(part: DatabasePart) -> Self {
+        Self { part: Some(part), ..Self::default() }
+    }
+}
+
+/// Where the restore point is made.
+pub(crate) struct Place<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) store: &'a Path,
+    pub(crate) partial: &'a Path,
+    pub(crate) jobs: usize,
+}
+
+impl Ready {
+    fn record(&self, place: (&str, &Path)) -> Record {
+        Record { copy: self.copy.clone(), id: place.0.into(), store: place.1.into() }
+    }
+
+    /// Freezes the database of the stopped server; where the server does not let us, it is dumped.
+    pub(crate) fn freeze(
+        &self,
+        (installation, claim): (&Installation, &Claim<'_>),
+        place: &Place<'_>,
+        cancel: &Arc<AtomicBool>,
+        lock: &LockGuard,
+    ) -> Result<Taken> {
+        let record = self.record((place.id, place.store));
+        copies::announce(&installation.state, &record, lock)?;
+        checkpoint::pass("freeze-noted");
+        let error = match self.copy_database(cancel) {
+            Ok(part) => return Ok(Taken { frozen: Some(part), ..Taken::default() }),
+            Err(error) => error,
+        };
+        if cancel.load(Ordering::Relaxed) {
+            return Err(error);
+        }
+        signals::check()?;
+        copies::remove(&self.admin, &installation.state, &record, lock)?;
+        let reason = error.one_line();
+        ui::warn(&format!("the database is dumped while the server is stopped: {reason}"));
+        let view = Onlooker::of_server(installation, claim)?.look(cancel)?;
+        Ok(Taken { part: Some(view.store(place.partial, place.jobs)?), frozen: None, reason: Some(reason) })
+    }
+
+    fn copy_database(&self, cancel: &Arc<AtomicBool>) -> Result<FrozenPart> {
+        let made = frozen::make(&self.admin, (&self.name, &self.role), &self.copy, cancel)?;
+        let copy = self.admin.sibling(&self.copy).looking_in(self.schemas.clone()).cancelled_by(cancel);
+        let noted = frozen::note(&copy, made.transaction)?;
+        checkpoint::pass("freeze-proven");
+        let copy = Frozen {
+            copy: self.copy.clone(),
+            oid: made.oid,
+            system_identifier: made.system_identifier,
+            name: self.name.clone(),
+            bytes: self.bytes,
+            server_version: self.admin.version.clone(),
+            properties: self.properties.clone(),
+            noted,
+        };
+        Ok(FrozenPart { copy, schema: Some(self.schema.clone()) })
+    }
+
+    /// Removes the copy of a restore point that was not made.
+    pub(crate) fn give_up(&self, installation: &Installation, place: (&str, &Path), lock: &LockGuard) {
+        if let Err(error) = copies::remove(&self.admin, &installation.state, &self.record(place), lock) {
+            ui::warn(&format!("{}; the next mm-backup removes it", error.one_line()));
+        }
+    }
+}

@@ -328,7 +328,7 @@ fn newer(copy: &Database, transaction: u64, tables: bool) -> Result<Vec<String>>
         let statement = format!(
             "pg_catalog.format($mm$SELECT pg_catalog.json_build_object('called', %1$L, 'rows', pg_catalog.count(*)) FROM ONLY %2$I.%3$I {is_new}$mm$, nspname || '.' || relname, nspname, relname)"
         );
-        let reading = Reading { snapshot: None, digits: 0, tables: guarded::ALL, statement: &statement };
+        let reading = Reading { snapshot: None, settings: "", tables: guarded::ALL, statement: &statement };
         rows.extend(reading.run(&copy)?);
     }
     let said = |row: &Value| {

@@ -23,10 +23,10 @@ const WAY: [&str; 13] = [
 ];
 
 /// The longest that a verb may take when nobody kills it.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// `SplitMix64`: a seed gives the same numbers everywhere.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -39,7 +39,7 @@ impl Random {
 
     /// From a twentieth of a second to about 6 seconds, short ones as likely as long ones: that reaches into the middle of
     /// short steps as well as across several tools.
-    fn moment(&mut self) -> Duration {
+    pub(crate) fn moment(&mut self) -> Duration {
         let octave = 1_u64 << (self.next() % 7);
         Duration::from_millis(50 * octave + self.next() % (50 * octave))
     }
@@ -169,7 +169,7 @@ impl Killer {
     }
 }
 
-fn number(variable: &str, otherwise: u32) -> u32 {
+pub(crate) fn number(variable: &str, otherwise: u32) -> u32 {
     std::env::var(variable).ok().map_or(otherwise, |text| text.parse().unwrap())
 }
 

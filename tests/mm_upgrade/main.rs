@@ -8,8 +8,10 @@
     reason = "a test fails by panicking, and its files need not outlive a power cut"
 )]
 
+mod by_hand;
 mod killed;
 mod rehearse;
 mod reports;
 mod run;
+mod stopped;
 mod surroundings;

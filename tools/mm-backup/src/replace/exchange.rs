@@ -15,7 +15,12 @@ use crate::database;
 
 /// How often the exchange is tried: between the end of the old connections and the renaming somebody may connect.
 const TRIES: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(250);
+
+/// The pause before the next try: short at first, as whoever has come between is gone at once, and a quarter of a second
+/// in the end.
+fn pause(tries: u32) -> Duration {
+    Duration::from_millis(10) * (1 << tries.min(5)).min(25)
+}
 
 /// The names that an exchange changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +108,7 @@ impl Prepared {
             self.admin.rows(&end_sessions)?;
             match self.admin.execute_verbatim(&sql) {
                 Ok(()) => return Ok(()),
-                Err(_) if tries < TRIES => std::thread::sleep(PAUSE),
+                Err(_) if tries < TRIES => std::thread::sleep(pause(tries)),
                 Err(error) => {
                     return Err(error
                         .within(format!("cannot put the restored database into the place of `{}`", self.target))

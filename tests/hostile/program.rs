@@ -3,7 +3,7 @@
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
 
-use mm_test_support::process::{TEST_USER, ids};
+use mm_test_support::process::{self, TEST_USER, ids};
 use mm_test_support::site::Site;
 use mm_test_support::tool;
 
@@ -69,7 +69,7 @@ fn an_executable_reaches_neither_the_terminal_nor_the_descriptors_of_who_asks() 
         "cd \"$(dirname \"$0\")/../../../seen\"\n\
          (echo typed >/dev/tty) 2>/dev/null && echo terminal >>reached\n\
          (echo written >&7) 2>/dev/null && echo descriptor >>reached\n\
-         grep NoNewPrivs /proc/self/status >status\n{ANSWER}"
+         grep -E 'NoNewPrivs|CapBnd' /proc/self/status >status\n{ANSWER}"
     );
     let (site, seen) = with_executable(&script);
     let kept = site.directory().join("roots");
@@ -86,5 +86,32 @@ fn an_executable_reaches_neither_the_terminal_nor_the_descriptors_of_who_asks() 
     assert!(seen.join("status").is_file(), "it was not asked: {said}");
     assert!(!seen.join("reached").exists(), "{:?}", std::fs::read_to_string(seen.join("reached")));
     assert_eq!(std::fs::read_to_string(&kept).unwrap(), "");
-    assert!(std::fs::read_to_string(seen.join("status")).unwrap().contains('1'));
+    let status = std::fs::read_to_string(seen.join("status")).unwrap();
+    assert_eq!(status, "CapBnd:\t0000000000000000\nNoNewPrivs:\t1\n");
+}
+
+#[test]
+fn an_executable_ends_with_whoever_asks_however_that_ends() {
+    let number = format!("86402.{}", std::process::id());
+    let (site, _) = with_executable(&format!("setsid -f sleep {number}; sleep {number}"));
+    let mut asks = std::process::Command::new(tool::executable("mm-path"))
+        .args(site.flags())
+        .args(["--to", "10.11.4"])
+        .stdin(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let limit = std::time::Duration::from_secs(60);
+    process::wait_until("the executable to be asked", limit, || runs(&number));
+    asks.kill().unwrap();
+    asks.wait().unwrap();
+    process::wait_until("what it has started to end", limit, || !runs(&number));
+}
+
+#[test]
+fn an_executable_with_capabilities_is_asked_without_them() {
+    let site = Site::builder("10.6.1").build();
+    process::run("setcap", &["cap_net_bind_service=+ep", site.install().join("bin/mattermost").to_str().unwrap()]);
+    let (code, said) = look(&site);
+    assert_eq!(code, Some(0), "{said}");
 }

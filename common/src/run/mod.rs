@@ -26,7 +26,7 @@ use crate::contract::error::{Error, Kind, Result};
 use crate::contract::sections::{Hop, Path, Run};
 use crate::contract::{exit, time, ui};
 use crate::machine::state::{BASE, State};
-use crate::machine::{door, host, lock, runs, signals};
+use crate::machine::{command, door, host, lock, runs, signals};
 use crate::mattermost::site::{self, Installation, Supposed, Wanted};
 use crate::postgres::passfile;
 
@@ -215,6 +215,9 @@ impl Session {
 
 /// Runs a tool: `act` does the work and returns the line that becomes `msg`.
 pub fn main<A: Arguments>(tool: &'static str, act: impl FnOnce(&mut Session, A) -> Result<String>) -> ExitCode {
+    if let Some(code) = command::serve() {
+        return code;
+    }
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     allow_descriptors();
     passfile::sweep();

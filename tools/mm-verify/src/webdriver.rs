@@ -3,16 +3,14 @@
 //! service user.
 
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::chown;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use mm_common::machine::command::{self, Cmd};
+use mm_common::machine::given::Given;
 use mm_common::machine::user::{self, User};
-use mm_common::machine::{files, tree};
 use mm_common::mattermost::api::Server;
-use mm_common::mattermost::id;
 use mm_common::{Error, Result};
 use serde_json::{Value, json};
 
@@ -38,20 +36,14 @@ pub(crate) struct Browser {
 #[derive(Debug)]
 struct Process {
     child: Child,
-    directory: PathBuf,
+    // Dropped after its user's programs have ended.
+    directory: Given,
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        command::kill_group(&mut self.child);
+        command::end(&mut self.child);
         let _ = self.child.wait();
-        // The browser may write for a moment after it was told to end; what is left is in /tmp.
-        for _ in 0..20 {
-            if tree::remove(&self.directory).is_ok() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
     }
 }
 
@@ -70,7 +62,7 @@ impl Browser {
         }
         let (process, port) = start()?;
         let driver = Server::with_limit(format!("http://127.0.0.1:{port}"), LIMIT);
-        let profile = process.directory.join("profile");
+        let profile = process.directory.path().join("profile");
         // In a container the browser's own sandbox may not be allowed; the user without rights is still there.
         let session =
             new_session(&driver, Some(&profile), false).or_else(|_| new_session(&driver, Some(&profile), true))?;
@@ -192,25 +184,23 @@ fn value(path: &str, answer: &mm_common::mattermost::api::Answer) -> Result<Valu
     Err(Error::failed(format!("the browser refuses {path}")).because(first))
 }
 
-/// The driver, its browser and their directory go when this process does, also when it is killed: the pipe that it holds
-/// closes then. All of them are one process group.
-const GUARD: &str = "chromedriver --port=0 </dev/null & read -r _; trap '' TERM; kill -TERM 0; sleep 2; \
-    rm -rf -- \"$0\"; kill -KILL 0";
+/// What a browser may use of the memory, in bytes: pages of the service user's are in it.
+const MEMORY: u64 = 8 << 30;
 
-/// Starts a chromedriver on a free port.
+/// Starts a chromedriver on a free port. It, its browser and their directory go when this process does, also when it is
+/// killed.
 fn start() -> Result<(Process, u16)> {
-    let directory = PathBuf::from("/tmp").join(format!("mm-verify-browser-{}", id::new()?));
-    files::create_directory(&directory, 0o700)?;
-    let mut cmd = Cmd::new("sh").arg("-c").arg(GUARD).arg(&directory).env("HOME", &directory);
+    let directory = Given::make(Path::new("/tmp"), "mm-verify-browser-")?;
+    let place = directory.path();
     // The browser leaves files of its own where temporary files go.
-    cmd = cmd.env("TMPDIR", &directory).directory(&directory);
+    let mut cmd = Cmd::new("chromedriver").arg("--port=0").env("HOME", place).env("TMPDIR", place);
+    cmd = cmd.used_in(place, MEMORY);
     if user::is_root() {
         let nobody = User::named("nobody")?;
-        chown(&directory, Some(nobody.uid), Some(nobody.gid))
-            .map_err(|error| Error::io("change the owner of", &directory, error))?;
+        directory.give(&nobody)?;
         cmd = cmd.user(&nobody);
     }
-    let mut child = cmd.start(Stdio::piped(), Stdio::piped(), Stdio::null())?;
+    let mut child = cmd.start(Stdio::null(), Stdio::piped(), Stdio::null())?;
     let stdout = child.stdout.take();
     let process = Process { child, directory };
     // A driver that says nothing for so long is ended with what it started when the value is dropped.

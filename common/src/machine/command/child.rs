@@ -17,7 +17,7 @@ use crate::contract::error::{Error, Result};
 use crate::machine::signals;
 
 /// How long what a program has left behind may hold its pipes after its end.
-const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// The longest pause between two looks at limits, signals and the program's end, in milliseconds.
 pub(super) const PAUSE: u8 = 50;
@@ -32,7 +32,11 @@ impl Cmd {
         match self.attend(&mut child, input) {
             Ok(output) => Ok(output),
             Err(error) => {
-                kill_group(&mut child);
+                if self.asked.is_some() {
+                    end(&mut child);
+                } else {
+                    kill_group(&mut child);
+                }
                 let _ = child.wait();
                 Err(error)
             }
@@ -42,10 +46,12 @@ impl Cmd {
     fn attend(&self, child: &mut Child, input: &[u8]) -> Result<Output> {
         let failed = |error: io::Error| Error::failed(format!("cannot wait for `{}`", self.line())).because(error);
         let begun = Instant::now();
-        let most = if self.asked { MOST_ASKED } else { MOST };
+        let most = if self.asked.is_some() { MOST_ASKED } else { MOST };
         let mut stdout = Pipe::of(child.stdout.take().map(OwnedFd::from)).map_err(failed)?;
         let mut stderr = Pipe::of(child.stderr.take().map(OwnedFd::from)).map_err(failed)?;
-        let mut stdin = Pipe::of(child.stdin.take().map(OwnedFd::from)).map_err(failed)?;
+        // The launcher's is what we hold it by.
+        let stdin = if self.asked.is_some() { None } else { child.stdin.take() };
+        let mut stdin = Pipe::of(stdin.map(OwnedFd::from)).map_err(failed)?;
         let mut rest = input;
         let mut ended: Option<(ExitStatus, Instant)> = None;
         let mut pause = 1;
@@ -62,7 +68,7 @@ impl Cmd {
                     pause = 1;
                 }
             }
-            if stdout.bytes.len() > most || self.asked && stderr.bytes.len() > most {
+            if stdout.bytes.len() > most || self.asked.is_some() && stderr.bytes.len() > most {
                 return Err(self.ended(format!("it wrote more than {} MiB", most >> 20)));
             }
             stderr.forget_all_but(MOST_ASKED);
@@ -72,9 +78,6 @@ impl Cmd {
             if let Some((status, at)) = ended
                 && (stdout.file.is_none() && stderr.file.is_none() || at.elapsed() >= GRACE)
             {
-                if self.asked {
-                    kill_group(child);
-                }
                 let stderr = String::from_utf8_lossy(&stderr.bytes).into_owned();
                 return Ok(Output { status, stdout: stdout.bytes, stderr });
             }
@@ -161,6 +164,19 @@ pub(super) fn wait_for(pipes: &[(&Pipe, PollFlags)], milliseconds: u8) -> io::Re
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Ends what was asked: lets go of its launcher, which ends all there is, and removes what it was told to.
+pub fn end(child: &mut Child) {
+    drop(child.stdin.take());
+    let begun = Instant::now();
+    while begun.elapsed() < GRACE {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    kill_group(child);
 }
 
 /// Ends a child and all it started: its process group, and what is in its session.

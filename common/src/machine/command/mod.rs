@@ -2,6 +2,7 @@
 //! limits of time and output, and an error that quotes the command, its status and the end of its stderr.
 
 mod child;
+mod launcher;
 mod talk;
 
 use std::ffi::{OsStr, OsString};
@@ -13,13 +14,16 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
+use nix::unistd::geteuid;
 use process_wrap::std::{CommandWrap, CommandWrapper as _, ProcessSession};
 
-pub use self::child::kill_group;
+pub use self::child::{end, kill_group};
+pub use self::launcher::serve;
 pub use self::talk::Talk;
 
+use self::launcher::Orders;
 use super::checkpoint;
-use super::user::User;
+use super::user::{User, is_root};
 use crate::contract::error::{Error, Result};
 use crate::contract::shell;
 
@@ -34,6 +38,9 @@ const MOST: usize = 64 << 20;
 
 /// How much what is only asked a question may write, in bytes.
 const MOST_ASKED: usize = 1 << 20;
+
+/// How much memory it may use unless said otherwise, in bytes: a server that says its version takes a tenth of it.
+const MEMORY: u64 = 2 << 30;
 
 /// The cause in the error of what was ended because something else had failed: not the one to show to people.
 pub const CANCELLED: &str = "another part of the same work has failed";
@@ -87,6 +94,26 @@ fn knows_pdeathsig() -> bool {
     *KNOWS.get_or_init(|| Cmd::new("setpriv").args(["--pdeathsig", "TERM", "--", "true"]).run().is_ok())
 }
 
+/// Whether a variable has the dynamic loader or the C library read a file: what `ld.so` ignores in a program that gains
+/// privileges (glibc's `unsecvars.h`), as ours would where it only loses them later.
+fn concerns_the_loader(name: &OsStr) -> bool {
+    const OTHERS: [&str; 12] = [
+        "GCONV_PATH",
+        "GETCONF_DIR",
+        "GLIBC_TUNABLES",
+        "HOSTALIASES",
+        "LOCALDOMAIN",
+        "LOCPATH",
+        "MALLOC_TRACE",
+        "NIS_PATH",
+        "NLSPATH",
+        "RESOLV_HOST_CONF",
+        "RES_OPTIONS",
+        "TZDIR",
+    ];
+    name.to_str().is_some_and(|name| name.starts_with("LD_") || OTHERS.contains(&name))
+}
+
 /// Whether a program is there.
 pub fn exists(program: &str) -> bool {
     find(program).is_ok()
@@ -104,8 +131,16 @@ pub struct Cmd {
     limit: Duration,
     interruptible: bool,
     cancel: Option<Arc<AtomicBool>>,
-    asked: bool,
+    asked: Option<Asked>,
+    without_network: bool,
     ends_with_us: bool,
+}
+
+/// What becomes of somebody else's program.
+#[derive(Debug, Clone)]
+struct Asked {
+    memory: u64,
+    sweep: Option<PathBuf>,
 }
 
 /// What a program that ended had to say.
@@ -139,7 +174,8 @@ impl Cmd {
             limit: DEFAULT_LIMIT,
             interruptible: false,
             cancel: None,
-            asked: false,
+            asked: None,
+            without_network: false,
             ends_with_us: false,
         }
     }
@@ -209,12 +245,29 @@ impl Cmd {
         self
     }
 
-    /// It is somebody else's program, asked a question: it gains no privileges, says at most 1 MiB, a signal that asks
-    /// this tool to stop ends it, and what it leaves behind in its session is ended, too.
+    /// It is somebody else's program, asked a question or only used: it gains no privileges and has no capabilities, says
+    /// at most 1 MiB, a signal that asks this tool to stop ends it, and whatever it has started ends with it, within limits
+    /// of memory and number. A launcher of ours sees to it ([`serve`]); it has the program's standard input.
     #[must_use]
     pub fn asked(mut self) -> Self {
-        self.asked = true;
+        self.asked = Some(Asked { memory: MEMORY, sweep: None });
         self.interruptible = true;
+        self
+    }
+
+    /// As [`Cmd::asked`], with so many bytes of memory, and a directory of its user's that goes with it.
+    #[must_use]
+    pub fn used_in(mut self, directory: impl Into<PathBuf>, memory: u64) -> Self {
+        let directory = directory.into();
+        self.asked = Some(Asked { memory, sweep: Some(directory.clone()) });
+        self.interruptible = true;
+        self.directory(directory)
+    }
+
+    /// It runs in a network without interfaces, and with process numbers of its own.
+    #[must_use]
+    pub fn without_network(mut self) -> Self {
+        self.without_network = true;
         self
     }
 
@@ -271,7 +324,7 @@ impl Cmd {
         self.successful(self.finish(child, text.as_bytes())?)
     }
 
-    /// Starts it with its streams as given and does not wait. It has a session of its own, without a terminal: a Ctrl-C
+    /// Starts it with its streams as given and does not wait; what is asked has no standard input, and is ended by [`end`]. It has a session of its own, without a terminal: a Ctrl-C
     /// does not reach it, and it cannot type into the terminal that this tool was started from. Descriptors that whoever
     /// started this tool has left open (`9>lock`) are closed for it.
     pub fn start(&self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Child> {
@@ -285,11 +338,32 @@ impl Cmd {
         }
         let user = self.user.as_ref().filter(|user| !user.is_current());
         let ends_with_us = self.ends_with_us && knows_pdeathsig();
-        if self.asked || ends_with_us || user.is_some() {
+        if let Some(Asked { memory, sweep }) = &self.asked {
+            let uid = user.map_or_else(|| geteuid().as_raw(), |user| user.uid);
+            words.extend(Orders { uid, memory: *memory, sweep: sweep.clone() }.words()?);
+        }
+        if self.without_network {
+            words.push(find("unshare")?.into());
+            // Whoever is not root needs a user namespace to be allowed the others.
+            words.extend((!is_root()).then(|| "--user".into()));
+            words.extend(["--net", "--pid", "--fork", "--"].map(OsString::from));
+        }
+        if self.asked.is_some() || ends_with_us || user.is_some() {
             words.push(find("setpriv")?.into());
             words.extend(if ends_with_us { vec!["--pdeathsig".into(), "TERM".into()] } else { Vec::new() });
-            words.extend(self.asked.then(|| "--no-new-privs".into()));
+            if self.asked.is_some() {
+                words.push("--no-new-privs".into());
+                // Only root may give up what others could gain.
+                words.extend(is_root().then(|| "--bounding-set=-all".into()));
+            }
             words.extend(user.map_or(vec!["--".into()], |user| user.setpriv_arguments().map(OsString::from).to_vec()));
+        }
+        // What another user's program is to load (`LD_PRELOAD`), root's on the way to it must not.
+        let (late, environment): (Vec<_>, Vec<_>) =
+            self.environment.iter().partition(|(key, _)| user.is_some() && concerns_the_loader(key));
+        if !late.is_empty() {
+            words.push(find("env")?.into());
+            words.extend(late.iter().map(|(key, value)| [key.as_os_str(), value].join(OsStr::new("="))));
         }
         words.push(find(&self.program)?.into());
         words.extend(self.arguments.iter().cloned());
@@ -301,9 +375,9 @@ impl Cmd {
             .env_clear()
             .env("PATH", PATH)
             .env("LC_ALL", "C")
-            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .envs(environment.into_iter().map(|(key, value)| (key, value)))
             .current_dir(self.directory.as_deref().unwrap_or(Path::new("/")))
-            .stdin(stdin)
+            .stdin(if self.asked.is_some() { Stdio::piped() } else { stdin })
             .stdout(stdout)
             .stderr(stderr);
         // The wrapper's part before the start; what it would wrap around the child is ours (child.rs).

@@ -48,35 +48,89 @@ fn stat(command: &Cmd) -> (String, Vec<String>) {
 
 #[test]
 fn a_program_has_a_session_of_its_own_and_no_terminal() {
-    for command in [Cmd::new("cat"), Cmd::new("cat").asked(), Cmd::new("cat").umask(0o022)] {
+    for command in [Cmd::new("cat"), Cmd::new("cat").umask(0o022)] {
         let (pid, fields) = stat(&command.arg("/proc/self/stat"));
         let (group, session, terminal) = (&fields[2], &fields[3], &fields[4]);
         assert_eq!((group, session, terminal.as_str()), (&pid, &pid, "0"));
     }
+    // That of its launcher.
+    let (_, fields) = stat(&Cmd::new("cat").asked().arg("/proc/self/stat"));
+    let (parent, group, session, terminal) = (&fields[1], &fields[2], &fields[3], &fields[4]);
+    assert_eq!((group, session, terminal.as_str()), (parent, parent, "0"));
 }
 
 #[test]
 fn what_is_asked_gains_no_privileges() {
     let status = Cmd::new("cat").arg("/proc/self/status").asked().run().unwrap().text();
     assert!(status.lines().any(|line| line == "NoNewPrivs:\t1"), "{status}");
+    let capabilities =
+        |set: &str| status.lines().find_map(|line| line.strip_prefix(set)).map(str::trim).map(str::to_owned);
+    for set in ["CapBnd:", "CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+        assert_eq!(capabilities(set).as_deref(), is_root().then_some("0000000000000000"), "{set} in {status}");
+    }
 }
 
 #[test]
-fn a_child_that_holds_the_pipes_is_not_waited_for() {
-    // In the session of the program, and in one of its own.
-    for escape in ["", "setsid "] {
-        let said = Cmd::new("sh").args(["-c", &format!("{escape}sleep 86400 & echo $!")]).asked().run().unwrap().text();
-        let left = said.trim().parse().unwrap();
-        let gone = || nix::sys::signal::kill(nix::unistd::Pid::from_raw(left), None).is_err();
-        if escape.is_empty() {
-            // It was ended with the session; somebody has to reap it.
-            let dead = || std::fs::read_to_string(format!("/proc/{left}/stat")).is_ok_and(|stat| stat.contains(") Z "));
-            while !gone() && !dead() {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        } else {
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(left), nix::sys::signal::Signal::SIGKILL).unwrap();
-        }
+fn what_is_asked_ends_as_it_ended() {
+    let output = |script: &str| Cmd::new("sh").args(["-c", script]).asked().output().unwrap();
+    assert_eq!(output("exit 7").status.code(), Some(7));
+    assert_eq!(output("kill -KILL $$").status.signal(), Some(9));
+    assert_eq!(output("cat; echo said; echo complained >&2").text(), "said\n");
+}
+
+#[test]
+fn what_a_users_program_is_to_load_no_program_of_roots_loads() {
+    if !is_root() {
+        return;
+    }
+    let nobody = User::named("nobody").unwrap();
+    let command = Cmd::new("cat").arg("/proc/self/environ").env("LD_PRELOAD", "/nowhere/x.so").env("GIVEN", "yes");
+    for command in [command.clone().user(&nobody), command.user(&nobody).umask(0o022)] {
+        let output = command.run().unwrap();
+        let text = output.text();
+        assert!(text.contains("LD_PRELOAD=/nowhere/x.so") && text.contains("GIVEN=yes"), "{text}");
+        // The loader complains in each program that has it.
+        assert_eq!(output.stderr.matches("/nowhere/x.so").count(), 1, "{}", output.stderr);
+    }
+}
+
+/// Whether a process runs with this word in its command line.
+fn runs(word: &str) -> bool {
+    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+    })
+}
+
+#[test]
+fn what_is_asked_has_memory_and_processes_within_limits() {
+    let place = tempfile::tempdir().unwrap();
+    let words = |script: &str| {
+        let place = place.path().join("given");
+        std::fs::create_dir(&place).unwrap();
+        let error = Cmd::new("sh").args(["-c", script]).used_in(&place, 64 << 20).run().unwrap_err();
+        assert!(!place.exists(), "its directory was not removed");
+        error.causes().to_vec()
+    };
+    let said = words("head -c 200000000 /dev/zero | tail -c 190000000 | sleep 86400");
+    assert_eq!(said, ["exit status 126", "warning: ended: it used more than 64 MiB of memory"]);
+    let number = format!("86400.{}", std::process::id());
+    let said =
+        words(&format!("i=0; while [ $i -lt 600 ]; do setsid sleep {number} & i=$((i+1)); done; sleep {number}"));
+    assert_eq!(said, ["exit status 126", "warning: ended: it had started more than 512 processes"]);
+    assert!(!runs(&number), "what it had started still runs");
+}
+
+#[test]
+fn a_child_that_holds_the_pipes_is_not_waited_for_and_ends() {
+    // In the session of the program, in one of its own, and as nobody's child.
+    for escape in ["", "setsid", "setsid -f"] {
+        let number = format!("86401.{}", std::process::id());
+        let asked = Cmd::new("sh").args(["-c", &format!("{escape} sleep {number} & echo yes")]).asked();
+        let begun = std::time::Instant::now();
+        assert_eq!(asked.run().unwrap().text(), "yes\n");
+        assert!(begun.elapsed() < child::GRACE, "its pipes were waited for");
+        assert!(!runs(&number), "{escape}");
     }
 }
 

@@ -20,7 +20,7 @@ use crate::machine::command::{Cmd, Output};
 use crate::machine::files;
 use crate::machine::given::Given;
 use crate::machine::signals::Heeding;
-use crate::machine::user::{self, User};
+use crate::machine::user::User;
 
 /// Observed: 0.03 s to 1 s; a server that looks for its database instead is stopped here.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -85,19 +85,9 @@ pub(super) fn run(executable: &Path, owner: &User) -> Result<Found> {
 }
 
 fn command(executable: &Path, owner: &User, place: &Path, flags: &[&str]) -> Cmd {
-    // Whoever is not root needs a user namespace to be allowed the others.
-    let mut command = Cmd::new("unshare").args(if user::is_root() { &["--net"][..] } else { &["--user", "--net"] });
-    command = command.args(["--pid", "--fork"]);
-    // Older ones than 2.32 do not know it; what they leave behind is ended with its session.
-    if Cmd::new("unshare").arg("--help").output().is_ok_and(|help| help.text().contains("--kill-child")) {
-        command = command.arg("--kill-child");
-    }
-    command = command.arg("--").asked();
-    if !owner.is_current() {
-        command = command.arg("setpriv").args(owner.setpriv_arguments());
-    }
     let config = place.join("config.json");
-    command.arg(executable).arg("version").args(flags).arg("-c").arg(config).directory(place).limit(PATIENCE)
+    let command = Cmd::new(executable.to_string_lossy()).arg("version").args(flags).arg("-c").arg(config);
+    command.user(owner).asked().without_network().directory(place).limit(PATIENCE)
 }
 
 fn knows_no_such_flag(output: &Output) -> bool {
@@ -148,7 +138,7 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "the test runs the copy as its user would")]
     fn what_is_executed_is_never_its_users() {
         use std::os::unix::fs::MetadataExt as _;
-        if !user::is_root() {
+        if !crate::machine::user::is_root() {
             return;
         }
         let nobody = User::named("nobody").unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
+use xattr::FileExt as _;
 
 use super::{Supposed, address, isolated};
 use crate::contract::error::{Error, Result};
@@ -95,13 +96,16 @@ pub(super) fn find(root: &Path, owner: &User, service: &Service, config: &Config
         return Ok(cached.found);
     }
     isolated::refuse_huge(&root.join("bin").join(name), data.len())?;
+    let has_capabilities = file.get_xattr("security.capability").is_ok_and(|value| value.is_some());
     let sha256 = digest::of_reader(&mut Heeding(file)).map_err(failed)?;
     let found = match by_manifest(&state.join(MANIFESTS), &format!("bin/{name}"), &sha256) {
         Some(found) => found,
         None => match by_server(root, service, config) {
             Some(found) => found,
-            // One that is held may not be executed where it is.
-            None if data.mode() & 0o111 == 0 => isolated::run_copy(&root.join("bin").join(name), owner)?,
+            // One that is held may not be executed where it is, and one with capabilities not by who may never have them.
+            None if data.mode() & 0o111 == 0 || has_capabilities => {
+                isolated::run_copy(&root.join("bin").join(name), owner)?
+            }
             None => isolated::run(&root.join("bin").join(name), owner)?,
         },
     };

@@ -10,4 +10,5 @@ mod document;
 mod identity;
 mod program;
 mod sql;
+mod syscalls;
 mod text;

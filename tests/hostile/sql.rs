@@ -107,6 +107,65 @@ fn a_search_path_and_what_it_leads_to_is_not_followed_by_a_superuser() {
     }
 }
 
+/// What the planner computes before it has read a row: whoever plans a statement over the table, runs it.
+const PLANNED: &str = r"
+CREATE FUNCTION evil.constant(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$;
+CREATE INDEX planned ON public.posts ((evil.constant(1)));
+CREATE INDEX partly ON public.users (id) WHERE evil.constant(2) = 1;
+CREATE TABLE public.parts (n int) PARTITION BY RANGE ((evil.constant(3) + n));
+CREATE TABLE public.part PARTITION OF public.parts DEFAULT;
+CREATE TABLE public.checked (n int CHECK (n > evil.constant(4)));
+ALTER DATABASE mattermost SET constraint_exclusion = on;
+CREATE OR REPLACE FUNCTION evil.constant(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+  $$ BEGIN PERFORM evil.spring('planner'); RETURN 1; END $$;
+";
+
+#[test]
+fn what_is_computed_to_plan_a_statement_does_not_run_as_a_superuser() {
+    for major in [13, 15] {
+        let site = Site::builder("10.5.14").postgres(major).build();
+        as_the_owner(&site, TRAP);
+        as_the_owner(&site, PLANNED);
+        if major >= 14 {
+            as_the_owner(
+                &site,
+                "CREATE STATISTICS evil.planned ON (evil.constant(5) + createat), id FROM public.posts",
+            );
+        }
+        let said = back_up(&site);
+        assert!(said.contains("index public.planned uses the function evil.constant(integer) of mmuser"), "{said}");
+        let (code, said) = run(&site, "mm-backup", &["verify", "--restore", "--to", site.store().to_str().unwrap()]);
+        assert!(code == Some(0) && !said.contains("TRAP SPRUNG"), "{said}");
+        let (code, said) = run(&site, "mm-pgbump", &["check", "--to", "15", "--accept", "user-code"]);
+        is_not_sprung(&site, &said);
+        if major == 13 {
+            assert!(code == Some(4) && said.contains("ALTER FUNCTION ... OWNER TO postgres"), "{code:?} {said}");
+            let (code, said) = run(&site, "mm-pgbump", &["run", "--to", "15", "--no-backup"]);
+            is_not_sprung(&site, &said);
+            assert_eq!(code, Some(5), "{said}");
+        }
+        let (code, said) =
+            run(&site, "mm-backup", &["restore", "latest", "--database", "--to", site.store().to_str().unwrap()]);
+        is_not_sprung(&site, &said);
+        assert!(code == Some(0) && said.contains("were not compared"), "{code:?} {said}");
+
+        // A superuser has read it, and answers for it.
+        as_the_owner(
+            &site,
+            "CREATE OR REPLACE FUNCTION evil.constant(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1'",
+        );
+        site.cluster.query("ALTER FUNCTION evil.constant(int) OWNER TO postgres");
+        // And one that has to wait for a column does not run at all.
+        as_the_owner(
+            &site,
+            "CREATE FUNCTION evil.later(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM evil.spring('index'); RETURN $1; END $$; CREATE INDEX later ON public.posts (evil.later(id))",
+        );
+        let said = back_up(&site);
+        assert!(!said.contains("not as a superuser"), "{said}");
+    }
+}
+
 #[test]
 fn a_cast_of_the_owners_neither_runs_nor_hides_a_forged_message() {
     for major in [13, 15] {

@@ -9,7 +9,7 @@ use super::programs::{Part, install};
 use super::server::{self, Database};
 use crate::contract::error::{Error, Result};
 use crate::machine::command::{self, Cmd};
-use crate::machine::files;
+use crate::machine::tree::Dir;
 use crate::machine::user::User;
 
 /// postgresql-common looks for clusters below this directory instead of `/etc/postgresql` when the variable is set. It
@@ -73,15 +73,42 @@ impl Cluster {
             .map(|number| number.trim().to_owned())
             .ok_or_else(|| Error::failed(format!("pg_controldata names no system identifier of {}", self.label())))
     }
+
+    /// The directory of its configuration, held open. On Debian it belongs to `postgres`, with all above it up to
+    /// `/etc/postgresql`: root works there by descriptors, as any of them could be exchanged for a link.
+    ///
+    /// # Errors
+    /// Failed when a directory on the way is a link, or none.
+    pub fn directory(&self) -> Result<Dir> {
+        self.directory_if_there()?
+            .ok_or_else(|| Error::failed(format!("there is no directory `{}`", self.configuration.display())))
+    }
+
+    fn directory_if_there(&self) -> Result<Option<Dir>> {
+        let root = configuration_root();
+        match self.configuration.strip_prefix(&root) {
+            Ok(below) if root.is_dir() => Dir::open_following(&root)?.descend(below),
+            _ => Dir::without_links(&self.configuration),
+        }
+    }
+
+    /// The text of a file in that directory; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`Cluster::directory`]; failed also when it is larger than `most` bytes.
+    pub fn configuration_text(&self, name: &str, most: u64) -> Result<Option<String>> {
+        let Some(dir) = self.directory_if_there()? else { return Ok(None) };
+        if dir.look(name.as_ref())?.is_none() {
+            return Ok(None);
+        }
+        let path = self.configuration.join(name);
+        String::from_utf8(dir.read(name.as_ref(), most)?).map(Some).map_err(|error| Error::io("read", path, error))
+    }
 }
 
 /// The text of a cluster's `start.conf`.
 pub fn start_conf(cluster: &Cluster) -> Result<Option<String>> {
-    let path = cluster.configuration.join("start.conf");
-    if files::look(&path)?.is_none() {
-        return Ok(None);
-    }
-    files::read_text(&path, 64 * 1024).map(Some)
+    cluster.configuration_text("start.conf", 64 * 1024)
 }
 
 /// Whether a `start.conf` says that nobody is to start the cluster but whoever manages it (Pacemaker, Patroni). The first

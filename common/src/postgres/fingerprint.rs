@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::guarded::{self, Reading};
+use super::held::Held;
 use super::server::Database;
-use crate::contract::error::{Error, Result};
+use crate::contract::error::{Error, Kind, Result};
+use crate::contract::ui;
 
 mod pieces;
 mod rows;
@@ -140,6 +142,34 @@ fn hash_of(row: &str) -> String {
     )
 }
 
+/// Reads as a superuser where that runs nobody else's functions, else as `role`, which runs its own as itself.
+pub fn either<T>(superuser: &Database, role: &Database, read: impl Fn(&Database) -> Result<T>) -> Result<T> {
+    read(superuser).or_else(|error| {
+        if error.kind() != Kind::Refused || role.is_superuser() {
+            return Err(error);
+        }
+        ui::warn(&format!("`{}` is read as its own role, not as a superuser: {}", role.name, error.one_line()));
+        read(role)
+    })
+}
+
+/// Keeps the tables of a database as they are for a superuser who plans statements over them, until the returned value is
+/// dropped.
+///
+/// # Errors
+/// Refused when that would run functions of others.
+pub fn hold(superuser: &Database) -> Result<impl Sized + use<>> {
+    Held::of(superuser, guarded::ALL)
+}
+
+/// As [`hold`], for the table of this name alone.
+///
+/// # Errors
+/// As there.
+pub fn hold_table(superuser: &Database, name: &str) -> Result<impl Sized + use<>> {
+    Held::of(superuser, &guarded::named(&superuser.schemas()?, &[name]))
+}
+
 /// Fingerprints the message history up to `cut`.
 ///
 /// # Errors
@@ -184,7 +214,8 @@ fn history_with(database: &Database, method: Method, cut: Option<u64>, snapshot:
     let posts = format!("{}, pg_catalog.max(createat) AS newest", method.sum(root).replace('%', "%%") + " AS h");
     let statement = format!(
         "pg_catalog.format($mm$SELECT pg_catalog.row_to_json(x) FROM (SELECT %1$L AS t, pg_catalog.count(*) AS n, $mm$
-  || CASE relname WHEN 'posts' THEN $mm${posts}$mm$ ELSE $mm$'' AS h$mm$ END || $mm$ FROM %2$I.%1$I$mm$
+  || CASE relname WHEN 'posts' THEN $mm${posts}$mm$ ELSE $mm$'' AS h$mm$ END || $mm$ FROM $mm$
+  || CASE relkind WHEN 'r' THEN 'ONLY ' ELSE '' END || $mm$%2$I.%1$I$mm$
   || CASE relname WHEN 'posts' THEN $mm${cut_at}$mm$ ELSE '' END || ') AS x', relname, nspname)"
     );
     let tables = guarded::named(&schemas, &[COUNTED, &["posts"]].concat());

@@ -1,10 +1,13 @@
 //! Reading whole tables that somebody else owns. Their owner can exchange a table for a view, or its schema for another
 //! one, between the statement that lists it and the one that reads it, and the view's functions would run as whoever
 //! reads. So every table is locked by name, looked at again under the lock, and only then read.
+//!
+//! A superuser does not even plan a statement over a table before it is known to be safe ([`Held`]).
 
 use serde_json::Value;
 
 use super::dump::literal;
+use super::held::Held;
 use super::server::Database;
 use super::session::LOCK_WAIT;
 use crate::contract::error::{Error, Result};
@@ -15,7 +18,7 @@ pub(super) struct Reading<'a> {
     pub snapshot: Option<&'a str>,
     /// Further settings, each a `SET LOCAL` with its semicolon: what the texts of values depend on.
     pub settings: &'a str,
-    /// Query that gives `oid`, `schema`, `nspname` and `relname` of each table.
+    /// Query that gives `oid`, `schema`, `nspname`, `relname` and `relkind` of each table.
     pub tables: &'a str,
     /// Expression over these columns: the text of the statement that reads the table. It gives one JSON value.
     pub statement: &'a str,
@@ -27,7 +30,9 @@ impl Reading<'_> {
     /// # Errors
     /// Failed also when a table is not the one any more that was listed.
     pub(super) fn run(&self, database: &Database) -> Result<Vec<Value>> {
-        let rows = database.script(&self.script(database)?)?;
+        let held = if database.is_superuser() { Some(Held::of(database, self.tables)?) } else { None };
+        let rows = database.script(&self.script(database, held.as_ref())?)?;
+        drop(held);
         if let Some(which) = rows.iter().find_map(|row| row["exchanged"].as_str()) {
             return Err(Error::failed(format!(
                 "tables of the database `{}` were exchanged while they were read",
@@ -39,7 +44,7 @@ impl Reading<'_> {
         Ok(rows)
     }
 
-    fn script(&self, database: &Database) -> Result<String> {
+    fn script(&self, database: &Database, held: Option<&Held>) -> Result<String> {
         let Self { settings, tables, statement, .. } = self;
         // A schema that is locked so keeps its name. Only a superuser may, and no standby can; there nobody renames.
         let lock_schemas = if database.is_superuser() {
@@ -54,13 +59,14 @@ SELECT pg_catalog.count(*) AS mm_schemas FROM (SELECT FROM pg_catalog.pg_namespa
         } else {
             String::new()
         };
+        let not_held = held.map_or_else(String::new, |held| format!("\n    OR NOT oid = ANY ({})", held.oids()));
         let body = format!(
             "{lock_schemas}SELECT pg_catalog.format('LOCK TABLE ONLY %I.%I IN ACCESS SHARE MODE', nspname, relname) FROM ({tables}) AS t \\gexec
 SELECT pg_catalog.count(*) > 0 AS mm_exchanged,
   coalesce(pg_catalog.string_agg(pg_catalog.format('%I.%I', nspname, relname), ', '), '') AS mm_which
  FROM ({tables}) AS t
  WHERE pg_catalog.to_regclass(pg_catalog.format('%I.%I', nspname, relname)) IS DISTINCT FROM oid::pg_catalog.regclass
-    OR (pg_catalog.pg_identify_object('pg_catalog.pg_class'::pg_catalog.regclass, oid, 0)).type <> 'table' \\gset
+    OR (pg_catalog.pg_identify_object('pg_catalog.pg_class'::pg_catalog.regclass, oid, 0)).type <> 'table'{not_held} \\gset
 \\if :mm_exchanged
 SELECT pg_catalog.json_build_object('exchanged', :'mm_which'); ROLLBACK;
 \\quit
@@ -95,7 +101,7 @@ SET LOCAL standard_conforming_strings = on; SET LOCAL transform_null_equals = of
 }
 
 /// The tables of all schemas of users.
-pub(super) const ALL: &str = r"SELECT c.oid, n.oid AS schema, n.nspname, c.relname
+pub(super) const ALL: &str = r"SELECT c.oid, n.oid AS schema, n.nspname, c.relname, c.relkind
  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'";
 
@@ -103,7 +109,7 @@ pub(super) const ALL: &str = r"SELECT c.oid, n.oid AS schema, n.nspname, c.relna
 pub(super) fn named(schemas: &[String], names: &[&str]) -> String {
     let list = |texts: &mut dyn Iterator<Item = &str>| texts.map(literal).collect::<Vec<_>>().join(", ");
     format!(
-        "SELECT oid, schema, nspname, relname FROM (
+        "SELECT oid, schema, nspname, relname, relkind FROM (
   SELECT DISTINCT ON (c.relname) c.oid, n.oid AS schema, n.nspname, c.relname, c.relkind
   FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.text[]) WITH ORDINALITY AS s(name, place)
   JOIN pg_catalog.pg_namespace n ON n.nspname = s.name

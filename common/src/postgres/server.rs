@@ -14,8 +14,9 @@ use super::passfile::Passfile;
 use super::programs::program_for;
 pub use super::programs::program_of;
 use super::session;
-pub use super::snapshot::Snapshot;
 use super::source::DataSource;
+pub use super::standing::Snapshot;
+use super::standing::Standing;
 use super::unreached;
 use crate::contract::error::{Error, Result};
 use crate::machine::command::Cmd;
@@ -342,6 +343,12 @@ impl Database {
         Snapshot::export(&self.psql()?)
     }
 
+    /// Runs a script that begins a transaction and says one line at its end; the transaction lasts until the returned value
+    /// is dropped.
+    pub(super) fn standing(&self, script: &str) -> Result<Standing> {
+        Standing::open(&self.psql()?, script)
+    }
+
     /// `program` (`pg_dump`, `pg_restore`, ...) of a major not older than the server's, by full path, with the
     /// connection in its environment and the user it connects as.
     ///
@@ -383,9 +390,15 @@ impl Database {
     }
 }
 
-/// Nothing of the transaction gets into the server's log.
-const UNLOGGED: &str = "SET LOCAL log_statement = none;\n\
-     SET LOCAL log_min_duration_statement = -1;\nSET LOCAL log_min_error_statement = panic;\n";
+/// Nothing of the transaction gets into the server's log, nor into what extensions keep of statements: pgaudit logs them,
+/// auto_explain logs them with their plans, pg_stat_statements and pg_stat_monitor show them to their readers.
+const UNLOGGED: &str = "SET LOCAL log_statement = none;\nSET LOCAL log_min_duration_statement = -1;\n\
+     SET LOCAL log_min_error_statement = panic;\n\
+     SELECT pg_catalog.set_config(s.name, o.value, true) FROM pg_catalog.pg_settings s, (VALUES \
+     ('log_min_duration_sample', '-1'), ('log_transaction_sample_rate', '0'), ('debug_print_parse', 'off'), \
+     ('debug_print_rewritten', 'off'), ('debug_print_plan', 'off'), ('pgaudit.log', 'none'), \
+     ('auto_explain.log_min_duration', '-1'), ('pg_stat_statements.track', 'none'), ('pg_stat_monitor.pgsm_track', 'none')\
+     ) AS o (name, value) WHERE s.name = o.name;\n";
 
 /// A script in which `psql` reads nothing of `sql`: there are no variables inside of a literal, nor in what `\gexec` runs.
 /// `first` is ours.

@@ -171,7 +171,11 @@ impl View {
         };
         let id = self.snapshot.id();
         let hashed = Method::of_rows(self.reader.major());
-        let tables = |connections| fingerprint::tables_at(&self.reader, hashed, id, connections);
+        let tables = |connections| {
+            fingerprint::either(&self.reader, &self.own, |database| {
+                fingerprint::tables_at(database, hashed, id, connections)
+            })
+        };
         let (dumped_by, tables) = if jobs > 1 {
             let (dumped, tables) = threads::both(write_dump, || tables(jobs - 1));
             (dumped?, tables?)
@@ -188,7 +192,13 @@ impl View {
             (dump::globals(&self.reader, &point.join(&globals_path))?, Some(stored(point, globals_path)?))
         };
         let has_posts = self.has_posts()?;
-        let history = if has_posts { Some(fingerprint::history_at(&self.reader, None, Some(id))?) } else { None };
+        let history = if has_posts {
+            Some(fingerprint::either(&self.reader, &self.own, |database| {
+                fingerprint::history_at(database, None, Some(id))
+            })?)
+        } else {
+            None
+        };
         let facts = self.facts()?;
         let part = DatabasePart {
             name: facts.name,

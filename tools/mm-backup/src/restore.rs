@@ -105,7 +105,7 @@ pub(crate) fn refuse_filled(database: &Database) -> Result<()> {
 
 /// Whether a restored database holds what was dumped.
 pub(crate) fn compare(point: &Point, part: &DatabasePart, database: &Database, jobs: usize) -> Result<()> {
-    refuse_different(database, equal::of_contents(part, &point.path.join(&part.dump.path), database, jobs)?)
+    refuse_different(database, equal::of_contents(part, &point.path.join(&part.dump.path), (database, None), jobs)?)
 }
 
 /// Makes an error of what was found.

@@ -209,7 +209,7 @@ fn restored(point: &Point, part: &DatabasePart, jobs: usize, findings: &mut Vec<
         findings.push(error.one_line());
         return Ok(0);
     }
-    findings.extend(equal::of_contents(part, &path, &copy, jobs)?);
+    findings.extend(equal::of_contents(part, &path, (&copy, Some(&role)), jobs)?);
     match settled(part, &path, &copy, &roles) {
         Ok(found) => findings.extend(found),
         Err(error) if signals::caught().is_some() => return Err(error),

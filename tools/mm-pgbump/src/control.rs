@@ -1,5 +1,7 @@
 //! Starting, stopping and moving clusters, with Debian's own programs wherever they can.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -7,6 +9,7 @@ use std::time::{Duration, Instant};
 use mm_common::machine::command::{self, Cmd};
 use mm_common::machine::files::{self, Access};
 use mm_common::machine::process;
+use mm_common::machine::tree::Dir;
 use mm_common::machine::user::User;
 use mm_common::postgres::cluster::{self, Cluster};
 pub(crate) use mm_common::postgres::cluster::{is_disabled, start_conf};
@@ -104,7 +107,7 @@ pub(crate) fn start_shut(cluster: &Cluster) -> Result<()> {
     let owner = User::named(&cluster.owner)?;
     let path = cluster.configuration.join(HBA);
     let text = format!("local all \"{}\" peer\n", cluster.owner);
-    files::write(&path, text.as_bytes(), Access { mode: 0o640, owner: Some((0, owner.gid)) })?;
+    cluster.directory()?.write(HBA.as_ref(), text.as_bytes(), Access { mode: 0o640, owner: Some((0, owner.gid)) })?;
     // pg_ctlcluster would ask it as root until it has been turned away eleven times, which takes over five seconds.
     let program = program(cluster)?;
     let option =
@@ -132,11 +135,7 @@ pub(crate) fn start_shut(cluster: &Cluster) -> Result<()> {
 
 /// The variables that the administrator gives the server of a cluster in its file `environment`.
 fn environment(cluster: &Cluster) -> Result<Vec<(String, String)>> {
-    let path = cluster.configuration.join("environment");
-    if files::look(&path)?.is_none() {
-        return Ok(Vec::new());
-    }
-    Ok(variables(&files::read_text(&path, 1 << 20)?))
+    Ok(variables(&cluster.configuration_text("environment", 1 << 20)?.unwrap_or_default()))
 }
 
 /// Lines `NAME = 'value'`, as postgresql-common reads them: in single quotes, which are doubled or escaped inside, or
@@ -162,7 +161,7 @@ fn variables(text: &str) -> Vec<(String, String)> {
 
 /// Removes what [`start_shut`] wrote; the running server has read it.
 pub(crate) fn forget_shut(cluster: &Cluster) -> Result<()> {
-    files::remove_file(&cluster.configuration.join(HBA))
+    cluster.directory()?.remove_entry(HBA.as_ref())
 }
 
 /// Stops a cluster, however it was started; that it does not run is fine. Clients are cut off.
@@ -257,9 +256,10 @@ pub(crate) fn set_port(cluster: &Cluster, port: u16) -> Result<()> {
 
 /// Writes a cluster's `start.conf`, and tells systemd where it runs.
 pub(crate) fn set_start_conf(cluster: &Cluster, text: &str) -> Result<()> {
-    let path = cluster.configuration.join("start.conf");
-    let access = Access::of(&path).unwrap_or(Access::PUBLIC);
-    files::write(&path, text.as_bytes(), access)?;
+    let (dir, name) = (cluster.directory()?, "start.conf".as_ref());
+    let access =
+        dir.look(name)?.map_or(Access::PUBLIC, |meta| Access { mode: meta.mode, owner: Some((meta.uid, meta.gid)) });
+    dir.write(name, text.as_bytes(), access)?;
     reload_systemd()
 }
 
@@ -320,9 +320,14 @@ pub(crate) fn drop_cluster(cluster: &Cluster) -> Result<()> {
         .context(|| format!("cannot drop the cluster {}", cluster.label()))?;
     // It removes an empty socket directory that is not the usual one, though another cluster is to use it.
     if let (Some(before), None) = (sockets, files::look(&cluster.socket)?) {
-        use std::os::unix::fs::MetadataExt as _;
-        files::create_directory(&cluster.socket, before.mode() & 0o7777)?;
-        std::os::unix::fs::chown(&cluster.socket, Some(before.uid()), Some(before.gid()))
+        // A link of the system's on the usual way there.
+        let place = match cluster.socket.strip_prefix("/var/run") {
+            Ok(below) => Path::new("/run").join(below),
+            Err(_) => cluster.socket.clone(),
+        };
+        let made = Dir::without_links_creating(&place, 0o700)?;
+        fchown(made.file(), Some(before.uid()), Some(before.gid()))
+            .and_then(|()| made.file().set_permissions(Permissions::from_mode(before.mode() & 0o7777)))
             .map_err(|error| Error::io("set the owner of", &cluster.socket, error))?;
     }
     Ok(())

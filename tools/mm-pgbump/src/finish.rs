@@ -1,17 +1,20 @@
 //! What `pg_upgradecluster` leaves undone: files it does not carry, materialized views it leaves empty, statistics,
 //! extensions, collations.
 
+use std::ffi::OsStr;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use mm_common::contract::ui;
-use mm_common::machine::files::{self, Access};
+use mm_common::machine::files::Access;
+use mm_common::machine::tree::{Dir, Kind};
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::schemas::{self, Spaces};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::{fingerprint, session};
 use mm_common::{Error, Result};
 
-use crate::control::entries;
 use crate::evidence;
 use crate::plan::Method;
 use crate::record::Entry;
@@ -24,19 +27,35 @@ const ANALYZE_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Copies `conf.d` and the `environment` file, which `pg_upgradecluster` forgets.
 pub(crate) fn carry_files(old: &Cluster, new: &Cluster) -> Result<()> {
-    let parts = new.configuration.join("conf.d");
-    let mut wanted: Vec<_> = entries(&old.configuration.join("conf.d"))?
-        .into_iter()
-        .filter_map(|path| Some((path.clone(), parts.join(path.file_name()?))))
-        .collect();
-    wanted.push((old.configuration.join("environment"), new.configuration.join("environment")));
-    for (from, to) in wanted {
-        if files::look(&from)?.is_some_and(|data| data.is_file()) {
-            files::create_directory(files::parent(&to)?, 0o755)?;
-            files::write(&to, &files::read(&from, MOST)?, Access::of(&from)?)?;
+    let (from, to) = (old.directory()?, new.directory()?);
+    carry(&from, &to, "environment".as_ref())?;
+    let name = "conf.d".as_ref();
+    let Some(parts) = from.child_directory(name)? else { return Ok(()) };
+    let names = parts.names()?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let place = match to.child_directory(name)? {
+        Some(place) => place,
+        None => {
+            let made = to.create_directory(name)?;
+            let set = made.file().set_permissions(Permissions::from_mode(0o755));
+            set.map_err(|error| Error::io("change the mode of", made.path(), error))?;
+            made
+        }
+    };
+    names.iter().try_for_each(|name| carry(&parts, &place, name))
+}
+
+/// Copies a regular file, where there is one, with mode and owner.
+fn carry(from: &Dir, to: &Dir, name: &OsStr) -> Result<()> {
+    match from.look(name)?.filter(|meta| meta.kind == Kind::File) {
+        None => Ok(()),
+        Some(meta) => {
+            let access = Access { mode: meta.mode, owner: Some((meta.uid, meta.gid)) };
+            to.write(name, &from.read(name, MOST)?, access)
         }
     }
-    Ok(())
 }
 
 /// Fills the materialized views that the old cluster had filled and a dump leaves empty. One may depend on another, so

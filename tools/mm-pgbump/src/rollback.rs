@@ -153,6 +153,7 @@ fn written_since(entry: &Entry, new: &Cluster, before: &Facts) -> Result<Vec<Str
     }
     let database = Database::superuser(new, &entry.database)?;
     let now: BTreeMap<_, _> = fingerprint::tables_by(&database, entry.hashed, threads::fitting())?;
+    let _held = fingerprint::hold(&database)?;
     let rows_of_ours = entry.changes.iter().filter_map(|change| match &change.spot {
         Spot::Row { id } => Some(id),
         _ => None,

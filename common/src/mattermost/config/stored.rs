@@ -37,6 +37,7 @@ pub(super) fn open(place: &str, owner: &User) -> Result<Database> {
 const PLAIN: &str = "SELECT NOT c.relhasrules AND NOT c.relhastriggers AND NOT c.relrowsecurity AND c.relkind = 'r'
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype NOT IN ('p', 'u', 'n'))
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_statistic_ext s WHERE s.stxrelid = c.oid)
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
       AND (t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace OR coalesce(pg_catalog.to_jsonb(a)->>'attgenerated', '') <> ''

@@ -184,6 +184,8 @@ fn name(line: &str) -> Option<String> {
     let (name, kind) = rest.rsplit_once("; Type: ")?;
     let owner = owner.split("; Tablespace: ").next().unwrap_or_default();
     Some(match (kind, schema) {
+        // Its name begins with its kind already.
+        ("USER MAPPING", _) => name.to_owned(),
         // These have no name of their own.
         ("DEFAULT ACL", _) => format!("{kind} {schema}.{name} of {owner}"),
         (_, "-") => format!("{kind} {name}"),

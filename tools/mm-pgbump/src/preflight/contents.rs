@@ -81,6 +81,9 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
             "an upgrade drops them silently: REINDEX INDEX CONCURRENTLY them first if they matter",
         ))
     });
+    list.add("foreign-code", "Reading the tables runs nobody's functions as a superuser", || {
+        super::indexes::foreign_code(question, &databases)
+    });
     list.add("duplicates", "No unique index hides duplicate rows", || super::indexes::duplicates(question, &databases));
     list.add("indexes", "Every B-tree index holds every row, in its order", || {
         super::indexes::btrees(question, &databases)

@@ -2,6 +2,7 @@
 //! collation any more, as a new C library leaves them.
 
 use mm_common::Result;
+use mm_common::contract::error::Kind;
 use mm_common::postgres::fingerprint;
 use mm_common::postgres::server::Database;
 
@@ -20,12 +21,30 @@ pub(super) const FOREIGN_CODE: &str = "EXISTS (SELECT FROM pg_catalog.pg_depend 
 /// Why [`FOREIGN_CODE`] is left alone.
 pub(super) const FOREIGN_WHY: &str = "it calls functions that are not the superuser's";
 
+/// Whether the proof can read every table without running functions of others as a superuser.
+pub(super) fn foreign_code(question: &Question<'_>, databases: &[String]) -> Result<Seen> {
+    for name in databases {
+        match fingerprint::hold(&Database::superuser(question.old, name)?) {
+            Err(error) if error.kind() == Kind::Refused => {
+                let hint = error.next_step().unwrap_or_default().to_owned();
+                return Ok(Seen::fail(error.one_line(), &hint));
+            }
+            other => drop(other?),
+        }
+    }
+    Ok(Seen::pass("indexes, statistics and partitions call functions of superusers only".to_owned()))
+}
+
 /// Rows that a unique index should have kept out, found without asking any index: what a changed collation leaves, and
 /// what makes a restored dump lose a whole table without a word.
 pub(super) fn duplicates(question: &Question<'_>, databases: &[String]) -> Result<Seen> {
     let (mut found, mut unasked) = (Vec::new(), Vec::new());
     for name in databases {
         let database = Database::superuser(question.old, name)?.with_limit(fingerprint::LIMIT);
+        let Ok(_held) = fingerprint::hold(&database) else {
+            unasked.push(format!("{name}: any"));
+            continue;
+        };
         let rows = database.script(&duplicates_script())?;
         found.extend(rows.iter().filter(|row| row["n"].as_u64() != Some(0)).map(|row| {
             format!("{name}: {} has {} of its keys more than once", row["i"].as_str().unwrap_or_default(), row["n"])
@@ -50,6 +69,10 @@ pub(super) fn btrees(question: &Question<'_>, databases: &[String]) -> Result<Se
     let (mut asked, mut read) = (0_usize, 0_usize);
     for name in databases {
         let database = Database::superuser(question.old, name)?.with_limit(fingerprint::LIMIT);
+        let Ok(_held) = fingerprint::hold(&database) else {
+            unread.push(format!("{name}: any: {FOREIGN_WHY}"));
+            continue;
+        };
         if names(&database, "SELECT extname::pg_catalog.text FROM pg_catalog.pg_extension WHERE extname = 'amcheck'")?
             .is_empty()
         {
@@ -107,7 +130,7 @@ SELECT pg_catalog.format('SELECT pg_catalog.row_to_json(x) FROM (SELECT %L AS i,
          coalesce(' AND (' || pg_catalog.pg_get_expr(indpred, indrelid) || ')', ''),
          (SELECT pg_catalog.string_agg('(' || pg_catalog.pg_get_indexdef(indexrelid, k, false) || ')', ', ') FROM pg_catalog.generate_series(1, indnkeyatts) k))
   FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = indrelid
- WHERE indisunique AND indisvalid AND relkind IN ('r', 'm') AND relnamespace NOT IN ('pg_catalog'::pg_catalog.regnamespace, 'pg_toast'::pg_catalog.regnamespace,
+ WHERE indisunique AND indisvalid AND relkind = 'r' AND relnamespace NOT IN ('pg_catalog'::pg_catalog.regnamespace, 'pg_toast'::pg_catalog.regnamespace,
        'information_schema'::pg_catalog.regnamespace) AND NOT {FOREIGN_CODE} \gexec
 "
     )

@@ -87,7 +87,7 @@ SELECT x.indexrelid::pg_catalog.regclass::pg_catalog.text AS called, c.relname A
           FROM pg_catalog.generate_series(1, x.indnkeyatts::int) k JOIN pg_catalog.pg_opclass q ON q.oid = x.indclass[k - 1]) AS keys
   FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid JOIN pg_catalog.pg_class t ON t.oid = x.indrelid
  WHERE c.relam = (SELECT oid FROM pg_catalog.pg_am WHERE amname = 'btree') AND c.relkind = 'i' AND c.relpersistence <> 't'
-   AND indisvalid AND indisready AND t.relkind IN ('r', 'm') AND t.relispopulated
+   AND indisvalid AND indisready AND t.relkind = 'r'
    AND t.relnamespace NOT IN ('pg_catalog'::pg_catalog.regnamespace, 'pg_toast'::pg_catalog.regnamespace, 'information_schema'::pg_catalog.regnamespace)
  ORDER BY 1) AS i;
 "

@@ -133,3 +133,32 @@ fn a_directory_for_uploads_that_leads_up_gives_nothing_of_roots_away() {
     assert_eq!((data.uid(), data.gid(), data.mode() & 0o777), (0, 0, 0o755), "{said}");
     assert_eq!(fs::read_dir(&canary).unwrap().count(), 0, "{said}");
 }
+
+#[test]
+fn a_rehearsal_is_not_made_where_others_could_exchange_what_it_reaches_by_path() {
+    let place = tempfile::tempdir().unwrap();
+    let others = place.path().join("others");
+    fs::create_dir(&others).unwrap();
+    let (uid, gid) = ids(TEST_USER);
+    let refuses = |work: &Path| {
+        let mut command = tool::shell(&format!("{}/scripts/mm-rehearse \"$@\"", workspace().display()));
+        command.args(["mm-rehearse", "--to", "10.6.1", "--store", "/nowhere", "--work"]).arg(work);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.code() == Some(5) && said.contains("give --work a directory"),
+            "{}: {said}",
+            work.display()
+        );
+        assert_eq!(fs::read_dir(work).unwrap().count(), 0, "something was made there");
+    };
+    std::os::unix::fs::chown(&others, Some(uid), Some(gid)).unwrap();
+    refuses(&others.join("work"));
+    std::os::unix::fs::chown(&others, Some(0), Some(0)).unwrap();
+    // Where everybody makes entries, nobody exchanges root's, but what is to be made there may be there already.
+    fs::set_permissions(&others, fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::remove_dir(others.join("work")).unwrap();
+    refuses(&others);
+    fs::set_permissions(&others, fs::Permissions::from_mode(0o777)).unwrap();
+    refuses(&others.join("work"));
+}

@@ -133,7 +133,10 @@ const CHANGES: &[(&str, &str)] = &[
     ("ALTER ROLE mmuser PASSWORD 'other'", "ALTER ROLE mmuser WITH"),
     ("REVOKE SELECT (id) ON rich.things FROM reader", "ACL rich.COLUMN things.id"),
     ("ALTER PUBLICATION told SET (publish = 'insert')", "PUBLICATION told"),
-    ("ALTER USER MAPPING FOR reader SERVER far OPTIONS (SET password 'other')", "USER MAPPING"),
+    (
+        "ALTER USER MAPPING FOR reader SERVER far OPTIONS (SET password 'other')",
+        "definition of USER MAPPING reader SERVER far:",
+    ),
     ("ALTER TABLE rich.things VALIDATE CONSTRAINT later", "later"),
     ("ALTER LARGE OBJECT 4712 OWNER TO third", "owners of large objects"),
     ("CREATE VIEW rich.new AS SELECT 1 AS x", "VIEW rich.new: it was not there before"),

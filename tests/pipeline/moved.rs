@@ -26,9 +26,16 @@ fn a_site_comes_to_a_new_host_with_a_newer_postgres_from_its_restore_point_alone
     // The new host: an empty cluster of a newer major where the data source says, and nothing else.
     let (name, port) = (site.cluster.name.as_str(), format!("--port={}", site.cluster.port));
     process::run("pg_dropcluster", &["--stop", "13", name]);
-    // It logs every statement, as some do.
-    let options =
-        ["--locale=C.UTF-8", "--encoding=UTF8", "--pgoption=fsync=off", "--pgoption=log_statement=all", "--start"];
+    // It logs every statement, as some do, and extensions keep statements and log them.
+    let options = [
+        "--locale=C.UTF-8",
+        "--encoding=UTF8",
+        "--pgoption=fsync=off",
+        "--pgoption=log_statement=all",
+        "--pgoption=shared_preload_libraries=pg_stat_statements,auto_explain",
+        "--pgoption=auto_explain.log_min_duration=0",
+        "--start",
+    ];
     process::run("pg_createcluster", &[&options[..], &[&port, "15", name, "--", "--no-sync"]].concat());
     for directory in [site.install(), site.state(), site.store(), site.cache()] {
         let _ = fs::remove_dir_all(directory);
@@ -41,7 +48,11 @@ fn a_site_comes_to_a_new_host_with_a_newer_postgres_from_its_restore_point_alone
     assert_eq!(site.cluster.sql("postgres", &kept).trim(), "SCRAM");
     let log = fs::read_to_string(format!("/var/log/postgresql/postgresql-15-{name}.log")).unwrap();
     assert!(log.contains("statement: ALTER DATABASE"), "nothing is logged there");
+    assert!(log.contains("Query Text: "), "no plan is logged there");
     assert!(!log.contains(TELLTALE) && !log.contains("PASSWORD"), "a password is in the server's log");
+    let kept = "CREATE EXTENSION pg_stat_statements; SELECT query FROM pg_stat_statements";
+    let kept = site.cluster.sql("postgres", kept);
+    assert!(kept.contains("ALTER DATABASE") && !kept.contains(TELLTALE) && !kept.contains("PASSWORD"), "{kept}");
     site.start();
     run(&format!("mm-verify {flags} --browser no </dev/null >/dev/null"));
     assert!(site.cluster.query("SHOW server_version").starts_with("15"));

@@ -11,6 +11,11 @@ const REMEDIES: &[(&str, &str)] = &[
         "Read-only file system",
         "find out why the file system is read-only (dmesg), mount it for writing, then run this again",
     ),
+    (
+        "in a read-only transaction",
+        "find out why the database is read-only: if it is a standby, name the primary in the data source; else \
+         set default_transaction_read_only back (ALTER DATABASE, ALTER ROLE, postgresql.conf), then run this again",
+    ),
     ("Input/output error", FAILING_DISK),
     ("I/O error", FAILING_DISK),
     ("Too many open files", "raise the limit of open files (ulimit -n), then run this again"),

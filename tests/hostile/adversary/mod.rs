@@ -41,12 +41,23 @@ fn every_verb(world: &World, names: &[&str]) {
     for part in ["--files", "--database"] {
         raced("mm-backup", &["--to", &store, "restore", "latest", part]);
     }
+    let copy = text(&world.site.directory().join("copy"));
+    for words in [&["--to", store.as_str(), "--into", &copy][..], &["--stop", &copy], &["--remove", &copy]] {
+        raced("mm-backup", &[&["copy"], words].concat());
+    }
+    // With a server that is really started, by root, in a tree that is raced for.
+    raced("mm-swap", &["run", "--archive", &archive, "--no-backup", "--start-timeout", "20"]);
+    world.site.stop();
     let agreed = ["--to", "15", "--shared-cluster"];
     raced("mm-pgbump", &[&["check"], &agreed[..]].concat());
     raced("mm-pgbump", &[&["run"], &agreed[..], &["--accept", "user-code", "--no-backup"]].concat());
     for verb in ["recover", "rollback"] {
         raced("mm-pgbump", &[verb]);
     }
+    raced("mm-pgbump", &[&["run"], &agreed[..], &["--accept", "user-code", "--no-backup"]].concat());
+    raced("mm-pgbump", &["drop-old", "--force"]);
+    raced("mm-verify", &["repair", "--fix", "all"]);
+    world.site.stop();
 }
 
 /// Every verb of mm-verify, on a server that answers as nobody expects. It sends no request to where it is led.

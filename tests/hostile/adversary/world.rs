@@ -161,7 +161,7 @@ impl World {
                 let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
                 let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
                 let line = String::from_utf8_lossy(&line).replace('\0', " ");
-                let is_server = exe.starts_with(self.site.install());
+                let is_server = exe.starts_with(self.site.directory().join("opt"));
                 let is_cluster = exe.ends_with("postgres") && line.contains(&self.site.cluster.name);
                 (!is_server && !is_cluster && !line.contains("exchanging tables")).then_some((pid, line))
             })

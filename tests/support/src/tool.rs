@@ -46,6 +46,25 @@ pub fn tool_without(program: &str, name: &str) -> assert_cmd::Command {
     command
 }
 
+/// The same on a host whose `setpriv` does not know `--pdeathsig`, as that of util-linux before 2.33.
+pub fn tool_with_old_setpriv(name: &str) -> assert_cmd::Command {
+    let script = r#"set -e
+        mount -t tmpfs -o mode=755 none /mnt
+        cp /usr/bin/setpriv /mnt/setpriv
+        cat >/mnt/older <<'END'
+#!/bin/sh
+[ "$1" != --pdeathsig ] || { echo "setpriv: unrecognized option '--pdeathsig'" >&2; exit 1; }
+exec /mnt/setpriv "$@"
+END
+        chmod 755 /mnt/older /mnt/setpriv
+        mount --bind /mnt/older /usr/bin/setpriv
+        exec "$0" "$@""#;
+    let mut command = assert_cmd::Command::new("unshare");
+    command.args(["--mount", "bash", "-c", script]).arg(executable(name));
+    command.env_clear().env("PATH", PATH).env(PACE.0, PACE.1).current_dir("/");
+    command
+}
+
 /// A shell script with the tools in its PATH: `bash -c SCRIPT`, without `pipefail` unless it sets it.
 pub fn shell(script: &str) -> assert_cmd::Command {
     let mut command = assert_cmd::Command::new("bash");

@@ -22,6 +22,7 @@ mod moved;
 mod readme;
 mod recorded;
 mod secrets;
+mod shells;
 mod stopping;
 #[cfg(feature = "checkpoints")]
 mod unknown;

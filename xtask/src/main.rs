@@ -7,6 +7,7 @@
 mod manual;
 mod script;
 mod sql;
+mod values;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -78,10 +79,11 @@ fn released() -> Result<String> {
 fn pages() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let date = released()?;
     let mut pages = BTreeMap::new();
-    for mut tool in tools()? {
+    for tool in tools()? {
         let name = tool.get_name().to_owned();
         let page = manual::page(&tool, &date).context(|| format!("cannot write the man page of {name}"))?;
         pages.insert(format!("man/{name}.1").into(), page);
+        let mut tool = values::offered(tool)?;
         for (shell, file) in [
             (Shell::Bash, format!("completions/bash/{name}")),
             (Shell::Zsh, format!("completions/zsh/_{name}")),
@@ -92,6 +94,7 @@ fn pages() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
             if shell == Shell::Bash {
                 text = after_a_verb(&name, &String::from_utf8_lossy(&text)).into_bytes();
             }
+            let text = values::asked(&name, shell, &String::from_utf8_lossy(&text)).into_bytes();
             pages.insert(file.into(), text);
         }
     }

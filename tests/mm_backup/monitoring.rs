@@ -41,8 +41,8 @@ fn a_backup_off_a_terminal_says_one_line_and_its_age_can_be_asked() {
     assert_eq!(shown["points"].as_array().unwrap().len(), 1);
     assert_eq!(shown["points"][0]["id"].as_str(), ids.last().map(String::as_str));
 
-    let (code, shown, said) = list(&["--max-age", "0s"]);
-    assert_eq!((code, shown.as_str()), (Some(4), ""), "{said}");
+    let (code, _, said) = list(&["--max-age", "0s"]);
+    assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("is younger than 0 min") && said.contains(ids.last().unwrap()), "{said}");
     // An unfinished or damaged one is none.
     fs::write(site.store().join(ids.last().unwrap()).join("manifest.json"), "{").unwrap();

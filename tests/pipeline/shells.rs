@@ -15,7 +15,7 @@ const POINT: &str = "20261129T030000Z";
 const LINES: [(&str, &str); 5] = [
     ("mm-swap rollback --datab", "--database"),
     ("mm-path --policy min", "minor"),
-    ("mm-path --to 10.6.", "10.6.1"),
+    ("mm-path --to 10.6.", "10.6.6"),
     ("mm-backup verify 2026", POINT),
     ("mm-upgrade resu", "resume"),
 ];

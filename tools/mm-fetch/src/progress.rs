@@ -18,7 +18,14 @@ pub(crate) struct Board {
 pub(crate) struct Bar {
     board: Arc<Board>,
     name: String,
-    meter: Mutex<Option<Meter>>,
+    meter: Mutex<Option<(Shows, Meter)>>,
+}
+
+/// What a meter is about.
+#[derive(Debug, PartialEq, Eq)]
+enum Shows {
+    Bytes,
+    Words,
 }
 
 impl Board {
@@ -41,14 +48,17 @@ impl Board {
 impl Bar {
     /// Bytes at hand, and how many it will be.
     pub(crate) fn set(&self, have: u64, total: Option<u64>) {
-        self.with(|meter| meter.set(have, total));
+        let mut shown = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.take_if(|(shows, _)| *shows == Shows::Words);
+        let (_, meter) = shown.get_or_insert_with(|| (Shows::Bytes, Meter::told(self.name.clone())));
+        meter.set(have, total);
     }
 
     /// Something that takes a while and is no download.
     pub(crate) fn doing(&self, what: &'static str) {
         self.end();
         let meter = Meter::told(format!("{} {what}", self.name));
-        *self.meter.lock().unwrap_or_else(PoisonError::into_inner) = Some(meter);
+        *self.meter.lock().unwrap_or_else(PoisonError::into_inner) = Some((Shows::Words, meter));
     }
 
     /// Nothing more to show.
@@ -63,11 +73,6 @@ impl Bar {
             return Err(Error::failed("stopped because another release could not be fetched"));
         }
         Ok(())
-    }
-
-    fn with(&self, change: impl FnOnce(&Meter)) {
-        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
-        change(meter.get_or_insert_with(|| Meter::told(self.name.clone())));
     }
 }
 

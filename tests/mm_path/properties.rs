@@ -32,7 +32,7 @@ prop_compose! {
     ) -> (Start, Wish) {
         let mut start = Start::on_paper(pair[0].clone(), edition);
         start.driver = Some(if mysql { Driver::Mysql } else { Driver::Postgres });
-        start.postgres = (!mysql).then_some(Server { major: postgres, available: None });
+        start.postgres = (!mysql).then_some(Server { major: postgres, ..Server::default() });
         let avoid = avoid.into_iter().filter(|version| *version != pair[1]).map(Spot::Version).collect();
         let wish = Wish { to: Target::Spot(Spot::Version(pair[1].clone())), policy, via: Vec::new(), avoid, postgres: wished, edition: becomes };
         (start, wish)

@@ -16,6 +16,9 @@ mod indexes;
 #[cfg(feature = "checkpoints")]
 mod kill;
 mod lab;
+mod moving;
+#[cfg(feature = "checkpoints")]
+mod moving_killed;
 mod refused;
 #[cfg(feature = "checkpoints")]
 mod repoint;

@@ -42,9 +42,7 @@ fn a_database_that_is_in_no_cluster_of_this_machine_is_refused_with_the_way_to_d
         let (document, said) = rig.pgbump(5, arguments);
         assert!(said.contains("none of this machine's Debian clusters"), "{said}");
         let hint = document["error"]["hint"].as_str().unwrap();
-        for word in
-            ["managed service", "pg_dump -Fc", "pg_restore --no-owner --exit-on-error -d mattermost", "DataSource"]
-        {
+        for word in ["managed service", "mm-pgbump check --target FILE", "mm-pgbump move --target FILE"] {
             assert!(hint.contains(word), "{word}: {hint}");
         }
     }

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use mm_test_support::cluster::Cluster;
 use mm_test_support::release::Release;
 use mm_test_support::site::{Releases, Site, quick};
 use mm_test_support::{process, tool};
@@ -17,8 +18,19 @@ const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// In the order in which they are run, by the tests below.
 const UPGRADE: [&str; 8] =
     ["look", "restore-point", "rehearse", "upgrade", "resume", "report", "clean-up", "alone-pgbump"];
-const HOPS: [&str; 10] =
-    ["bundle", "hop", "back", "alone-verify", "alone-backup", "cron", "ansible", "alone-swap", "loop", "postgres"];
+const HOPS: [&str; 11] = [
+    "bundle",
+    "hop",
+    "back",
+    "alone-verify",
+    "alone-backup",
+    "cron",
+    "ansible",
+    "alone-swap",
+    "loop",
+    "postgres",
+    "move",
+];
 const OTHERS: [&str; 4] = ["install", "alone-path", "alone-fetch", "announce"];
 
 /// The examples by their names.
@@ -127,6 +139,7 @@ impl Reader {
             .replace("/var/lib/mm-tools/runs", &place("runs"))
             .replace("/var/lib/node_exporter", &place("node_exporter"))
             .replace("/run/backup.json", &place("backup.json"))
+            .replace("/root/target", &place("target"))
             .replace("/srv/www", &place("www"))
             .replace("02:00-05:00", "00:00-00:00")
     }
@@ -219,6 +232,16 @@ fn single_hops_and_single_tools() {
             "postgres" => {
                 reader.run(name);
                 assert!(reader.site.cluster.query("SHOW server_version").starts_with("15"));
+                assert_eq!(reader.version().as_deref(), Some("10.6.1"));
+            }
+            "move" => {
+                let target = Cluster::create(15);
+                let place = reader.site.directory().join("target");
+                fs::write(&place, target.url()).unwrap();
+                process::run("chmod", &["600", place.to_str().unwrap()]);
+                assert!(reader.run(name).contains("move-rights"));
+                assert!(file("move.json").contains("is moved to"), "{}", file("move.json"));
+                assert!(file("back.json").contains("again"), "{}", file("back.json"));
                 assert_eq!(reader.version().as_deref(), Some("10.6.1"));
             }
             _ => {

@@ -14,6 +14,9 @@ pub const SWAP: &str = "swap";
 /// The journal of `mm-pgbump`.
 pub const PGBUMP: &str = "pgbump";
 
+/// The journal of `mm-pgbump move`.
+pub const MOVE: &str = "pgmove";
+
 /// A run that was cut off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Open {
@@ -34,7 +37,7 @@ pub fn open(state: &State, install: &Path, own: &[&str]) -> Result<Vec<Open>> {
     names
         .map(|journal| {
             let command = journal::command(state.path(), &journal, install)?;
-            let tool = if journal == journal::RESTORE { "mm-backup".into() } else { format!("mm-{journal}") };
+            let tool = format!("mm-{}", journal::tool(&journal));
             Ok(Open { tool, journal, command })
         })
         .collect()

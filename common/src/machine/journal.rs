@@ -101,6 +101,15 @@ pub fn state_flag(state: &Path) -> String {
     base.map_or_else(String::new, |base| format!(" --state-dir {}", shell::word(base)))
 }
 
+/// The tool that keeps the journal `name`, without its `mm-`.
+pub fn tool(name: &str) -> &str {
+    match name {
+        RESTORE => "backup",
+        super::door::MOVE => super::door::PGBUMP,
+        name => name,
+    }
+}
+
 /// The command that finishes or undoes what the run has begun that left the journal `name`, as it can be typed.
 ///
 /// # Errors
@@ -109,7 +118,7 @@ pub fn command(state: &Path, name: &str, install: &Path) -> Result<String> {
     let install = shell::word(install);
     let base = state_flag(state);
     if name != RESTORE {
-        return Ok(format!("mm-{name} recover --install {install}{base}"));
+        return Ok(format!("mm-{} recover --install {install}{base}", tool(name)));
     }
     let intent: Value = Journal::at(state, name).read()?.unwrap_or_default();
     let id = shell::word(intent["id"].as_str().unwrap_or("latest"));
@@ -161,6 +170,7 @@ mod tests {
         let base = directory.path().display();
         files::create_directory(&state, 0o700).unwrap();
         let command = |name| command(&state, name, install).unwrap();
+        assert_eq!(command("pgmove"), format!("mm-pgbump recover --install '/opt/x y;id' --state-dir {base}"));
         assert_eq!(command("swap"), format!("mm-swap recover --install '/opt/x y;id' --state-dir {base}"));
         assert_eq!(
             super::command(&Path::new(BASE).join("x"), "swap", install).unwrap(),

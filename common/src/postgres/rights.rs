@@ -71,6 +71,18 @@ pub fn give(dump: &Path, superuser: &Database, ordinary: &[String]) -> Result<Ve
     Ok(left)
 }
 
+/// The rights that `dump` says on what it makes, one statement each and in order. Those on schemas, and on what extensions or
+/// superusers bring, are not among them.
+pub fn of_dump(dump: &Path) -> Result<Vec<String>> {
+    let entries = untrusted::entries(dump)?;
+    let is_own = |entry: &str| {
+        entry.starts_with(ENTRY) && !entry.starts_with("ACL - ") && !others::is_of_others(entry, &entries)
+    };
+    let text = untrusted::printed(dump, &is_own)?;
+    let statements = definitions::statements(&text).into_iter().map(|(_, _, statement)| statement);
+    Ok(statements.filter(|statement| is_right(statement)).collect())
+}
+
 /// Each right with the role that gives it, as it is run; and what is none, or is not for such a role to give.
 fn steps(text: &str, ordinary: &BTreeSet<&str>) -> (Vec<String>, Vec<String>) {
     let (mut steps, mut left) = (Vec::new(), Vec::new());

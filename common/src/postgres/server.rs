@@ -59,7 +59,7 @@ impl Database {
     /// # Errors
     /// Failed when the server cannot be reached or refuses.
     pub fn connect(source: &DataSource, user: Option<&User>) -> Result<Self> {
-        Self::connect_as(source, user, false)
+        Self::unasked(source, user)?.with_version().map_err(|error| unreachable(error, source))
     }
 
     /// As [`Database::connect`], and asked in one session from then on, as [`Database::kept`] says.
@@ -67,10 +67,20 @@ impl Database {
     /// # Errors
     /// As there.
     pub fn connect_kept(source: &DataSource, user: Option<&User>) -> Result<Self> {
-        Self::connect_as(source, user, true)
+        let reached = Self { kept: Some(Kept::default()), ..Self::unasked(source, user)? };
+        reached.with_version().map_err(|error| unreachable(error, source))
     }
 
-    fn connect_as(source: &DataSource, user: Option<&User>, is_kept: bool) -> Result<Self> {
+    /// As [`Database::connect`], as somebody with power over others: its sessions trust nobody (see [`super::session`]).
+    ///
+    /// # Errors
+    /// As [`Database::connect`].
+    pub fn administrator(source: &DataSource, user: Option<&User>) -> Result<Self> {
+        let reached = Self { superuser: true, ..Self::unasked(source, user)? };
+        reached.with_version().map_err(|error| unreachable(error, source))
+    }
+
+    fn unasked(source: &DataSource, user: Option<&User>) -> Result<Self> {
         let passfile = source.password.as_ref().map(|password| Passfile::create(password, user)).transpose()?;
         let mut environment = vec![
             ("PGHOST".to_owned(), source.host.clone()),
@@ -80,20 +90,8 @@ impl Database {
             ("PGCONNECT_TIMEOUT".to_owned(), CONNECT_TIMEOUT.to_owned()),
         ];
         environment.extend(source.environment.iter().cloned());
-        let reached = Self {
-            passfile: passfile.map(Arc::new),
-            kept: is_kept.then(Kept::default),
-            ..Self::unknown(environment, user.cloned(), &source.database)
-        };
-        reached.with_version().map_err(|error| {
-            let hint = unreached::next_step(source, &error);
-            error
-                .within(format!(
-                    "cannot connect to the database `{}` at {}, port {}, as `{}`",
-                    source.database, source.host, source.port, source.user
-                ))
-                .hint(hint)
-        })
+        let passfile = passfile.map(Arc::new);
+        Ok(Self { passfile, ..Self::unknown(environment, user.cloned(), &source.database) })
     }
 
     /// Connects to `database` of the server with this socket directory and port as its superuser `role`, whose sessions
@@ -388,6 +386,17 @@ impl Database {
     fn psql(&self) -> Result<Cmd> {
         Ok(self.command("psql")?.args(["-XAtqw", "-v", "ON_ERROR_STOP=1", "-f", "-"]))
     }
+}
+
+/// The error where a data source does not get in.
+fn unreachable(error: Error, source: &DataSource) -> Error {
+    let hint = unreached::next_step(source, &error);
+    error
+        .within(format!(
+            "cannot connect to the database `{}` at {}, port {}, as `{}`",
+            source.database, source.host, source.port, source.user
+        ))
+        .hint(hint)
 }
 
 /// Nothing of the transaction gets into the server's log, nor into what extensions keep of statements: pgaudit logs them,

@@ -56,7 +56,7 @@ impl Lab {
 
 fn hops(from: &Version, to: &str, edition: Edition, postgres: Option<(u32, u32)>) -> Vec<Hop> {
     let mut start = Start::on_paper(from.clone(), edition);
-    start.postgres = postgres.map(|(major, _)| Server { major, available: None });
+    start.postgres = postgres.map(|(major, _)| Server { major, ..Server::default() });
     let wish = Wish {
         to: to.parse().unwrap(),
         policy: Policy::Esr,

@@ -10,7 +10,7 @@ use super::{blockers, planned, start, wish};
 
 fn with_postgres(from: &str, major: u32) -> Start {
     let mut start = start(from, Edition::Team);
-    start.postgres = Some(Server { major, available: None });
+    start.postgres = Some(Server { major, ..Server::default() });
     start
 }
 
@@ -59,7 +59,7 @@ fn a_wish_for_a_postgres_is_granted_at_the_latest_hop_that_can() {
 fn the_smallest_installed_postgres_that_suits_all_hops_is_taken() {
     let with = |available: &[u32]| {
         let mut start = with_postgres("10.5.14", 11);
-        start.postgres = Some(Server { major: 11, available: Some(available.to_vec()) });
+        start.postgres = Some(Server { major: 11, available: Some(available.to_vec()), ..Server::default() });
         planned(&start, &wish("11.7", Esr))
     };
     assert_eq!(placed(&with(&[11, 13, 15, 17])), Some(("10.11.23", 15)));
@@ -69,7 +69,7 @@ fn the_smallest_installed_postgres_that_suits_all_hops_is_taken() {
     // A wish that no release demands has to be one that can be granted all the same.
     let wished = |major: u32| {
         let mut start = with_postgres("9.5.14", 13);
-        start.postgres = Some(Server { major: 13, available: Some(vec![13, 15]) });
+        start.postgres = Some(Server { major: 13, available: Some(vec![13, 15]), ..Server::default() });
         planned(&start, &Wish { postgres: Some(major), ..wish("10.6.1", Esr) })
     };
     assert_eq!(placed(&wished(15)), Some(("10.6.1", 15)));

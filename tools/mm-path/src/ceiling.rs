@@ -173,7 +173,7 @@ mod tests {
         }
         // Without a package source for a newer PostgreSQL than 13 it goes less far.
         let mut debian_11 = host("10.5.14", "2.31");
-        debian_11.postgres = Some(Server { major: 13, available: Some(vec![13]) });
+        debian_11.postgres = Some(Server { major: 13, available: Some(vec![13]), ..Server::default() });
         let path = plan(&catalogue, &debian_11, &wish("11.7")).unwrap().path;
         let blocker = path.blockers.iter().find(|note| note.id == "postgres").unwrap();
         assert!(

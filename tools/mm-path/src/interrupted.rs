@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mm_common::Result;
 use mm_common::contract::sections::Note;
-use mm_common::machine::journal;
+use mm_common::machine::{door, journal};
 
 /// A blocker for each journal that an interrupted run has left in the state directory.
 pub(crate) fn blockers(state: &Path, install: &Path) -> Result<Vec<Note>> {
@@ -14,7 +14,7 @@ pub(crate) fn blockers(state: &Path, install: &Path) -> Result<Vec<Note>> {
 fn blocker(state: &Path, name: &str, install: &Path) -> Note {
     let tool = match name {
         "swap" => "mm-swap",
-        "pgbump" => "mm-pgbump",
+        "pgbump" | door::MOVE => "mm-pgbump",
         journal::RESTORE => "mm-backup",
         other => other,
     };

@@ -32,7 +32,7 @@ pub(crate) fn on_paper(arguments: &PathArguments) -> Option<Start> {
         start.mysql = Some(version.clone());
     }
     if let Some(version) = &arguments.from_postgres {
-        start.postgres = Some(Server { major: version.major(), available: None });
+        start.postgres = Some(Server { major: version.major(), ..Server::default() });
     }
     Some(start)
 }
@@ -65,8 +65,9 @@ pub(crate) fn installation(
     start.release_bytes = release_bytes(&installation.root);
     start.database_bytes = section.database.bytes;
     let major = section.database.major.filter(|_| start.driver == Some(Driver::Postgres));
+    let cluster = section.database.cluster.as_ref();
     start.postgres =
-        major.map(|major| Server { major, available: section.database.cluster.as_ref().map(|_| installed(major)) });
+        major.map(|major| Server { major, available: cluster.map(|_| installed(major)), elsewhere: cluster.is_none() });
     if let Some(database) = database {
         if [Some(start.edition), wished].contains(&Some(Edition::Enterprise)) {
             start.licence = crate::check::licence(database, outside).map_err(|error| ui::warn(&error.one_line())).ok();

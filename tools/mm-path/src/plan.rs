@@ -151,6 +151,8 @@ pub fn plan(catalogue: &Catalogue, start: &Start, wish: &Wish) -> Result<Plan> {
     if let (Some(installed), Some(first)) = (change, hops.first_mut()) {
         let (notes, blocking) = remark::of_edition(catalogue, start, &target);
         first.why.insert(0, reason::of_edition(installed, start.edition));
+        let at = usize::from(first.changes.first().is_some_and(|what| what == "release"));
+        first.changes.insert(at, "edition".into());
         first.notes.splice(0..0, notes);
         blockers.extend(blocking);
     }
@@ -295,7 +297,7 @@ fn hop(catalogue: &Catalogue, start: &Start, wish: &Wish, graph: &Graph<'_>, ste
     let mut needs = Needs { bytes: start.release_bytes.map(estimate::grown), ..Needs::default() };
     if let Some(bump) = step.bump {
         needs.postgres = Some(bump.to);
-        notes.insert(0, remark::of_bump(bump, step.to));
+        notes.insert(0, remark::of_bump(bump, step.to, start.postgres.as_ref().is_some_and(|server| server.elsewhere)));
         if let Some(bytes) = start.database_bytes {
             // Dump and restore leaves the old cluster where it is, so the new one comes on top.
             needs.more.insert("postgres_bytes".into(), bytes.into());
@@ -308,9 +310,11 @@ fn hop(catalogue: &Catalogue, start: &Start, wish: &Wish, graph: &Graph<'_>, ste
         None => (String::new(), Vec::new()),
     };
     let rolling = needs.postgres.is_none() && rolling::allowed(catalogue, step.from, step.to);
+    let changes = [("release", step.from != step.to), ("database", needs.postgres.is_some())];
     let hop = Hop {
         from: step.from.clone(),
         to: step.to.clone(),
+        changes: changes.into_iter().filter(|(_, changes)| *changes).map(|(what, _)| what.to_owned()).collect(),
         edition: start.edition,
         url,
         sha256,

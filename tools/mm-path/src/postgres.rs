@@ -36,6 +36,8 @@ pub struct Server {
     pub major: u32,
     /// The majors that are installed or can be installed; none when that is not known (on paper, or a remote server).
     pub available: Option<Vec<u32>>,
+    /// It is no cluster of this host's postgresql-common: it moves, or is upgraded by whoever runs it.
+    pub elsewhere: bool,
 }
 
 /// Places the PostgreSQL upgrade: on the first hop whose release refuses the present major, to the lowest major that

@@ -91,12 +91,23 @@ pub(crate) fn of_misfit(misfit: &Misfit) -> Note {
 }
 
 /// The PostgreSQL upgrade before a hop.
-pub(crate) fn of_bump(bump: &Bump, to: &Version) -> Note {
+/// A database that is in no cluster of this host's postgresql-common is `elsewhere`, and moves.
+pub(crate) fn of_bump(bump: &Bump, to: &Version, elsewhere: bool) -> Note {
     let title = match &bump.because_of {
         Some(release) => format!("PostgreSQL {} has to become {} before {release} starts", bump.from, bump.to),
         None => format!("PostgreSQL {} becomes {} before {to} starts, as asked for", bump.from, bump.to),
     };
-    note("postgres-upgrade", "action", title, "mm-pgbump does it in this hop.", "the requirements of the catalogue")
+    let action = if elsewhere {
+        format!(
+            "The database is in no cluster of this host that pg_lsclusters shows. Upgrade it where it runs; or take a server of \
+             PostgreSQL {0} or later and move it there in this hop: `mm-pgbump check --target FILE`, then `mm-pgbump move --target \
+             FILE` in the place of mm-pgbump.",
+            bump.to
+        )
+    } else {
+        "mm-pgbump does it in this hop.".to_owned()
+    };
+    note("postgres-upgrade", "action", title, action, "the requirements of the catalogue")
 }
 
 /// Other applications' databases in the cluster that is upgraded: `NAME of OWNER`.

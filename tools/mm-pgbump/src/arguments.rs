@@ -62,9 +62,12 @@ pub enum Verb {
     Run,
     /// Say what would stand in the way, and try the way back; the server may run
     Check,
+    /// Carry the database into another PostgreSQL server (--target), prove every row, and point the configuration at it;
+    /// the old database stays as it is
+    Move,
     /// End what a run that was killed has begun, and nothing more
     Recover,
-    /// Let the old cluster serve again
+    /// Let the old cluster serve again; after a move, point the server at the old database again
     Rollback,
     /// Drop the old cluster, once mm-verify is content with the new one
     DropOld {
@@ -102,6 +105,13 @@ pub struct Options {
     /// The restore point of the document must not be older than this, such as 24h
     #[arg(long, value_name = "AGE", value_parser = time::length, global = true)]
     pub require_backup: Option<Duration>,
+    /// move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data
+    /// source for the configuration. Line 2, if any: an administrator's, who makes what is not there
+    #[arg(long, value_name = "FILE", global = true)]
+    pub target: Option<String>,
+    /// move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept
+    #[arg(long, global = true)]
+    pub replace: bool,
     /// Go on without a restore point
     #[arg(long, conflicts_with = "require_backup", global = true)]
     pub no_backup: bool,
@@ -161,6 +171,7 @@ impl Arguments for PgbumpArguments {
     fn complete_without_document(&self) -> bool {
         match self.verb() {
             Verb::Run => self.options.to.is_some(),
+            Verb::Move => self.options.target.is_some(),
             // Without a major, the way back is tried.
             Verb::Check | Verb::Recover | Verb::Rollback | Verb::DropOld { .. } => true,
         }
@@ -195,6 +206,27 @@ PROOF
   their values, in the order of the names of the columns; up to 11, of the first 64 bits of md5(row::text). Restore
   points have the same hashes. Large tables are read over several connections; from 14 on each of these in ranges.
 
+MOVE
+  move carries the server's database, wherever that is, into another PostgreSQL server that exists already: a managed one,
+  one of another host or port, in a container, of another distribution. It takes the place of run in a pipeline: where the
+  next hop needs no later major it does nothing, where the database is in a cluster of this machine it does what run does.
+  Without a document it always moves. --target names a file that only root or the caller can read: line 1 is the data
+  source as it is to stand in the configuration, line 2, if any, that of an administrator, who makes what is not there (a
+  superuser the role, anybody with CREATEDB the database). No password gets into the command line, the environment, the
+  document or a log.
+  The server is stopped, the database dumped and hashed under one snapshot; the dump is run by the role of line 1, which
+  must not be a superuser; rights are given to the roles of the same names; rows, sequences, large objects, definitions
+  and rights of both sides are compared as by run; statistics are collected; the server's role connects, reads, and makes
+  and drops a table. Then the data source is exchanged wherever the server reads it from (see above). The old role becomes
+  the new one, and whatever other roles owned is the new one's too.
+  The old database is only read. rollback points the server back at it and names the tables that were written to since;
+  drop-old does not touch it. A move that failed or was killed leaves the target as it was: gone, empty, or with the
+  database that --replace has renamed.
+  Both data sources stay in the state directory (mode 600, in a directory of root's) as long as there is a way back.
+  Checks of check --target and of move, for --accept: move-version, move-server, move-target, move-rights, move-encoding,
+  move-extensions, move-roles, move-left-behind (what only a superuser makes: publications, event triggers, foreign
+  servers; accepted, it stays behind), move-space, move-replicas, move-configuration, move-tls, move-clock, move-network.
+
 METHODS
   clone, upgrade   pg_upgrade; seconds, whatever the size with clone. The old cluster stays as it was.
   dump             dump and restore: minutes per gigabyte. Builds every index anew, which corrects those that a changed
@@ -207,9 +239,9 @@ EXIT STATUS
   2   wrong usage
   3   stopped half-way and could not undo; the hint says how to go on
   4   check: something stands in the way
-  5   refused: something stands in the way, no restore point, the database is not in a cluster of this machine, or it
-      runs a later major than --to asks for
-  6   failed and rolled back: the old cluster serves, the service is as it was
+  5   refused: something stands in the way, no restore point, the database is not in a cluster of this machine (the hint
+      names move), or it runs a later major than --to asks for
+  6   failed and rolled back: the old cluster, or the old database, serves, the service is as it was
   65  no document, a broken one, or one of another schema
   74  the document could not be delivered; the work is done
   75  another run holds the lock
@@ -223,6 +255,12 @@ EXAMPLES
 
   By itself, with a restore point made elsewhere:
       mm-pgbump --to 15 --no-backup
+
+  Into a database that a provider has given you (PostgreSQL 15 or later), at the next hop or by itself:
+      install -m 600 /dev/null /root/target
+      echo 'postgres://mm:PASSWORD@db.example.com:5432/mattermost?sslmode=verify-full' >/root/target
+      mm-pgbump check --target /root/target --format human
+      mm-pgbump move --target /root/target
 
   Back, and for good:
       mm-pgbump rollback              (the new cluster is kept; a later run gives it another name)

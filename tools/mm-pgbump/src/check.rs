@@ -68,7 +68,7 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
     }
 }
 
-fn table(findings: &Findings) -> String {
+pub(crate) fn table(findings: &Findings) -> String {
     findings.checks.iter().fold(String::new(), |mut text, check| {
         let word = match check.status {
             Status::Pass => "ok",

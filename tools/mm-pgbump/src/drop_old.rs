@@ -9,9 +9,9 @@ use mm_common::run::Session;
 use mm_common::{Error, Result};
 use serde_json::Value;
 
-use crate::control;
 use crate::record::{Entry, Records};
 use crate::references;
+use crate::{control, moving};
 
 /// Drops the cluster that the last upgrade left behind.
 ///
@@ -25,6 +25,9 @@ pub(crate) fn run(session: &mut Session, force: bool) -> Result<String> {
     let wait = session.lock_wait();
     let guard = if session.dry_run { None } else { Some(installation.state.lock(wait)?) };
     door::refuse_open(&installation.state, &installation.root, &[])?;
+    if moving::back::is_latest(installation.state.path())? {
+        return Ok("nothing is dropped: a move leaves the old database as it was, and it is not ours to drop".into());
+    }
     let Some(entry) = records.last.read::<Entry>()? else {
         return Ok("there is no old cluster to drop".into());
     };

@@ -10,6 +10,7 @@ mod drop_old;
 mod evidence;
 mod finish;
 mod logs;
+mod moving;
 mod open;
 pub mod plan;
 mod preflight;
@@ -42,6 +43,8 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     mm_common::run::main("mm-pgbump", |session, arguments: PgbumpArguments| match arguments.verb() {
         Verb::Run => run::run(session, &arguments.options),
+        Verb::Move => moving::run::run(session, &arguments.options),
+        Verb::Check if arguments.options.target.is_some() => moving::verbs::check(session, &arguments.options),
         Verb::Check => check::run(session, &arguments.options),
         Verb::Recover => recover::recover(session, &arguments.options),
         Verb::Rollback => rollback::run(session, &arguments.options),

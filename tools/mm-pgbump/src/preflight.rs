@@ -99,37 +99,37 @@ impl Findings {
 }
 
 /// The outcome of one look.
-struct Seen {
+pub(crate) struct Seen {
     status: Status,
     evidence: String,
     hint: Option<String>,
 }
 
 impl Seen {
-    fn pass(evidence: impl Into<String>) -> Self {
+    pub(crate) fn pass(evidence: impl Into<String>) -> Self {
         Self { status: Status::Pass, evidence: evidence.into(), hint: None }
     }
 
-    fn warn(evidence: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn warn(evidence: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { status: Status::Warn, evidence: evidence.into(), hint: Some(hint.into()) }
     }
 
-    fn fail(evidence: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn fail(evidence: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { status: Status::Fail, evidence: evidence.into(), hint: Some(hint.into()) }
     }
 
-    fn skip(evidence: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn skip(evidence: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { status: Status::Skip, evidence: evidence.into(), hint: Some(hint.into()) }
     }
 
     /// A pass when nothing was found, else `status` with the list.
-    fn list(found: &[String], good: &str, bad: impl FnOnce(String, String) -> Self, hint: &str) -> Self {
+    pub(crate) fn list(found: &[String], good: &str, bad: impl FnOnce(String, String) -> Self, hint: &str) -> Self {
         if found.is_empty() { Self::pass(good) } else { bad(shortened(found), hint.to_owned()) }
     }
 }
 
 /// The first few, and how many more.
-fn shortened(found: &[String]) -> String {
+pub(crate) fn shortened(found: &[String]) -> String {
     const SHOWN: usize = 8;
     let mut text = found.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
     if found.len() > SHOWN {
@@ -217,12 +217,13 @@ fn rehearse(question: &Question<'_>, scratch: &Scratch, clone_works: &mut bool) 
 
 /// Collects checks with their times.
 #[derive(Debug, Default)]
-struct List {
-    checks: Vec<Check>,
+pub(crate) struct List {
+    /// Every check so far.
+    pub checks: Vec<Check>,
 }
 
 impl List {
-    fn add(&mut self, id: &str, title: &str, look: impl FnOnce() -> Result<Seen>) {
+    pub(crate) fn add(&mut self, id: &str, title: &str, look: impl FnOnce() -> Result<Seen>) {
         let begun = Instant::now();
         mm_common::contract::ui::progress(&format!("checking: {title}"));
         let seen = look().unwrap_or_else(|error| Seen {

@@ -6,11 +6,14 @@ use mm_common::run::Session;
 use mm_common::{Kind, Result};
 
 use crate::record::{Entry, Records};
-use crate::{Options, reach, run};
+use crate::{Options, moving, reach, run};
 
 /// Finishes or takes back an upgrade that was cut off; the service is as before, unless it is to stay stopped.
 pub(crate) fn recover(session: &mut Session, options: &Options) -> Result<String> {
     let mut installation = reach::probe(session)?;
+    if moving::record::Records::at(installation.state.path()).journal.read::<moving::record::Entry>()?.is_some() {
+        return moving::verbs::recover(session, options);
+    }
     let records = Records::at(installation.state.path());
     if session.dry_run {
         return Ok(match records.journal.read::<Entry>()? {

@@ -9,6 +9,7 @@ use mm_common::machine::service::{STOP_LIMIT, Service};
 use mm_common::machine::{checkpoint, files, signals, threads};
 use mm_common::mattermost::config::Spot;
 use mm_common::mattermost::health::{START_LIMIT, Started};
+use mm_common::mattermost::site;
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::{fingerprint, tried};
@@ -18,10 +19,14 @@ use mm_common::{Error, Kind, Result};
 use crate::evidence::Facts;
 use crate::plan::{Method, Phase};
 use crate::record::{Entry, Records};
-use crate::{Options, aside, control, reach, repoint, undo};
+use crate::{Options, aside, control, moving, reach, repoint, undo};
 
 /// Goes back to the cluster before the last upgrade.
 pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
+    let ground = site::ground(&session.wanted()?).or_else(|_| site::ground_of_ruin(&session.wanted()?));
+    if ground.is_ok_and(|ground| moving::back::is_latest(ground.state.path()).unwrap_or(false)) {
+        return moving::back::rollback(session, options);
+    }
     session.refuse_open(reach::own_journals(session)?)?;
     let mut installation = reach::probe(session)?;
     let records = Records::at(installation.state.path());

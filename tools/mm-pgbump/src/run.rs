@@ -93,19 +93,8 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     if options.keep_port {
         repoint::rehearse(installation, &from_end)?;
     }
-    let backup: Option<Backup> = session.document.section("backup")?;
     let others = preflight::other_databases(&question)?;
-    restore_point::check(backup.as_ref(), options.restore_point(), &others, age)?;
-    let owned = backup.as_ref().map(|backup| handed_on::require_own(backup, &installation.root, &wish.database));
-    let backup = match owned {
-        Some(Err(error)) if options.restore_point() == restore_point::Wanted::None => {
-            ui::warn(&format!("it is not kept as a way back: {}", error.one_line()));
-            None
-        }
-        Some(Err(error)) => return Err(error),
-        _ => backup,
-    };
-    backup.as_ref().map(handed_on::require_complete).transpose()?;
+    let point = point_of_hop(session, options.restore_point(), installation, (&wish.database, &others))?;
     if options.restore_point() != restore_point::Wanted::None && installation.service.is_running()? {
         let release = session.document.section::<Path>("path")?.is_some_and(|path| path.next.is_some());
         let trial = Trial { site: installation, claim: question.claim, bump: Some(wish.major), release };
@@ -134,7 +123,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         keep_port: options.keep_port,
         force_packages: findings.warns(preflight::PACKAGES),
         database: wish.database.clone(),
-        restore_point: backup.map(|backup| RestorePoint { id: backup.id, store: backup.store }),
+        restore_point: point,
         hashed: Method::of_rows(wish.old.major),
         could: installation.database().map(|own| tried::now(&own)).unwrap_or_default(),
         group: None,
@@ -158,6 +147,32 @@ fn needless(session: &mut Session) -> Result<String> {
     session.ensure_run()?;
     session.document.set("pgbump", &Pgbump::default())?;
     Ok("the database server needs no upgrade".into())
+}
+
+/// The restore point of this hop, as far as it is wanted: of this installation, and with these databases in it.
+///
+/// # Errors
+/// Refused when it is not as wanted.
+pub(crate) fn point_of_hop(
+    session: &Session,
+    wanted: restore_point::Wanted,
+    installation: &Installation,
+    (database, others): (&str, &[String]),
+) -> Result<Option<RestorePoint>> {
+    let backup: Option<Backup> = session.document.section("backup")?;
+    restore_point::check(backup.as_ref(), wanted, others, age)?;
+    let Some(backup) = backup else { return Ok(None) };
+    match handed_on::require_own(&backup, &installation.root, database) {
+        Err(error) if wanted == restore_point::Wanted::None => {
+            ui::warn(&format!("it is not kept as a way back: {}", error.one_line()));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+        Ok(()) => {
+            handed_on::require_complete(&backup)?;
+            Ok(Some(RestorePoint { id: backup.id, store: backup.store }))
+        }
+    }
 }
 
 /// What a run that carried the cluster over has to say of it.

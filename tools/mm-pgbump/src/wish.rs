@@ -118,30 +118,21 @@ fn below(database: &Database, to: u32) -> Error {
         ))
 }
 
-/// A database that is not in a Debian cluster of this machine is upgraded by whoever runs it; here is how.
+/// A database that is not in a Debian cluster of this machine moves, or is upgraded by whoever runs it.
 fn elsewhere(installation: &Installation, database: &Database, to: u32) -> Error {
     let host = installation.source.as_ref().map_or("?", |source| source.host.as_str());
-    let name = &database.name;
     Error::refused(format!("the database server at {host} is none of this machine's Debian clusters"))
         .because(format!("it runs PostgreSQL {}, and the next release needs {to}", database.version))
         .because("pg_lsclusters shows no running cluster with its system identifier (remote, managed, in a container, or not in Debian's layout)")
-        .hint(by_hand(name, to, command::exists("postgresql-setup")))
+        .hint(by_hand(to, command::exists("postgresql-setup")))
 }
 
 /// How a server that this tool does not upgrade gets to a major; `setup` where Red Hat's own program for it is there.
-fn by_hand(name: &str, to: u32, setup: bool) -> String {
-    let own = if setup {
-        format!(
-            " In the packages of this system: mm-backup create; stop Mattermost and the server; install the server of {to} and \
-             postgresql-upgrade; postgresql-setup --upgrade; start both; mm-verify."
-        )
-    } else {
-        String::new()
-    };
+fn by_hand(to: u32, setup: bool) -> String {
+    let own = if setup { "; or with the packages of this system: postgresql-setup --upgrade" } else { "" };
     format!(
-        "upgrade it where it runs, then run this again.{own} A managed service: its own major upgrade to {to}. By hand: stop Mattermost; \
-         on a server of version {to} create role and database; pg_dump -Fc --no-owner {name} | pg_restore --no-owner --exit-on-error -d {name}; \
-         compare row counts; set SqlSettings.DataSource to it; start Mattermost"
+        "take a server of PostgreSQL {to} or later, write its data source into a file (mode 600), then: mm-pgbump check --target FILE, \
+         and mm-pgbump move --target FILE; or upgrade it where it runs{own} (a managed service: its own upgrade to {to}), then run this again"
     )
 }
 
@@ -151,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_systems_own_way_is_named_where_it_has_one() {
-        assert!(by_hand("mattermost", 16, true).contains("postgresql-setup --upgrade"));
-        assert!(!by_hand("mattermost", 16, false).contains("postgresql-setup"));
+        assert!(by_hand(16, true).contains("postgresql-setup --upgrade"));
+        assert!(!by_hand(16, false).contains("postgresql-setup"));
     }
 }

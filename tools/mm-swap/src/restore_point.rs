@@ -137,7 +137,7 @@ pub(crate) fn is_cut_off(state: &State) -> Result<bool> {
 
 /// Whether mm-pgbump was cut off while it let the old cluster serve again.
 pub(crate) fn is_cluster_cut_off(state: &State) -> Result<bool> {
-    Ok(journal::interrupted(state.path())?.iter().any(|name| name == door::PGBUMP))
+    Ok(journal::interrupted(state.path())?.iter().any(|name| name == door::PGBUMP || name == door::MOVE))
 }
 
 #[cfg(test)]

@@ -228,7 +228,8 @@ fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, tar
     let backup: Option<Backup> = session.document.section("backup")?;
     let restore_point = restore_point::check(backup.as_ref(), arguments.restore_point(), Timestamp::now())?;
     let database = site.database_kept()?;
-    let restore_point = own(restore_point, backup.as_ref(), (site, &database.name), arguments.no_backup)?;
+    let name = name_before(session, &database.name)?;
+    let restore_point = own(restore_point, backup.as_ref(), (site, &name), arguments.no_backup)?;
     allowed::refuse_old_database(base, &database, new)?;
     let shape = shape::of(&database)?;
     allowed::refuse_clash(base, site, &shape.level, new)?;
@@ -246,6 +247,14 @@ fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, tar
     let plan = plan::plan(old.as_ref(), new, &observed.tree(), &theirs);
     refuse_conflicts(site, &plan)?;
     Ok(Prepared { database, old, observed, plan, restore_point, bump: bump(session)?, shape, excused })
+}
+
+/// What the database was called when the restore point was made: a move in this hop may have given it another name.
+fn name_before(session: &Session, now: &str) -> Result<String> {
+    let section: Option<Pgbump> = session.document.section("pgbump")?;
+    let from = section.filter(|section| section.method.as_deref() == Some("move")).and_then(|section| section.from);
+    let name = from.as_deref().and_then(|label| label.rsplit_once('/')).map(|(_, name)| name);
+    Ok(name.unwrap_or(now).to_owned())
 }
 
 /// The upgrade of PostgreSQL that this hop has begun with.

@@ -177,16 +177,16 @@ fn database(means: &mut Means<'_>, operation: &Operation, lock: LockGuard) -> Re
         return Ok(lock);
     }
     let way = way_back::of_hop(operation.hop(), site, &database, &claim(site, false))?;
-    if way.kind == way_back::Kind::KeptCluster && !cut_off {
+    if matches!(way.kind, way_back::Kind::KeptCluster | way_back::Kind::UntouchedSource) && !cut_off {
         ui::say(&format!("putting the database back: {}", way.in_words()));
         let written = way.posts.zip(way.since);
         let command = restore_point::cluster_command(&site.root, means.flags)?;
         let lock = restored(&command, &site.state, written, lock)?;
-        // Where the clusters have not exchanged their ports, the data source has been led back to the old one's.
+        // Where the clusters have not exchanged their ports, or the database had moved, the data source has been led back.
         if site.database().and_then(|database| moved(operation, &database)).unwrap_or(true) {
             means.site.reload()?;
         }
-        require_unmoved(operation, means.site, "the old cluster")?;
+        require_unmoved(operation, means.site, "the database of before")?;
         return Ok(lock);
     }
     let Some(point) = &operation.restore_point else {

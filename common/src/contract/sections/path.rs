@@ -88,6 +88,9 @@ pub struct Hop {
     pub from: Version,
     /// The release after.
     pub to: Version,
+    /// What it changes: `release`, `edition`, `database`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
     /// Edition of the release after; that before differs when `path.current_edition` says so.
     pub edition: Edition,
     /// Where the release is published.

@@ -5,6 +5,7 @@
 mod administrator;
 mod copy;
 mod kept;
+mod moved;
 mod release;
 mod trial;
 
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use administrator::{Administrator, administrator, exists};
+pub use moved::{Moved, Place, last as last_move};
 pub use trial::{ACCEPT, Finding, Trial, checks, judge};
 
 use super::handed_on;
@@ -31,6 +33,9 @@ const EXCHANGE_OF_CLUSTERS: u64 = 10;
 
 /// Renaming a frozen copy, in seconds: observed were 0.3 to 0.5, whatever it holds.
 const RENAMING: u64 = 1;
+
+/// Changing the data sources, in seconds.
+const POINTING: u64 = 2;
 
 /// What a restore takes beyond the rows: roles, names, statistics.
 const AROUND_A_RESTORE: u64 = 10;
@@ -75,6 +80,8 @@ pub enum Kind {
     KeptCluster,
     /// The frozen copy of the database gets its name (`mm-backup restore ID --database`).
     FrozenCopy,
+    /// The server is pointed at the database again that a move of this hop has left as it was (`mm-pgbump rollback`).
+    UntouchedSource,
     /// The dump of the restore point is restored (`mm-backup restore ID --database`).
     Dump,
     /// By nothing.
@@ -124,6 +131,7 @@ impl WayBack {
         let way = match self.kind {
             Kind::KeptCluster => format!("the cluster {to}, which was kept, serves again"),
             Kind::FrozenCopy => format!("the frozen copy of the restore point {to} takes the place of the database"),
+            Kind::UntouchedSource => format!("the server is pointed at {to} again, which the move has left as it was"),
             Kind::Dump => format!("the database is restored from the restore point {to}"),
             Kind::Closed => return format!("there is no way back: {}", self.causes.join("; ")),
         };
@@ -140,7 +148,17 @@ impl WayBack {
 /// When something cannot be looked at; that there is no way is no error.
 pub fn of_hop(hop: Hop<'_>, site: &Installation, database: &Database, claim: &Claim<'_>) -> Result<WayBack> {
     let mut causes = Vec::new();
-    // What cannot be looked at of a kept cluster closes that way, and not the one through the dump.
+    // What cannot be looked at of either closes that way, and not the one through the dump.
+    match moved::look(hop, site.state.path(), database) {
+        Ok(moved::Look::Usable { label, since }) => {
+            let posts = posts_since(database, &since).ok();
+            let (to, since, seconds) = (Some(label), Some(since), Some(POINTING));
+            return Ok(WayBack { kind: Kind::UntouchedSource, to, since, posts, seconds, causes, hint: None });
+        }
+        Ok(moved::Look::Unusable(why)) => causes.push(why),
+        Ok(moved::Look::NoMove) => {}
+        Err(error) => causes.push(format!("whether a move can be taken back cannot be told: {}", error.one_line())),
+    }
     let look = kept::look(hop, site.state.path(), database).unwrap_or_else(|error| {
         Look::Unusable(format!("whether a kept cluster can serve again cannot be told: {}", error.one_line()))
     });

@@ -1,0 +1,111 @@
+//! The database that a move has left as it was: whether the database of a hop can be rolled back by pointing the server at it
+//! again.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::Hop;
+use crate::contract::error::Result;
+use crate::machine::door::MOVE;
+use crate::machine::journal::Journal;
+use crate::postgres::server::Database;
+
+/// A database on a server, as it is known again; nothing of it is secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Host, as the data source names it.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Name of the database.
+    pub database: String,
+    /// Major version of the server.
+    pub major: u32,
+    /// The number initdb gave the cluster, where the server tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
+    /// The number of the database there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oid: Option<u64>,
+}
+
+const IDENTITY: &str =
+    "SELECT (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()) AS system,
+    oid::pg_catalog.int8 AS oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
+
+impl Place {
+    /// `db.example.com:5432/mattermost`.
+    pub fn label(&self) -> String {
+        format!("{}:{}/{}", self.host, self.port, self.database)
+    }
+
+    /// Asks a database who it is.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn identify(&mut self, database: &Database) -> Result<()> {
+        let rows = database.rows(IDENTITY)?;
+        self.major = database.major();
+        self.system_identifier = rows.first().and_then(|row| row["system"].as_str().map(str::to_owned));
+        self.oid = rows.first().and_then(|row| row["oid"].as_u64());
+        Ok(())
+    }
+
+    /// Whether `database` is this one, whatever it is reached by.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn is(&self, database: &Database) -> Result<bool> {
+        let mut other = self.clone();
+        other.identify(database)?;
+        Ok(other == *self)
+    }
+}
+
+/// What mm-pgbump has recorded of a move, as far as others go by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// The `run` of the document.
+    pub run: String,
+    /// When it began.
+    pub started: String,
+    /// The database before. It was only read.
+    pub from: Place,
+    /// The database after.
+    pub to: Place,
+    /// Everything was compared and found equal.
+    pub proven: bool,
+}
+
+/// What was found.
+pub(super) enum Look {
+    /// No move was part of the hop.
+    NoMove,
+    /// The server can be pointed at the old database; what was written from then on is not in it.
+    Usable { label: String, since: String },
+    /// It cannot, and why.
+    Unusable(String),
+}
+
+/// The move that the server's present database came by.
+///
+/// # Errors
+/// As [`Journal::read`].
+pub fn last(state: &Path) -> Result<Option<Moved>> {
+    Journal::finished(state, MOVE).read()
+}
+
+/// Looks whether the server can be pointed at the database of before the hop.
+pub(super) fn look(hop: Hop<'_>, state: &Path, database: &Database) -> Result<Look> {
+    let Some(bump) = hop.bump else { return Ok(Look::NoMove) };
+    let Some(moved) = last(state)?.filter(|moved| moved.from.label() == bump.from && moved.to.label() == bump.to)
+    else {
+        return Ok(Look::NoMove);
+    };
+    let label = moved.from.label();
+    if moved.proven && moved.to.is(database)? {
+        return Ok(Look::Usable { label, since: moved.started });
+    }
+    Ok(Look::Unusable(format!("the server does not work with {}, which {label} was moved to", moved.to.label())))
+}

@@ -1,0 +1,199 @@
+//! Makes the target what the old database is. What the dump holds is run by the role of the server, which has power over its
+//! own database and nothing else; statements of an administrator are written here.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mm_common::contract::ui;
+use mm_common::machine::{checkpoint, threads};
+use mm_common::postgres::dump::{self, identifier, literal};
+use mm_common::postgres::properties::{self, Grant, Properties, Setting};
+use mm_common::postgres::schemas;
+use mm_common::postgres::server::Database;
+use mm_common::postgres::{rights, untrusted};
+use mm_common::{Context as _, Error, Result};
+
+use super::look::extensions_of;
+use super::record::{Entry, Records};
+use super::roles::RoleMap;
+use super::source::Source;
+use super::target::{self, Target};
+
+/// Between two looks at how much is there.
+const LOOKS: Duration = Duration::from_secs(2);
+
+/// Makes role, database and extensions, as far as they are not there. Returns the database as the server will reach it.
+pub(crate) fn make(entry: &Entry, source: &Source, target: &mut Target) -> Result<Database> {
+    let before = properties::read(&source.reader)?;
+    if entry.makes_role {
+        make_role(target)?;
+        checkpoint::pass("move-role-made");
+    }
+    if let Some(kept) = &entry.replaced {
+        let maker = target.maker()?;
+        target::end_sessions(&maker, target.name())?;
+        let sql = format!("ALTER DATABASE {} RENAME TO {}", identifier(target.name()), identifier(kept));
+        maker.execute_each(&sql).context(|| format!("cannot rename the database `{}`", target.name()))?;
+        checkpoint::pass("move-replaced");
+    }
+    if entry.makes_database {
+        let like = Properties { owner: target.role().to_owned(), ..before };
+        properties::create_like(&target.maker()?, target.name(), &like)?;
+        checkpoint::pass("move-database-made");
+    }
+    let own = target.enter()?;
+    let there = extensions_of(&own)?;
+    for (name, schema) in extensions_of(&source.reader)? {
+        if there.iter().any(|(known, _)| *known == name) {
+            continue;
+        }
+        if !matches!(schema.as_str(), "public" | "pg_catalog") {
+            own.execute_verbatim(&format!("CREATE SCHEMA IF NOT EXISTS {}", identifier(&schema)))?;
+        }
+        let sql = format!("CREATE EXTENSION {} SCHEMA {}", identifier(&name), identifier(&schema));
+        let maker = target.admin_inside().unwrap_or_else(|| own.clone());
+        maker.execute_verbatim(&sql).context(|| format!("cannot create the extension `{name}`"))?;
+    }
+    Ok(own)
+}
+
+fn make_role(target: &Target) -> Result<()> {
+    let admin = target.admin.as_ref().ok_or_else(|| Error::refused("nobody was named who could make the role"))?;
+    let password = target.named.source.password.as_ref();
+    let password = password.map_or_else(String::new, |word| format!(" PASSWORD {}", literal(word.reveal())));
+    let role = identifier(target.role());
+    admin
+        .execute_unlogged(&format!(
+            "CREATE ROLE {role} NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS LOGIN{password}"
+        ))
+        .context(|| format!("cannot create the role `{}`", target.role()))
+}
+
+/// Restores the dump into the empty database, and gives rights, schemas and settings. Returns what could not be given.
+pub(crate) fn restore(
+    entry: &Entry,
+    source: &Source,
+    target: &Target,
+    own: &Database,
+    (records, jobs): (&Records, usize),
+) -> Result<Vec<String>> {
+    let dump = records.dump();
+    watched(own, || untrusted::restore(&dump, own, jobs, false))?;
+    checkpoint::pass("move-restored");
+    let map = &entry.roles;
+    let mut left = Vec::new();
+    let mut sql: Vec<String> = rights::of_dump(&dump)?.iter().filter_map(|right| map.right(right)).collect();
+    let defaults = untrusted::default_privileges(&dump, std::slice::from_ref(&map.from))?;
+    sql.extend(defaults.iter().filter_map(|right| map.right(&format!("{right};"))));
+    if !sql.is_empty() && own.execute_verbatim(&sql.join("\n")).is_err() {
+        for one in &sql {
+            if let Err(error) = own.execute_verbatim(one) {
+                left.push(format!("{one} ({})", error.causes().join("; ")));
+            }
+        }
+    }
+    left.extend(spaces(source, own, map)?);
+    left.extend(settings(entry, source, target, own)?);
+    find_tables(source, own)?;
+    Ok(left)
+}
+
+/// Does `work` while the size of the database is shown.
+fn watched(database: &Database, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
+    let done = AtomicBool::new(false);
+    let begun = AtomicBool::new(false);
+    let finished = || {
+        begun.store(true, Ordering::Relaxed);
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        result
+    };
+    let (result, ()) = threads::both(finished, || {
+        let size = "SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size";
+        let mut waited = Duration::ZERO;
+        // Where there is no second thread the work has not begun yet, and is done when this ends.
+        while !done.load(Ordering::Relaxed) && (begun.load(Ordering::Relaxed) || waited < LOOKS) {
+            std::thread::sleep(Duration::from_millis(100));
+            waited += Duration::from_millis(100);
+            if waited.as_millis() % LOOKS.as_millis() == 0
+                && let Ok(bytes) = database.value(size)
+            {
+                ui::progress(&format!("filling the target: {} MB", bytes.as_u64().unwrap_or_default() / 1_000_000));
+            }
+        }
+    });
+    result
+}
+
+/// Owners, rights and comments of the schemas. One that belongs to somebody else stays as it is.
+fn spaces(source: &Source, own: &Database, map: &RoleMap) -> Result<Vec<String>> {
+    let wanted = map.spaces(&schemas::read(&source.reader)?);
+    if schemas::settle(own, &wanted).is_ok() {
+        return Ok(Vec::new());
+    }
+    let mut left = Vec::new();
+    for (name, space) in schemas::read(own)? {
+        // Alone, so that nothing else is settled, and `public` is not removed because it is not in the list.
+        let Some(one) = wanted.get(&name) else { continue };
+        let mut list: schemas::Spaces = [(name.clone(), one.clone())].into();
+        list.entry("public".to_owned())
+            .or_insert_with(|| schemas::read(own).ok().and_then(|mut all| all.remove("public")).unwrap_or_default());
+        if !space.is_like(one) && schemas::settle(own, &list).is_err() {
+            left.push(format!("the schema {name} stays as it is there ({})", space.in_words()));
+        }
+    }
+    Ok(left)
+}
+
+/// Settings of the database, and of roles in it.
+fn settings(entry: &Entry, source: &Source, target: &Target, own: &Database) -> Result<Vec<String>> {
+    let mut wanted = properties::read(&source.reader)?;
+    let map = &entry.roles;
+    let owner = wanted.owner.clone();
+    let role = |role: Option<String>| -> Option<Option<String>> {
+        match role {
+            None => Some(None),
+            Some(name) => map.holder(&name).map(|holder| Some(holder.to_owned())),
+        }
+    };
+    let settings = std::mem::take(&mut wanted.settings);
+    wanted.settings = settings
+        .into_iter()
+        .filter_map(|setting| Some(Setting { role: role(setting.role)?, ..Setting { role: None, ..setting } }))
+        .collect();
+    // Rights on a database that somebody else has made are his to give.
+    wanted.grants = wanted.grants.filter(|_| entry.makes_database).map(|grants| {
+        let given = grants.into_iter().filter_map(|grant| {
+            let holder =
+                if grant.role.as_ref() == Some(&owner) { Some(Some(map.to.clone())) } else { role(grant.role) }?;
+            Some(Grant { role: holder, privilege: grant.privilege, grantable: grant.grantable })
+        });
+        given.collect()
+    });
+    target.role().clone_into(&mut wanted.owner);
+    let setter = target.admin_inside().unwrap_or_else(|| own.clone());
+    let unsettled = properties::settle(&setter, target.name(), &wanted);
+    Ok(unsettled.into_iter().map(|(what, error)| format!("{what} ({})", error.causes().join("; "))).collect())
+}
+
+/// Lets the role find its tables where the old one found them, whatever either is called.
+fn find_tables(source: &Source, own: &Database) -> Result<()> {
+    let (then, now) = (source.own.schemas()?, own.schemas()?);
+    if then == now || then.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = then.iter().map(|name| identifier(name)).collect();
+    let sql = format!(
+        "SELECT pg_catalog.set_config('search_path', {}, false);\nALTER ROLE CURRENT_USER IN DATABASE {} SET search_path FROM CURRENT",
+        literal(&list.join(", ")),
+        identifier(&own.name)
+    );
+    own.execute(&sql).context(|| "cannot let the role find its tables".to_owned())
+}
+
+/// Statistics; a server without them would be slow for its first hours.
+pub(crate) fn analyze(own: &Database) {
+    if let Err(error) = own.clone().with_limit(dump::LIMIT).execute_each("ANALYZE") {
+        ui::warn(&format!("not all statistics could be collected: {}", error.one_line()));
+    }
+}

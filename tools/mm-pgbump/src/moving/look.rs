@@ -1,0 +1,162 @@
+//! What is looked at before a move, with the server running. At the old database nothing is written; at the target only what
+//! is taken back at once.
+
+mod contents;
+mod host;
+
+pub(crate) use contents::extensions_of;
+
+use std::collections::BTreeSet;
+
+use mm_common::contract::sections::{Path, Status};
+use mm_common::mattermost::site::Installation;
+use mm_common::postgres::server::Database;
+use mm_common::run::Session;
+use mm_common::{Error, Result};
+
+use super::point;
+use super::roles::RoleMap;
+use super::source::Source;
+use super::target::{self, Target};
+use crate::Options;
+use crate::preflight::{Findings, List, Seen};
+
+/// The check for what no role without a superuser's power can carry; accepted, it stays behind.
+pub(crate) const LEFT_BEHIND: &str = "move-left-behind";
+
+/// What is to be moved where.
+pub(crate) struct Question<'a> {
+    pub installation: &'a Installation,
+    pub source: &'a Source,
+    pub target: &'a Target,
+    /// The earliest major that the remaining hops accept.
+    pub needed: Option<u32>,
+    /// `--replace`.
+    pub replace: bool,
+}
+
+/// What was found.
+pub(crate) struct Looked {
+    /// Every check.
+    pub findings: Findings,
+    /// Whose things will be whose.
+    pub roles: RoleMap,
+    /// What is not carried, in words.
+    pub left_behind: Vec<String>,
+}
+
+/// The earliest major that is needed: by the flags, or by any hop that remains.
+pub(crate) fn needed(session: &Session, options: &Options) -> Result<Option<u32>> {
+    let path: Option<Path> = session.document.section("path")?;
+    let hops = path.iter().flat_map(|path| path.next.iter().chain(&path.hops));
+    Ok(hops.filter_map(|hop| hop.needs.postgres).chain(options.to).max())
+}
+
+/// The roles of the target.
+fn roles(question: &Question<'_>) -> Result<RoleMap> {
+    let rows = question.target.front.rows("SELECT rolname AS name FROM pg_catalog.pg_roles")?;
+    let mut there: BTreeSet<String> = rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect();
+    there.insert(question.target.role().to_owned());
+    Ok(RoleMap { from: question.source.data.user.clone(), to: question.target.role().to_owned(), there })
+}
+
+/// Looks at everything. A look that could not be made is a finding of its own, never a pass.
+///
+/// # Errors
+/// Refused when the target is the server's present database; when neither side can be asked at all.
+pub(crate) fn all(question: &Question<'_>) -> Result<Looked> {
+    let (source, target) = (question.source, question.target);
+    let map = roles(question)?;
+    let mut left_behind = Vec::new();
+    let mut list = List::default();
+    list.add("move-version", "The target's PostgreSQL fits every hop", || Ok(version(question)));
+    list.add("move-server", "The target can be written to", || host::writable(target));
+    list.add("move-target", "The target is empty", || empty(question));
+    list.add("move-rights", "The role of the target may make what is carried", || contents::rights(question));
+    list.add("move-encoding", "Both sides keep text alike", || contents::encoding(question));
+    list.add("move-extensions", "The target has the extensions", || contents::extensions(question));
+    list.add("move-roles", "The roles are there, or somebody stands for them", || contents::roles(source, &map));
+    list.add(LEFT_BEHIND, "Everything can be carried", || contents::left_behind(source, &mut left_behind));
+    list.add("move-space", "There is room", || host::space(question));
+    list.add("move-replicas", "No replica of the old database stays in use", || {
+        Ok(Seen::list(
+            &point::replicas(question.installation, &source.data),
+            "none is configured beside the database itself",
+            Seen::fail,
+            "take them out of the configuration: they would go on showing the old database. Put those of the target in after the move",
+        ))
+    });
+    list.add("move-configuration", "The data source can be changed where it stands", || {
+        point::rehearse(question.installation, &source.data, &target.named)
+            .map(|()| Seen::pass("rehearsed"))
+            .or_else(|error| refused_as_finding(&error))
+    });
+    list.add("move-tls", "The connection is as the data source says", || host::tls(target));
+    list.add("move-clock", "The target's clock is right", || host::clock(target));
+    list.add("move-network", "How fast the target can be reached", || host::network(question));
+    Ok(Looked { findings: Findings { checks: list.checks, clone_works: false }, roles: map, left_behind })
+}
+
+/// A refusal is what was looked for; anything else is a look that could not be made.
+fn refused_as_finding(error: &Error) -> Result<Seen> {
+    if error.kind() == mm_common::Kind::Refused {
+        return Ok(Seen::fail(error.one_line(), error.next_step().unwrap_or_default()));
+    }
+    Err(error.clone())
+}
+
+fn version(question: &Question<'_>) -> Seen {
+    let (from, to) = (&question.source.own, &question.target.front);
+    if let Some(needed) = question.needed.filter(|needed| to.major() < *needed) {
+        let said = format!("it runs {}, and the hops that remain need {needed}", to.version);
+        return Seen::fail(said, format!("take a server of PostgreSQL {needed} or later"));
+    }
+    if to.major() < from.major() {
+        let said = format!("it runs {}, the present one {}", to.version, from.version);
+        return Seen::fail(
+            said,
+            "a dump of a later major does not go into an earlier one: take a server that is not older",
+        );
+    }
+    Seen::pass(format!("from {} to {}", from.version, to.version))
+}
+
+fn empty(question: &Question<'_>) -> Result<Seen> {
+    let target = question.target;
+    let name = target.name();
+    let Some(own) = &target.own else {
+        if target.has_database {
+            return Ok(Seen::fail(
+                format!("the database `{name}` is there, and the role `{}` is not", target.role()),
+                "create the role and let it own the database, or name another database",
+            ));
+        }
+        return Ok(Seen::pass(format!("the database `{name}` is not there yet and is made")));
+    };
+    let found = target::contents(own)?;
+    if found.is_empty() {
+        return Ok(Seen::pass(format!("the database `{name}` holds nothing")));
+    }
+    let said = format!("the database `{name}` holds {}", crate::preflight::shortened(&found));
+    if question.replace {
+        return Ok(Seen::warn(said, "it is renamed to NAME_mm_before_TIME and kept (--replace)"));
+    }
+    Ok(Seen::fail(
+        said,
+        "name an empty database, or one that is not there; or --replace, which renames this one and keeps it",
+    ))
+}
+
+/// Whether the target is the very database that the server works with.
+pub(crate) fn is_source(source: &Source, own: &Database) -> Result<bool> {
+    let place = source.place()?;
+    Ok(place.system_identifier.is_some() && place.is(own)?)
+}
+
+/// Puts warnings on stderr, and refuses where something stands in the way.
+pub(crate) fn judge(findings: &Findings, obstacle: &str) -> Result<()> {
+    for check in findings.checks.iter().filter(|check| check.status == Status::Warn) {
+        mm_common::contract::ui::warn(&format!("{} [{}]: {}", check.title, check.id, check.evidence));
+    }
+    findings.refusal(obstacle).map_or(Ok(()), Err)
+}

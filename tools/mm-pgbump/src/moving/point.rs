@@ -1,0 +1,167 @@
+//! Where the configuration names the database: every data source that leads to the old one is exchanged for the new one,
+//! whole, wherever the server reads it from.
+
+use std::path::{Path, PathBuf};
+
+use mm_common::machine::checkpoint;
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::Service;
+use mm_common::mattermost::config::{self, Replacement};
+use mm_common::mattermost::site::Installation;
+use mm_common::postgres::source::DataSource;
+use mm_common::{Context as _, Error, Result};
+
+use super::named::Named;
+use super::record::{Private, Records};
+
+/// Whether two data sources lead to one database.
+fn is_same(one: &DataSource, other: &DataSource) -> bool {
+    one.port == other.port && one.database == other.database && is_same_host(&one.host, &other.host)
+}
+
+fn is_same_host(one: &str, other: &str) -> bool {
+    let real = |host: &str| Path::new(host).canonicalize().unwrap_or_else(|_| host.into());
+    let is_here = |host: &str| matches!(host, "localhost" | "::1") || host.starts_with("127.") || host.starts_with('/');
+    one == other || (is_here(one) && is_here(other)) || (one.starts_with('/') && real(one) == real(other))
+}
+
+/// What of a data source is exchanged when those that lead to `from` are to be `to`.
+fn exchanged(text: &str, from: &DataSource, to: &str) -> Vec<Replacement> {
+    match DataSource::parse_for(text, &from.user) {
+        Ok(source) if is_same(&source, from) && text != to => {
+            vec![Replacement { range: 0..text.len(), with: to.to_owned() }]
+        }
+        // What is not understood is no way to the old database.
+        _ => Vec::new(),
+    }
+}
+
+fn source_of(text: &str) -> Result<DataSource> {
+    DataSource::parse(text)
+}
+
+/// Whether every data source can be exchanged, before anything is done.
+///
+/// # Errors
+/// Refused when one stands where it cannot be changed.
+pub(crate) fn rehearse(installation: &Installation, from: &DataSource, named: &Named) -> Result<()> {
+    let to = named.text.reveal();
+    let mover = |text: &str| Ok(exchanged(text, from, to));
+    let stored = config::store_change(&installation.service, &mover)?.is_some();
+    let changes = installation.config.changes(&installation.service, &mover)?;
+    let is_list = |change: &config::Change| match &change.spot {
+        config::Spot::Variable { name, .. } | config::Spot::DropIn { name, .. } => name.contains("REPLICAS"),
+        _ => false,
+    };
+    if !named.is_url() && (stored || changes.iter().any(is_list)) {
+        return Err(Error::refused("the target's data source has to be a URL")
+            .because("MM_CONFIG, and lists of replicas in variables, take nothing else")
+            .hint("write line 1 of the target's file as postgres://USER:PASSWORD@HOST:PORT/DATABASE"));
+    }
+    Ok(())
+}
+
+/// Data sources of replicas that would go on leading to copies of the old database.
+pub(crate) fn replicas(installation: &Installation, from: &DataSource) -> Vec<String> {
+    let mut found = Vec::new();
+    for key in ["DataSourceReplicas", "DataSourceSearchReplicas"] {
+        let listed = installation.config.settings["SqlSettings"][key].as_array().cloned().unwrap_or_default();
+        let listed: Vec<String> = match installation.config.text("SqlSettings", key) {
+            Some(text) => text.split(' ').map(str::to_owned).collect(),
+            None => listed.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect(),
+        };
+        for text in listed.iter().filter(|text| !text.is_empty()) {
+            match DataSource::parse_for(text, &from.user) {
+                Ok(source) if is_same(&source, from) => {}
+                Ok(source) => found.push(format!("SqlSettings.{key} leads to {}:{}", source.host, source.port)),
+                Err(_) => found.push(format!("SqlSettings.{key} holds what is not understood")),
+            }
+        }
+    }
+    found
+}
+
+/// Points the configuration at the new database. May be repeated after any part of it.
+pub(crate) fn forward(
+    private: &mut Private,
+    installation: &mut Installation,
+    records: &Records,
+    lock: &LockGuard,
+) -> Result<()> {
+    let (from, to) = (source_of(&private.from)?, private.to.clone());
+    let mover = |text: &str| Ok(exchanged(text, &from, &to));
+    make(&private.changes, &installation.service, lock)?;
+    // The database that the configuration may be kept in comes first: nothing else can be read before.
+    if let Some(change) = config::store_change(&installation.service, &mover)? {
+        intend(private, vec![change], records, &installation.service, lock)?;
+    }
+    checkpoint::pass("move-store-repointed");
+    installation.reload()?;
+    let changes = installation.config.changes(&installation.service, &mover)?;
+    if !changes.is_empty() {
+        intend(private, changes, records, &installation.service, lock)?;
+        installation.reload()?;
+    }
+    checkpoint::pass("move-repointed");
+    Ok(())
+}
+
+fn intend(
+    private: &mut Private,
+    changes: Vec<config::Change>,
+    records: &Records,
+    service: &Service,
+    lock: &LockGuard,
+) -> Result<()> {
+    private.changes.extend(changes.clone());
+    records.keep_private(private, lock)?;
+    checkpoint::pass("move-repoint-intent");
+    make(&changes, service, lock)
+}
+
+fn make(changes: &[config::Change], service: &Service, lock: &LockGuard) -> Result<()> {
+    changes.iter().try_for_each(|change| change.make(service, lock))
+}
+
+/// Points it at the old database again, with the bytes that were there. May be repeated.
+pub(crate) fn back(private: &Private, service: &Service, lock: &LockGuard) -> Result<()> {
+    let (from, to) = (private.from.clone(), source_of(&private.to)?);
+    let mover = |text: &str| Ok(exchanged(text, &to, &from));
+    let taken_back: Result<()> = private.changes.iter().try_for_each(|change| {
+        change.take_back(service, &mover, lock)?;
+        checkpoint::pass("move-pointed-back");
+        Ok(())
+    });
+    taken_back.context(|| "cannot point the server at the database of before the move again".to_owned())
+}
+
+/// What was changed: files, or the table of a configuration in the database.
+pub(crate) fn places(private: &Private) -> Vec<PathBuf> {
+    let mut places: Vec<_> = private.changes.iter().map(config::Change::place).collect();
+    places.dedup();
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_source_that_leads_elsewhere_stays() {
+        let from = source_of("postgres://u:p@localhost:5432/mm").unwrap();
+        let to = "postgres://v:q@db:5432/new";
+        for (text, is_exchanged) in [
+            ("postgres://u:p@127.0.0.1/mm?sslmode=disable", true),
+            ("host=/run/postgresql user=u dbname=mm", true),
+            ("postgres://u:p@replica/mm", false),
+            ("postgres://u:p@localhost:5433/mm", false),
+            ("postgres://u:p@localhost/other", false),
+            (to, false),
+            ("nothing", false),
+        ] {
+            let list = exchanged(text, &from, to);
+            assert_eq!(!list.is_empty(), is_exchanged, "{text}");
+            assert!(list.iter().all(|one| one.range == (0..text.len()) && one.with == to));
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What a move writes down before it acts, and what stays afterwards for the way back.
+
+use std::path::{Path, PathBuf};
+
+use mm_common::machine::checkpoint;
+use mm_common::machine::door;
+use mm_common::machine::files::{self, Access};
+use mm_common::machine::journal::Journal;
+use mm_common::machine::lock::LockGuard;
+use mm_common::mattermost::config::Change;
+use mm_common::mattermost::way_back::Moved;
+use mm_common::postgres::definitions::Definitions;
+use mm_common::postgres::fingerprint::{self, Fingerprint};
+use mm_common::postgres::tried::Abilities;
+use mm_common::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use super::roles::RoleMap;
+use crate::evidence;
+use crate::record::RestorePoint;
+
+/// Larger than the facts of any server's tables.
+const MOST: u64 = 256 * 1024 * 1024;
+
+/// How far a move has come. What is on disk is the phase that has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Phase {
+    /// The server is stopped, and the old database is read.
+    Reading,
+    /// What is in the target from now on is of our making.
+    Filling,
+    /// The target is proven; the configuration is pointed at it.
+    Proven,
+    /// The server works with the target.
+    Done,
+    /// The configuration is pointed at the old database again after that.
+    RollingBack,
+}
+
+/// A move, from its intent to its end. Nothing in it is secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// From where to where, and whether it is proven: what others go by.
+    #[serde(flatten)]
+    pub moved: Moved,
+    /// How far it has come.
+    pub phase: Phase,
+    /// The database of the target was not there: we make it.
+    pub makes_database: bool,
+    /// Its role was not there either.
+    pub makes_role: bool,
+    /// The name under which a database that was there is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<String>,
+    /// The schemas that the target had before.
+    pub schemas: Vec<String>,
+    /// Whose things are whose.
+    pub roles: RoleMap,
+    /// The restore point of this hop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_point: Option<RestorePoint>,
+    /// How rows are hashed.
+    pub hashed: fingerprint::Method,
+    /// What the role of the server could do in its database.
+    pub could: Abilities,
+    /// What is not carried, in words.
+    pub left_behind: Vec<String>,
+}
+
+/// What holds passwords: it never leaves the state directory, and goes when there is no way back any more.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Private {
+    /// The data source before.
+    pub from: String,
+    /// The data source after.
+    pub to: String,
+    /// The administrator's, as long as the move goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub administrator: Option<String>,
+    /// What of the configuration of the server is changed, in order.
+    #[serde(default)]
+    pub changes: Vec<Change>,
+}
+
+/// What the old database holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    /// Its rows.
+    pub rows: Fingerprint,
+    /// Sequences, materialized views, large objects.
+    pub contents: evidence::Facts,
+    /// Everything that a dump says of it.
+    pub definitions: Definitions,
+}
+
+/// Whose files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// The move that goes on.
+    Open,
+    /// The last one that was finished.
+    Last,
+}
+
+/// The files of a move in the state directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Records {
+    state: PathBuf,
+    /// The move that is going on.
+    pub journal: Journal,
+    /// The last one that was finished.
+    pub last: Journal,
+}
+
+impl Records {
+    /// Those of the installation with this state directory.
+    pub(crate) fn at(state: &Path) -> Self {
+        Self {
+            state: state.into(),
+            journal: Journal::at(state, door::MOVE),
+            last: Journal::finished(state, door::MOVE),
+        }
+    }
+
+    /// Where the dump lies while it is needed.
+    pub(crate) fn dump(&self) -> PathBuf {
+        self.state.join("pgmove.dump")
+    }
+
+    /// A file of the move that goes on, or of the one that is finished: they are apart, so that a move that fails takes
+    /// nothing of the way back over the one before it.
+    fn file(&self, what: &str, of: Of) -> PathBuf {
+        self.state.join(match of {
+            Of::Open => format!("pgmove.{what}"),
+            Of::Last => format!("pgmove.finished.{what}"),
+        })
+    }
+
+    /// Keeps the data sources and changes of the move that goes on.
+    pub(crate) fn keep_private(&self, private: &Private, _lock: &LockGuard) -> Result<()> {
+        write(&self.file("private", Of::Open), private)
+    }
+
+    /// The data sources and changes.
+    pub(crate) fn private(&self, of: Of) -> Result<Private> {
+        read(&self.file("private", of))
+    }
+
+    /// Keeps what the old database holds.
+    pub(crate) fn keep_facts(&self, facts: &Facts, _lock: &LockGuard) -> Result<()> {
+        write(&self.file("facts", Of::Open), facts)
+    }
+
+    /// What the old database held.
+    pub(crate) fn facts(&self, of: Of) -> Result<Facts> {
+        read(&self.file("facts", of))
+    }
+
+    /// The move is over: what its way back needs stays, the administrator's data source does not.
+    pub(crate) fn close(&self, entry: &Entry, lock: &LockGuard) -> Result<()> {
+        let private = Private { administrator: None, ..self.private(Of::Open)? };
+        write(&self.file("private", Of::Last), &private)?;
+        write(&self.file("facts", Of::Last), &self.facts(Of::Open)?)?;
+        self.last.write(entry, lock)?;
+        checkpoint::pass("move-recorded");
+        self.discard(lock)
+    }
+
+    /// The journal goes, and then the files of the move that was going on.
+    pub(crate) fn discard(&self, lock: &LockGuard) -> Result<()> {
+        self.journal.close(lock)?;
+        self.sweep()
+    }
+
+    /// Removes what no open journal needs any more.
+    pub(crate) fn sweep(&self) -> Result<()> {
+        files::remove_file(&self.dump())?;
+        files::remove_file(&self.file("facts", Of::Open))?;
+        files::remove_file(&self.file("private", Of::Open))
+    }
+
+    /// The finished move is taken back: nothing of it is kept any more.
+    pub(crate) fn forget(&self, lock: &LockGuard) -> Result<()> {
+        self.last.close(lock)?;
+        self.discard(lock)?;
+        files::remove_file(&self.file("facts", Of::Last))?;
+        files::remove_file(&self.file("private", Of::Last))
+    }
+}
+
+fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let text = serde_json::to_vec(value).context(|| format!("cannot write `{}`", path.display()))?;
+    files::create_directory(files::parent(path)?, 0o700)?;
+    files::write(path, &text, Access::PRIVATE)
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = files::read(path, MOST)?;
+    // The parser's words could quote what it stumbled over.
+    serde_json::from_slice(&text)
+        .map_err(|_| mm_common::Error::failed(format!("cannot understand `{}`", path.display())))
+}

@@ -1,0 +1,368 @@
+//! `mm-pgbump move`: the database goes from the server it is on to the one that is named, or stays where it is.
+
+use std::collections::BTreeMap;
+use std::thread::available_parallelism;
+use std::time::Instant;
+
+use mm_common::contract::sections::{Path, Pgbump};
+use mm_common::contract::{digest, time, ui};
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::STOP_LIMIT;
+use mm_common::machine::{checkpoint, door, signals, threads};
+use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::way_back::Moved;
+use mm_common::postgres::schemas;
+use mm_common::postgres::server::Database;
+use mm_common::postgres::{cluster, dump, tried};
+use mm_common::run::Session;
+use mm_common::{Context as _, Error, Kind, Result};
+use serde_json::json;
+
+use super::look::{self, Looked, Question};
+use super::named::Named;
+use super::record::{Entry, Facts, Of, Phase, Private, Records};
+use super::source::Source;
+use super::target::Target;
+use super::{back, fill, point, prove, target};
+use crate::{Options, check, restore_point};
+
+/// What a hop of the document, or its absence, asks of this verb.
+enum Need {
+    Nothing,
+    /// The database is in a cluster of this machine: it is upgraded there.
+    Bump,
+    Move,
+}
+
+/// Moves the database when the hop or the flags ask for it.
+pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
+    session.refuse_open(&[door::MOVE])?;
+    let mut installation = session.probe()?;
+    match need(session, &installation)? {
+        Need::Bump => return crate::run::run(session, options),
+        Need::Nothing if Records::at(installation.state.path()).journal.read::<Entry>()?.is_none() => {
+            session.document.set("pgbump", &Pgbump::default())?;
+            return Ok("the database server needs no upgrade".into());
+        }
+        Need::Nothing | Need::Move => {}
+    }
+    if session.dry_run {
+        return super::verbs::dry_run(session, options, &installation);
+    }
+    session.ensure_run()?;
+    let lock = installation.state.lock(session.lock_wait())?;
+    session.refuse_open(&[door::MOVE])?;
+    // Whoever held the lock may have changed what there is to see.
+    installation = session.probe()?;
+    let result = act(session, options, &mut installation, &lock);
+    let settled = match &result {
+        // Where the database stands half-way the server must not run.
+        Err(error) if error.kind() == Kind::HalfDone => Ok(()),
+        Ok(_) if options.leave_stopped || !session.changed => Ok(()),
+        _ => installation.put_service_back(&lock),
+    };
+    match (result, settled) {
+        (Err(error), Err(service)) => {
+            Err(error.because(format!("and the service could not be started again: {}", service.one_line())))
+        }
+        (Ok(_), Err(service)) => Err(service.within("the database is moved, but the service could not be started")),
+        (result, Ok(())) => result,
+    }
+}
+
+fn need(session: &Session, installation: &Installation) -> Result<Need> {
+    let Some(path) = session.document.section::<Path>("path")? else { return Ok(Need::Move) };
+    let Some(needed) = path.next.and_then(|hop| hop.needs.postgres) else { return Ok(Need::Nothing) };
+    let database = installation.database()?;
+    if database.major() >= needed {
+        return Ok(Need::Nothing);
+    }
+    Ok(if cluster::of_database(&database)?.is_some() { Need::Bump } else { Need::Move })
+}
+
+/// Reads the file that names the target.
+///
+/// # Errors
+/// Refused when none was named, or it is not fit.
+pub(crate) fn named(options: &Options, installation: &Installation) -> Result<Named> {
+    let place = options.target.as_deref().ok_or_else(|| {
+        Error::refused("no target is named").hint(
+            "mm-pgbump move --target FILE; line 1 of the file (mode 600) is the data source of the new database, line 2, if any, an administrator's",
+        )
+    })?;
+    Named::read(place, &installation.owner)
+}
+
+fn act(session: &mut Session, options: &Options, installation: &mut Installation, lock: &LockGuard) -> Result<String> {
+    let begun = Instant::now();
+    let records = Records::at(installation.state.path());
+    let run = session.ensure_run()?.id;
+    if let Some(message) = recover(session, installation, &records, lock)? {
+        return Ok(message);
+    }
+    records.sweep()?;
+    if let Some(last) = records.last.read::<Entry>()?.filter(|last| last.moved.run == run) {
+        // Done by an earlier run whose report was lost.
+        return report(session, &last, &records, begun, &[]);
+    }
+    if matches!(need(session, installation)?, Need::Nothing) {
+        session.document.set("pgbump", &Pgbump::default())?;
+        return Ok("the database server needs no upgrade".into());
+    }
+    let source = Source::reach(session, installation, Some(lock))?;
+    let mut target = Target::reach(named(options, installation)?, &installation.owner)?;
+    if let Some(message) = already(&source, &target, &records)? {
+        session.document.set("pgbump", &Pgbump::default())?;
+        return Ok(message);
+    }
+    let question = Question {
+        installation,
+        source: &source,
+        target: &target,
+        needed: look::needed(session, options)?,
+        replace: options.replace,
+    };
+    let Looked { mut findings, roles, left_behind } = look::all(&question)?;
+    findings.accept(&session.common.accept);
+    check::set(session, &findings)?;
+    let obstacle = format!("the database cannot be moved to {}", target.place()?.label());
+    look::judge(&findings, &obstacle)?;
+    // The old database stays as it is, which is a way back of its own; a restore point is kept with it where there is one.
+    let wanted = match options.restore_point() {
+        restore_point::Wanted::OfThisHop if session.document.get("backup").is_none() => restore_point::Wanted::None,
+        wanted => wanted,
+    };
+    let point = crate::run::point_of_hop(session, wanted, installation, (&source.data.database, &[]))?;
+    let has_something = target.own.as_ref().map(target::contents).transpose()?.is_some_and(|found| !found.is_empty());
+    let replaced = (options.replace && has_something).then(|| beside(target.name()));
+    let mut entry = Entry {
+        moved: Moved { run, started: time::now(), from: source.place()?, to: target.place()?, proven: false },
+        phase: Phase::Reading,
+        makes_database: target.own.is_none() || replaced.is_some(),
+        makes_role: !target.has_role,
+        replaced,
+        schemas: target.own.as_ref().map(schemas::read).transpose()?.unwrap_or_default().into_keys().collect(),
+        roles,
+        restore_point: point,
+        hashed: prove::method(&source.own, &target.front),
+        could: tried::now(&source.own),
+        left_behind,
+    };
+    let mut private = Private {
+        from: installation.config.data_source()?.0.reveal().to_owned(),
+        to: target.named.text.reveal().to_owned(),
+        administrator: target.named.administrator.as_ref().map(|text| text.reveal().to_owned()),
+        changes: Vec::new(),
+    };
+    records.keep_private(&private, lock)?;
+    records.journal.write(&entry, lock)?;
+    checkpoint::pass("move-intent");
+    let jobs = options
+        .jobs
+        .map_or_else(|| available_parallelism().map_or(1, usize::from), |jobs| usize::try_from(jobs).unwrap_or(1));
+    let carried = carry(&mut entry, (&source, &mut target), (&records, jobs), installation, lock)
+        .and_then(|left| point_at_target(&mut entry, &mut private, installation, &records, lock).map(|()| left));
+    let left = match carried {
+        Ok(left) => left,
+        Err(error) => return Err(back::taken_back(error, &entry, installation, &records, lock)),
+    };
+    session.changed = true;
+    close(&mut entry, &records, lock)?;
+    report(session, &entry, &records, begun, &left)
+}
+
+/// `mattermost_mm_before_20261122T030000Z`; PostgreSQL keeps 63 bytes of a name.
+fn beside(name: &str) -> String {
+    let suffix = format!("_mm_before_{}", time::stamp());
+    let room = 63_usize.saturating_sub(suffix.len());
+    let end = (0..=room.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}{suffix}", &name[..end])
+}
+
+/// Whether the server works with the target already.
+fn already(source: &Source, target: &Target, records: &Records) -> Result<Option<String>> {
+    let Some(own) = &target.own else { return Ok(None) };
+    if !look::is_source(source, own)? {
+        return Ok(None);
+    }
+    let last = records.last.read::<Entry>()?;
+    if let Some(last) = last.filter(|last| last.moved.proven && last.moved.to.is(own).unwrap_or(false)) {
+        return Ok(Some(format!("the database was moved to {} already", last.moved.to.label())));
+    }
+    Err(Error::refused("the target is the database that the server works with now")
+        .hint("name another database in line 1 of the target's file"))
+}
+
+/// Stops the server, reads the old database, fills the target, and compares. Returns what could not be given.
+fn carry(
+    entry: &mut Entry,
+    (source, target): (&Source, &mut Target),
+    (records, jobs): (&Records, usize),
+    installation: &Installation,
+    lock: &LockGuard,
+) -> Result<Vec<String>> {
+    let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
+    ui::say(&format!("moving {from} to {to}"));
+    installation.service.stop(STOP_LIMIT, lock)?;
+    checkpoint::pass("move-stopped");
+    say_others(&source.own)?;
+    ui::progress("reading the old database");
+    let snapshot = source.reader.snapshot()?;
+    let program = entry.moved.from.major.max(target.front.major());
+    let (dumped, then) = threads::both(
+        || dump::dump(&source.reader, snapshot.id(), &records.dump()),
+        || prove::gather(&source.reader, entry.hashed, Some(snapshot.id()), program),
+    );
+    drop(snapshot);
+    dumped?;
+    let then = then?;
+    records.keep_facts(&then, lock)?;
+    checkpoint::pass("move-read");
+    signals::check()?;
+
+    entry.phase = Phase::Filling;
+    records.journal.write(entry, lock)?;
+    checkpoint::pass("move-filling");
+    ui::progress("filling the target");
+    let own = fill::make(entry, source, target)?;
+    let left = fill::restore(entry, source, target, &own, (records, jobs))?;
+    entry.moved.to.identify(&own)?;
+    signals::check()?;
+    ui::progress("comparing");
+    // Read anew: its settings may be others now.
+    let own = target.enter()?;
+    let now = prove::gather(&own, entry.hashed, None, program)?;
+    checkpoint::pass("move-read-back");
+    prove::require_equal(entry, &then, &now)?;
+    ui::progress("collecting statistics");
+    fill::analyze(&own);
+    tried::as_the_server(&own, entry.could)?;
+    signals::check()?;
+    entry.phase = Phase::Proven;
+    entry.moved.proven = true;
+    records.journal.write(entry, lock)?;
+    checkpoint::pass("move-proven");
+    Ok(left)
+}
+
+/// What others write from now on is in the old database only.
+fn say_others(own: &Database) -> Result<()> {
+    let rows = own.rows(
+        "SELECT DISTINCT usename AS name FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database()
+           AND pid <> pg_catalog.pg_backend_pid() AND backend_type = 'client backend' ORDER BY 1",
+    )?;
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
+    if !names.is_empty() {
+        ui::warn(&format!(
+            "other programs are connected to the old database, as {}: what they write from now on is not moved",
+            names.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// Points the configuration at the target and lets the server's own data source prove that it gets there. May be repeated.
+fn point_at_target(
+    entry: &mut Entry,
+    private: &mut Private,
+    installation: &mut Installation,
+    records: &Records,
+    lock: &LockGuard,
+) -> Result<()> {
+    point::forward(private, installation, records, lock)?;
+    let label = entry.moved.to.label();
+    let database = installation.database().context(|| format!("the server would not get into {label}"))?;
+    if entry.moved.to.is(&database)? {
+        return tried::as_the_server(&database, entry.could);
+    }
+    Err(Error::failed(format!("the data source of the server does not lead to {label}")))
+}
+
+/// The move is over: the record stays, the journal goes.
+fn close(entry: &mut Entry, records: &Records, lock: &LockGuard) -> Result<()> {
+    entry.phase = Phase::Done;
+    records.journal.write(entry, lock)?;
+    checkpoint::pass("move-done");
+    records.close(entry, lock)
+}
+
+/// Ends what an earlier run began. `Some` when that was everything there was to do.
+pub(crate) fn recover(
+    session: &mut Session,
+    installation: &mut Installation,
+    records: &Records,
+    lock: &LockGuard,
+) -> Result<Option<String>> {
+    let begun = Instant::now();
+    let Some(mut entry) = records.journal.read::<Entry>()? else { return Ok(None) };
+    let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
+    ui::say(&format!("a move of {from} to {to} begun at {} was cut off", entry.moved.started));
+    match entry.phase {
+        Phase::Reading | Phase::Filling => {
+            back::undo(&entry, installation, records, lock)?;
+            ui::say(&format!("{from} is as before"));
+            Ok(None)
+        }
+        Phase::Proven => {
+            let mut private = records.private(Of::Open)?;
+            point_at_target(&mut entry, &mut private, installation, records, lock).map_err(|error| {
+                let first = error.next_step().unwrap_or("remove the cause").to_owned();
+                error.within(format!("cannot finish the move of {from} to {to}")).of_kind(Kind::HalfDone).with_hint(
+                    format!(
+                        "{first}; then run mm-pgbump recover again; or mm-pgbump rollback, which points back at {from}"
+                    ),
+                )
+            })?;
+            session.changed = true;
+            close(&mut entry, records, lock)?;
+            report(session, &entry, records, begun, &[]).map(Some)
+        }
+        Phase::Done => {
+            records.close(&entry, lock)?;
+            session.changed = true;
+            report(session, &entry, records, begun, &[]).map(Some)
+        }
+        Phase::RollingBack => {
+            back::carry_out(&entry, installation, records, lock)?;
+            session.changed = true;
+            Ok(None)
+        }
+    }
+}
+
+fn report(session: &mut Session, entry: &Entry, records: &Records, begun: Instant, left: &[String]) -> Result<String> {
+    let Facts { rows, definitions, .. } = records.facts(Of::Last)?;
+    let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
+    let total: u64 = rows.values().map(|print| print.rows).sum();
+    let before: Option<Pgbump> = session.document.section("pgbump")?;
+    let left_behind = [entry.left_behind.as_slice(), left].concat();
+    let roles: BTreeMap<&str, &str> = [(entry.roles.from.as_str(), entry.roles.to.as_str())].into();
+    let text = serde_json::to_vec(&(&rows, &definitions)).unwrap_or_default();
+    for one in left {
+        ui::warn(&format!("not carried: {one}"));
+    }
+    let section = Pgbump {
+        needed: true,
+        from: Some(from.clone()),
+        to: Some(to.clone()),
+        method: Some("move".into()),
+        port: Some(entry.moved.to.port),
+        checks: before.map(|before| before.checks).unwrap_or_default(),
+        proof: Some(json!({
+            "equal": true, "databases": 1, "tables": rows.len(), "rows": total,
+            "facts": rows.len() + definitions.len(), "sha256": digest::of_bytes(&text),
+            "roles": roles, "left_behind": left_behind,
+        })),
+        repointed: point::places(&records.private(Of::Last)?),
+        seconds: begun.elapsed().as_secs_f64(),
+    };
+    session.document.set("pgbump", &section)?;
+    let message = format!(
+        "{from} is moved to {to}, and the same on both sides: {} with {}",
+        ui::count(rows.len(), "table"),
+        ui::count(total, "row")
+    );
+    session.human =
+        Some(format!("{message}\n{from} is left as it was: mm-pgbump rollback points the server back at it\n"));
+    Ok(message)
+}

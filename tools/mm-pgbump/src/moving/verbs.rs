@@ -1,0 +1,102 @@
+//! The verbs beside `move` itself, as far as they are about a move: `check --target`, `--dry-run`, `recover`, `drop-old`.
+
+use mm_common::machine::door;
+use mm_common::mattermost::site::Installation;
+use mm_common::run::Session;
+use mm_common::{Error, Kind, Result};
+
+use super::look::{self, Looked, Question};
+use super::record::{Entry, Phase, Records};
+use super::run::{self, named};
+use super::source::Source;
+use super::target::Target;
+use crate::preflight::Findings;
+use crate::{Options, check, reach};
+
+fn looked(session: &Session, options: &Options, installation: &Installation) -> Result<(Looked, String)> {
+    let source = Source::reach(session, installation, None)?;
+    let target = Target::reach(named(options, installation)?, &installation.owner)?;
+    if let Some(own) = &target.own
+        && look::is_source(&source, own)?
+    {
+        return Err(Error::refused("the target is the database that the server works with now")
+            .hint("name another database in line 1 of the target's file"));
+    }
+    let question = Question {
+        installation,
+        source: &source,
+        target: &target,
+        needed: look::needed(session, options)?,
+        replace: options.replace,
+    };
+    let mut looked = look::all(&question)?;
+    looked.findings.accept(&session.common.accept);
+    Ok((looked, target.place()?.label()))
+}
+
+fn set(session: &mut Session, findings: &Findings) -> Result<()> {
+    session.human = Some(check::table(findings));
+    check::set(session, findings)
+}
+
+/// `mm-pgbump check --target FILE`: looks at everything. The old database is only read.
+///
+/// # Errors
+/// Kind `check-says-no` (exit 4) when something stands in the way.
+pub(crate) fn check(session: &mut Session, options: &Options) -> Result<String> {
+    let says_no = |error: Error| error.of_kind(Kind::CheckSaysNo);
+    session.refuse_open(&[]).map_err(says_no)?;
+    let installation = session.probe()?;
+    let (looked, label) = looked(session, options, &installation)?;
+    set(session, &looked.findings)?;
+    match looked.findings.refusal(&format!("the database cannot be moved to {label}")) {
+        Some(refusal) => Err(says_no(refusal)),
+        None => Ok(format!("the database can be moved to {label}")),
+    }
+}
+
+/// What `move` would do.
+pub(crate) fn dry_run(session: &mut Session, options: &Options, installation: &Installation) -> Result<String> {
+    let records = Records::at(installation.state.path());
+    if let Some(entry) = records.journal.read::<Entry>()? {
+        return Ok(format!("would first end the move to {} that was cut off", entry.moved.to.label()));
+    }
+    let (looked, label) = looked(session, options, installation)?;
+    set(session, &looked.findings)?;
+    if let Some(refusal) = looked.findings.refusal(&format!("the database cannot be moved to {label}")) {
+        return Err(refusal);
+    }
+    let steps = [
+        "stop the service",
+        "dump the old database and hash every table of it",
+        "fill the target and compare everything",
+        "exchange the data source wherever the server reads it from",
+        if options.leave_stopped { "leave the service stopped" } else { "start the service again" },
+    ];
+    session.human = Some(steps.map(|step| format!("would {step}")).join("\n") + "\n");
+    Ok(format!("would move the database to {label}"))
+}
+
+/// `mm-pgbump recover` while a move is open.
+pub(crate) fn recover(session: &mut Session, options: &Options) -> Result<String> {
+    let mut installation = reach::probe(session)?;
+    let records = Records::at(installation.state.path());
+    let Some(entry) = records.journal.read::<Entry>()? else { return Ok("nothing was interrupted".into()) };
+    let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
+    if session.dry_run {
+        let word = if entry.phase >= Phase::Proven { "finish" } else { "take back" };
+        return Ok(format!("would {word} the move of {from} to {to} that was cut off"));
+    }
+    let lock = installation.state.lock(session.lock_wait())?;
+    let own: Vec<&str> = reach::own_journals(session)?.iter().copied().chain([door::MOVE]).collect();
+    session.refuse_open(&own)?;
+    // The server that mm-swap was taking away is not started again by this.
+    let stays_stopped = options.leave_stopped || door::is_undoing_swap(&installation.state)?;
+    session.changed = true;
+    let result = run::recover(session, &mut installation, &records, &lock);
+    let half_done = result.as_ref().is_err_and(|error| error.kind() == Kind::HalfDone);
+    if !half_done && !stays_stopped {
+        installation.put_service_back(&lock)?;
+    }
+    Ok(result?.unwrap_or_else(|| format!("the move that was cut off is taken back: the server works with {from}")))
+}

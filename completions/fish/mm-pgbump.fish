@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mm_pgbump_global_optspecs
-    string join \n to= cluster= method= jobs= keep-port leave-stopped shared-cluster require-backup= no-backup install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet format= h/help V/version
+    string join \n to= cluster= method= jobs= keep-port leave-stopped shared-cluster require-backup= target= replace no-backup install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet format= h/help V/version
 end
 
 function __fish_mm_pgbump_needs_command
@@ -32,6 +32,7 @@ link\t'`pg_upgrade`, sharing the files: no way back once the new cluster has sta
 clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
@@ -46,6 +47,7 @@ human\t'A table for people'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l keep-port -d 'Each cluster keeps its port, and the configuration of the server is repointed'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l leave-stopped -d 'Leave the service stopped for the next tool'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l shared-cluster -d 'Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too (mm-backup create --whole-cluster)'
+complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l replace -d 'move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l no-backup -d 'Go on without a restore point'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -s v -l verbose -d 'Say on stderr what is done'
@@ -54,8 +56,9 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -s h -l help -d 'Print
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -s V -l version -d 'Print version'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -f -a "run" -d 'Upgrade the cluster when it is needed (default)'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -f -a "check" -d 'Say what would stand in the way, and try the way back; the server may run'
+complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -f -a "move" -d 'Carry the database into another PostgreSQL server (--target), prove every row, and point the configuration at it; the old database stays as it is'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -f -a "recover" -d 'End what a run that was killed has begun, and nothing more'
-complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -f -a "rollback" -d 'Let the old cluster serve again'
+complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -f -a "rollback" -d 'Let the old cluster serve again; after a move, point the server at the old database again'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -f -a "drop-old" -d 'Drop the old cluster, once mm-verify is content with the new one'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l to -d 'PostgreSQL major to reach [default: what the next hop needs]' -r
@@ -66,6 +69,7 @@ link\t'`pg_upgrade`, sharing the files: no way back once the new cluster has sta
 clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
@@ -80,6 +84,7 @@ human\t'A table for people'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l keep-port -d 'Each cluster keeps its port, and the configuration of the server is repointed'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l leave-stopped -d 'Leave the service stopped for the next tool'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l shared-cluster -d 'Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too (mm-backup create --whole-cluster)'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l replace -d 'move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l no-backup -d 'Go on without a restore point'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -s v -l verbose -d 'Say on stderr what is done'
@@ -93,6 +98,7 @@ link\t'`pg_upgrade`, sharing the files: no way back once the new cluster has sta
 clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
@@ -107,11 +113,41 @@ human\t'A table for people'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l keep-port -d 'Each cluster keeps its port, and the configuration of the server is repointed'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l leave-stopped -d 'Leave the service stopped for the next tool'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l shared-cluster -d 'Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too (mm-backup create --whole-cluster)'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l replace -d 'move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l no-backup -d 'Go on without a restore point'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l to -d 'PostgreSQL major to reach [default: what the next hop needs]' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l cluster -d 'Refuse to touch any cluster but this one, such as 13/main' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l method -d 'How the data is brought over [default: clone where the file system can, else upgrade]' -r -f -a "dump\t'Dump and restore: slow, rebuilds every index, and believes its own restore whatever it says'
+upgrade\t'`pg_upgrade`, copying the files'
+link\t'`pg_upgrade`, sharing the files: no way back once the new cluster has started'
+clone\t'`pg_upgrade`, copying by reflink where the file system can'"
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l stop-command -d 'Command that stops the server, for `--service command`' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
+json\t'The document'
+human\t'A table for people'"
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l keep-port -d 'Each cluster keeps its port, and the configuration of the server is repointed'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l leave-stopped -d 'Leave the service stopped for the next tool'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l shared-cluster -d 'Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too (mm-backup create --whole-cluster)'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l replace -d 'move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l no-backup -d 'Go on without a restore point'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l dry-run -d 'Say what would be done, change nothing'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -s v -l verbose -d 'Say on stderr what is done'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l to -d 'PostgreSQL major to reach [default: what the next hop needs]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l cluster -d 'Refuse to touch any cluster but this one, such as 13/main' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l method -d 'How the data is brought over [default: clone where the file system can, else upgrade]' -r -f -a "dump\t'Dump and restore: slow, rebuilds every index, and believes its own restore whatever it says'
@@ -120,6 +156,7 @@ link\t'`pg_upgrade`, sharing the files: no way back once the new cluster has sta
 clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
@@ -134,6 +171,7 @@ human\t'A table for people'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l keep-port -d 'Each cluster keeps its port, and the configuration of the server is repointed'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l leave-stopped -d 'Leave the service stopped for the next tool'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l shared-cluster -d 'Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too (mm-backup create --whole-cluster)'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l replace -d 'move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l no-backup -d 'Go on without a restore point'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -s v -l verbose -d 'Say on stderr what is done'
@@ -147,6 +185,7 @@ link\t'`pg_upgrade`, sharing the files: no way back once the new cluster has sta
 clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
@@ -161,6 +200,7 @@ human\t'A table for people'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l keep-port -d 'Each cluster keeps its port, and the configuration of the server is repointed'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l leave-stopped -d 'Leave the service stopped for the next tool'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l shared-cluster -d 'Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too (mm-backup create --whole-cluster)'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l replace -d 'move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l no-backup -d 'Go on without a restore point'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -s v -l verbose -d 'Say on stderr what is done'
@@ -174,6 +214,7 @@ link\t'`pg_upgrade`, sharing the files: no way back once the new cluster has sta
 clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
@@ -189,14 +230,16 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l force -
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l keep-port -d 'Each cluster keeps its port, and the configuration of the server is repointed'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l leave-stopped -d 'Leave the service stopped for the next tool'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l shared-cluster -d 'Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too (mm-backup create --whole-cluster)'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l replace -d 'move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l no-backup -d 'Go on without a restore point'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand help; and not __fish_seen_subcommand_from run check recover rollback drop-old help" -f -a "run" -d 'Upgrade the cluster when it is needed (default)'
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand help; and not __fish_seen_subcommand_from run check recover rollback drop-old help" -f -a "check" -d 'Say what would stand in the way, and try the way back; the server may run'
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand help; and not __fish_seen_subcommand_from run check recover rollback drop-old help" -f -a "recover" -d 'End what a run that was killed has begun, and nothing more'
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand help; and not __fish_seen_subcommand_from run check recover rollback drop-old help" -f -a "rollback" -d 'Let the old cluster serve again'
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand help; and not __fish_seen_subcommand_from run check recover rollback drop-old help" -f -a "drop-old" -d 'Drop the old cluster, once mm-verify is content with the new one'
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand help; and not __fish_seen_subcommand_from run check recover rollback drop-old help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand help; and not __fish_seen_subcommand_from run check move recover rollback drop-old help" -f -a "run" -d 'Upgrade the cluster when it is needed (default)'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand help; and not __fish_seen_subcommand_from run check move recover rollback drop-old help" -f -a "check" -d 'Say what would stand in the way, and try the way back; the server may run'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand help; and not __fish_seen_subcommand_from run check move recover rollback drop-old help" -f -a "move" -d 'Carry the database into another PostgreSQL server (--target), prove every row, and point the configuration at it; the old database stays as it is'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand help; and not __fish_seen_subcommand_from run check move recover rollback drop-old help" -f -a "recover" -d 'End what a run that was killed has begun, and nothing more'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand help; and not __fish_seen_subcommand_from run check move recover rollback drop-old help" -f -a "rollback" -d 'Let the old cluster serve again; after a move, point the server at the old database again'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand help; and not __fish_seen_subcommand_from run check move recover rollback drop-old help" -f -a "drop-old" -d 'Drop the old cluster, once mm-verify is content with the new one'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand help; and not __fish_seen_subcommand_from run check move recover rollback drop-old help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

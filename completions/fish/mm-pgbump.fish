@@ -129,7 +129,7 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l jobs -d 'Pr
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l stop-command -d 'Command that stops the server, for `--service command`' -r

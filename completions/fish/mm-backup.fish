@@ -24,7 +24,7 @@ function __fish_mm_backup_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c mm-backup -n "__fish_mm_backup_needs_command" -l to -d 'Directory of the restore points' -r -F
+complete -c mm-backup -n "__fish_mm_backup_needs_command" -l to -d 'Directory of the restore points; also --store' -r -F
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l exclude -d 'Leave out what matches: `*` within a name, `**` across directories; below the install root, or absolute' -r
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l start-timeout -d 'Seconds a server that is started again may take to get healthy' -r
@@ -35,7 +35,7 @@ complete -c mm-backup -n "__fish_mm_backup_needs_command" -l keep-monthly -d 'Ke
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l keep-yearly -d 'Keep the newest one of each of the last N years that have one' -r
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l prometheus -d 'Write age, size, duration and success of this run to FILE, in Prometheus\' text format' -r -F
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-backup -n "__fish_mm_backup_needs_command" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-backup -n "__fish_mm_backup_needs_command" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -76,10 +76,10 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l keep-week
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l keep-monthly -d 'Keep the newest one of each of the last N months that have one' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l keep-yearly -d 'Keep the newest one of each of the last N years that have one' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l prometheus -d 'Write age, size, duration and success of this run to FILE, in Prometheus\' text format' -r -F
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l to -d 'Directory of the restore points' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l to -d 'Directory of the restore points; also --store' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -101,10 +101,10 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l dry-run -
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand complete" -l to -d 'Directory of the restore points' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand complete" -l to -d 'Directory of the restore points; also --store' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand complete" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand complete" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand complete" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand complete" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand complete" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand complete" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand complete" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -118,10 +118,11 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand complete" -l dry-run
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand complete" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand complete" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand complete" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l to -d 'Directory of the restore points' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l max-age -d 'Fail (4) unless there is a whole one that is not older than this, such as 26h: for monitoring' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l to -d 'Directory of the restore points; also --store' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -131,14 +132,15 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l lock-wait -
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l latest -d 'Show the newest whole one alone'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l to -d 'Directory of the restore points' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l to -d 'Directory of the restore points; also --store' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand verify" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -158,10 +160,10 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l path -d 
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l into -d 'Restore files below DIR instead of into place' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l into-database -d 'Restore the dump into this empty database instead of into place; with --config, the dump of the configuration\'s own database, if it has one. Everybody on the machine can see a password in it: `?passfile=FILE` names a file with it' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l start-timeout -d 'Seconds a server that is started again may take to get healthy' -r
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l to -d 'Directory of the restore points' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l to -d 'Directory of the restore points; also --store' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand restore" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -184,10 +186,10 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l into -d 'Ma
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l stop -d 'Stop the copy in DIR: its server and its database' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l remove -d 'Stop the copy in DIR and remove it: its files and its database, and nothing else' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l start-timeout -d 'Seconds a server that is started again may take to get healthy' -r
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l to -d 'Directory of the restore points' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l to -d 'Directory of the restore points; also --store' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -203,10 +205,10 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -l dry-run -d 
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand copy" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l to -d 'Directory of the restore points' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l to -d 'Directory of the restore points; also --store' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -220,10 +222,10 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -l dry-run -
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l to -d 'Directory of the restore points' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l to -d 'Directory of the restore points; also --store' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand unpin" -l stop-command -d 'Command that stops the server, for `--service command`' -r
@@ -242,10 +244,10 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l keep-daily
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l keep-weekly -d 'Keep the newest one of each of the last N weeks that have one' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l keep-monthly -d 'Keep the newest one of each of the last N months that have one' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l keep-yearly -d 'Keep the newest one of each of the last N years that have one' -r
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l to -d 'Directory of the restore points' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l to -d 'Directory of the restore points; also --store' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l stop-command -d 'Command that stops the server, for `--service command`' -r

@@ -133,9 +133,10 @@ pub fn restore(dump: &Path, into: &Database, jobs: usize) -> Result<()> {
 
 pub(super) fn restore_with(dump: &Path, into: &Database, jobs: usize, flags: &[String]) -> Result<()> {
     // Where it attaches indexes of partitions, processes of pg_restore wait for each other (observed with 13: "deadlock
-    // detected").
+    // detected"); and where one switches policies on, another may not check a foreign key any more (observed with 15).
     let listed = newest("pg_restore")?.args(["--list", "--"]).arg(dump).run()?.text();
-    let jobs = if listed.contains(" INDEX ATTACH ") { 1 } else { jobs };
+    let is_alone = [" INDEX ATTACH ", " ROW SECURITY "].iter().any(|kind| listed.contains(kind));
+    let jobs = if is_alone { 1 } else { jobs };
     let command = into
         .command("pg_restore")?
         .args(["--exit-on-error", "--no-password"])

@@ -69,6 +69,8 @@ CREATE TABLE "line
 break" (x int); INSERT INTO "line
 break" VALUES (1); CREATE FUNCTION "fun()ny, name"("arg, x" int) RETURNS int LANGUAGE sql AS 'SELECT 1'; GRANT EXECUTE ON FUNCTION "fun()ny, name"(int) TO reader;
 CREATE UNLOGGED TABLE fleeting (id int PRIMARY KEY); INSERT INTO fleeting VALUES (1); ALTER DEFAULT PRIVILEGES IN SCHEMA exotic REVOKE ALL ON TYPES FROM reader; ALTER DEFAULT PRIVILEGES GRANT USAGE ON SCHEMAS TO reader; ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+CREATE TABLE forced (id int PRIMARY KEY); INSERT INTO forced VALUES (1), (2); CREATE TABLE to_forced (id int REFERENCES forced); INSERT INTO to_forced VALUES (1);
+ALTER TABLE forced ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY few ON forced TO mmuser USING (id > 1);
 SELECT lo_put(lo_create(4901), 100000, 'far'), lo_create(4902);
 RESET search_path;
 ALTER DATABASE mattermost SET search_path = "$user", public, "a,b", "q""uote", exotic;  ALTER DATABASE mattermost SET datestyle = 'ISO, DMY'; ALTER DATABASE mattermost SET statement_timeout = 0;

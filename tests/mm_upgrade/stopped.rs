@@ -86,7 +86,9 @@ fn a_dry_run_shows_the_card_and_changes_nothing() {
     let site = &upgrade.site;
     let output = upgrade.run("run", &["--to", "10.5.14", "--dry-run"]);
     let text = good(&output);
-    for words in ["hop 1: 9.11.18 to 10.5.14", "Ctrl-C now costs nothing", "  mm-backup --stop --leave-stopped "] {
+    for words in
+        ["hop 1: 9.11.18 to 10.5.14", "Ctrl-C now costs nothing", "  mm-backup --stop --freeze --leave-stopped "]
+    {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert!(!upgrade.runs().exists() && !site.store().exists() && !site.state().exists() && !site.cache().exists());

@@ -153,7 +153,7 @@ impl Holder {
     }
 }
 
-/// Whether a line of proc_locks(5) is a lock by flock(2) that a process holds on a file. The device is not compared: of file
+/// Whether a line of `proc_locks(5)` is a lock by flock(2) that a process holds on a file. The device is not compared: of file
 /// systems made of several it is not what stat(2) says.
 fn is_lock(line: &str, process: u32, inode: u64) -> bool {
     let words: Vec<&str> = line.split_whitespace().collect();

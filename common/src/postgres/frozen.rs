@@ -229,9 +229,9 @@ impl Frozen {
     pub fn opening(&self) -> String {
         let database = identifier(&self.name);
         let limit = self.properties.connection_limit.unwrap_or(-1);
-        let given: String = if self.properties.grants.is_some() {
+        let given = if self.properties.grants.is_some() {
             let rights = properties::rights(&self.name, &self.properties);
-            rights.iter().map(|(_, right)| format!("{right};\n")).collect()
+            rights.iter().map(|(_, right)| format!("{right};\n")).collect::<Vec<_>>().concat()
         } else {
             // What every database has that nobody has set rights on.
             format!("GRANT CONNECT, TEMPORARY ON DATABASE {database} TO PUBLIC;\n")
@@ -246,14 +246,15 @@ impl Frozen {
     pub fn closing(&self) -> String {
         let database = identifier(&self.copy);
         let of = |grant: &properties::Grant| grant.role.as_deref().map(identifier);
-        let revoked: String = self
+        let revoked = self
             .properties
             .grants
             .iter()
             .flatten()
             .filter_map(of)
             .map(|role| format!("REVOKE ALL ON DATABASE {database} FROM {role};\n"))
-            .collect();
+            .collect::<Vec<_>>()
+            .concat();
         format!(
             "ALTER DATABASE {database} CONNECTION LIMIT 0;\n{revoked}REVOKE ALL ON DATABASE {database} FROM PUBLIC;\n\
              ALTER DATABASE {database} OWNER TO CURRENT_USER;\n"

@@ -208,7 +208,7 @@ pub fn settle(server: &Database, name: &str, properties: &Properties) -> Vec<(St
 /// it. Returns what could not be given, and why.
 pub fn settle_closed(server: &Database, name: &str, properties: &Properties) -> Vec<(String, Error)> {
     let all = settings(name, &Properties { connection_limit: None, ..properties.clone() });
-    let sql: String = all.iter().map(|(_, sql)| format!("{sql};\n")).collect();
+    let sql = all.iter().map(|(_, sql)| format!("{sql};\n")).collect::<Vec<_>>().concat();
     if sql.is_empty() || server.execute_verbatim(&sql).is_ok() {
         return Vec::new();
     }

@@ -400,7 +400,7 @@ fn unreachable(error: Error, source: &DataSource) -> Error {
 }
 
 /// Nothing of the transaction gets into the server's log, nor into what extensions keep of statements: pgaudit logs them,
-/// auto_explain logs them with their plans, pg_stat_statements and pg_stat_monitor show them to their readers.
+/// `auto_explain` logs them with their plans, `pg_stat_statements` and `pg_stat_monitor` show them to their readers.
 const UNLOGGED: &str = "SET LOCAL log_statement = none;\nSET LOCAL log_min_duration_statement = -1;\n\
      SET LOCAL log_min_error_statement = panic;\n\
      SELECT pg_catalog.set_config(s.name, o.value, true) FROM pg_catalog.pg_settings s, (VALUES \

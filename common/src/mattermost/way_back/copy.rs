@@ -19,32 +19,33 @@ pub(super) enum Look<'a> {
 /// Looks whether the copy of the hop is there, and as it was made as far as that is known without reading it.
 pub(super) fn look<'a>(hop: Hop<'a>, site: &Installation, claim: &Claim<'_>) -> Look<'a> {
     let Some(point) = hop.point else { return Look::NotFrozen };
-    match usable(point, site, claim) {
-        Ok(None) => Look::NotFrozen,
-        Ok(Some(None)) => Look::Usable(point),
-        Ok(Some(Some(why))) => Look::Unusable(format!("the frozen copy of {} cannot be used: {why}", point.id)),
-        Err(error) => Look::Unusable(format!(
+    let found = seen(point, site, claim);
+    found.unwrap_or_else(|error| {
+        Look::Unusable(format!(
             "whether the frozen copy of {} can be used cannot be told: {}",
             point.id,
             error.one_line()
-        )),
-    }
+        ))
+    })
 }
 
-/// Why the copy of a restore point cannot be used, where it has one.
-fn usable(point: &RestorePoint, site: &Installation, claim: &Claim<'_>) -> Result<Option<Option<String>>> {
+fn seen<'a>(point: &'a RestorePoint, site: &Installation, claim: &Claim<'_>) -> Result<Look<'a>> {
     let path = point.store.join(&point.id);
     let name = site.source.as_ref().map_or("", |source| source.database.as_str());
     // What is wrong with the restore point itself is said of its dump.
-    let Ok(held) = handed_on::held(&path, &point.id, &site.root, name) else { return Ok(None) };
-    let Some(frozen) = held.frozen else { return Ok(None) };
+    let Ok(held) = handed_on::held(&path, &point.id, &site.root, name) else { return Ok(Look::NotFrozen) };
+    let Some(frozen) = held.frozen else { return Ok(Look::NotFrozen) };
+    let unusable = |why: &str| {
+        let id = &point.id;
+        Ok(Look::Unusable(format!("the frozen copy of {id} cannot be used: {why}")))
+    };
     let admin = administrator(site, claim)?;
     if !admin.is_superuser {
-        return Ok(Some(Some("no superuser can be reached".into())));
+        return unusable("no superuser can be reached");
     }
     let Some(copy) = frozen.find(&admin.database)? else {
-        return Ok(Some(Some(format!("the database {} is gone", frozen.copy))));
+        return unusable(&format!("the database {} is gone", frozen.copy));
     };
     let found = frozen.changes(&copy, false)?.found;
-    Ok(Some((!found.is_empty()).then(|| format!("it was changed: {}", found.join(", ")))))
+    if found.is_empty() { Ok(Look::Usable(point)) } else { unusable(&format!("it was changed: {}", found.join(", "))) }
 }

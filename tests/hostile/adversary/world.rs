@@ -10,6 +10,7 @@ use std::time::Duration;
 use mm_test_support::canary::{Changes, changes, leaks};
 use mm_test_support::process::{self, TEST_USER, run};
 use mm_test_support::site::Site;
+use mm_test_support::watchdog::Cleanup;
 
 use super::FROM;
 use crate::sql::{self, CAST, CHECKED, TRAP};
@@ -54,6 +55,7 @@ pub(super) struct World {
     outside: PathBuf,
     changes: Changes,
     cluster: String,
+    _cleanup: Cleanup,
 }
 
 impl World {
@@ -71,7 +73,13 @@ impl World {
         let script = "find \"$1\" -type f -exec sh -c 'echo \"$0\" >>\"$1\"; chmod 600 \"$1\"' \"$2\" {} ';'";
         run("sh", &["-c", script, "sh", &text(&outside), SECRET]);
         let changes = changes(&outside);
-        let mut world = Self { site, outside, changes, cluster: String::new() };
+        let cleanup = Cleanup::with(format!(
+            "for n in $(cat {}/copy-*/copy.json 2>/dev/null | grep -o 'mmcopy[0-9a-f]*'); do \
+             for d in /var/lib/postgresql/*/$n; do [ -d $d ] && pg_dropcluster --stop $(basename $(dirname $d)) $n; done; \
+             rm -rf /var/lib/mm-tools/copies/$n; done",
+            site.state().display()
+        ));
+        let mut world = Self { site, outside, changes, cluster: String::new(), _cleanup: cleanup };
         world.cluster = world.facts();
         world
     }
@@ -161,8 +169,10 @@ impl World {
                 let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
                 let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
                 let line = String::from_utf8_lossy(&line).replace('\0', " ");
-                let is_server = exe.starts_with(self.site.directory().join("opt"));
-                let is_cluster = exe.ends_with("postgres") && line.contains(&self.site.cluster.name);
+                // Those of a copy of the site among them.
+                let is_server = ["opt", "copy"].iter().any(|place| exe.starts_with(self.site.directory().join(place)));
+                let is_cluster = exe.ends_with("postgres")
+                    && [self.site.cluster.name.as_str(), "/mmcopy"].iter().any(|name| line.contains(name));
                 (!is_server && !is_cluster && !line.contains("exchanging tables")).then_some((pid, line))
             })
             .collect()

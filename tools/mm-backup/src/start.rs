@@ -26,17 +26,20 @@ pub(crate) fn back(session: &mut Session, id: &str, wanted: &RestoreArguments, j
         return Ok(format!("the run {} has been rolled back already, at {at}", run.id));
     }
     let story = Story::read(&run)?;
-    let Some((store, id)) = first(&story.base)? else {
-        return Ok(format!("the run {} has made no restore point: nothing was changed", run.id));
-    };
-    let point = Store::open(&store)?.find(&id)?;
-    trust::require(&point, session.common.accepts(trust::ACCEPT))?;
     session.common.install = Some(ground.root.clone());
     if !session.dry_run {
         if let Some(of) = story.base.run()? {
             session.document.set("run", &of)?;
         }
+        // From here on the run tells of a failure, too.
         session.join(run.clone(), &ground.root)?;
+    }
+    let Some((store, id)) = first(&story.base)? else {
+        return Ok(format!("the run {} has made no restore point: nothing was changed", run.id));
+    };
+    let point = Store::open(&store)?.find(&id)?;
+    trust::require(&point, session.common.accepts(trust::ACCEPT))?;
+    if !session.dry_run {
         run.set_end(Ending::RollingBack, Some(&id))?;
     }
     let done = restore::restore(session, &point, wanted, jobs);

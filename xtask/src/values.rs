@@ -79,9 +79,12 @@ _mm-backup__points() {
 "#;
     let text: Vec<String> = text
         .lines()
-        .map(|line| match line.trim_start().starts_with("':") && line.contains(":id -- ") {
-            true => line.replace(":_default'", ":_mm-backup__points'"),
-            false => line.to_owned(),
+        .map(|line| {
+            if line.trim_start().starts_with("':") && line.contains(":id -- ") {
+                line.replace(":_default'", ":_mm-backup__points'")
+            } else {
+                line.to_owned()
+            }
         })
         .collect();
     let text = text.join("\n") + "\n";

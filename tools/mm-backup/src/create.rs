@@ -153,11 +153,7 @@ fn make(
     };
     let meter = Meter::passing("storing files", Some(expected));
     let first = if order.plan.stop && installation.service.is_running()? {
-        let first = first_pass(&collection(None))?;
-        checkpoint::pass("first-pass");
-        installation.service.stop(STOP_LIMIT, lock)?;
-        checkpoint::pass("service-stopped");
-        first
+        stop_after_first_pass(installation, &collection(None), lock)?
     } else {
         None
     };
@@ -182,14 +178,7 @@ fn make(
         }
         (None, None) => (Ok(Taken::default()), collect()),
     };
-    let (database, mut collected) = match (database, collected) {
-        (Ok(database), Ok(collected)) => (database, collected),
-        // The one that failed by itself is the one to tell of.
-        (Err(error), Err(other)) if error.causes().iter().any(|cause| cause == command::CANCELLED) => {
-            return Err(other);
-        }
-        (Err(error), _) | (_, Err(error)) => return Err(error),
-    };
+    let (database, mut collected) = both(database, collected)?;
     let other_databases = store_others(order, partial, &cancel)?;
     let config_database = config_view.as_ref().map(|view| view.store(partial, order.jobs)).transpose()?;
     drop((view, config_view));
@@ -240,6 +229,27 @@ fn make(
         seconds: started.elapsed().as_secs_f64(),
     };
     Ok((backup, again))
+}
+
+/// What both parts have made. Of two errors the one that did not come from the other's end is the one to tell of.
+fn both<A, B>(one: Result<A>, other: Result<B>) -> Result<(A, B)> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(error), Err(other)) if error.causes().iter().any(|cause| cause == command::CANCELLED) => Err(other),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+fn stop_after_first_pass(
+    installation: &Installation,
+    collection: &Collection<'_>,
+    lock: &LockGuard,
+) -> Result<Option<First>> {
+    let first = first_pass(collection)?;
+    checkpoint::pass("first-pass");
+    installation.service.stop(STOP_LIMIT, lock)?;
+    checkpoint::pass("service-stopped");
+    Ok(first)
 }
 
 /// Stores what can be stored while the server still runs. Nothing of it counts before the pass after the stop has seen that

@@ -78,29 +78,29 @@ pub(crate) fn ready(installation: &Installation, claim: &Claim<'_>, plan: &Plan,
 
 /// Looks whether the server's database can be frozen. Changes nothing.
 fn look(installation: &Installation, claim: &Claim<'_>, plan: &Plan, bumps: bool) -> Result<Outlook> {
-    let plain = |why: &str| Ok(Outlook::Plain(why.to_owned()));
+    let dumped = |why: &str| Ok(Outlook::Plain(why.to_owned()));
     if bumps {
-        return plain("this hop upgrades PostgreSQL, which would carry the copy along");
+        return dumped("this hop upgrades PostgreSQL, which would carry the copy along");
     }
     if plan.whole_cluster {
-        return plain("--whole-cluster dumps every database of the cluster in one go");
+        return dumped("--whole-cluster dumps every database of the cluster in one go");
     }
     let administrator = match administrator(installation, claim) {
         Ok(administrator) if administrator.is_superuser && administrator.database.is_superuser() => administrator,
-        Ok(_) => return plain("no superuser of the database server can be reached from here"),
-        Err(error) => return plain(&error.one_line()),
+        Ok(_) => return dumped("no superuser of the database server can be reached from here"),
+        Err(error) => return dumped(&error.one_line()),
     };
     let own = installation.database()?;
     let role = installation.source.as_ref().map_or_else(String::new, |source| source.user.clone());
     let admin = administrator.database;
     if let Some(why) = obstacle(&admin, &own.name, &role)? {
-        return plain(&why);
+        return dumped(&why);
     }
     let bytes = database::bytes(&own)?;
     if let Some(cluster) = &administrator.cluster {
         let (free, needed) = (disk::free(&cluster.data)?, bytes + bytes / 10 + AROUND);
         if free < needed {
-            return plain(&format!("the copy needs {needed} bytes at `{}`, {free} are free", cluster.data.display()));
+            return dumped(&format!("the copy needs {needed} bytes at `{}`, {free} are free", cluster.data.display()));
         }
     }
     Ok(Outlook::Ready(Box::new(Ready {

@@ -231,11 +231,7 @@ fn replace_all(
     lock: &LockGuard,
 ) -> Result<(String, Vec<LeftOut>)> {
     let stamp = mm_common::contract::time::stamp();
-    let accepts = Accepts {
-        database: session.common.accepts(proven::ACCEPT),
-        superuser_objects: session.common.accepts(fill::SUPERUSER_OBJECTS),
-        changes: session.common.accepts(complete::ACCEPT),
-    };
+    let accepts = Accepts::of(session);
     let leaves_out = session.common.accepts(salvage::ACCEPT);
     // Everything that takes time is done beside what is there, while the server may still run.
     let (id, flags) = (point.head.id.clone(), wish.flags.clone());
@@ -341,6 +337,17 @@ struct Accepts {
     database: bool,
     superuser_objects: bool,
     changes: bool,
+}
+
+impl Accepts {
+    fn of(session: &Session) -> Self {
+        let accepts = |check| session.common.accepts(check);
+        Self {
+            database: accepts(proven::ACCEPT),
+            superuser_objects: accepts(fill::SUPERUSER_OBJECTS),
+            changes: accepts(complete::ACCEPT),
+        }
+    }
 }
 
 fn prepare_database(

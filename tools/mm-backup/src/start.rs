@@ -34,10 +34,10 @@ pub(crate) fn back(session: &mut Session, id: &str, wanted: &RestoreArguments, j
         // From here on the run tells of a failure, too.
         session.join(run.clone(), &ground.root)?;
     }
-    let Some((store, id)) = first(&story.base)? else {
+    let Some((place, id)) = first(&story.base)? else {
         return Ok(format!("the run {} has made no restore point: nothing was changed", run.id));
     };
-    let point = Store::open(&store)?.find(&id)?;
+    let point = Store::open(&place)?.find(&id)?;
     trust::require(&point, session.common.accepts(trust::ACCEPT))?;
     if !session.dry_run {
         run.set_end(Ending::RollingBack, Some(&id))?;

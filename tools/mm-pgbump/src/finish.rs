@@ -35,14 +35,13 @@ pub(crate) fn carry_files(old: &Cluster, new: &Cluster) -> Result<()> {
     if names.is_empty() {
         return Ok(());
     }
-    let place = match to.child_directory(name)? {
-        Some(place) => place,
-        None => {
-            let made = to.create_directory(name)?;
-            let set = made.file().set_permissions(Permissions::from_mode(0o755));
-            set.map_err(|error| Error::io("change the mode of", made.path(), error))?;
-            made
-        }
+    let place = if let Some(place) = to.child_directory(name)? {
+        place
+    } else {
+        let made = to.create_directory(name)?;
+        let set = made.file().set_permissions(Permissions::from_mode(0o755));
+        set.map_err(|error| Error::io("change the mode of", made.path(), error))?;
+        made
     };
     names.iter().try_for_each(|name| carry(&parts, &place, name))
 }

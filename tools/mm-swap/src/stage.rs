@@ -57,6 +57,8 @@ pub(crate) fn stage(
         let _meter = Meter::passing(format!("unpacking {}", manifest.version), Some(manifest.bytes));
         manifest::unpack(archive, manifest, &building, uid, gid)?;
         checkpoint::pass("unpacked");
+        // What has this name is whole, after a power cut too.
+        files::sync_file_system(&area)?;
         files::rename_new(&building, &staged)?;
         is_new = true;
     }

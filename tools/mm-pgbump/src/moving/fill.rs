@@ -115,7 +115,7 @@ fn watched(database: &Database, work: impl Fn() -> Result<()> + Sync) -> Result<
         while !done.load(Ordering::Relaxed) && (begun.load(Ordering::Relaxed) || waited < LOOKS) {
             std::thread::sleep(Duration::from_millis(100));
             waited += Duration::from_millis(100);
-            if waited.as_millis() % LOOKS.as_millis() == 0
+            if waited.as_millis().is_multiple_of(LOOKS.as_millis())
                 && let Ok(bytes) = database.value(size)
             {
                 ui::progress(&format!("filling the target: {} MB", bytes.as_u64().unwrap_or_default() / 1_000_000));

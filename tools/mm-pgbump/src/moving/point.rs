@@ -93,13 +93,13 @@ pub(crate) fn forward(
     make(&private.changes, &installation.service, lock)?;
     // The database that the configuration may be kept in comes first: nothing else can be read before.
     if let Some(change) = config::store_change(&installation.service, &mover)? {
-        intend(private, vec![change], records, &installation.service, lock)?;
+        intend(private, &[change], records, &installation.service, lock)?;
     }
     checkpoint::pass("move-store-repointed");
     installation.reload()?;
     let changes = installation.config.changes(&installation.service, &mover)?;
     if !changes.is_empty() {
-        intend(private, changes, records, &installation.service, lock)?;
+        intend(private, &changes, records, &installation.service, lock)?;
         installation.reload()?;
     }
     checkpoint::pass("move-repointed");
@@ -108,15 +108,15 @@ pub(crate) fn forward(
 
 fn intend(
     private: &mut Private,
-    changes: Vec<config::Change>,
+    changes: &[config::Change],
     records: &Records,
     service: &Service,
     lock: &LockGuard,
 ) -> Result<()> {
-    private.changes.extend(changes.clone());
+    private.changes.extend_from_slice(changes);
     records.keep_private(private, lock)?;
     checkpoint::pass("move-repoint-intent");
-    make(&changes, service, lock)
+    make(changes, service, lock)
 }
 
 fn make(changes: &[config::Change], service: &Service, lock: &LockGuard) -> Result<()> {

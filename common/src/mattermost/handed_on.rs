@@ -13,6 +13,7 @@ use crate::contract::error::{Error, Result};
 use crate::contract::sections::Backup;
 use crate::contract::shell;
 use crate::machine::files;
+use crate::machine::journal::state_flag;
 use crate::postgres::frozen::Frozen;
 
 /// The file that `mm-backup complete` adds to a frozen restore point.
@@ -107,13 +108,19 @@ pub fn require_own(backup: &Backup, root: &Path, database: &str) -> Result<()> {
 ///
 /// # Errors
 /// Refused, with the command that stores it.
-pub fn require_complete(backup: &Backup) -> Result<()> {
+pub fn require_complete(backup: &Backup, root: &Path, state: &Path) -> Result<()> {
     if backup.freeze.as_ref().is_none_or(|freeze| freeze.copy.is_none()) || is_complete(&backup.path)? {
         return Ok(());
     }
     Err(Error::refused(format!("the restore point `{}` is frozen: its database is not stored yet", backup.id))
         .because("the copy of it is in the cluster that would be upgraded")
-        .hint(format!("mm-backup complete {} --to {}", backup.id, shell::word(&backup.store))))
+        .hint(format!(
+            "mm-backup complete {} --install {} --to {}{}",
+            backup.id,
+            shell::word(root),
+            shell::word(&backup.store),
+            state_flag(state)
+        )))
 }
 
 /// Whether the restore point at `path`, which is a frozen one, has been completed.
@@ -226,14 +233,14 @@ mod tests {
         require_own(&backup, root, "mattermost").unwrap();
         let found = held(place.path(), "x", root, "mattermost").unwrap();
         assert_eq!((found.bytes, found.dumped, found.frozen), (1, true, None));
-        require_complete(&backup).unwrap();
+        require_complete(&backup, root, root).unwrap();
         let freeze = crate::contract::sections::Freeze { copy: Some("c".into()), ..<_>::default() };
         let frozen = Backup { path: place.path().into(), freeze: Some(freeze), ..backup.clone() };
-        assert_eq!(require_complete(&frozen).unwrap_err().code(), 5);
+        assert_eq!(require_complete(&frozen, root, root).unwrap_err().code(), 5);
         assert_eq!(completion::<serde_json::Value>(place.path()).unwrap(), None);
         files::write(&place.path().join(COMPLETION), b"{}", Access::PRIVATE).unwrap();
         files::write(&place.path().join(COMPLETION_DIGEST), b"0  database.json\n", Access::PRIVATE).unwrap();
-        require_complete(&frozen).unwrap();
+        require_complete(&frozen, root, root).unwrap();
         assert!(completion::<serde_json::Value>(place.path()).is_err(), "another digest was recorded");
         for (id, root, database) in
             [("y", "/opt/mattermost", "mattermost"), ("x", "/srv", "mattermost"), ("x", "/opt/mattermost", "a")]

@@ -54,7 +54,7 @@ pub(super) fn apply<A: Arguments>(tool: &str, arguments: A, document: Option<&Do
     let mut command = A::command();
     let Ok(matches) = command.try_get_matches_from_mut(&words) else { return Ok(arguments) };
     let (mut line, mut parsed) = (words.clone(), arguments);
-    let defaults = all()?;
+    let mut defaults = None;
     for (_, id) in KNOWN {
         let Some(flag) = flag(&command, id) else { continue };
         if is_given(&matches, id) {
@@ -65,6 +65,11 @@ pub(super) fn apply<A: Arguments>(tool: &str, arguments: A, document: Option<&Do
             ui::detail(&format!("--{flag}: as the document says{}", of_site(document, id)));
             continue;
         }
+        // Only where something is missing: a file that is wrong must not keep from going back who says everything.
+        let defaults = match &defaults {
+            Some(defaults) => defaults,
+            None => defaults.insert(all()?),
+        };
         let Some(HostDefault { value, from, .. }) = defaults.iter().find(|default| default.id == id) else { continue };
         let mut word = OsString::from(format!("--{flag}="));
         word.push(value);
@@ -120,6 +125,11 @@ fn all() -> Result<Vec<HostDefault>> {
             Some(HostDefault { id, value, from: format!("{name} in the environment") })
         })
         .collect();
+    if let Some(bad) = all.iter().find(|default| default.id != "service" && !Path::new(&default.value).is_absolute()) {
+        return Err(Error::refused(format!("{} is not an absolute path", bad.from))
+            .because(format!("it is {}", shell::word(Path::new(&bad.value))))
+            .hint("say the whole path there, or give the flag"));
+    }
     let Some(path) = file() else { return Ok(all) };
     let file = match files::open_nofollow(&path) {
         Ok(file) => file,
@@ -155,8 +165,10 @@ fn parse(text: &str, path: &Path) -> Result<Vec<HostDefault>> {
             continue;
         }
         let (name, value) = line.split_once('=').ok_or_else(|| bad(format!("`{line}` has no `=`")))?;
+        // Of a later release, or mistyped: neither is a reason to do nothing at three in the morning.
         let Some((_, id)) = KNOWN.iter().find(|(known, _)| *known == name) else {
-            return Err(bad(format!("`{name}` is no name of these tools")));
+            ui::warn(&bad(format!("`{name}` is no name of these tools")).one_line());
+            continue;
         };
         let value = unquoted(value).ok_or_else(|| bad(format!("the quotes in `{value}` do not match")))?;
         if value.is_empty() {
@@ -201,13 +213,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_a_later_release_is_passed_over() {
+        assert_eq!(of("MM_LATER=1\nMM_STORE=/a\n").unwrap().len(), 1);
+    }
+
+    #[test]
     fn a_line_that_means_nothing_is_told_with_its_number() {
         for (text, why) in [
-            ("MM_STORE=/a\nMM_STOR=/b\n", "line 2"),
+            ("MM_STORE=/a\nMM_CACHE=b\n", "line 2"),
             ("MM_STORE /a", "has no `=`"),
             ("MM_STORE=srv", "not an absolute path"),
             ("MM_STORE=\"/a", "quotes"),
-            ("export MM_STORE=/a", "no name of these tools"),
         ] {
             let error = of(text).unwrap_err();
             assert!(error.code() == 5 && error.one_line().contains(why), "{text}: {}", error.one_line());

@@ -299,6 +299,9 @@ fn replace_all(
         prepared.and_then(|prepared| prepared.map(|prepared| exchange(prepared, &mut intent, state, lock)).transpose());
     let database = match exchanged {
         Ok(database) => database,
+        Err(error) if error.kind() == Kind::HalfDone => {
+            return Err(error.with_hint("fix the cause, then run the same restore again: it finishes this one first"));
+        }
         Err(error) => {
             let error = flip::take_back(state, &intent, error, lock);
             if error.kind() != Kind::HalfDone {

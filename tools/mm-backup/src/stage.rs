@@ -128,7 +128,8 @@ impl<'a> Stage<'a> {
             },
         };
         if entry.kind == Kind::File {
-            self.firsts.insert(entry.path.0.clone(), (below.into(), entry.sha256));
+            // The name that was stored first need not be the first in the order of the paths.
+            self.firsts.entry(shared_name(entry).clone()).or_insert_with(|| (below.into(), entry.sha256));
         }
         for attribute in left {
             ui::warn(&format!("`{}`: the attribute {attribute} cannot be set here", entry.path));
@@ -157,8 +158,7 @@ impl<'a> Stage<'a> {
         entry: &Entry,
         stored: Option<File>,
     ) -> Result<std::result::Result<Vec<String>, String>> {
-        let first = entry.same_as.as_ref().and_then(|first| self.firsts.get(&first.0));
-        if let Some((first, digest)) = first
+        if let Some((first, digest)) = self.firsts.get(shared_name(entry))
             && *digest == entry.sha256
             && let Some(other) = self.top.descend(first.parent().unwrap_or(Path::new("")))?
             && let Some(other_name) = first.file_name()
@@ -203,4 +203,9 @@ impl<'a> Stage<'a> {
         }
         Ok((self.top, self.left_out))
     }
+}
+
+/// What all names of a file have in common: the one that was stored first.
+fn shared_name(entry: &Entry) -> &OsString {
+    entry.same_as.as_ref().map_or(&entry.path.0, |first| &first.0)
 }

@@ -169,7 +169,7 @@ pub(crate) fn point_of_hop(
         }
         Err(error) => Err(error),
         Ok(()) => {
-            handed_on::require_complete(&backup)?;
+            handed_on::require_complete(&backup, &installation.root, installation.state.path())?;
             Ok(Some(RestorePoint { id: backup.id, store: backup.store }))
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mm_common::contract::error::Result;
+use mm_common::contract::error::{Kind, Result};
 use mm_common::machine::checkpoint;
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::{administrator, exists as has};
@@ -62,13 +62,14 @@ impl Prepared {
             None => Ok(exchanged),
             Some((own, could)) => match tried::as_the_server(own, *could) {
                 Ok(()) => Ok(exchanged),
-                Err(error) => {
-                    self.take_names_back(exchanged.kept.as_ref())?;
-                    Err(error)
-                }
+                // With the names as they are now the journal has to stay: whoever recovers sees that it is done.
+                Err(error) => Err(match self.take_names_back(exchanged.kept.as_ref()) {
+                    Ok(()) => error,
+                    Err(other) => error.because(other.one_line()).of_kind(Kind::HalfDone),
+                }),
             },
         });
-        if exchanged.is_err() {
+        if exchanged.as_ref().is_err_and(|error| error.kind() != Kind::HalfDone) {
             self.give_up();
         }
         exchanged

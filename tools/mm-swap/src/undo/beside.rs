@@ -72,11 +72,16 @@ fn written(database: &Database, point: &RestorePoint) -> Option<u64> {
 /// The new server goes on, and nothing has been decided, where nothing has been done.
 fn stays(means: &Means<'_>, operation: &mut Operation, held: &[Held], error: Error, lock: &LockGuard) -> Error {
     let site = &*means.site;
-    let is_as_before = || -> Result<bool> { Ok(site.service.is_running()? && moved(operation, &site.database()?)?) };
+    let is_as_before =
+        || -> Result<bool> { Ok(!restore_point::is_cut_off(&site.state)? && moved(operation, &site.database()?)?) };
     if !is_as_before().unwrap_or(false) {
         return error;
     }
     let undecided = hold::release(&site.root, held, lock).and_then(|()| {
+        // Stopped for the exchange, which could not be made: only now can it be started.
+        if !site.service.is_running()? {
+            site.service.start(&[], lock)?;
+        }
         operation.reason = None;
         operation.close_done(&site.state, lock)
     });
@@ -87,7 +92,7 @@ fn stays(means: &Means<'_>, operation: &mut Operation, held: &[Held], error: Err
     let again =
         format!("mm-swap rollback --database --install {}{}", shell::word(&site.root), state_flag(site.state.path()));
     error
-        .within(format!("the server {} runs as before, and has not been stopped", operation.to))
+        .within(format!("the server {} runs as before, and nothing was exchanged", operation.to))
         .of_kind(Kind::Failed)
         .with_hint(format!("{first}; or, once that is mended, again: {again}"))
 }

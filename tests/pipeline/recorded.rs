@@ -60,7 +60,8 @@ impl Recorded {
 
     fn documents(&self) -> Vec<String> {
         let names = fs::read_dir(self.run()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<String> = names.filter(|name| name.ends_with(".json")).collect();
+        let mut names: Vec<String> =
+            names.filter(|name| name.rsplit_once('.').is_some_and(|(_, end)| end == "json")).collect();
         names.sort_unstable();
         names
     }
@@ -197,11 +198,11 @@ fn a_run_is_taken_back_to_its_start_and_closed() {
     assert!(code == 5 && said.contains("has been rolled back"), "{said}");
     assert_eq!(recorded.asks("--status").1["status"]["how"], "rolled-back");
 
-    let pins = || process::run("sh", &["-c", &format!("ls -A {} | grep -c ^.pin- || true", site.store().display())]);
-    assert_eq!(pins().trim(), "2");
+    let pinned = || process::run("sh", &["-c", &format!("ls -A {} | grep -c ^.pin- || true", site.store().display())]);
+    assert_eq!(pinned().trim(), "2");
     let (code, _, said) = recorded.asks("--close");
     assert_eq!(code, 0, "{said}");
-    assert_eq!(pins().trim(), "0");
+    assert_eq!(pinned().trim(), "0");
 }
 
 #[cfg(feature = "checkpoints")]

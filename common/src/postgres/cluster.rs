@@ -78,7 +78,7 @@ impl Cluster {
     /// `/etc/postgresql`: root works there by descriptors, as any of them could be exchanged for a link.
     ///
     /// # Errors
-    /// Failed when a directory on the way is a link, or none.
+    /// Failed when there is none, or when a link leads to one that is not the cluster's owner's.
     pub fn directory(&self) -> Result<Dir> {
         self.directory_if_there()?
             .ok_or_else(|| Error::failed(format!("there is no directory `{}`", self.configuration.display())))
@@ -86,10 +86,21 @@ impl Cluster {
 
     fn directory_if_there(&self) -> Result<Option<Dir>> {
         let root = configuration_root();
-        match self.configuration.strip_prefix(&root) {
+        let reached = match self.configuration.strip_prefix(&root) {
             Ok(below) if root.is_dir() => Dir::open_following(&root)?.descend(below),
             _ => Dir::without_links(&self.configuration),
+        };
+        match reached {
+            Err(error) => self.behind_a_link()?.map_or(Err(error), |dir| Ok(Some(dir))),
+            reached => reached,
         }
+    }
+
+    /// The directory where an administrator has put it, with a link in its place. What belongs to the owner of the cluster
+    /// is no more than he can write himself, whoever has made the link.
+    fn behind_a_link(&self) -> Result<Option<Dir>> {
+        let dir = Dir::open_following(&self.configuration)?;
+        Ok((dir.meta()?.uid == User::named(&self.owner)?.uid).then_some(dir))
     }
 
     /// The text of a file in that directory; `None` when there is none.

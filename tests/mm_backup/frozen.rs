@@ -1,6 +1,7 @@
 //! A database that is frozen beside itself while nobody writes, and stored when the server serves again.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -326,6 +327,28 @@ fn what_keeps_it_from_being_frozen_is_said_before_the_stop() {
     // What the server itself has left behind is ended.
     let _left = Session::of(&site, "mmuser");
     copy_of(&make(&site, &FREEZE));
+}
+
+#[test]
+fn a_store_that_is_not_mounted_costs_no_copy() {
+    let site = Site::builder("10.5.14").build();
+    let frozen = make(&site, &FREEZE);
+    let (id, copy) = (frozen["id"].as_str().unwrap(), copy_of(&frozen));
+    let away = site.directory().join("away");
+    fs::rename(site.store(), &away).unwrap();
+    fs::create_dir(site.store()).unwrap();
+    fs::set_permissions(site.store(), fs::Permissions::from_mode(0o700)).unwrap();
+    let (code, said) = run(&site, &["prune", "-v"]);
+    assert!(code == 0 && said.contains(&format!("the frozen copy {copy} stays")), "{said}");
+    make(&site, &["--stop"]);
+    assert_eq!(copies(&site), [copy.as_str()], "the empty directory proves nothing");
+
+    fs::remove_dir_all(site.store()).unwrap();
+    fs::rename(&away, site.store()).unwrap();
+    let (code, said) = run(&site, &["complete", id]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = run(&site, &["prune"]);
+    assert!(code == 0 && copies(&site).is_empty(), "{said}");
 }
 
 #[test]

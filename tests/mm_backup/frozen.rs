@@ -200,10 +200,13 @@ fn the_way_back_is_a_change_of_names() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(
         (listed(&site).0.len(), oid(&kept)),
-        (1, String::new()),
-        "what was kept goes, and a point without its copy"
+        (2, String::new()),
+        "what was kept goes, and a frozen one takes no place: {said}"
     );
     assert_eq!(copies(&site).len(), 1, "one that is not complete keeps its copy: {said}");
+    assert_eq!(run(&site, &["complete"]).0, 0);
+    let (_, said) = run(&site, &["prune", "--keep-last", "1"]);
+    assert!(!listed(&site).0.contains(&id.to_owned()), "a point without its copy goes: {said}");
 }
 
 #[test]
@@ -349,6 +352,18 @@ fn a_store_that_is_not_mounted_costs_no_copy() {
     assert_eq!(code, 0, "{said}");
     let (code, said) = run(&site, &["prune"]);
     assert!(code == 0 && copies(&site).is_empty(), "{said}");
+}
+
+#[test]
+fn a_frozen_point_takes_the_place_of_no_complete_one() {
+    let site = Site::builder("10.5.14").build();
+    let complete = make(&site, &[]);
+    let frozen = make(&site, &[&FREEZE[..], &["--keep-last", "1"]].concat());
+    let ids = [complete["id"].as_str().unwrap(), frozen["id"].as_str().unwrap()];
+    assert_eq!(listed(&site).0, ids);
+    assert_eq!(run(&site, &["complete"]).0, 0);
+    let (code, said) = run(&site, &["prune", "--keep-last", "1"]);
+    assert_eq!((code, listed(&site).0.as_slice()), (0, &[ids[1].to_owned()][..]), "{said}");
 }
 
 #[test]

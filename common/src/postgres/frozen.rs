@@ -11,7 +11,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,6 +28,12 @@ use crate::machine::checkpoint;
 
 /// How long `CHECKPOINT` may take beside the running server: what it writes, the copy need not.
 const CHECKPOINT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a session that makes a copy may take to end.
+const END_LIMIT: Duration = Duration::from_secs(60);
+
+/// The pause between two looks at it.
+const END_PAUSE: Duration = Duration::from_millis(100);
 
 /// First version that clones files (`file_copy_method`).
 const CLONES: u32 = 180_000;
@@ -121,14 +128,15 @@ pub fn make(admin: &Database, (name, role): (&str, &str), copy: &str, cancel: &A
     let strategy = if admin.version_num >= COPIES_BY_LOG { " STRATEGY FILE_COPY" } else { "" };
     let script = |first: &str| {
         format!(
-            "{first}{end_sessions}CREATE DATABASE {0} TEMPLATE {1} CONNECTION LIMIT 0{strategy};\n\
+            "{first}{end_sessions}{3}{1} CONNECTION LIMIT 0{strategy};\n\
              REVOKE ALL ON DATABASE {0} FROM PUBLIC;\n\
              SELECT pg_catalog.json_build_object('transaction', pg_catalog.txid_current(), 'oid', d.oid::pg_catalog.int8,
                'cluster', c.system_identifier::pg_catalog.text)
              FROM pg_catalog.pg_database d, pg_catalog.pg_control_system() c WHERE d.datname = {2};\n",
             identifier(copy),
             identifier(name),
-            literal(copy)
+            literal(copy),
+            creating(copy)
         )
     };
     let cloned = (admin.version_num >= CLONES).then(|| admin.script(&script("SET file_copy_method = clone;\n")));
@@ -155,15 +163,40 @@ pub fn make(admin: &Database, (name, role): (&str, &str), copy: &str, cancel: &A
     made.ok_or_else(|| Error::failed(attempt()).because("the server does not tell what it has made"))
 }
 
-/// Removes a copy. Only a name that a copy has is removed.
+/// How the statement that makes a copy begins.
+fn creating(copy: &str) -> String {
+    format!("CREATE DATABASE {} TEMPLATE ", identifier(copy))
+}
+
+/// Ends the session that still makes this copy: the server goes on with it when the client is gone.
+fn end_making(admin: &Database, copy: &str) -> Result<()> {
+    let begun = Instant::now();
+    let end = format!(
+        "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) AS making FROM pg_catalog.pg_stat_activity
+         WHERE pid <> pg_catalog.pg_backend_pid() AND state = 'active' AND pg_catalog.strpos(query, {}) = 1",
+        literal(&creating(copy))
+    );
+    while admin.value(&end)? != 0 {
+        if begun.elapsed() >= END_LIMIT {
+            return Err(Error::failed(format!("the server still makes the database `{copy}`"))
+                .because(format!("it was told to end that {} seconds ago", END_LIMIT.as_secs())));
+        }
+        thread::sleep(END_PAUSE);
+    }
+    Ok(())
+}
+
+/// Removes a copy, also one that is still being made, and when this run is to end. Only a name that a copy has is removed.
 ///
 /// # Errors
-/// Refused for any other name.
+/// Refused for any other name; failed when the server does not stop making it.
 pub fn drop_copy(admin: &Database, copy: &str) -> Result<()> {
+    let admin = admin.clone().not_cancelled();
     let is_copy = admin.value(&format!("SELECT {} ~ '{FROZEN}' AS is_copy", literal(copy)))?;
     if is_copy != true {
         return Err(Error::refused(format!("`{copy}` is not the name of a frozen copy")));
     }
+    end_making(&admin, copy)?;
     admin.execute_each(&format!("DROP DATABASE IF EXISTS {}", identifier(copy)))
 }
 

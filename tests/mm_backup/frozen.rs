@@ -1,6 +1,8 @@
 //! A database that is frozen beside itself while nobody writes, and stored when the server serves again.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -199,10 +201,13 @@ fn the_way_back_is_a_change_of_names() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(
         (listed(&site).0.len(), oid(&kept)),
-        (1, String::new()),
-        "what was kept goes, and a point without its copy"
+        (2, String::new()),
+        "what was kept goes, and a frozen one takes no place: {said}"
     );
     assert_eq!(copies(&site).len(), 1, "one that is not complete keeps its copy: {said}");
+    assert_eq!(run(&site, &["complete"]).0, 0);
+    let (_, said) = run(&site, &["prune", "--keep-last", "1"]);
+    assert!(!listed(&site).0.contains(&id.to_owned()), "a point without its copy goes: {said}");
 }
 
 #[test]
@@ -326,6 +331,106 @@ fn what_keeps_it_from_being_frozen_is_said_before_the_stop() {
     // What the server itself has left behind is ended.
     let _left = Session::of(&site, "mmuser");
     copy_of(&make(&site, &FREEZE));
+}
+
+#[test]
+fn a_store_that_is_not_mounted_costs_no_copy() {
+    let site = Site::builder("10.5.14").build();
+    let frozen = make(&site, &FREEZE);
+    let (id, copy) = (frozen["id"].as_str().unwrap(), copy_of(&frozen));
+    let away = site.directory().join("away");
+    fs::rename(site.store(), &away).unwrap();
+    fs::create_dir(site.store()).unwrap();
+    fs::set_permissions(site.store(), fs::Permissions::from_mode(0o700)).unwrap();
+    let (code, said) = run(&site, &["prune", "-v"]);
+    assert!(code == 0 && said.contains(&format!("the frozen copy {copy} stays")), "{said}");
+    make(&site, &["--stop"]);
+    assert_eq!(copies(&site), [copy.as_str()], "the empty directory proves nothing");
+
+    fs::remove_dir_all(site.store()).unwrap();
+    fs::rename(&away, site.store()).unwrap();
+    let (code, said) = run(&site, &["complete", id]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = run(&site, &["prune"]);
+    assert!(code == 0 && copies(&site).is_empty(), "{said}");
+}
+
+#[test]
+fn a_frozen_point_takes_the_place_of_no_complete_one() {
+    let site = Site::builder("10.5.14").build();
+    let complete = make(&site, &[]);
+    let frozen = make(&site, &[&FREEZE[..], &["--keep-last", "1"]].concat());
+    let ids = [complete["id"].as_str().unwrap(), frozen["id"].as_str().unwrap()];
+    assert_eq!(listed(&site).0, ids);
+    assert_eq!(run(&site, &["complete"]).0, 0);
+    let (code, said) = run(&site, &["prune", "--keep-last", "1"]);
+    assert_eq!((code, listed(&site).0.as_slice()), (0, &[ids[1].to_owned()][..]), "{said}");
+}
+
+#[test]
+fn a_copy_that_the_server_still_makes_for_a_killed_run_is_none() {
+    let site = Site::builder("10.5.14").build();
+    let ours = |what: &str| {
+        let asked = format!("SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {what}");
+        site.cluster.sql("postgres", &asked)
+    };
+    let mut command = process::as_user("postgres", Path::new("/usr/bin/psql"));
+    let command = command.args(["-XAtq", "-p", &site.cluster.port.to_string(), "-d", "postgres"]).current_dir("/");
+    let mut holder =
+        Session(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    // The server waits for this before it reads the database.
+    let held = "BEGIN; COMMENT ON DATABASE mattermost IS 'held';\n";
+    holder.0.stdin.as_mut().unwrap().write_all(held.as_bytes()).unwrap();
+    process::wait_until("the lock", PATIENCE, || ours("state = 'idle in transaction'") == "1");
+    let making = "state = 'active' AND query LIKE 'CREATE DATABASE%' AND wait_event_type = 'Lock'";
+    for signal in ["KILL", "INT"] {
+        let child = start(&site, &FREEZE, None);
+        process::wait_until("the copy to be begun", PATIENCE, || ours(making) == "1");
+        process::run("kill", &["-s", signal, &child.id().to_string()]);
+        let (_, said) = ended(child);
+        assert_eq!(ours(making), if signal == "KILL" { "1" } else { "0" }, "{signal}: {said}");
+        let (code, said) = run(&site, &["prune", "--keep-last", "1"]);
+        assert_eq!((code, ours(making).as_str()), (0, "0"), "{signal}: {said}");
+    }
+    drop(holder);
+    process::wait_until("the lock to be gone", PATIENCE, || ours("state = 'idle in transaction'") == "0");
+    assert!(copies(&site).is_empty());
+    copy_of(&make(&site, &FREEZE));
+}
+
+#[test]
+fn the_point_of_the_hop_before_goes_when_the_next_one_is_there() {
+    let site = Site::builder("10.5.14").build();
+    let in_run = |run: &str, killed_at: Option<&str>| {
+        let hop = json!({ "from": "5.29.0", "to": "5.37.10", "edition": "team", "url": "", "sha256": [] });
+        let document = json!({
+            "schema": "mm.upgrade/1",
+            "run": { "id": run, "started": "2026-11-22T03:00:00Z" },
+            "path": { "current": "5.29.0", "target": "5.37.10", "policy": "esr", "hops": [hop], "next": hop },
+        });
+        let mut command = site.tool("mm-backup");
+        command.arg("--to").arg(site.store()).args(FREEZE).args(["--accept", "rollback"]);
+        command.envs(killed_at.map(|name| ("MM_CHECKPOINT", name)));
+        let output = command.write_stdin(document.to_string()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), killed_at.is_none(), "{said}");
+        serde_json::from_slice(&output.stdout).map_or(Value::Null, |document: Value| document["backup"].clone())
+    };
+    let first = in_run("run", None);
+    // Between the hops the server is not public, and nothing is completed.
+    let private = json!({ "address": "127.0.0.1:1", "since": "2026-11-22T03:00:00Z" });
+    fs::write(site.state().join("private.json"), private.to_string()).unwrap();
+    let second = in_run("run", None);
+    in_run("run", Some("manifest-written"));
+    let ids = |made: &[&Value]| made.iter().map(|made| made["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(listed(&site).0, ids(&[&first, &second]), "the next one was not made");
+    assert!(copies(&site).contains(&copy_of(&second)));
+    let third = in_run("run", None);
+    assert_eq!(listed(&site).0, ids(&[&first, &third]));
+    assert_eq!(copies(&site), [copy_of(&first), copy_of(&third)]);
+    let other = in_run("other", None);
+    assert_eq!(listed(&site).0, ids(&[&first, &third, &other]), "another run removes none");
+    assert_eq!(copies(&site).len(), 3);
 }
 
 #[test]

@@ -11,7 +11,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,6 +28,12 @@ use crate::machine::checkpoint;
 
 /// How long `CHECKPOINT` may take beside the running server: what it writes, the copy need not.
 const CHECKPOINT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a session that makes a copy may take to end.
+const END_LIMIT: Duration = Duration::from_secs(60);
+
+/// The pause between two looks at it.
+const END_PAUSE: Duration = Duration::from_millis(100);
 
 /// First version that clones files (`file_copy_method`).
 const CLONES: u32 = 180_000;
@@ -121,14 +128,15 @@ pub fn make(admin: &Database, (name, role): (&str, &str), copy: &str, cancel: &A
     let strategy = if admin.version_num >= COPIES_BY_LOG { " STRATEGY FILE_COPY" } else { "" };
     let script = |first: &str| {
         format!(
-            "{first}{end_sessions}CREATE DATABASE {0} TEMPLATE {1} CONNECTION LIMIT 0{strategy};\n\
+            "{first}{end_sessions}{3}{1} CONNECTION LIMIT 0{strategy};\n\
              REVOKE ALL ON DATABASE {0} FROM PUBLIC;\n\
              SELECT pg_catalog.json_build_object('transaction', pg_catalog.txid_current(), 'oid', d.oid::pg_catalog.int8,
                'cluster', c.system_identifier::pg_catalog.text)
              FROM pg_catalog.pg_database d, pg_catalog.pg_control_system() c WHERE d.datname = {2};\n",
             identifier(copy),
             identifier(name),
-            literal(copy)
+            literal(copy),
+            creating(copy)
         )
     };
     let cloned = (admin.version_num >= CLONES).then(|| admin.script(&script("SET file_copy_method = clone;\n")));
@@ -155,15 +163,40 @@ pub fn make(admin: &Database, (name, role): (&str, &str), copy: &str, cancel: &A
     made.ok_or_else(|| Error::failed(attempt()).because("the server does not tell what it has made"))
 }
 
-/// Removes a copy. Only a name that a copy has is removed.
+/// How the statement that makes a copy begins.
+fn creating(copy: &str) -> String {
+    format!("CREATE DATABASE {} TEMPLATE ", identifier(copy))
+}
+
+/// Ends the session that still makes this copy: the server goes on with it when the client is gone.
+fn end_making(admin: &Database, copy: &str) -> Result<()> {
+    let begun = Instant::now();
+    let end = format!(
+        "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) AS making FROM pg_catalog.pg_stat_activity
+         WHERE pid <> pg_catalog.pg_backend_pid() AND state = 'active' AND pg_catalog.strpos(query, {}) = 1",
+        literal(&creating(copy))
+    );
+    while admin.value(&end)? != 0 {
+        if begun.elapsed() >= END_LIMIT {
+            return Err(Error::failed(format!("the server still makes the database `{copy}`"))
+                .because(format!("it was told to end that {} seconds ago", END_LIMIT.as_secs())));
+        }
+        thread::sleep(END_PAUSE);
+    }
+    Ok(())
+}
+
+/// Removes a copy, also one that is still being made, and when this run is to end. Only a name that a copy has is removed.
 ///
 /// # Errors
-/// Refused for any other name.
+/// Refused for any other name; failed when the server does not stop making it.
 pub fn drop_copy(admin: &Database, copy: &str) -> Result<()> {
+    let admin = admin.clone().not_cancelled();
     let is_copy = admin.value(&format!("SELECT {} ~ '{FROZEN}' AS is_copy", literal(copy)))?;
     if is_copy != true {
         return Err(Error::refused(format!("`{copy}` is not the name of a frozen copy")));
     }
+    end_making(&admin, copy)?;
     admin.execute_each(&format!("DROP DATABASE IF EXISTS {}", identifier(copy)))
 }
 
@@ -214,8 +247,12 @@ impl Frozen {
                 changes.found.push(format!("{catalog} has {}, and had {rows}", ui::count(there, "row")));
             }
         }
-        let newer = newer(copy, noted.transaction, rows).context(attempt)?;
-        if noted.transaction >> 32 == 0 {
+        let (newer, next) = newer(copy, noted.transaction, rows).context(attempt)?;
+        if !tells_age(noted.transaction, next) {
+            changes.unproven.push(
+                "whether rows were written: too many transactions have begun since for their numbers to tell".into(),
+            );
+        } else if next >> 32 == 0 {
             changes.found.extend(newer);
         } else if !newer.is_empty() {
             // The numbers of transactions have come round: a very old row may look like a new one.
@@ -312,17 +349,26 @@ fn catalogs(copy: &Database) -> Result<BTreeMap<String, u64>> {
     Ok(rows.iter().filter_map(|row| Some((row["catalog"].as_str()?.to_owned(), row["rows"].as_u64()?))).collect())
 }
 
-/// The catalogues, and with `tables` the tables, that have row versions of `transaction` or later, in words.
-fn newer(copy: &Database, transaction: u64, tables: bool) -> Result<Vec<String>> {
+/// Whether `age` tells what was written between these two transactions: it is a difference of 32 bits with a sign.
+fn tells_age(transaction: u64, next: u64) -> bool {
+    next.checked_sub(transaction).is_some_and(|distance| distance < i32::MAX as u64)
+}
+
+/// What a row version has to be of, to be of `transaction` or later. Rows keep the number of their transaction for good, so
+/// that one from more than half a round ago has an age below zero; what initdb has made is of the highest age there is.
+fn is_new(transaction: u64) -> String {
+    let number = transaction & u64::from(u32::MAX);
+    format!("WHERE pg_catalog.age(xmin) BETWEEN 0 AND pg_catalog.age('{number}'::pg_catalog.xid)")
+}
+
+/// The catalogues, and with `tables` the tables, that have row versions of `transaction` or later, in words; and the next
+/// transaction after that look.
+fn newer(copy: &Database, transaction: u64, tables: bool) -> Result<(Vec<String>, u64)> {
     let copy = copy.clone().with_limit(dump::LIMIT);
-    let distance = copy.value(&format!(
-        "SELECT pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) - {transaction} AS distance"
-    ))?;
-    let distance = distance.as_i64().unwrap_or_default().clamp(0, i64::from(i32::MAX - 1));
-    // The age of what is frozen for good, as what initdb has made, is the highest number there is.
-    let is_new = format!("WHERE pg_catalog.age(xmin) <= {distance}");
+    let is_new = is_new(transaction);
+    let in_literal = is_new.replace('\'', "''");
     let statement = format!(
-        "'SELECT pg_catalog.json_build_object(''called'', %1$L, ''rows'', pg_catalog.count(*)) FROM pg_catalog.%1$I {is_new}'"
+        "'SELECT pg_catalog.json_build_object(''called'', %1$L, ''rows'', pg_catalog.count(*)) FROM pg_catalog.%1$I {in_literal}'"
     );
     let mut rows = copy.script(&of_catalogs(&statement))?;
     if tables {
@@ -332,6 +378,8 @@ fn newer(copy: &Database, transaction: u64, tables: bool) -> Result<Vec<String>>
         let reading = Reading { snapshot: None, settings: "", tables: guarded::ALL, statement: &statement };
         rows.extend(reading.run(&copy)?);
     }
+    let next = copy.value("SELECT pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) AS next")?;
+    let next = next.as_u64().ok_or_else(|| Error::failed("the server does not tell its next transaction"))?;
     let said = |row: &Value| {
         let count = row["rows"].as_u64().filter(|count| *count > 0)?;
         Some(format!(
@@ -340,7 +388,7 @@ fn newer(copy: &Database, transaction: u64, tables: bool) -> Result<Vec<String>>
             ui::count(count, "row version")
         ))
     };
-    Ok(rows.iter().filter_map(said).collect())
+    Ok((rows.iter().filter_map(said).collect(), next))
 }
 
 #[cfg(test)]
@@ -359,6 +407,14 @@ mod tests {
             properties: Properties { owner: "we\"ird".into(), grants, ..Properties::default() },
             noted: Noted::default(),
         }
+    }
+
+    #[test]
+    fn the_age_of_a_row_tells_only_half_a_round() {
+        let half = 1 << 31;
+        assert!(tells_age(5, 5) && tells_age(half, half + 1000) && tells_age((1 << 32) - 1, (1 << 32) + 3));
+        assert!(!tells_age(5, half + 4) && !tells_age(5, half + 5) && !tells_age(6, 5));
+        assert!(is_new((3 << 32) + 7).ends_with("BETWEEN 0 AND pg_catalog.age('7'::pg_catalog.xid)"));
     }
 
     #[test]

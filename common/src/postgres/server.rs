@@ -197,6 +197,13 @@ impl Database {
         self.begun_anew()
     }
 
+    /// The same database, with what is asked of it ended by no signal and no flag: for taking back.
+    #[must_use]
+    pub fn not_cancelled(mut self) -> Self {
+        self.cancel = None;
+        self.begun_anew()
+    }
+
     /// The same database with further settings in the start packet of its sessions (`-c name=value ...`), where these are
     /// a superuser's: a pooler before the database refuses them.
     #[must_use]

@@ -1,6 +1,7 @@
 //! Frozen copies in the cluster, written down in the state directory before they are made: so that none is left over when a
 //! run is killed, and each goes with what it is for.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Context as _, Error, Result};
@@ -31,6 +32,12 @@ pub(crate) struct Record {
     pub id: String,
     /// The store it is in.
     pub store: PathBuf,
+    /// The store's directory itself, as the file system numbers it: what stands in its place when it is not mounted is another.
+    #[serde(default)]
+    pub store_inode: u64,
+    /// The file system that directory is on.
+    #[serde(default)]
+    pub store_device: u64,
 }
 
 /// What a copy is to its restore point.
@@ -39,7 +46,7 @@ enum Standing {
     Orphan,
     /// The restore point is there.
     Of(Box<Point>),
-    /// The store is not there now.
+    /// The store is not there now, or it is not known to be the same.
     Unknown,
 }
 
@@ -50,10 +57,18 @@ impl Record {
         state.path().join(DIRECTORY).join(format!("{stamp}.json"))
     }
 
+    /// Whether this is the directory in which the restore point was to be.
+    fn is_of(&self, store: &Store) -> bool {
+        let there = numbers(&store.path);
+        self.store_inode != 0 && there.is_ok_and(|there| there == (self.store_inode, self.store_device))
+    }
+
     fn standing(&self) -> Standing {
         let Ok(store) = Store::open(&self.store) else { return Standing::Unknown };
         match files::look(&store.path.join(&self.id)) {
-            Ok(None) => Standing::Orphan,
+            Ok(None) if self.is_of(&store) => Standing::Orphan,
+            // A mount point without its file system holds nothing either.
+            Ok(None) => Standing::Unknown,
             Ok(Some(_)) => match store.find(&self.id) {
                 Ok(point) => match &point.head.frozen {
                     Some(part) if part.copy.copy == self.copy => Standing::Of(Box::new(point)),
@@ -67,10 +82,18 @@ impl Record {
     }
 }
 
+/// The numbers of a store's directory and of the file system it is on.
+fn numbers(store: &Path) -> Result<(u64, u64)> {
+    let data = std::fs::metadata(store).map_err(|error| Error::io("look at", store, error))?;
+    Ok((data.ino(), data.dev()))
+}
+
 /// Writes down that a copy is about to be made.
 pub(crate) fn announce(state: &State, record: &Record, _lock: &LockGuard) -> Result<()> {
     files::create_directory(&state.path().join(DIRECTORY), 0o700)?;
-    let text = serde_json::to_vec_pretty(record).context(|| "cannot write down the frozen copy".into())?;
+    let (store_inode, store_device) = numbers(&record.store)?;
+    let record = Record { store_inode, store_device, ..record.clone() };
+    let text = serde_json::to_vec_pretty(&record).context(|| "cannot write down the frozen copy".into())?;
     files::write(&record.path(state), &text, Access::PRIVATE)
 }
 
@@ -131,7 +154,15 @@ pub(crate) fn sweep(
     for record in all(state)? {
         let goes = match (record.standing(), going) {
             (Standing::Orphan, _) => true,
-            (Standing::Unknown, _) => false,
+            (Standing::Unknown, _) => {
+                ui::say(&format!(
+                    "the frozen copy {} stays: `{}` does not tell whether the restore point {} is gone",
+                    record.copy,
+                    record.store.display(),
+                    record.id
+                ));
+                false
+            }
             (Standing::Of(point), going) => {
                 let pinned = pins::all(&record.store)?.into_iter().find(|pin| pin.id == record.id);
                 point.head.incomplete().is_none()

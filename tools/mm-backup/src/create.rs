@@ -103,6 +103,13 @@ pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<(Backup, Opt
         Ok(backup) => return Ok(backup),
         Err(error) => error,
     };
+    let is_named = !matches!(files::look(&order.store.path.join(&id)), Ok(None));
+    if is_named && !matches!(files::look(&partial), Ok(Some(_))) {
+        // It needs its copy and its pin.
+        return Err(failed.hint(format!(
+            "the restore point {id} is there, but may not outlast a failure of power: mm-backup verify {id}"
+        )));
+    }
     let failed = failed.hint(format!(
         "nothing of it was kept; the earlier restore points in `{}` are as they were",
         order.store.path.display()

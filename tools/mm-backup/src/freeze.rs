@@ -185,7 +185,7 @@ pub(crate) struct Place<'a> {
 
 impl Ready {
     fn record(&self, place: (&str, &Path)) -> Record {
-        Record { copy: self.copy.clone(), id: place.0.into(), store: place.1.into() }
+        Record { copy: self.copy.clone(), id: place.0.into(), store: place.1.into(), store_inode: 0, store_device: 0 }
     }
 
     /// Freezes the database of the stopped server; where the server does not let us, it is dumped.

@@ -112,6 +112,7 @@ fn superfluous(store: &Store, install: &Path, state: &State, keep: Keep) -> Resu
                 // A frozen one has its database in a copy, which is for the next run to complete.
                 needed: journals.iter().any(|journal| journal.contains(&head.id))
                     || head.incomplete().is_some_and(|part| copies.iter().any(|record| record.copy == part.copy.copy)),
+                incomplete: head.incomplete().is_some(),
             })
         })
         .collect::<Result<_>>()?;

@@ -39,6 +39,8 @@ pub(crate) struct Point {
     pub created: Timestamp,
     /// A journal of another tool names it.
     pub needed: bool,
+    /// Its database is not stored: it takes nobody's place.
+    pub incomplete: bool,
 }
 
 /// The identifiers that may go. `points` are the good ones of one installation, oldest first. The newest always stays.
@@ -47,8 +49,15 @@ pub(crate) fn superfluous(points: &[Point], keep: Keep) -> Vec<String> {
     if let Some(newest) = kept.last_mut() {
         *newest = true;
     }
-    for kept in kept.iter_mut().rev().take(keep.last.unwrap_or(0)) {
+    // The newest that is complete stays too.
+    let last = keep.last.unwrap_or(0).max(1);
+    let mut counted = 0;
+    for (point, kept) in points.iter().zip(&mut kept).rev() {
+        if counted == last {
+            break;
+        }
         *kept = true;
+        counted += usize::from(!point.incomplete);
     }
     let periods: [(Option<usize>, &str); 4] =
         [(keep.daily, "%Y-%m-%d"), (keep.weekly, "%G-%V"), (keep.monthly, "%Y-%m"), (keep.yearly, "%Y")];
@@ -57,8 +66,10 @@ pub(crate) fn superfluous(points: &[Point], keep: Keep) -> Vec<String> {
         for (point, kept) in points.iter().zip(&mut kept).rev() {
             let period = point.created.to_zoned(TimeZone::UTC).strftime(format).to_string();
             if !seen.contains(&period) && seen.len() < count.unwrap_or(0) {
-                seen.push(period);
                 *kept = true;
+                if !point.incomplete {
+                    seen.push(period);
+                }
             }
         }
     }
@@ -72,7 +83,10 @@ mod tests {
     use super::*;
 
     fn points(times: &[&str]) -> Vec<Point> {
-        times.iter().map(|time| Point { id: (*time).into(), created: time.parse().unwrap(), needed: false }).collect()
+        times
+            .iter()
+            .map(|time| Point { id: (*time).into(), created: time.parse().unwrap(), needed: false, incomplete: false })
+            .collect()
     }
 
     #[test]
@@ -107,6 +121,18 @@ mod tests {
         assert!(superfluous(&points, Keep { last: Some(1), ..Keep::default() }).is_empty());
     }
 
+    #[test]
+    fn one_that_is_not_complete_takes_the_place_of_none() {
+        let mut points = points(&["2026-01-01T03:00:00Z", "2026-01-02T03:00:00Z", "2026-01-02T04:00:00Z"]);
+        points[2].incomplete = true;
+        for keep in [Keep { last: Some(1), ..Keep::default() }, Keep { daily: Some(1), ..Keep::default() }] {
+            assert_eq!(superfluous(&points, keep), ["2026-01-01T03:00:00Z"]);
+        }
+        // It goes as any other when complete ones have come after it.
+        points.swap(0, 2);
+        assert_eq!(superfluous(&points, Keep { last: Some(1), ..Keep::default() }).len(), 2);
+    }
+
     proptest! {
         /// Whatever was made when and whatever is asked for.
         #[test]
@@ -123,6 +149,7 @@ mod tests {
                     id: number.to_string(),
                     created: Timestamp::from_second(1_700_000_000 + hour * 3600).unwrap(),
                     needed: needed >> (number % 64) & 1 == 1,
+                    incomplete: false,
                 })
                 .collect();
             let keep = Keep { last: Some(last), daily: Some(daily), monthly: Some(monthly), ..Keep::default() };

@@ -216,6 +216,33 @@ fn what_cannot_be_moved_is_refused_before_anything_is_stopped() {
     moving.answers();
 }
 
+/// What a move fills, its undo empties: so nothing that is there is ever let pass.
+#[test]
+fn a_target_that_holds_something_is_refused_whatever_is_accepted() {
+    let moving = Moving::new(false);
+    let source = moving.source();
+    moving.target.query(&format!("CREATE TABLE here AS SELECT 42 AS n; ALTER TABLE here OWNER TO {ROLE}"));
+    let (_, said) = moving.with(5, "move", &[&moving.target.url()], &["--accept", "move-target"]);
+    assert!(said.contains("public.here") && said.contains("--replace"), "{said}");
+    assert_eq!(moving.target.query("SELECT n FROM here"), "42");
+    moving.target.query("DROP TABLE here");
+    moving.is_as_before(&source);
+
+    // The database is somebody's, and the role is not there.
+    let target = &moving.target;
+    target.sql("postgres", "CREATE ROLE chief SUPERUSER LOGIN PASSWORD 'geheim2'; CREATE DATABASE new");
+    target.sql("new", "CREATE TABLE here AS SELECT 42 AS n");
+    let app = format!("postgres://app:geheim@127.0.0.1:{}/new?sslmode=disable", target.port);
+    let admin = format!("postgres://chief:geheim2@127.0.0.1:{}/postgres?sslmode=disable", target.port);
+    for further in [["--accept", "move-target"].as_slice(), &["--accept", "move-target", "--replace"]] {
+        let (_, said) = moving.with(5, "move", &[&app, &admin], further);
+        assert!(said.contains("`new` is there"), "{said}");
+        assert_eq!(target.sql("new", "SELECT n FROM here"), "42");
+        assert_eq!(target.sql("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'app'"), "0");
+    }
+    moving.is_as_before(&source);
+}
+
 /// Passes bytes on to a port, and cuts the first connection that has carried more than `after`, once.
 fn cutting(to: u16, after: u64) -> (u16, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

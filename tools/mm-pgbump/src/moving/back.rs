@@ -9,6 +9,7 @@ use mm_common::mattermost::health::{START_LIMIT, Started};
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back;
 use mm_common::postgres::dump::identifier;
+use mm_common::postgres::server::Database;
 use mm_common::postgres::{fingerprint, tried};
 use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
@@ -79,10 +80,10 @@ fn clear(entry: &Entry, private: &Private, installation: &Installation) -> Resul
             // It was not renamed yet: what has the name is not ours.
             Some(kept) if !way_back::exists(&maker, kept)? => {}
             Some(kept) => {
-                target::drop_database(&maker, &name)?;
+                drop_made(entry, &target, &maker)?;
                 maker.execute_each(&format!("ALTER DATABASE {} RENAME TO {}", identifier(kept), identifier(&name)))?;
             }
-            None => target::drop_database(&maker, &name)?,
+            None => drop_made(entry, &target, &maker)?,
         }
         if let Some(admin) = target.admin.as_ref().filter(|_| entry.makes_role) {
             admin.execute(&format!("DROP ROLE IF EXISTS {}", identifier(target.role())))?;
@@ -92,6 +93,25 @@ fn clear(entry: &Entry, private: &Private, installation: &Installation) -> Resul
     let own = target.enter()?;
     target::end_sessions(&own, &name)?;
     target::empty(&own, &entry.schemas)
+}
+
+/// Drops the database that we have made. Where it is not written down which one that was, only one that holds nothing can be
+/// it: it was not filled before.
+fn drop_made(entry: &Entry, target: &Target, maker: &Database) -> Result<()> {
+    let name = target.name();
+    let Some(there) = target::oid(maker, name)? else { return Ok(()) };
+    let is_ours = match entry.made {
+        Some(made) => made == there,
+        None => match target.own.clone().or_else(|| target.admin_inside()) {
+            Some(inside) => target::contents(&inside)?.is_empty(),
+            None => false,
+        },
+    };
+    if is_ours {
+        return target::drop_database(maker, name);
+    }
+    Err(Error::failed(format!("the database `{name}` at the target is not the one that the move has made"))
+        .hint(format!("rename it there (ALTER DATABASE {} RENAME TO ...)", identifier(name))))
 }
 
 /// Whether the latest thing that was done here is a move, and not an upgrade in place.

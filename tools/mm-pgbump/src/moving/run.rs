@@ -123,7 +123,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         replace: options.replace,
     };
     let Looked { mut findings, roles, left_behind } = look::all(&question)?;
-    findings.accept(&session.common.accept);
+    look::accept(&mut findings, &session.common.accept);
     check::set(session, &findings)?;
     let obstacle = format!("the database cannot be moved to {}", target.place()?.label());
     look::judge(&findings, &obstacle)?;
@@ -140,6 +140,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         phase: Phase::Reading,
         makes_database: target.own.is_none() || replaced.is_some(),
         makes_role: !target.has_role,
+        made: None,
         replaced,
         schemas: target.own.as_ref().map(schemas::read).transpose()?.unwrap_or_default().into_keys().collect(),
         roles,
@@ -148,6 +149,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         could: tried::now(&source.own),
         left_behind,
     };
+    look::require_free(&entry, &target)?;
     let mut private = Private {
         from: installation.config.data_source()?.0.reveal().to_owned(),
         to: target.named.text.reveal().to_owned(),
@@ -220,11 +222,12 @@ fn carry(
     checkpoint::pass("move-read");
     signals::check()?;
 
+    look::require_free(entry, target)?;
     entry.phase = Phase::Filling;
     records.journal.write(entry, lock)?;
     checkpoint::pass("move-filling");
     ui::progress("filling the target");
-    let own = fill::make(entry, source, target)?;
+    let own = fill::make(entry, source, target, (records, lock))?;
     let left = fill::restore(entry, source, target, &own, (records, jobs))?;
     entry.moved.to.identify(&own)?;
     signals::check()?;

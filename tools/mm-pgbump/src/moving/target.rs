@@ -67,13 +67,17 @@ impl Target {
             None => return Err(refused(error)),
         };
         let has_database = way_back::exists(&front, &name)?;
-        let role = literal(&named.source.user);
-        let count = format!("SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles WHERE rolname = {role}");
-        let has_role = front.value(&count)? == 1;
+        let has_role = Self::has_role(&front, &named.source.user)?;
         if has_database && has_role {
             return Err(refused(error));
         }
         Ok(Self { named, own: None, admin, has_database, has_role, front, owner })
+    }
+
+    /// Whether there is a role of this name.
+    pub(crate) fn has_role(front: &Database, role: &str) -> Result<bool> {
+        let count = format!("SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles WHERE rolname = {}", literal(role));
+        Ok(front.value(&count)? == 1)
     }
 
     /// The name of the database.
@@ -186,6 +190,13 @@ pub(crate) fn end_sessions(front: &Database, name: &str) -> Result<()> {
         literal(name)
     ))?;
     Ok(())
+}
+
+/// The number that a database has as long as it is there; another of the same name has another.
+pub(crate) fn oid(front: &Database, name: &str) -> Result<Option<u64>> {
+    let sql =
+        format!("SELECT oid::pg_catalog.int8 AS oid FROM pg_catalog.pg_database WHERE datname = {}", literal(name));
+    Ok(front.rows(&sql)?.first().and_then(|row| row["oid"].as_u64()))
 }
 
 /// Removes a database that is ours. Sessions take a moment to end.

@@ -30,7 +30,7 @@ fn looked(session: &Session, options: &Options, installation: &Installation) -> 
         replace: options.replace,
     };
     let mut looked = look::all(&question)?;
-    looked.findings.accept(&session.common.accept);
+    look::accept(&mut looked.findings, &session.common.accept);
     Ok((looked, target.place()?.label()))
 }
 

@@ -303,6 +303,8 @@ pub(crate) fn recover(
     match entry.phase {
         Phase::Reading | Phase::Filling => {
             back::undo(&entry, installation, records, lock)?;
+            // The run that was cut off has stopped the server: it is put back, also where there is nothing to move any more.
+            session.changed = true;
             ui::say(&format!("{from} is as before"));
             Ok(None)
         }

@@ -17,7 +17,7 @@ use mm_common::{Error, Kind, Result};
 use super::named::Named;
 use super::record::{Entry, Of, Phase, Private, Records};
 use super::target::{self, Target};
-use super::{point, prove};
+use super::{point, prove, run};
 use crate::{Options, reach};
 
 /// Takes a move back that did not come to its end, and closes its journal. May be repeated.
@@ -144,12 +144,18 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
         installation = reach::observe(session)?;
     }
     let open = records.journal.read::<Entry>()?;
-    let Some(entry) = open.clone().map_or_else(|| records.last.read::<Entry>(), |entry| Ok(Some(entry)))? else {
+    let Some(mut entry) = open.clone().map_or_else(|| records.last.read::<Entry>(), |entry| Ok(Some(entry)))? else {
         return Err(Error::refused("there is no move to take back"));
     };
     let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
     let Some(lock) = guard else { return Ok(format!("would point the server at {from} again")) };
-    if open.is_some() && entry.phase < Phase::Done {
+    // The target may be in use since: then this is the way back of a move that is finished, which drops nothing.
+    if open.is_some()
+        && entry.phase == Phase::Proven
+        && point::leads_to_target(&entry, &records.private(Of::Open)?, &installation)?
+    {
+        run::close(&mut entry, &records, &lock)?;
+    } else if open.is_some() && entry.phase < Phase::Done {
         let running = installation.service.is_running()?;
         if running {
             installation.service.stop(STOP_LIMIT, &lock)?;
@@ -160,8 +166,7 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
             installation.put_service_back(&lock)?;
         }
         return Ok(format!("the move that was cut off is taken back; the server works with {from} as before"));
-    }
-    if open.is_some() && entry.phase == Phase::Done {
+    } else if open.is_some() && entry.phase == Phase::Done {
         records.close(&entry, &lock)?;
     }
     let running = installation.service.is_running()?;

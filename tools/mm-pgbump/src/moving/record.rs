@@ -30,7 +30,7 @@ pub(crate) enum Phase {
     Reading,
     /// What is in the target from now on is of our making.
     Filling,
-    /// The target is proven; the configuration is pointed at it.
+    /// The target is proven; the configuration is being pointed at it.
     Proven,
     /// The server works with the target.
     Done,

@@ -282,7 +282,7 @@ fn point_at_target(
 }
 
 /// The move is over: the record stays, the journal goes.
-fn close(entry: &mut Entry, records: &Records, lock: &LockGuard) -> Result<()> {
+pub(super) fn close(entry: &mut Entry, records: &Records, lock: &LockGuard) -> Result<()> {
     entry.phase = Phase::Done;
     records.journal.write(entry, lock)?;
     checkpoint::pass("move-done");
@@ -300,7 +300,27 @@ pub(crate) fn recover(
     let Some(mut entry) = records.journal.read::<Entry>()? else { return Ok(None) };
     let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
     ui::say(&format!("a move of {from} to {to} begun at {} was cut off", entry.moved.started));
+    let cannot = |error: Error| {
+        let first = error.next_step().unwrap_or("remove the cause").to_owned();
+        error
+            .within(format!("cannot end the move of {from} to {to}"))
+            .of_kind(Kind::HalfDone)
+            .with_hint(format!("{first}; then run mm-pgbump recover again"))
+    };
+    let is_pointed = entry.phase == Phase::Proven
+        && records
+            .private(Of::Open)
+            .and_then(|private| point::leads_to_target(&entry, &private, installation))
+            .map_err(cannot)?;
     match entry.phase {
+        // Whoever works with the old database since has written what the proof did not see.
+        Phase::Proven if !is_pointed => {
+            installation.service.stop(STOP_LIMIT, lock).map_err(cannot)?;
+            back::undo(&entry, installation, records, lock)?;
+            session.changed = true;
+            ui::say(&format!("{from} is as before"));
+            Ok(None)
+        }
         Phase::Reading | Phase::Filling => {
             back::undo(&entry, installation, records, lock)?;
             // The run that was cut off has stopped the server: it is put back, also where there is nothing to move any more.
@@ -309,15 +329,20 @@ pub(crate) fn recover(
             Ok(None)
         }
         Phase::Proven => {
-            let mut private = records.private(Of::Open)?;
-            point_at_target(&mut entry, &mut private, installation, records, lock).map_err(|error| {
-                let first = error.next_step().unwrap_or("remove the cause").to_owned();
-                error.within(format!("cannot finish the move of {from} to {to}")).of_kind(Kind::HalfDone).with_hint(
-                    format!(
+            // A server that works with the target already has nothing to be finished.
+            if !installation.service.is_running()? {
+                let mut private = records.private(Of::Open)?;
+                point_at_target(&mut entry, &mut private, installation, records, lock).map_err(|error| {
+                    let first = error.next_step().unwrap_or("remove the cause").to_owned();
+                    let hint = format!(
                         "{first}; then run mm-pgbump recover again; or mm-pgbump rollback, which points back at {from}"
-                    ),
-                )
-            })?;
+                    );
+                    error
+                        .within(format!("cannot finish the move of {from} to {to}"))
+                        .of_kind(Kind::HalfDone)
+                        .with_hint(hint)
+                })?;
+            }
             session.changed = true;
             close(&mut entry, records, lock)?;
             report(session, &entry, records, begun, &[]).map(Some)

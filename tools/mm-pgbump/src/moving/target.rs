@@ -28,9 +28,6 @@ pub(crate) struct Target {
     owner: User,
 }
 
-/// What PostgreSQL says of a database that is not there.
-const NO_DATABASE: &str = "does not exist";
-
 impl Target {
     /// Reaches it. `owner` is the user of the server, as whom the server itself will connect.
     ///
@@ -58,13 +55,11 @@ impl Target {
         };
         let front = match &admin {
             Some(admin) => admin.clone(),
-            None if error.one_line().contains(NO_DATABASE)
-                || error.causes().iter().any(|it| it.contains(NO_DATABASE)) =>
-            {
+            // Asked beside it: what PostgreSQL says of a database that is not there comes in the server's language.
+            None => {
                 let beside = DataSource { database: "postgres".into(), ..named.source.clone() };
                 Database::connect(&beside, Some(&owner)).map_err(|_| refused(error.clone()))?
             }
-            None => return Err(refused(error)),
         };
         let has_database = way_back::exists(&front, &name)?;
         let has_role = Self::has_role(&front, &named.source.user)?;

@@ -4,7 +4,7 @@
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
-use mm_common::machine::{checkpoint, door, threads};
+use mm_common::machine::{checkpoint, door, signals, threads};
 use mm_common::mattermost::health::{START_LIMIT, Started};
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back;
@@ -20,11 +20,21 @@ use super::target::{self, Target};
 use super::{point, prove, run};
 use crate::{Options, reach};
 
+/// What a signal leads to while a move can still be taken back.
+pub(crate) fn in_words(entry: &Entry) -> String {
+    let from = entry.moved.from.label();
+    if entry.phase < Phase::Filling {
+        return format!("going back to {from}, which was only read, within some seconds");
+    }
+    format!("clearing the target again and going back to {from}, which was only read, within a minute")
+}
+
 /// Takes a move back that did not come to its end, and closes its journal. May be repeated.
 ///
 /// # Errors
 /// Half done (exit 3) when it cannot be taken back.
 pub(crate) fn undo(entry: &Entry, installation: &mut Installation, records: &Records, lock: &LockGuard) -> Result<()> {
+    let _undo = signals::undoing(in_words(entry));
     let steps = || -> Result<()> {
         let private = records.private(Of::Open)?;
         point::back(&private, &installation.service, lock)?;
@@ -199,6 +209,12 @@ pub(crate) fn carry_out(
     records: &Records,
     lock: &LockGuard,
 ) -> Result<Vec<String>> {
+    // What has begun is finished.
+    if entry.phase != Phase::RollingBack {
+        signals::check()?;
+    }
+    let from = entry.moved.from.label();
+    let _back = signals::finishing(format!("the way back to {from} is finished, within a minute"));
     let mut intent = entry.clone();
     intent.phase = Phase::RollingBack;
     records.journal.write(&intent, lock)?;

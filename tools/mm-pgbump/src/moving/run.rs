@@ -159,12 +159,17 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     records.keep_private(&private, lock)?;
     records.journal.write(&entry, lock)?;
     checkpoint::pass("move-intent");
+    signals::leads_to(back::in_words(&entry));
     let jobs = options
         .jobs
         .map_or_else(|| available_parallelism().map_or(1, usize::from), |jobs| usize::try_from(jobs).unwrap_or(1));
-    let carried = carry(&mut entry, (&source, &mut target), (&records, jobs), installation, lock)
-        .and_then(|left| point_at_target(&mut entry, &mut private, installation, &records, lock).map(|()| left));
-    let left = match carried {
+    let carried = carry(&mut entry, (&source, &mut target), (&records, jobs), installation, lock).and_then(|left| {
+        let label = entry.moved.to.label();
+        let proven =
+            signals::finishing(format!("{label} is proven; pointing the server at it is finished, within a minute"));
+        point_at_target(&mut entry, &mut private, installation, &records, lock).map(|()| (left, proven))
+    });
+    let (left, _proven) = match carried {
         Ok(left) => left,
         Err(error) => return Err(back::taken_back(error, &entry, installation, &records, lock)),
     };
@@ -225,6 +230,7 @@ fn carry(
     look::require_free(entry, target)?;
     entry.phase = Phase::Filling;
     records.journal.write(entry, lock)?;
+    signals::leads_to(back::in_words(entry));
     checkpoint::pass("move-filling");
     ui::progress("filling the target");
     let own = fill::make(entry, source, target, (records, lock))?;
@@ -330,6 +336,7 @@ pub(crate) fn recover(
         }
         Phase::Proven => {
             // A server that works with the target already has nothing to be finished.
+            let _proven = signals::finishing(format!("pointing the server at {to} is finished, within a minute"));
             if !installation.service.is_running()? {
                 let mut private = records.private(Of::Open)?;
                 point_at_target(&mut entry, &mut private, installation, records, lock).map_err(|error| {

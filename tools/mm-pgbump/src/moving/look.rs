@@ -15,6 +15,7 @@ use mm_common::postgres::server::Database;
 use mm_common::run::Session;
 use mm_common::{Error, Result};
 
+use super::nodes;
 use super::point;
 use super::record::Entry;
 use super::roles::RoleMap;
@@ -95,6 +96,7 @@ pub(crate) fn all(question: &Question<'_>) -> Result<Looked> {
             "take them out of the configuration: they would go on showing the old database. Put those of the target in after the move",
         ))
     });
+    list.add(nodes::ACCEPT, "No other node works with the old database", || nodes::look(source));
     list.add("move-configuration", "The data source can be changed where it stands", || {
         point::rehearse(question.installation, &source.data, &target.named)
             .map(|()| Seen::pass("rehearsed"))

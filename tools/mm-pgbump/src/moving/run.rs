@@ -23,7 +23,7 @@ use super::named::Named;
 use super::record::{Entry, Facts, Of, Phase, Private, Records};
 use super::source::Source;
 use super::target::Target;
-use super::{back, fill, point, prove, target};
+use super::{back, fill, nodes, point, prove, target};
 use crate::{Options, check, restore_point};
 
 /// What a hop of the document, or its absence, asks of this verb.
@@ -159,16 +159,19 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     records.keep_private(&private, lock)?;
     records.journal.write(&entry, lock)?;
     checkpoint::pass("move-intent");
+    let accepted = session.common.accepts(nodes::ACCEPT);
     signals::leads_to(back::in_words(&entry));
     let jobs = options
         .jobs
         .map_or_else(|| available_parallelism().map_or(1, usize::from), |jobs| usize::try_from(jobs).unwrap_or(1));
-    let carried = carry(&mut entry, (&source, &mut target), (&records, jobs), installation, lock).and_then(|left| {
-        let label = entry.moved.to.label();
-        let proven =
-            signals::finishing(format!("{label} is proven; pointing the server at it is finished, within a minute"));
-        point_at_target(&mut entry, &mut private, installation, &records, lock).map(|()| (left, proven))
-    });
+    let carried =
+        carry(&mut entry, (&source, &mut target), (&records, jobs, accepted), installation, lock).and_then(|left| {
+            let label = entry.moved.to.label();
+            let proven = signals::finishing(format!(
+                "{label} is proven; pointing the server at it is finished, within a minute"
+            ));
+            point_at_target(&mut entry, &mut private, installation, &records, lock).map(|()| (left, proven))
+        });
     let (left, _proven) = match carried {
         Ok(left) => left,
         Err(error) => return Err(back::taken_back(error, &entry, installation, &records, lock)),
@@ -204,7 +207,7 @@ fn already(source: &Source, target: &Target, records: &Records) -> Result<Option
 fn carry(
     entry: &mut Entry,
     (source, target): (&Source, &mut Target),
-    (records, jobs): (&Records, usize),
+    (records, jobs, accepted): (&Records, usize, bool),
     installation: &Installation,
     lock: &LockGuard,
 ) -> Result<Vec<String>> {
@@ -212,6 +215,7 @@ fn carry(
     ui::say(&format!("moving {from} to {to}"));
     installation.service.stop(STOP_LIMIT, lock)?;
     checkpoint::pass("move-stopped");
+    nodes::require_gone(source, accepted)?;
     say_others(&source.own)?;
     ui::progress("reading the old database");
     let snapshot = source.reader.snapshot()?;
@@ -246,6 +250,7 @@ fn carry(
     ui::progress("collecting statistics");
     fill::analyze(&own);
     tried::as_the_server(&own, entry.could)?;
+    nodes::require_gone(source, accepted)?;
     signals::check()?;
     entry.phase = Phase::Proven;
     entry.moved.proven = true;

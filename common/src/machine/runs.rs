@@ -38,11 +38,12 @@ pub struct Step {
 }
 
 /// The steps of a hop, in their order.
-pub const STEPS: [Step; 7] = [
+pub const STEPS: [Step; 8] = [
     Step { tool: "mm-fetch", verb: "run", changes: true },
     Step { tool: "mm-swap", verb: "stage", changes: true },
     Step { tool: "mm-backup", verb: "create", changes: true },
     Step { tool: "mm-pgbump", verb: "run", changes: true },
+    Step { tool: "mm-pgbump", verb: "move", changes: true },
     Step { tool: "mm-swap", verb: "run", changes: true },
     Step { tool: "mm-backup", verb: "complete", changes: false },
     Step { tool: "mm-verify", verb: "run", changes: false },

@@ -223,9 +223,11 @@ MOVE
   drop-old does not touch it. A move that failed or was killed leaves the target as it was: gone, empty, or with the
   database that --replace has renamed.
   Both data sources stay in the state directory (mode 600, in a directory of root's) as long as there is a way back.
-  Checks of check --target and of move, for --accept: move-version, move-server, move-target, move-rights, move-encoding,
+  Checks of check --target and of move, for --accept: move-version, move-server, move-rights, move-encoding,
   move-extensions, move-roles, move-left-behind (what only a superuser makes: publications, event triggers, foreign
-  servers; accepted, it stays behind), move-space, move-replicas, move-configuration, move-tls, move-clock, move-network.
+  servers; accepted, it stays behind), move-space, move-replicas, move-nodes (other nodes of a cluster would go on writing
+  to the old database), move-configuration, move-tls, move-clock, move-network. move-target, which says that the target
+  holds something, cannot be accepted: --replace renames what is there and keeps it.
 
 METHODS
   clone, upgrade   pg_upgrade; seconds, whatever the size with clone. The old cluster stays as it was.

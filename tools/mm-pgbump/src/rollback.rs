@@ -24,7 +24,7 @@ use crate::{Options, aside, control, moving, reach, repoint, undo};
 /// Goes back to the cluster before the last upgrade.
 pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
     let ground = site::ground(&session.wanted()?).or_else(|_| site::ground_of_ruin(&session.wanted()?));
-    if ground.is_ok_and(|ground| moving::back::is_latest(ground.state.path()).unwrap_or(false)) {
+    if ground.map_or(Ok(false), |ground| moving::back::is_latest(ground.state.path()))? {
         return moving::back::rollback(session, options);
     }
     session.refuse_open(reach::own_journals(session)?)?;

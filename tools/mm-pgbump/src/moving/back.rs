@@ -4,11 +4,12 @@
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
-use mm_common::machine::{checkpoint, door, threads};
+use mm_common::machine::{checkpoint, door, signals, threads};
 use mm_common::mattermost::health::{START_LIMIT, Started};
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back;
 use mm_common::postgres::dump::identifier;
+use mm_common::postgres::server::Database;
 use mm_common::postgres::{fingerprint, tried};
 use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
@@ -16,14 +17,24 @@ use mm_common::{Error, Kind, Result};
 use super::named::Named;
 use super::record::{Entry, Of, Phase, Private, Records};
 use super::target::{self, Target};
-use super::{point, prove};
+use super::{point, prove, run};
 use crate::{Options, reach};
+
+/// What a signal leads to while a move can still be taken back.
+pub(crate) fn in_words(entry: &Entry) -> String {
+    let from = entry.moved.from.label();
+    if entry.phase < Phase::Filling {
+        return format!("going back to {from}, which was only read, within some seconds");
+    }
+    format!("clearing the target again and going back to {from}, which was only read, within a minute")
+}
 
 /// Takes a move back that did not come to its end, and closes its journal. May be repeated.
 ///
 /// # Errors
 /// Half done (exit 3) when it cannot be taken back.
 pub(crate) fn undo(entry: &Entry, installation: &mut Installation, records: &Records, lock: &LockGuard) -> Result<()> {
+    let _undo = signals::undoing(in_words(entry));
     let steps = || -> Result<()> {
         let private = records.private(Of::Open)?;
         point::back(&private, &installation.service, lock)?;
@@ -79,10 +90,10 @@ fn clear(entry: &Entry, private: &Private, installation: &Installation) -> Resul
             // It was not renamed yet: what has the name is not ours.
             Some(kept) if !way_back::exists(&maker, kept)? => {}
             Some(kept) => {
-                target::drop_database(&maker, &name)?;
+                drop_made(entry, &target, &maker)?;
                 maker.execute_each(&format!("ALTER DATABASE {} RENAME TO {}", identifier(kept), identifier(&name)))?;
             }
-            None => target::drop_database(&maker, &name)?,
+            None => drop_made(entry, &target, &maker)?,
         }
         if let Some(admin) = target.admin.as_ref().filter(|_| entry.makes_role) {
             admin.execute(&format!("DROP ROLE IF EXISTS {}", identifier(target.role())))?;
@@ -92,6 +103,25 @@ fn clear(entry: &Entry, private: &Private, installation: &Installation) -> Resul
     let own = target.enter()?;
     target::end_sessions(&own, &name)?;
     target::empty(&own, &entry.schemas)
+}
+
+/// Drops the database that we have made. Where it is not written down which one that was, only one that holds nothing can be
+/// it: it was not filled before.
+fn drop_made(entry: &Entry, target: &Target, maker: &Database) -> Result<()> {
+    let name = target.name();
+    let Some(there) = target::oid(maker, name)? else { return Ok(()) };
+    let is_ours = match entry.made {
+        Some(made) => made == there,
+        None => match target.own.clone().or_else(|| target.admin_inside()) {
+            Some(inside) => target::contents(&inside)?.is_empty(),
+            None => false,
+        },
+    };
+    if is_ours {
+        return target::drop_database(maker, name);
+    }
+    Err(Error::failed(format!("the database `{name}` at the target is not the one that the move has made"))
+        .hint(format!("rename it there (ALTER DATABASE {} RENAME TO ...)", identifier(name))))
 }
 
 /// Whether the latest thing that was done here is a move, and not an upgrade in place.
@@ -124,12 +154,18 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
         installation = reach::observe(session)?;
     }
     let open = records.journal.read::<Entry>()?;
-    let Some(entry) = open.clone().map_or_else(|| records.last.read::<Entry>(), |entry| Ok(Some(entry)))? else {
+    let Some(mut entry) = open.clone().map_or_else(|| records.last.read::<Entry>(), |entry| Ok(Some(entry)))? else {
         return Err(Error::refused("there is no move to take back"));
     };
     let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
     let Some(lock) = guard else { return Ok(format!("would point the server at {from} again")) };
-    if open.is_some() && entry.phase < Phase::Done {
+    // The target may be in use since: then this is the way back of a move that is finished, which drops nothing.
+    if open.is_some()
+        && entry.phase == Phase::Proven
+        && point::leads_to_target(&entry, &records.private(Of::Open)?, &installation)?
+    {
+        run::close(&mut entry, &records, &lock)?;
+    } else if open.is_some() && entry.phase < Phase::Done {
         let running = installation.service.is_running()?;
         if running {
             installation.service.stop(STOP_LIMIT, &lock)?;
@@ -140,8 +176,7 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
             installation.put_service_back(&lock)?;
         }
         return Ok(format!("the move that was cut off is taken back; the server works with {from} as before"));
-    }
-    if open.is_some() && entry.phase == Phase::Done {
+    } else if open.is_some() && entry.phase == Phase::Done {
         records.close(&entry, &lock)?;
     }
     let running = installation.service.is_running()?;
@@ -174,6 +209,12 @@ pub(crate) fn carry_out(
     records: &Records,
     lock: &LockGuard,
 ) -> Result<Vec<String>> {
+    // What has begun is finished.
+    if entry.phase != Phase::RollingBack {
+        signals::check()?;
+    }
+    let from = entry.moved.from.label();
+    let _back = signals::finishing(format!("the way back to {from} is finished, within a minute"));
     let mut intent = entry.clone();
     intent.phase = Phase::RollingBack;
     records.journal.write(&intent, lock)?;

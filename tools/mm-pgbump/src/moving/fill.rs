@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mm_common::contract::ui;
+use mm_common::machine::lock::LockGuard;
 use mm_common::machine::{checkpoint, threads};
 use mm_common::postgres::dump::{self, identifier, literal};
 use mm_common::postgres::properties::{self, Grant, Properties, Setting};
@@ -23,7 +24,12 @@ use super::target::{self, Target};
 const LOOKS: Duration = Duration::from_secs(2);
 
 /// Makes role, database and extensions, as far as they are not there. Returns the database as the server will reach it.
-pub(crate) fn make(entry: &Entry, source: &Source, target: &mut Target) -> Result<Database> {
+pub(crate) fn make(
+    entry: &mut Entry,
+    source: &Source,
+    target: &mut Target,
+    (records, lock): (&Records, &LockGuard),
+) -> Result<Database> {
     let before = properties::read(&source.reader)?;
     if entry.makes_role {
         make_role(target)?;
@@ -38,8 +44,12 @@ pub(crate) fn make(entry: &Entry, source: &Source, target: &mut Target) -> Resul
     }
     if entry.makes_database {
         let like = Properties { owner: target.role().to_owned(), ..before };
-        properties::create_like(&target.maker()?, target.name(), &like)?;
+        let maker = target.maker()?;
+        properties::create_like(&maker, target.name(), &like)?;
         checkpoint::pass("move-database-made");
+        // Before anything is put into it: an undo drops this one, and no other of that name.
+        entry.made = target::oid(&maker, target.name())?;
+        records.journal.write(entry, lock)?;
     }
     let own = target.enter()?;
     let there = extensions_of(&own)?;

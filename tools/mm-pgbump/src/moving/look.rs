@@ -10,11 +10,14 @@ use std::collections::BTreeSet;
 
 use mm_common::contract::sections::{Path, Status};
 use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::way_back;
 use mm_common::postgres::server::Database;
 use mm_common::run::Session;
 use mm_common::{Error, Result};
 
+use super::nodes;
 use super::point;
+use super::record::Entry;
 use super::roles::RoleMap;
 use super::source::Source;
 use super::target::{self, Target};
@@ -23,6 +26,13 @@ use crate::preflight::{Findings, List, Seen};
 
 /// The check for what no role without a superuser's power can carry; accepted, it stays behind.
 pub(crate) const LEFT_BEHIND: &str = "move-left-behind";
+
+/// The check for a target that holds something. Nobody can accept it: what is filled is emptied again when a move fails.
+const TARGET: &str = "move-target";
+
+/// What to do about such a target.
+const TARGET_HINT: &str =
+    "name an empty database, or one that is not there; or --replace, which renames this one and keeps it";
 
 /// What is to be moved where.
 pub(crate) struct Question<'a> {
@@ -71,7 +81,7 @@ pub(crate) fn all(question: &Question<'_>) -> Result<Looked> {
     let mut list = List::default();
     list.add("move-version", "The target's PostgreSQL fits every hop", || Ok(version(question)));
     list.add("move-server", "The target can be written to", || host::writable(target));
-    list.add("move-target", "The target is empty", || empty(question));
+    list.add(TARGET, "The target is empty", || empty(question));
     list.add("move-rights", "The role of the target may make what is carried", || contents::rights(question));
     list.add("move-encoding", "Both sides keep text alike", || contents::encoding(question));
     list.add("move-extensions", "The target has the extensions", || contents::extensions(question));
@@ -86,6 +96,7 @@ pub(crate) fn all(question: &Question<'_>) -> Result<Looked> {
             "take them out of the configuration: they would go on showing the old database. Put those of the target in after the move",
         ))
     });
+    list.add(nodes::ACCEPT, "No other node works with the old database", || nodes::look(source));
     list.add("move-configuration", "The data source can be changed where it stands", || {
         point::rehearse(question.installation, &source.data, &target.named)
             .map(|()| Seen::pass("rehearsed"))
@@ -141,10 +152,44 @@ fn empty(question: &Question<'_>) -> Result<Seen> {
     if question.replace {
         return Ok(Seen::warn(said, "it is renamed to NAME_mm_before_TIME and kept (--replace)"));
     }
-    Ok(Seen::fail(
-        said,
-        "name an empty database, or one that is not there; or --replace, which renames this one and keeps it",
-    ))
+    Ok(Seen::fail(said, TARGET_HINT))
+}
+
+/// Lets findings pass that the administrator has accepted, but for those that nobody can accept.
+pub(crate) fn accept(findings: &mut Findings, ids: &[String]) {
+    let ids: Vec<String> = ids.iter().filter(|id| *id != TARGET).cloned().collect();
+    findings.accept(&ids);
+}
+
+/// What a move makes or fills, an undo removes: it must be nobody's, whatever was accepted. Asked when that is written down,
+/// since what was looked at may be another by then.
+///
+/// # Errors
+/// Refused when something of that name is there, or the database to be filled is not empty.
+pub(crate) fn require_free(entry: &Entry, target: &Target) -> Result<()> {
+    let name = target.name();
+    let is_there = |name: &str| Error::refused(format!("the database `{name}` is there")).hint(TARGET_HINT);
+    match (&entry.replaced, &target.own) {
+        (Some(kept), _) if way_back::exists(&target.front, kept)? => return Err(is_there(kept)),
+        (Some(_), _) => {}
+        (None, _) if entry.makes_database => {
+            if way_back::exists(&target.front, name)? {
+                return Err(is_there(name));
+            }
+        }
+        (None, Some(own)) => {
+            let found = target::contents(own)?;
+            if !found.is_empty() {
+                let held = crate::preflight::shortened(&found);
+                return Err(Error::refused(format!("the database `{name}` holds {held}")).hint(TARGET_HINT));
+            }
+        }
+        (None, None) => return Err(Error::failed(format!("the database `{name}` cannot be asked"))),
+    }
+    if entry.makes_role && Target::has_role(&target.front, target.role())? {
+        return Err(Error::refused(format!("the role `{}` is there by now", target.role())).hint("run this again"));
+    }
+    Ok(())
 }
 
 /// Whether the target is the very database that the server works with.

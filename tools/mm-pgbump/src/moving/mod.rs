@@ -5,6 +5,7 @@ pub(crate) mod back;
 mod fill;
 mod look;
 mod named;
+mod nodes;
 mod point;
 mod prove;
 pub(crate) mod record;

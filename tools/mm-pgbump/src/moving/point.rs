@@ -12,7 +12,7 @@ use mm_common::postgres::source::DataSource;
 use mm_common::{Context as _, Error, Result};
 
 use super::named::Named;
-use super::record::{Private, Records};
+use super::record::{Entry, Private, Records};
 
 /// Whether two data sources lead to one database.
 fn is_same(one: &DataSource, other: &DataSource) -> bool {
@@ -79,6 +79,27 @@ pub(crate) fn replicas(installation: &Installation, from: &DataSource) -> Vec<St
         }
     }
     found
+}
+
+/// Whether the server's data source leads to the target of the move, and not to the old database.
+///
+/// # Errors
+/// Failed where it leads to neither, or is none of the two and cannot be asked.
+pub(crate) fn leads_to_target(entry: &Entry, private: &Private, installation: &Installation) -> Result<bool> {
+    let text = installation.config.data_source()?.0;
+    if text.reveal() == private.from || text.reveal() == private.to {
+        return Ok(text.reveal() == private.to);
+    }
+    let database = installation.database()?;
+    if entry.moved.to.is(&database)? {
+        return Ok(true);
+    }
+    if entry.moved.from.is(&database)? {
+        return Ok(false);
+    }
+    let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
+    Err(Error::failed(format!("the data source of the server leads neither to {from} nor to {to}"))
+        .hint("let SqlSettings.DataSource lead to the one that the server has worked with last"))
 }
 
 /// Points the configuration at the new database. May be repeated after any part of it.

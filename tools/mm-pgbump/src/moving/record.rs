@@ -30,7 +30,7 @@ pub(crate) enum Phase {
     Reading,
     /// What is in the target from now on is of our making.
     Filling,
-    /// The target is proven; the configuration is pointed at it.
+    /// The target is proven; the configuration is being pointed at it.
     Proven,
     /// The server works with the target.
     Done,
@@ -50,6 +50,9 @@ pub(crate) struct Entry {
     pub makes_database: bool,
     /// Its role was not there either.
     pub makes_role: bool,
+    /// The number of the database that we have made, once it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<u64>,
     /// The name under which a database that was there is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<String>,

@@ -23,7 +23,7 @@ use super::named::Named;
 use super::record::{Entry, Facts, Of, Phase, Private, Records};
 use super::source::Source;
 use super::target::Target;
-use super::{back, fill, point, prove, target};
+use super::{back, fill, nodes, point, prove, target};
 use crate::{Options, check, restore_point};
 
 /// What a hop of the document, or its absence, asks of this verb.
@@ -123,7 +123,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         replace: options.replace,
     };
     let Looked { mut findings, roles, left_behind } = look::all(&question)?;
-    findings.accept(&session.common.accept);
+    look::accept(&mut findings, &session.common.accept);
     check::set(session, &findings)?;
     let obstacle = format!("the database cannot be moved to {}", target.place()?.label());
     look::judge(&findings, &obstacle)?;
@@ -140,6 +140,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         phase: Phase::Reading,
         makes_database: target.own.is_none() || replaced.is_some(),
         makes_role: !target.has_role,
+        made: None,
         replaced,
         schemas: target.own.as_ref().map(schemas::read).transpose()?.unwrap_or_default().into_keys().collect(),
         roles,
@@ -148,6 +149,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         could: tried::now(&source.own),
         left_behind,
     };
+    look::require_free(&entry, &target)?;
     let mut private = Private {
         from: installation.config.data_source()?.0.reveal().to_owned(),
         to: target.named.text.reveal().to_owned(),
@@ -157,12 +159,20 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     records.keep_private(&private, lock)?;
     records.journal.write(&entry, lock)?;
     checkpoint::pass("move-intent");
+    let accepted = session.common.accepts(nodes::ACCEPT);
+    signals::leads_to(back::in_words(&entry));
     let jobs = options
         .jobs
         .map_or_else(|| available_parallelism().map_or(1, usize::from), |jobs| usize::try_from(jobs).unwrap_or(1));
-    let carried = carry(&mut entry, (&source, &mut target), (&records, jobs), installation, lock)
-        .and_then(|left| point_at_target(&mut entry, &mut private, installation, &records, lock).map(|()| left));
-    let left = match carried {
+    let carried =
+        carry(&mut entry, (&source, &mut target), (&records, jobs, accepted), installation, lock).and_then(|left| {
+            let label = entry.moved.to.label();
+            let proven = signals::finishing(format!(
+                "{label} is proven; pointing the server at it is finished, within a minute"
+            ));
+            point_at_target(&mut entry, &mut private, installation, &records, lock).map(|()| (left, proven))
+        });
+    let (left, _proven) = match carried {
         Ok(left) => left,
         Err(error) => return Err(back::taken_back(error, &entry, installation, &records, lock)),
     };
@@ -197,7 +207,7 @@ fn already(source: &Source, target: &Target, records: &Records) -> Result<Option
 fn carry(
     entry: &mut Entry,
     (source, target): (&Source, &mut Target),
-    (records, jobs): (&Records, usize),
+    (records, jobs, accepted): (&Records, usize, bool),
     installation: &Installation,
     lock: &LockGuard,
 ) -> Result<Vec<String>> {
@@ -205,6 +215,7 @@ fn carry(
     ui::say(&format!("moving {from} to {to}"));
     installation.service.stop(STOP_LIMIT, lock)?;
     checkpoint::pass("move-stopped");
+    nodes::require_gone(source, accepted)?;
     say_others(&source.own)?;
     ui::progress("reading the old database");
     let snapshot = source.reader.snapshot()?;
@@ -220,11 +231,13 @@ fn carry(
     checkpoint::pass("move-read");
     signals::check()?;
 
+    look::require_free(entry, target)?;
     entry.phase = Phase::Filling;
     records.journal.write(entry, lock)?;
+    signals::leads_to(back::in_words(entry));
     checkpoint::pass("move-filling");
     ui::progress("filling the target");
-    let own = fill::make(entry, source, target)?;
+    let own = fill::make(entry, source, target, (records, lock))?;
     let left = fill::restore(entry, source, target, &own, (records, jobs))?;
     entry.moved.to.identify(&own)?;
     signals::check()?;
@@ -237,6 +250,7 @@ fn carry(
     ui::progress("collecting statistics");
     fill::analyze(&own);
     tried::as_the_server(&own, entry.could)?;
+    nodes::require_gone(source, accepted)?;
     signals::check()?;
     entry.phase = Phase::Proven;
     entry.moved.proven = true;
@@ -279,7 +293,7 @@ fn point_at_target(
 }
 
 /// The move is over: the record stays, the journal goes.
-fn close(entry: &mut Entry, records: &Records, lock: &LockGuard) -> Result<()> {
+pub(super) fn close(entry: &mut Entry, records: &Records, lock: &LockGuard) -> Result<()> {
     entry.phase = Phase::Done;
     records.journal.write(entry, lock)?;
     checkpoint::pass("move-done");
@@ -297,22 +311,50 @@ pub(crate) fn recover(
     let Some(mut entry) = records.journal.read::<Entry>()? else { return Ok(None) };
     let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
     ui::say(&format!("a move of {from} to {to} begun at {} was cut off", entry.moved.started));
+    let cannot = |error: Error| {
+        let first = error.next_step().unwrap_or("remove the cause").to_owned();
+        error
+            .within(format!("cannot end the move of {from} to {to}"))
+            .of_kind(Kind::HalfDone)
+            .with_hint(format!("{first}; then run mm-pgbump recover again"))
+    };
+    let is_pointed = entry.phase == Phase::Proven
+        && records
+            .private(Of::Open)
+            .and_then(|private| point::leads_to_target(&entry, &private, installation))
+            .map_err(cannot)?;
     match entry.phase {
+        // Whoever works with the old database since has written what the proof did not see.
+        Phase::Proven if !is_pointed => {
+            installation.service.stop(STOP_LIMIT, lock).map_err(cannot)?;
+            back::undo(&entry, installation, records, lock)?;
+            session.changed = true;
+            ui::say(&format!("{from} is as before"));
+            Ok(None)
+        }
         Phase::Reading | Phase::Filling => {
             back::undo(&entry, installation, records, lock)?;
+            // The run that was cut off has stopped the server: it is put back, also where there is nothing to move any more.
+            session.changed = true;
             ui::say(&format!("{from} is as before"));
             Ok(None)
         }
         Phase::Proven => {
-            let mut private = records.private(Of::Open)?;
-            point_at_target(&mut entry, &mut private, installation, records, lock).map_err(|error| {
-                let first = error.next_step().unwrap_or("remove the cause").to_owned();
-                error.within(format!("cannot finish the move of {from} to {to}")).of_kind(Kind::HalfDone).with_hint(
-                    format!(
+            // A server that works with the target already has nothing to be finished.
+            let _proven = signals::finishing(format!("pointing the server at {to} is finished, within a minute"));
+            if !installation.service.is_running()? {
+                let mut private = records.private(Of::Open)?;
+                point_at_target(&mut entry, &mut private, installation, records, lock).map_err(|error| {
+                    let first = error.next_step().unwrap_or("remove the cause").to_owned();
+                    let hint = format!(
                         "{first}; then run mm-pgbump recover again; or mm-pgbump rollback, which points back at {from}"
-                    ),
-                )
-            })?;
+                    );
+                    error
+                        .within(format!("cannot finish the move of {from} to {to}"))
+                        .of_kind(Kind::HalfDone)
+                        .with_hint(hint)
+                })?;
+            }
             session.changed = true;
             close(&mut entry, records, lock)?;
             report(session, &entry, records, begun, &[]).map(Some)

@@ -28,9 +28,6 @@ pub(crate) struct Target {
     owner: User,
 }
 
-/// What PostgreSQL says of a database that is not there.
-const NO_DATABASE: &str = "does not exist";
-
 impl Target {
     /// Reaches it. `owner` is the user of the server, as whom the server itself will connect.
     ///
@@ -58,22 +55,24 @@ impl Target {
         };
         let front = match &admin {
             Some(admin) => admin.clone(),
-            None if error.one_line().contains(NO_DATABASE)
-                || error.causes().iter().any(|it| it.contains(NO_DATABASE)) =>
-            {
+            // Asked beside it: what PostgreSQL says of a database that is not there comes in the server's language.
+            None => {
                 let beside = DataSource { database: "postgres".into(), ..named.source.clone() };
                 Database::connect(&beside, Some(&owner)).map_err(|_| refused(error.clone()))?
             }
-            None => return Err(refused(error)),
         };
         let has_database = way_back::exists(&front, &name)?;
-        let role = literal(&named.source.user);
-        let count = format!("SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles WHERE rolname = {role}");
-        let has_role = front.value(&count)? == 1;
+        let has_role = Self::has_role(&front, &named.source.user)?;
         if has_database && has_role {
             return Err(refused(error));
         }
         Ok(Self { named, own: None, admin, has_database, has_role, front, owner })
+    }
+
+    /// Whether there is a role of this name.
+    pub(crate) fn has_role(front: &Database, role: &str) -> Result<bool> {
+        let count = format!("SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles WHERE rolname = {}", literal(role));
+        Ok(front.value(&count)? == 1)
     }
 
     /// The name of the database.
@@ -186,6 +185,13 @@ pub(crate) fn end_sessions(front: &Database, name: &str) -> Result<()> {
         literal(name)
     ))?;
     Ok(())
+}
+
+/// The number that a database has as long as it is there; another of the same name has another.
+pub(crate) fn oid(front: &Database, name: &str) -> Result<Option<u64>> {
+    let sql =
+        format!("SELECT oid::pg_catalog.int8 AS oid FROM pg_catalog.pg_database WHERE datname = {}", literal(name));
+    Ok(front.rows(&sql)?.first().and_then(|row| row["oid"].as_u64()))
 }
 
 /// Removes a database that is ours. Sessions take a moment to end.

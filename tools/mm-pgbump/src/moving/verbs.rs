@@ -6,7 +6,8 @@ use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
 
 use super::look::{self, Looked, Question};
-use super::record::{Entry, Phase, Records};
+use super::point;
+use super::record::{Entry, Of, Phase, Records};
 use super::run::{self, named};
 use super::source::Source;
 use super::target::Target;
@@ -30,7 +31,7 @@ fn looked(session: &Session, options: &Options, installation: &Installation) -> 
         replace: options.replace,
     };
     let mut looked = look::all(&question)?;
-    looked.findings.accept(&session.common.accept);
+    look::accept(&mut looked.findings, &session.common.accept);
     Ok((looked, target.place()?.label()))
 }
 
@@ -84,7 +85,11 @@ pub(crate) fn recover(session: &mut Session, options: &Options) -> Result<String
     let Some(entry) = records.journal.read::<Entry>()? else { return Ok("nothing was interrupted".into()) };
     let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
     if session.dry_run {
-        let word = if entry.phase >= Phase::Proven { "finish" } else { "take back" };
+        let is_finished = match entry.phase {
+            Phase::Proven => point::leads_to_target(&entry, &records.private(Of::Open)?, &installation)?,
+            phase => phase > Phase::Proven,
+        };
+        let word = if is_finished { "finish" } else { "take back" };
         return Ok(format!("would {word} the move of {from} to {to} that was cut off"));
     }
     let lock = installation.state.lock(session.lock_wait())?;

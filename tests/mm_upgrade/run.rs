@@ -151,6 +151,29 @@ fn a_private_server_that_no_verification_has_passed_lets_nobody_in() {
 }
 
 #[test]
+fn a_server_that_cannot_be_looked_at_lets_nobody_in() {
+    let broken = quick("10.5.14").fault("call-broken=GET /users/*/teams/*/channels/members");
+    let upgrade = Upgrade::of(&[quick("9.11.18"), broken, quick("10.6.1")]);
+    let site = &upgrade.site;
+    // In place of mm-path, from the first swap on: it cannot tell how the run stands.
+    let shims = site.directory().join("shims");
+    fs::create_dir(&shims).unwrap();
+    let real = mm_test_support::tool::executable("mm-path");
+    let text = format!(
+        "#!/bin/sh\ncase \" $* \" in *' --status '*) ls {}/last/*-mm-swap-run.json >/dev/null 2>&1 && exit 1 ;; esac\nexec {} \"$@\"\n",
+        upgrade.runs().display(),
+        real.display()
+    );
+    fs::write(shims.join("mm-path"), text).unwrap();
+    process::run("chmod", &["755", &shims.join("mm-path").display().to_string()]);
+    let output = upgrade.run("run", &["--to", "10.6.1"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert_eq!(site.running_version(), None, "users can get in: {said}");
+    assert!(said.contains("what runs could not be seen") && said.contains("mm-swap publish --install "), "{said}");
+}
+
+#[test]
 fn a_hop_whose_swap_could_not_report_is_verified_all_the_same_and_can_be_taken_back() {
     let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
     let site = &upgrade.site;

@@ -93,6 +93,33 @@ fn a_run_that_stopped_before_its_first_hop_is_begun_by_a_resume() {
 }
 
 #[test]
+fn a_run_that_stopped_during_its_downloads_is_gone_on_with_as_it_was_called() {
+    let upgrade = Upgrade::of(&[quick("10.5.14"), quick("10.6.1"), quick("10.11.23")]);
+    let site = &upgrade.site;
+    good(&upgrade.run("run", &["--to", "10.6.1"]));
+    let first = fs::canonicalize(upgrade.runs().join("last")).unwrap();
+    // In place of mm-fetch, once: the run is there, and mm-upgrade is killed before it knows.
+    upgrade.shim("mm-fetch", "REAL \"$@\" >/dev/null\nkill -KILL $PPID");
+    let there = site.directory().join("there");
+    let output = upgrade.run("run", &["--to", "10.11.23", "--store", there.to_str().unwrap()]);
+    assert_eq!(output.status.code(), None, "killed: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::canonicalize(upgrade.runs().join("last")).unwrap(), first);
+    let status = String::from_utf8(upgrade.run("status", &[]).stdout).unwrap();
+    assert!(status.contains("10.11.23"), "{status}");
+    let pids = site.pids();
+    good(&upgrade.run("rollback", &[]));
+    assert_eq!(
+        (site.pids(), site.running_version().as_deref()),
+        (pids, Some("10.6.1")),
+        "the older run was taken back"
+    );
+    good(&upgrade.run("resume", &[]));
+    assert_eq!(site.running_version().as_deref(), Some("10.11.23"));
+    assert!(there.exists(), "the restore point went where the older run had put its own");
+    assert!(upgrade.last("0000-mm-path-plan.json")["upgrade"]["arguments"].to_string().contains("10.11.23"));
+}
+
+#[test]
 fn a_hop_that_fails_leaves_the_last_good_release_public_and_can_be_resumed() {
     let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1").fault("crash-at-start")]);
     let site = &upgrade.site;
@@ -158,7 +185,7 @@ fn a_server_that_cannot_be_looked_at_lets_nobody_in() {
     // In place of mm-path, from the first swap on: it cannot tell how the run stands.
     let shims = site.directory().join("shims");
     fs::create_dir(&shims).unwrap();
-    let real = mm_test_support::tool::executable("mm-path");
+    let real = tool::executable("mm-path");
     let text = format!(
         "#!/bin/sh\ncase \" $* \" in *' --status '*) ls {}/last/*-mm-swap-run.json >/dev/null 2>&1 && exit 1 ;; esac\nexec {} \"$@\"\n",
         upgrade.runs().display(),

@@ -120,6 +120,30 @@ fn a_run_that_stopped_during_its_downloads_is_gone_on_with_as_it_was_called() {
 }
 
 #[test]
+fn what_the_host_says_is_what_is_upgraded() {
+    let upgrade = Upgrade::of(&[quick("10.5.14"), quick("10.6.1")]);
+    let site = &upgrade.site;
+    let mut arguments = upgrade.arguments("run", &["--to", "10.6.1"]);
+    for flag in ["--install", "--store"] {
+        let at = arguments.iter().position(|word| word == flag).unwrap();
+        arguments.drain(at..at + 2);
+    }
+    let run = |install: &std::path::Path, store: &str| {
+        let mut command = tool::shell(&upgrade.script());
+        command.env("MM_INSTALL", install).env("MM_STORE", store).arg("mm-upgrade").args(&arguments).output().unwrap()
+    };
+    let output = run(&site.install(), "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("run needs --to VERSION and --store DIR"), "{said}");
+    good(&run(&site.install(), site.store().to_str().unwrap()));
+    assert_eq!(site.running_version().as_deref(), Some("10.6.1"));
+    assert_eq!(upgrade.last("final.json")["done"][0]["backup"]["store"], site.store().to_str().unwrap());
+    // What comes later needs none of it.
+    good(&upgrade.run("rollback", &[]));
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"));
+}
+
+#[test]
 fn a_hop_that_fails_leaves_the_last_good_release_public_and_can_be_resumed() {
     let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1").fault("crash-at-start")]);
     let site = &upgrade.site;

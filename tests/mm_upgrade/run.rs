@@ -202,6 +202,22 @@ fn a_private_server_that_no_verification_has_passed_lets_nobody_in() {
 }
 
 #[test]
+fn a_server_that_stays_stopped_is_said_to_be() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
+    let site = &upgrade.site;
+    // In place of mm-pgbump, once: a backup has the lock, for longer than it waits.
+    upgrade.shim("mm-pgbump", "echo \"$@\" >\"$0.called\"; exit 75");
+    let output = upgrade.run("run", &["--to", "10.5.14"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{said}");
+    let called = fs::read_to_string(site.directory().join("shims/mm-pgbump.called")).unwrap();
+    assert!(called.contains("--lock-wait 3600"), "{called}");
+    assert!(site.pids().is_empty() && said.contains("the server 9.11.18 is STOPPED, nothing is half done"), "{said}");
+    good(&upgrade.run("resume", &[]));
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"));
+}
+
+#[test]
 fn a_server_that_cannot_be_looked_at_lets_nobody_in() {
     let broken = quick("10.5.14").fault("call-broken=GET /users/*/teams/*/channels/members");
     let upgrade = Upgrade::of(&[quick("9.11.18"), broken, quick("10.6.1")]);

@@ -93,6 +93,57 @@ fn a_run_that_stopped_before_its_first_hop_is_begun_by_a_resume() {
 }
 
 #[test]
+fn a_run_that_stopped_during_its_downloads_is_gone_on_with_as_it_was_called() {
+    let upgrade = Upgrade::of(&[quick("10.5.14"), quick("10.6.1"), quick("10.11.23")]);
+    let site = &upgrade.site;
+    good(&upgrade.run("run", &["--to", "10.6.1"]));
+    let first = fs::canonicalize(upgrade.runs().join("last")).unwrap();
+    // In place of mm-fetch, once: the run is there, and mm-upgrade is killed before it knows.
+    upgrade.shim("mm-fetch", "REAL \"$@\" >/dev/null\nkill -KILL $PPID");
+    let there = site.directory().join("there");
+    let output = upgrade.run("run", &["--to", "10.11.23", "--store", there.to_str().unwrap()]);
+    assert_eq!(output.status.code(), None, "killed: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::canonicalize(upgrade.runs().join("last")).unwrap(), first);
+    let status = String::from_utf8(upgrade.run("status", &[]).stdout).unwrap();
+    assert!(status.contains("10.11.23"), "{status}");
+    let pids = site.pids();
+    good(&upgrade.run("rollback", &[]));
+    assert_eq!(
+        (site.pids(), site.running_version().as_deref()),
+        (pids, Some("10.6.1")),
+        "the older run was taken back"
+    );
+    good(&upgrade.run("resume", &[]));
+    assert_eq!(site.running_version().as_deref(), Some("10.11.23"));
+    assert!(there.exists(), "the restore point went where the older run had put its own");
+    assert!(upgrade.last("0000-mm-path-plan.json")["upgrade"]["arguments"].to_string().contains("10.11.23"));
+}
+
+#[test]
+fn what_the_host_says_is_what_is_upgraded() {
+    let upgrade = Upgrade::of(&[quick("10.5.14"), quick("10.6.1")]);
+    let site = &upgrade.site;
+    let mut arguments = upgrade.arguments("run", &["--to", "10.6.1"]);
+    for flag in ["--install", "--store"] {
+        let at = arguments.iter().position(|word| word == flag).unwrap();
+        arguments.drain(at..at + 2);
+    }
+    let run = |install: &std::path::Path, store: &str| {
+        let mut command = tool::shell(&upgrade.script());
+        command.env("MM_INSTALL", install).env("MM_STORE", store).arg("mm-upgrade").args(&arguments).output().unwrap()
+    };
+    let output = run(&site.install(), "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("run needs --to VERSION and --store DIR"), "{said}");
+    good(&run(&site.install(), site.store().to_str().unwrap()));
+    assert_eq!(site.running_version().as_deref(), Some("10.6.1"));
+    assert_eq!(upgrade.last("final.json")["done"][0]["backup"]["store"], site.store().to_str().unwrap());
+    // What comes later needs none of it.
+    good(&upgrade.run("rollback", &[]));
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"));
+}
+
+#[test]
 fn a_hop_that_fails_leaves_the_last_good_release_public_and_can_be_resumed() {
     let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1").fault("crash-at-start")]);
     let site = &upgrade.site;
@@ -148,6 +199,45 @@ fn a_private_server_that_no_verification_has_passed_lets_nobody_in() {
     assert_eq!(site.running_version().as_deref(), Some("10.5.14"), "{}", said(&output));
     let status = String::from_utf8(upgrade.run("status", &[]).stdout).unwrap();
     assert!(status.contains("runs     10.5.14\n"), "{status}");
+}
+
+#[test]
+fn a_server_that_stays_stopped_is_said_to_be() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
+    let site = &upgrade.site;
+    // In place of mm-pgbump, once: a backup has the lock, for longer than it waits.
+    upgrade.shim("mm-pgbump", "echo \"$@\" >\"$0.called\"; exit 75");
+    let output = upgrade.run("run", &["--to", "10.5.14"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{said}");
+    let called = fs::read_to_string(site.directory().join("shims/mm-pgbump.called")).unwrap();
+    assert!(called.contains("--lock-wait 3600"), "{called}");
+    assert!(site.pids().is_empty() && said.contains("the server 9.11.18 is STOPPED, nothing is half done"), "{said}");
+    good(&upgrade.run("resume", &[]));
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"));
+}
+
+#[test]
+fn a_server_that_cannot_be_looked_at_lets_nobody_in() {
+    let broken = quick("10.5.14").fault("call-broken=GET /users/*/teams/*/channels/members");
+    let upgrade = Upgrade::of(&[quick("9.11.18"), broken, quick("10.6.1")]);
+    let site = &upgrade.site;
+    // In place of mm-path, from the first swap on: it cannot tell how the run stands.
+    let shims = site.directory().join("shims");
+    fs::create_dir(&shims).unwrap();
+    let real = tool::executable("mm-path");
+    let text = format!(
+        "#!/bin/sh\ncase \" $* \" in *' --status '*) ls {}/last/*-mm-swap-run.json >/dev/null 2>&1 && exit 1 ;; esac\nexec {} \"$@\"\n",
+        upgrade.runs().display(),
+        real.display()
+    );
+    fs::write(shims.join("mm-path"), text).unwrap();
+    process::run("chmod", &["755", &shims.join("mm-path").display().to_string()]);
+    let output = upgrade.run("run", &["--to", "10.6.1"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert_eq!(site.running_version(), None, "users can get in: {said}");
+    assert!(said.contains("what runs could not be seen") && said.contains("mm-swap publish --install "), "{said}");
 }
 
 #[test]

@@ -57,12 +57,12 @@ impl Watched {
         let output = script().arg("--record").arg(&log).arg("--").arg(executable(tool)).args(words).output().unwrap();
         let what = format!("{tool} {}", words.join(" "));
         if !output.status.success() {
-            self.findings.extend([what, ": ", &said(&output)]);
+            self.findings.extend([what.as_str(), ": ", &said(&output)]);
         }
         let judged = script().arg("--places").arg(&log).output().unwrap();
         match judged.status.code() {
             Some(0) => {}
-            Some(1) => self.findings.extend([what, "\n", &said(&judged)]),
+            Some(1) => self.findings.extend([what.as_str(), "\n", &said(&judged)]),
             _ => panic!("{what}: {}", said(&judged)),
         }
         said(&output)

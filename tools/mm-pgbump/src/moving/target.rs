@@ -53,13 +53,13 @@ impl Target {
                 "create role and database there, or name an administrator's data source in line 2 of the target's file",
             )
         };
-        let front = match &admin {
-            Some(admin) => admin.clone(),
+        let front = if let Some(admin) = &admin {
+            admin.clone()
+        } else {
             // Asked beside it: what PostgreSQL says of a database that is not there comes in the server's language.
-            None => {
-                let beside = DataSource { database: "postgres".into(), ..named.source.clone() };
-                Database::connect(&beside, Some(&owner)).map_err(|_| refused(error.clone()))?
-            }
+
+            let beside = DataSource { database: "postgres".into(), ..named.source.clone() };
+            Database::connect(&beside, Some(&owner)).map_err(|_| refused(error.clone()))?
         };
         let has_database = way_back::exists(&front, &name)?;
         let has_role = Self::has_role(&front, &named.source.user)?;

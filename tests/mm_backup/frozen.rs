@@ -399,41 +399,6 @@ fn a_copy_that_the_server_still_makes_for_a_killed_run_is_none() {
 }
 
 #[test]
-fn the_point_of_the_hop_before_goes_when_the_next_one_is_there() {
-    let site = Site::builder("10.5.14").build();
-    let in_run = |run: &str, killed_at: Option<&str>| {
-        let hop = json!({ "from": "5.29.0", "to": "5.37.10", "edition": "team", "url": "", "sha256": [] });
-        let document = json!({
-            "schema": "mm.upgrade/1",
-            "run": { "id": run, "started": "2026-11-22T03:00:00Z" },
-            "path": { "current": "5.29.0", "target": "5.37.10", "policy": "esr", "hops": [hop], "next": hop },
-        });
-        let mut command = site.tool("mm-backup");
-        command.arg("--to").arg(site.store()).args(FREEZE).args(["--accept", "rollback"]);
-        command.envs(killed_at.map(|name| ("MM_CHECKPOINT", name)));
-        let output = command.write_stdin(document.to_string()).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.success(), killed_at.is_none(), "{said}");
-        serde_json::from_slice(&output.stdout).map_or(Value::Null, |document: Value| document["backup"].clone())
-    };
-    let first = in_run("run", None);
-    // Between the hops the server is not public, and nothing is completed.
-    let private = json!({ "address": "127.0.0.1:1", "since": "2026-11-22T03:00:00Z" });
-    fs::write(site.state().join("private.json"), private.to_string()).unwrap();
-    let second = in_run("run", None);
-    in_run("run", Some("manifest-written"));
-    let ids = |made: &[&Value]| made.iter().map(|made| made["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
-    assert_eq!(listed(&site).0, ids(&[&first, &second]), "the next one was not made");
-    assert!(copies(&site).contains(&copy_of(&second)));
-    let third = in_run("run", None);
-    assert_eq!(listed(&site).0, ids(&[&first, &third]));
-    assert_eq!(copies(&site), [copy_of(&first), copy_of(&third)]);
-    let other = in_run("other", None);
-    assert_eq!(listed(&site).0, ids(&[&first, &third, &other]), "another run removes none");
-    assert_eq!(copies(&site).len(), 3);
-}
-
-#[test]
 fn freeze_needs_a_stopped_server() {
     let site = Site::builder("10.5.14").build();
     assert_eq!(run(&site, &["--freeze"]).0, 2);

@@ -1,6 +1,5 @@
 //! What becomes of earlier frozen restore points before a new one is made: they are completed, and the copies that nobody needs
-//! any more go. So at most two copies are left: that of the run's first restore point, and the newest. While the newest is made
-//! there may be a third, for the one before goes only when its successor is there.
+//! any more go. So at most two copies exist: that of the run's first restore point, and the newest.
 
 use mm_common::contract::error::Result;
 use mm_common::contract::ui;
@@ -36,14 +35,12 @@ pub(crate) struct Earlier<'a> {
 }
 
 impl Earlier<'_> {
-    /// Completes earlier frozen restore points, and removes superfluous copies, before the server is stopped. Returns the
-    /// restore points of this run that the one to be made takes the place of: they go when it is there.
+    /// Completes earlier frozen restore points, and removes superfluous copies, before the server is stopped.
     ///
     /// # Errors
     /// When a copy would have to go whose restore point cannot be completed. A restore point that freezes nothing is made all
     /// the same, and it is said.
-    pub(crate) fn settle(&self, lock: &LockGuard) -> Result<Vec<String>> {
-        let mut replaced = Vec::new();
+    pub(crate) fn settle(&self, lock: &LockGuard) -> Result<()> {
         let public = private::noted(&self.installation.state)?.is_none();
         let gives_up_copies = self.stops && (self.freezes || self.bumps);
         for point in complete::of_installation(self.store, &self.installation.root)? {
@@ -62,13 +59,12 @@ impl Earlier<'_> {
             };
             match completed {
                 Ok(true) => ui::say(&format!("completed the restore point {}", point.head.id)),
-                Ok(false)
-                    if gives_up_copies
-                        && self.run.is_some()
-                        && point.head.run == self.run
-                        && !self.is_first(&point)? =>
-                {
-                    replaced.push(point.head.id);
+                Ok(false) if gives_up_copies && !self.is_first(&point)? => {
+                    self.store.remove(&point.head.id)?;
+                    ui::warn(&format!(
+                        "the restore point {} of the hop before is removed: it was not complete, and its copy makes room for the next one (--pin-all keeps it)",
+                        point.head.id
+                    ));
                 }
                 Ok(false) => {}
                 Err(error) if gives_up_copies && (self.bumps || !self.is_first(&point)?) => {
@@ -89,27 +85,7 @@ impl Earlier<'_> {
             Err(error) if !gives_up_copies => ui::warn(&error.one_line()),
             swept => drop(swept?),
         }
-        Ok(replaced)
-    }
-
-    /// Removes what [`Earlier::settle`] has returned, with the copies, now that the next restore point is there.
-    pub(crate) fn replace(&self, ids: &[String], lock: &LockGuard) {
-        if ids.is_empty() {
-            return;
-        }
-        let remove = || {
-            for id in ids {
-                self.store.remove(id)?;
-                ui::warn(&format!(
-                    "the restore point {id} of the hop before is removed: it was not complete, and the next one is there (--pin-all keeps it)"
-                ));
-            }
-            let claim = database::claim(self.installation, self.accepts_database, Some(lock));
-            copies::sweep(self.installation, &claim, Going::Orphans, lock)
-        };
-        if let Err(error) = remove() {
-            ui::warn(&error.one_line());
-        }
+        Ok(())
     }
 
     /// Whether it is the first restore point of this run.

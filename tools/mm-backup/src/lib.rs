@@ -238,10 +238,10 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
             accepts_database,
             jobs: jobs(arguments),
         };
-        let replaced = before.settle(&lock)?;
+        before.settle(&lock)?;
         let claim = database::claim(&installation, accepts_database, Some(&lock));
         let freezing = plan.freeze.then(|| freeze::ready(&installation, &claim, &plan, bumps(session)?)).transpose()?;
-        let made = create::create(
+        create::create(
             &create::Order {
                 installation: &installation,
                 store: &store,
@@ -255,9 +255,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
                 freezing,
             },
             &lock,
-        )?;
-        before.replace(&replaced, &lock);
-        Ok(made)
+        )
     })();
     let (backup, again) = match made {
         Ok(made) => made,

@@ -1,7 +1,6 @@
 //! A database that is frozen beside itself while nobody writes, and stored when the server serves again.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -365,37 +364,6 @@ fn a_frozen_point_takes_the_place_of_no_complete_one() {
     assert_eq!(run(&site, &["complete"]).0, 0);
     let (code, said) = run(&site, &["prune", "--keep-last", "1"]);
     assert_eq!((code, listed(&site).0.as_slice()), (0, &[ids[1].to_owned()][..]), "{said}");
-}
-
-#[test]
-fn a_copy_that_the_server_still_makes_for_a_killed_run_is_none() {
-    let site = Site::builder("10.5.14").build();
-    let ours = |what: &str| {
-        let asked = format!("SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {what}");
-        site.cluster.sql("postgres", &asked)
-    };
-    let mut command = process::as_user("postgres", Path::new("/usr/bin/psql"));
-    let command = command.args(["-XAtq", "-p", &site.cluster.port.to_string(), "-d", "postgres"]).current_dir("/");
-    let mut holder =
-        Session(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    // The server waits for this before it reads the database.
-    let held = "BEGIN; COMMENT ON DATABASE mattermost IS 'held';\n";
-    holder.0.stdin.as_mut().unwrap().write_all(held.as_bytes()).unwrap();
-    process::wait_until("the lock", PATIENCE, || ours("state = 'idle in transaction'") == "1");
-    let making = "state = 'active' AND query LIKE 'CREATE DATABASE%' AND wait_event_type = 'Lock'";
-    for signal in ["KILL", "INT"] {
-        let child = start(&site, &FREEZE, None);
-        process::wait_until("the copy to be begun", PATIENCE, || ours(making) == "1");
-        process::run("kill", &["-s", signal, &child.id().to_string()]);
-        let (_, said) = ended(child);
-        assert_eq!(ours(making), if signal == "KILL" { "1" } else { "0" }, "{signal}: {said}");
-        let (code, said) = run(&site, &["prune", "--keep-last", "1"]);
-        assert_eq!((code, ours(making).as_str()), (0, "0"), "{signal}: {said}");
-    }
-    drop(holder);
-    process::wait_until("the lock to be gone", PATIENCE, || ours("state = 'idle in transaction'") == "0");
-    assert!(copies(&site).is_empty());
-    copy_of(&make(&site, &FREEZE));
 }
 
 #[test]

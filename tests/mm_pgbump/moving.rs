@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mm_test_support::cluster::{Cluster, PASSWORD, ROLE, TELLTALE, url};
+use mm_test_support::cluster::{Cluster, ROLE, TELLTALE, url};
 use mm_test_support::layout::RICHES;
 use mm_test_support::process::wait_until;
 use mm_test_support::site::Site;
@@ -244,39 +244,6 @@ fn a_target_that_holds_something_is_refused_whatever_is_accepted() {
 }
 
 /// What another node writes during and after a move is in the old database only.
-#[test]
-fn another_node_that_works_with_the_old_database_stands_in_the_way() {
-    let moving = Moving::new(true);
-    let (source, target) = (moving.source(), moving.target.url());
-    let cluster = &moving.site.cluster;
-    cluster.query("CREATE TABLE IF NOT EXISTS clusterdiscovery (id varchar(26) PRIMARY KEY, type varchar(64), clustername varchar(64), hostname varchar(512), gossipport int, port int, createat bigint, lastpingat bigint)");
-    cluster.query(&format!("ALTER TABLE clusterdiscovery OWNER TO {ROLE}"));
-    cluster.query("INSERT INTO clusterdiscovery SELECT n, 'mattermost_app', 'c', 'node' || n, 1, 1, 1, extract(epoch FROM now()) * 1000 FROM generate_series(1, 2) n");
-    let (document, _) = moving.with(4, "check", &[&target], &[]);
-    assert!(check_of(&document, "move-nodes")["evidence"].as_str().unwrap().contains("node2"), "{document}");
-    moving.with(5, "move", &[&target], &[]);
-    cluster.query("DELETE FROM clusterdiscovery");
-
-    // It tells nobody of itself, and is connected.
-    let mut node = std::process::Command::new("psql")
-        .args(["-X", "-h", "::1", "-U", ROLE, "-p", &cluster.port.to_string(), "-d", "mattermost"])
-        .args(["-c", "SELECT pg_sleep(300)"])
-        .env("PGPASSWORD", PASSWORD)
-        .spawn()
-        .unwrap();
-    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE client_addr = '::1'";
-    wait_until("the other node to be there", PATIENCE, || cluster.query(sessions) == "1");
-    let (_, said) = moving.with(6, "move", &[&target], &[]);
-    assert!(said.contains("from ::1") && said.contains("--accept move-nodes"), "{said}");
-    moving.is_as_before(&source);
-    moving.answers();
-    let (_, said) = moving.with(0, "move", &[&target], &["--accept", "move-nodes"]);
-    assert!(said.contains("from ::1"), "{said}");
-    cluster.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE client_addr = '::1'");
-    node.wait().unwrap();
-    moving.answers();
-}
-
 /// Passes bytes on to a port, and cuts the first connection that has carried more than `after`, once.
 fn cutting(to: u16, after: u64) -> (u16, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

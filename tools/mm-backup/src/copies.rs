@@ -68,7 +68,7 @@ impl Record {
         match files::look(&store.path.join(&self.id)) {
             Ok(None) if self.is_of(&store) => Standing::Orphan,
             // A mount point without its file system holds nothing either.
-            Ok(None) => Standing::Unknown,
+            Ok(None) | Err(_) => Standing::Unknown,
             Ok(Some(_)) => match store.find(&self.id) {
                 Ok(point) => match &point.head.frozen {
                     Some(part) if part.copy.copy == self.copy => Standing::Of(Box::new(point)),
@@ -77,7 +77,6 @@ impl Record {
                 // A damaged restore point may have nothing but its copy.
                 Err(_) => Standing::Unknown,
             },
-            Err(_) => Standing::Unknown,
         }
     }
 }

@@ -132,8 +132,8 @@ mod tests {
         document
     }
 
-    fn name(base: &Document, version: Version, edition: Edition, major: Option<u32>) -> &'static str {
-        match decide(base, Installed { version: &version, edition, major }).unwrap() {
+    fn name(base: &Document, version: &Version, edition: Edition, major: Option<u32>) -> &'static str {
+        match decide(base, Installed { version, edition, major }).unwrap() {
             Decision::Finished(_) => "finished",
             Decision::Again(_) => "again",
             Decision::Afresh => "afresh",
@@ -143,8 +143,7 @@ mod tests {
     #[test]
     fn a_hop_is_finished_when_it_is_in_place_and_verified() {
         let next = Version::new(10, 5, 14);
-        let team =
-            |sections: &[&str], version: &Version| name(&document(sections), version.clone(), Edition::Team, None);
+        let team = |sections: &[&str], version: &Version| name(&document(sections), version, Edition::Team, None);
         assert_eq!(team(&["fetch", "backup", "pgbump", "swap", "verify"], &next), "finished");
         assert_eq!(team(&["fetch", "backup", "pgbump", "swap"], &next), "again");
         assert_eq!(team(&[], &next), "again", "the swap could not report");
@@ -154,7 +153,7 @@ mod tests {
             "afresh",
             "went back"
         );
-        assert_eq!(name(&document(&["swap"]), next, Edition::Enterprise, None), "afresh");
+        assert_eq!(name(&document(&["swap"]), &next, Edition::Enterprise, None), "afresh");
     }
 
     #[test]
@@ -163,7 +162,7 @@ mod tests {
         let mut path: Path = base.section("path").unwrap().unwrap();
         path.next.as_mut().unwrap().needs.postgres = Some(15);
         base.set("path", &path).unwrap();
-        let with = |major| name(&base, Version::new(10, 5, 14), Edition::Team, major);
+        let with = |major| name(&base, &Version::new(10, 5, 14), Edition::Team, major);
         assert_eq!(
             (with(Some(13)), with(Some(15)), with(Some(16)), with(None)),
             ("afresh", "finished", "finished", "finished")
@@ -176,6 +175,6 @@ mod tests {
         let mut path: Path = base.section("path").unwrap().unwrap();
         path.next = None;
         base.set("path", &path).unwrap();
-        assert_eq!(name(&base, Version::new(10, 6, 1), Edition::Team, None), "afresh");
+        assert_eq!(name(&base, &Version::new(10, 6, 1), Edition::Team, None), "afresh");
     }
 }

@@ -70,7 +70,7 @@ pub fn notice(message: &str) {
     }
 }
 
-/// What is done now, where nothing can be counted; see [`progress`] for where it can.
+/// What is done now, where nothing can be counted; see [`mod@progress`] for where it can.
 pub fn progress(message: &str) {
     progress::activity(message);
 }

@@ -36,20 +36,20 @@ fn no_script_prints_what_a_terminal_obeys() {
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     };
     let report = said(&format!("{} --format markdown '{}'", script("mm-report"), file.display()));
-    let run = place.path().join("run");
-    std::fs::create_dir_all(&run).unwrap();
-    std::fs::write(run.join("plan.json"), document().to_string()).unwrap();
-    // The functions of the script as it is: what it says, how it dies, and what it tells of a run.
-    let functions = "source <(sed -n '/^shown()/p; /^say()/p; /^die()/p; /^recorded()/,/^}/p' \"$0\")";
+    // The functions of the script as it is: what it says, and how it dies.
+    let functions = "source <(sed -n '/^shown()/p; /^told()/p; /^say()/p; /^die()/p' \"$0\")";
+    let log = place.path().join("log");
     let upgrade = said(&format!(
         "bash -c {} {} {} {}",
-        shell_words(&format!("{functions}; run=$1; recorded; say \"$2\"; die 1 \"$2\"")),
+        shell_words(&format!("{functions}; log=$1; say \"$2\"; die 1 \"$2\"")),
         script("mm-upgrade"),
-        run.display(),
+        log.display(),
         shell_words(&format!("a name {EVIL}"))
     ));
-    assert!(upgrade.contains("10.6.1") && upgrade.contains("error: a name"), "{upgrade:?}");
-    for text in [report, upgrade] {
+    assert!(upgrade.contains("Z a name") && upgrade.contains("error: a name"), "{upgrade:?}");
+    let logged = std::fs::read_to_string(log).unwrap();
+    assert!(logged.contains("Z a name"), "{logged:?}");
+    for text in [report, upgrade, logged] {
         assert!(!text.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{text:?}");
     }
 }

@@ -132,7 +132,7 @@ fn a_crashed_cluster_is_not_upgraded_before_it_has_recovered() {
         listed.unwrap().stdout.is_empty() && !std::path::Path::new("/proc").join(pid).exists()
     });
     let (document, said) = rig.upgrade(1, &[]);
-    assert!(document["error"]["hint"].as_str().unwrap().contains("start it"), "{said}");
+    assert!(document["error"]["hint"].as_str().unwrap().contains("systemctl start postgresql"), "{said}");
     assert!(!rig.data(15).exists());
     // It replays its log, and then all is as it was.
     run("pg_ctlcluster", &["13", &rig.site.cluster.name, "start"]);

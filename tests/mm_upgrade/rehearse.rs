@@ -302,14 +302,17 @@ fn what_a_killed_rehearsal_left_is_removed_by_the_next_one() {
     // Nothing but names of a rehearsal is removed, and no mode of a directory of others is changed for the worse.
     let shared = rehearsal.site.directory().join("shared");
     fs::create_dir_all(shared.join("run")).unwrap();
-    process::run("chmod", &["1777", shared.to_str().unwrap()]);
     let elsewhere = |work: &Path| rehearsal.run_in(work, &["--point", "nonsense"]);
+    process::run("chmod", &["1777", shared.to_str().unwrap()]);
+    let output = elsewhere(&shared);
+    assert!(output.status.code() == Some(5) && said(&output).contains("others than root"), "{}", said(&output));
+    process::run("chmod", &["755", shared.to_str().unwrap()]);
     let output = elsewhere(&shared);
     assert!(output.status.code() == Some(5) && said(&output).contains("is of no rehearsal"), "{}", said(&output));
     fs::remove_dir(shared.join("run")).unwrap();
     let output = elsewhere(&shared);
     assert!(output.status.code() == Some(5) && said(&output).contains("no restore point"), "{}", said(&output));
-    assert_eq!(fs::metadata(&shared).unwrap().permissions().mode() & 0o7777, 0o1777);
+    assert_eq!(fs::metadata(&shared).unwrap().permissions().mode() & 0o7777, 0o755);
     // Where the copy could not get to its files it is not even made.
     let closed = rehearsal.site.directory().join("closed");
     fs::create_dir(&closed).unwrap();

@@ -53,7 +53,7 @@ fn a_flag_comes_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
-fn a_file_that_others_may_write_or_that_means_nothing_is_refused_by_every_tool() {
+fn a_file_that_others_may_write_is_refused_and_a_name_that_means_nothing_is_told_by_every_tool() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("mm-tools.conf");
     for name in TOOLS {
@@ -63,9 +63,9 @@ fn a_file_that_others_may_write_or_that_means_nothing_is_refused_by_every_tool()
         let output = with(name, &file, flags).output().unwrap();
         assert_eq!(output.status.code(), Some(5), "{name}: {}", said(&output));
         assert!(said(&output).contains("is not trusted") && said(&output).contains("hint: chown root:root"), "{name}");
+        // A word that no tool knows may be a later release's: it is told, and stops nothing.
         write(&file, "MM_STOER=/srv/backup\n");
         let output = with(name, &file, flags).output().unwrap();
-        assert_eq!(output.status.code(), Some(5), "{name}: {}", said(&output));
         assert!(said(&output).contains("line 1") && said(&output).contains("MM_STOER"), "{name}: {}", said(&output));
     }
     // What is asked for on paper is not about this host.

@@ -86,7 +86,7 @@ fn two_processes_on_one_cache_fetch_a_release_once() {
     });
     let mut first = case.place.start(&case.server.url, &sha256(&case.tarball));
     wait_until("the first request", PATIENCE, || case.server.gets().len() == 1);
-    case.command().assert().code(75).stderr(contains("mm-fetch (process"));
+    case.command().assert().code(75).stderr(contains("it is held by mm-fetch run (process"));
     let digest = sha256(&case.tarball);
     let second = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| {

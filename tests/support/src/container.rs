@@ -12,6 +12,9 @@ use crate::watchdog::Cleanup;
 /// How long systemd may take to boot and to carry out an order.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where the clusters lie. `scripts/in-memory` mounts memory there, and an overlay holds no mount below what it lies over.
+const CLUSTERS: &str = "/var/lib/postgresql";
+
 /// What network a container has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
@@ -35,7 +38,7 @@ impl Container {
     /// Boots systemd. `files` are paths below `/` and what is to stand there.
     pub fn boot(site: &Site, network: Network, files: &[(&str, &str)]) -> Self {
         let place = site.directory().with_extension("container");
-        for part in ["upper", "work", "root"] {
+        for part in ["upper", "work", "root", "clusters"] {
             std::fs::create_dir_all(place.join(part)).expect("/tmp can be written");
         }
         let text = |path: &Path| path.to_str().expect("ours").to_owned();
@@ -49,12 +52,15 @@ impl Container {
             std::fs::create_dir_all(path.parent().expect("it is a file")).expect("it is ours");
             std::fs::write(path, contents).expect("it is ours");
         }
+        let clusters = text(&place.join("clusters"));
+        run("chown", &["--reference", CLUSTERS, &clusters]);
         let options = format!("lowerdir=/,upperdir={},workdir={}", text(&upper), text(&place.join("work")));
         run("mount", &["-t", "overlay", "overlay", "-o", &options, &mounted]);
         let console = std::fs::File::create(place.join("console.log")).expect("it is ours");
         let mut command = Command::new("systemd-nspawn");
         command.args(["-q", "--keep-unit", "--register=no", "--console=pipe", "-b", "-D", &mounted]);
         command.arg(format!("--bind={}", site.directory().display()));
+        command.arg(format!("--overlay={CLUSTERS}:{clusters}:{CLUSTERS}"));
         if network == Network::Private {
             command.arg("--private-network");
         }

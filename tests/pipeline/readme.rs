@@ -139,7 +139,7 @@ impl Reader {
             .replace("/var/lib/mm-tools/runs", &place("runs"))
             .replace("/var/lib/node_exporter", &place("node_exporter"))
             .replace("/run/backup.json", &place("backup.json"))
-            .replace("/root/target", &place("target"))
+            .replace("/etc/mm-target", &place("target"))
             .replace("/srv/www", &place("www"))
             .replace("02:00-05:00", "00:00-00:00")
     }

@@ -259,10 +259,10 @@ EXAMPLES
       mm-pgbump --to 15 --no-backup
 
   Into a database that a provider has given you (PostgreSQL 15 or later), at the next hop or by itself:
-      install -m 600 /dev/null /root/target
-      echo 'postgres://mm:PASSWORD@db.example.com:5432/mattermost?sslmode=verify-full' >/root/target
-      mm-pgbump check --target /root/target --format human
-      mm-pgbump move --target /root/target
+      install -m 600 /dev/null /etc/mm-target
+      echo 'postgres://mm:PASSWORD@db.example.com:5432/mattermost?sslmode=verify-full' >/etc/mm-target
+      mm-pgbump check --target /etc/mm-target --format human
+      mm-pgbump move --target /etc/mm-target
 
   Back, and for good:
       mm-pgbump rollback              (the new cluster is kept; a later run gives it another name)

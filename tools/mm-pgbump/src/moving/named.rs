@@ -87,7 +87,7 @@ impl Named {
 
 fn from_descriptor(number: &str) -> Result<String> {
     if number.parse::<u32>().is_err() {
-        return Err(Error::refused("no descriptor has this name").hint("fd:3 is descriptor 3, as in: 3</root/target"));
+        return Err(Error::refused("no descriptor has this name").hint("fd:3 is descriptor 3, as in: 3</etc/mm-target"));
     }
     let path = Path::new("/proc/self/fd").join(number);
     let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;

@@ -160,8 +160,10 @@ fn the_dump_is_killed_the_database_stops_the_disk_is_full_the_tool_is_asked_to_s
     let first = make(&site, &[])["id"].as_str().unwrap().to_owned();
 
     let holder = Holder::of(&site);
-    let run = start(&site, &["--stop"], None);
+    let mut run = start(&site, &["--stop"], None);
     kill(wait_for_dump(&run), Signal::SIGKILL).unwrap();
+    // What counts rows beside the dump waits for the same table, and gives up with it, not after its ten minutes.
+    process::wait_until("it to end", PATIENCE, || run.try_wait().unwrap().is_some());
     let (code, said) = ended(run);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("pg_dump") && said.contains("signal 9"), "{said}");

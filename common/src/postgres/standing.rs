@@ -1,14 +1,8 @@
 //! Transactions that stay open while others work beside them.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::fd::AsFd as _;
-use std::process::{Child, Stdio};
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
+use super::dump;
 use crate::contract::error::{Context as _, Error, Result};
-use crate::machine::command::{self, Cmd};
-use crate::machine::signals;
+use crate::machine::command::{Cmd, Talk};
 
 /// A transaction that keeps a view of the database for others. Dropping it ends the transaction.
 #[derive(Debug)]
@@ -31,46 +25,46 @@ impl Snapshot {
 pub(super) struct Standing {
     /// The line.
     pub(super) said: String,
-    child: Child,
+    _talk: Talk,
 }
 
 impl Standing {
-    /// Runs a script that begins a transaction and says one line at its end.
+    /// Runs a script that begins a transaction and says one line at its end. It may wait for locks of others, as long as
+    /// the session's `lock_timeout` lets it.
     ///
     /// # Errors
-    /// Failed with the words of `psql` when it ends without a line; a signal that asks this tool to stop ends it.
+    /// Failed with the words of `psql` when it ends without a line. A signal that asks this tool to stop ends it, and so
+    /// does what cancels the work that it is part of.
     pub(super) fn open(psql: &Cmd, script: &str) -> Result<Self> {
-        let child = psql.start(Stdio::piped(), Stdio::piped(), Stdio::piped())?;
-        let mut standing = Self { said: String::new(), child };
+        let mut talk = psql.clone().interruptible().limit(dump::LIMIT).talk()?;
         let unlimited = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;\n";
-        let words = format!("{unlimited}{script}");
-        let stdin = standing.child.stdin.as_mut();
-        let asked = stdin.map(|stdin| stdin.write_all(words.as_bytes()).and_then(|()| stdin.flush()));
-        if let (Some(Ok(())), Some(stdout)) = (asked, standing.child.stdout.as_mut()) {
-            // It may wait for locks of others.
-            while let Ok(0) = poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)], PollTimeout::from(200_u8)) {
-                signals::check()?;
-            }
-            // Nothing but this line comes before the transaction ends, so the buffer holds back nothing.
-            let _ = BufReader::new(stdout).read_line(&mut standing.said);
+        // Nothing but this line comes before the transaction ends.
+        let answer = talk.ask(&format!("{unlimited}{script}"), "\n")?;
+        if talk.ended().is_some() {
+            return Err(Error::failed("`psql` ended with its transaction, which was to stay open"));
         }
-        standing.said.truncate(standing.said.trim_end().len());
-        if standing.said.is_empty() {
-            let mut words = String::new();
-            drop(standing.child.stdin.take());
-            if let Some(mut stderr) = standing.child.stderr.take() {
-                let _ = std::io::Read::read_to_string(&mut stderr, &mut words);
-            }
-            return Err(Error::failed("`psql` said nothing").because(command::tail(&words)));
-        }
-        Ok(standing)
+        Ok(Self { said: String::from_utf8_lossy(&answer).into_owned(), _talk: talk })
     }
 }
 
-impl Drop for Standing {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        command::kill_group(&mut self.child);
-        let _ = self.child.wait();
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    #[test]
+    fn one_that_waits_ends_when_the_work_it_is_part_of_is_cancelled() {
+        let waiting = Cmd::new("sleep").arg("600").cancelled_by(&Arc::new(AtomicBool::new(true)));
+        let error = Standing::open(&waiting, "").unwrap_err();
+        assert_eq!(error.causes(), [crate::machine::command::CANCELLED]);
+    }
+
+    #[test]
+    fn one_that_ends_stands_for_nothing() {
+        let error = Standing::open(&Cmd::new("sh").args(["-c", "echo broken >&2; exit 3"]), "").unwrap_err();
+        assert_eq!(error.causes(), ["exit status 3", "broken"]);
+        assert_eq!(Standing::open(&Cmd::new("true"), "").unwrap_err().code(), 1);
     }
 }

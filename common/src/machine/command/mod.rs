@@ -2,6 +2,7 @@
 //! limits of time and output, and an error that quotes the command, its status and the end of its stderr.
 
 mod child;
+mod find;
 mod launcher;
 mod talk;
 
@@ -18,6 +19,7 @@ use nix::unistd::geteuid;
 use process_wrap::std::{CommandWrap, CommandWrapper as _, ProcessSession};
 
 pub use self::child::{end, kill_group};
+pub use self::find::{PATH, exists, find};
 pub use self::launcher::serve;
 pub use self::talk::Talk;
 
@@ -26,9 +28,6 @@ use super::checkpoint;
 use super::user::{User, is_root};
 use crate::contract::error::{Error, Result};
 use crate::contract::shell;
-
-/// Where programs are looked for, whatever PATH the caller had.
-pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long a program may take unless said otherwise: enough for any query, too short for data.
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
@@ -47,45 +46,6 @@ pub const CANCELLED: &str = "another part of the same work has failed";
 
 /// What of a program's stderr goes into an error.
 const STDERR_TAIL: usize = 1024;
-
-/// Programs and the Debian package that has them, for the hint when one is missing.
-const PACKAGES: &[(&str, &str)] = &[
-    ("pg_conftool", "postgresql-common"),
-    ("pg_createcluster", "postgresql-common"),
-    ("pg_ctlcluster", "postgresql-common"),
-    ("pg_dropcluster", "postgresql-common"),
-    ("pg_lsclusters", "postgresql-common"),
-    ("pg_renamecluster", "postgresql-common"),
-    ("pg_upgradecluster", "postgresql-common"),
-    ("psql", "postgresql-client"),
-    ("pg_dump", "postgresql-client"),
-    ("pg_dumpall", "postgresql-client"),
-    ("pg_restore", "postgresql-client"),
-    ("vacuumdb", "postgresql-client"),
-    ("setpriv", "util-linux"),
-    ("unshare", "util-linux"),
-    ("systemctl", "systemd"),
-    ("supervisorctl", "supervisor"),
-    ("service", "init-system-helpers"),
-    ("gpgv", "gpgv"),
-];
-
-/// Looks a program up in [`PATH`].
-///
-/// # Errors
-/// Refused, with the package to install in the hint.
-pub fn find(program: &str) -> Result<PathBuf> {
-    if program.contains('/') {
-        return Ok(program.into());
-    }
-    if let Some(path) = PATH.split(':').map(|dir| Path::new(dir).join(program)).find(|path| path.is_file()) {
-        return Ok(path);
-    }
-    let package = PACKAGES.iter().find(|(name, _)| *name == program).map_or(program, |(_, package)| package);
-    Err(Error::refused(format!("the program `{program}` is not installed"))
-        .because(format!("it is not in {PATH}"))
-        .hint(format!("apt-get install {package}")))
-}
 
 /// Whether this host's `setpriv` can have a program end with the one that started it: util-linux does from 2.33 on, Ubuntu
 /// 18.04 has 2.31. Where it cannot, the program may outlive us, and whoever comes next waits for its lock.
@@ -112,11 +72,6 @@ fn concerns_the_loader(name: &OsStr) -> bool {
         "TZDIR",
     ];
     name.to_str().is_some_and(|name| name.starts_with("LD_") || OTHERS.contains(&name))
-}
-
-/// Whether a program is there.
-pub fn exists(program: &str) -> bool {
-    find(program).is_ok()
 }
 
 /// A program to run.

@@ -1,6 +1,9 @@
 //! Stores trees: copies what is new, links what the previous restore point has already, and writes down everything.
 //! Several threads take directories from one pile; the pile is last-in-first-out, so few directories are open at once.
 
+mod further;
+mod second;
+
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -8,21 +11,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use mm_common::contract::error::{Error, Result};
-use mm_common::contract::progress;
 use mm_common::machine::tree::{self, Attributes, Dir, Kind as There, Meta};
 use mm_common::machine::{command, signals, threads};
 
-use crate::entry::{Before, Stored, store_file};
+use crate::collected::{Collected, vanished};
+use crate::entry::{Before, entry_of, store_file};
 use crate::first::First;
-use crate::further::{self, Further};
 use crate::guard::{self, Guard};
-use crate::manifest::{Entry, Kind, Root, Skipped};
-use crate::plan::{Excludes, Plan, change_matters};
+use crate::manifest::{Kind, Root, Skipped};
+use crate::plan::{Excludes, Plan};
 use crate::previous::Previous;
-use crate::reuse::Damage;
-use crate::text::Name;
 
-mod second;
+use further::Further;
 
 /// What is to be stored, and where.
 pub(crate) struct Collection<'a> {
@@ -40,27 +40,6 @@ pub(crate) struct Collection<'a> {
     pub guard: &'a Guard,
     /// Set when another part has failed.
     pub cancel: &'a AtomicBool,
-}
-
-/// What came of it.
-#[derive(Debug, Default)]
-pub(crate) struct Collected {
-    /// Everything stored, ordered by path.
-    pub entries: Vec<Entry>,
-    /// What was left out on purpose.
-    pub excluded: Vec<Name>,
-    /// What could not be stored and does not matter.
-    pub skipped: Vec<Skipped>,
-    /// What the configuration names and the server could not have read, or has no business with.
-    pub denied: Vec<Skipped>,
-    /// Files that changed each time they were read, and for which that matters.
-    pub restless: Vec<PathBuf>,
-    /// Copies in the restore point before that were not linked on because they are damaged.
-    pub damaged: Vec<Damage>,
-    /// Files that became links into the previous restore point.
-    pub linked: u64,
-    /// Bytes added to the store.
-    pub added: u64,
 }
 
 /// A directory to be stored. Its copy is there already, empty.
@@ -86,20 +65,6 @@ struct Found<'a> {
     guarded: bool,
     /// The first pass may have stored something of this name.
     is_there: bool,
-}
-
-impl Collected {
-    /// Takes over all but the entries' order.
-    pub(crate) fn take_over(&mut self, found: &mut Self) {
-        self.entries.append(&mut found.entries);
-        self.excluded.append(&mut found.excluded);
-        self.skipped.append(&mut found.skipped);
-        self.denied.append(&mut found.denied);
-        self.restless.append(&mut found.restless);
-        self.damaged.append(&mut found.damaged);
-        self.linked += found.linked;
-        self.added += found.added;
-    }
 }
 
 #[derive(Default)]
@@ -345,7 +310,7 @@ impl Workers<'_> {
                 let before =
                     known.zip(previous).map(|(known, directory)| Before { known, directory, is_suspect: &is_suspect });
                 let stored = store_file(&open, target, before.as_ref(), name, path, &mut found.damaged)?;
-                add(self.collection.plan, stored, path, found);
+                found.add(self.collection.plan, stored, path);
             }
             There::Directory | There::Special => {
                 found
@@ -393,46 +358,4 @@ impl Workers<'_> {
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-pub(crate) fn add(plan: &Plan, stored: Stored, path: &Path, found: &mut Collected) {
-    match stored {
-        Stored::Vanished => found.skipped.push(vanished(path)),
-        Stored::Linked(entry) => {
-            found.linked += 1;
-            progress::passed(entry.bytes);
-            found.entries.push(entry);
-        }
-        Stored::Copied(entry) => {
-            found.added += entry.bytes;
-            if entry.changed && change_matters(plan, path) {
-                found.restless.push(path.into());
-            }
-            found.entries.push(entry);
-        }
-    }
-}
-
-pub(crate) fn entry_of(path: &Path, kind: Kind, meta: &Meta, xattrs: Vec<(String, Vec<u8>)>) -> Entry {
-    Entry {
-        path: path.to_owned().into(),
-        kind,
-        mode: meta.mode,
-        uid: meta.uid,
-        gid: meta.gid,
-        bytes: 0,
-        sha256: None,
-        target: None,
-        same_as: None,
-        mtime: meta.mtime,
-        ctime: meta.ctime,
-        ino: meta.ino,
-        xattrs,
-        stored: None,
-        changed: false,
-    }
-}
-
-fn vanished(path: &Path) -> Skipped {
-    Skipped { path: path.to_owned().into(), why: "it vanished while the restore point was made".into() }
 }

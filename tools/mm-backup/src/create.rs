@@ -1,6 +1,8 @@
 //! `create`: makes a restore point.
 
-use std::collections::BTreeMap;
+mod head;
+mod room;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,24 +14,26 @@ use mm_common::contract::sections::{Backup, Freeze};
 use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
-use mm_common::machine::user::User;
-use mm_common::machine::{checkpoint, command, disk, files, pins, signals, threads, tree};
+use mm_common::machine::{checkpoint, command, files, pins, signals, threads, tree};
 use mm_common::mattermost::health::Started;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::proven::Claim;
 
-use crate::collect::{self, Collected, Collection};
+use crate::collect::{self, Collection};
+use crate::collected::Collected;
 use crate::database::{self, Onlooker, View};
 use crate::first::{Begun, First};
 use crate::freeze::{self, Outlook, Ready, Taken};
 use crate::guard::Guard;
-use crate::manifest::{self, DatabasePart, Head, SCHEMA, Skipped, Totals};
+use crate::manifest::{self, DatabasePart, Skipped};
 use crate::pinning;
 use crate::plan::Plan;
 use crate::previous::Previous;
 use crate::reuse;
 use crate::store::{Point, Store};
 use crate::trust;
+
+use head::Databases;
 
 /// What is to be made.
 pub(crate) struct Order<'a> {
@@ -90,7 +94,7 @@ pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<(Backup, Opt
         ui::say(&format!("removed {} of runs that were cut off", ui::count(removed, "unfinished restore point")));
     }
     let previous = order.store.of_installation(&order.installation.root)?.pop();
-    let expected = require_space(order, previous.as_ref())?;
+    let expected = room::require(order, previous.as_ref())?;
     let id = order.store.new_id()?;
     let partial = order.store.begin(&id)?;
     checkpoint::pass("partial-begun");
@@ -207,7 +211,7 @@ fn make(
     let sequence = previous.map_or(1, |point| point.head.sequence + 1);
     let freeze = order.freeze(&database);
     let databases = Databases { own: database, config: config_database, others: other_databases };
-    let mut head = head(order, (id, sequence), (created, cold), databases, &collected);
+    let mut head = head::of(order, (id, sequence), (created, cold), databases, &collected);
     head.totals.seconds = started.elapsed().as_secs_f64();
     let manifest_sha256 = manifest::write(partial, &head, &collected.entries)?;
     checkpoint::pass("manifest-written");
@@ -274,57 +278,6 @@ fn first_pass(collection: &Collection<'_>) -> Result<Option<First>> {
     Ok(Some(First::of(collected, &begun)))
 }
 
-/// What was dumped.
-struct Databases {
-    own: Taken,
-    config: Option<DatabasePart>,
-    others: Vec<DatabasePart>,
-}
-
-/// The head of the manifest, but for the duration.
-fn head(
-    order: &Order<'_>,
-    (id, sequence): (&str, u64),
-    (created, cold): (String, bool),
-    databases: Databases,
-    collected: &Collected,
-) -> Head {
-    let installation = order.installation;
-    let mut head = Head {
-        schema: SCHEMA.into(),
-        id: id.into(),
-        sequence,
-        created,
-        tool: env!("CARGO_PKG_VERSION").into(),
-        run: order.run.clone(),
-        install: installation.root.clone(),
-        version: installation.version.clone(),
-        edition: installation.edition,
-        cold,
-        roots: order.plan.roots.clone(),
-        excluded: collected.excluded.clone(),
-        skipped: collected.skipped.iter().chain(&collected.denied).cloned().collect(),
-        users: BTreeMap::new(),
-        groups: BTreeMap::new(),
-        database: databases.own.part,
-        frozen: databases.own.frozen,
-        config_database: databases.config,
-        other_databases: databases.others,
-        totals: Totals { linked: collected.linked, added: collected.added, ..Totals::default() },
-    };
-    for entry in &collected.entries {
-        head.users.entry(entry.uid).or_default();
-        head.groups.entry(entry.gid).or_default();
-        if entry.kind == manifest::Kind::File {
-            head.totals.files += 1;
-            head.totals.bytes += if entry.same_as.is_none() { entry.bytes } else { 0 };
-        }
-    }
-    name_owners(&mut head);
-    count_dumps(&mut head);
-    head
-}
-
 /// The restore point before, when nobody can have changed what it says.
 fn believed(point: &Point) -> Result<Previous> {
     trust::require(point, false)?;
@@ -338,23 +291,6 @@ fn store_others(order: &Order<'_>, partial: &Path, cancel: &Arc<AtomicBool>) -> 
     }
     let store = |other| View::take_other(other, cancel)?.store(partial, order.jobs);
     database::others(&order.installation.database()?, &order.claim(None))?.into_iter().map(store).collect()
-}
-
-fn count_dumps(head: &mut Head) {
-    let dumped = head.databases().map(|part| part.dump.bytes).sum::<u64>();
-    head.totals.bytes += dumped;
-    head.totals.added += dumped;
-}
-
-/// Names of users and groups: on another machine they may have other numbers.
-fn name_owners(head: &mut Head) {
-    for (uid, name) in &mut head.users {
-        *name = User::of_ids(*uid, 0).name;
-    }
-    for (gid, name) in &mut head.groups {
-        let known = nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(*gid)).ok().flatten();
-        *name = known.map_or_else(|| gid.to_string(), |group| group.name);
-    }
 }
 
 /// How many of the things left out are named: a directory of temporary files can vanish as a whole.
@@ -393,35 +329,4 @@ fn tell_denied(denied: &[Skipped]) -> Vec<String> {
         ui::warn(line);
     }
     said
-}
-
-/// Space is looked at before the service is stopped. Returns about how many bytes of files there are to store or to link.
-fn require_space(order: &Order<'_>, previous: Option<&Point>) -> Result<u64> {
-    let mut needed = 0;
-    if order.plan.database {
-        // Dumps were 19 % of the size of the database (observed); half leaves room for what compresses badly.
-        let database = order.installation.database()?;
-        needed += database::bytes(&database)? / 2;
-        if order.plan.whole_cluster {
-            for other in database::others(&database, &order.claim(None))? {
-                needed += database::bytes(&other)? / 2;
-            }
-        }
-    }
-    let free = disk::free(&order.store.path)?;
-    // Most of it will be links. If there is room for all of it again, there is no need to look.
-    let before = previous.map(|point| point.head.file_bytes());
-    if let Some(files) = before.filter(|_| previous.is_some_and(|point| needed + point.head.totals.bytes * 2 < free)) {
-        return Ok(files);
-    }
-    let known = match previous {
-        Some(point) if !order.rehash => Previous::read(point).ok(),
-        _ => None,
-    };
-    let new = crate::measure::new_bytes(order.plan, known.as_ref())?;
-    needed += new;
-    disk::require(&order.store.path, needed, "the restore point")
-        .map_err(|error| error.with_hint("make room there (mm-backup prune), or give another store with --to"))
-        .map_err(|error| pinning::name_pins(error, order.store))?;
-    Ok(before.unwrap_or(new))
 }

@@ -9,7 +9,6 @@ use mm_common::contract::digest::Hasher;
 use mm_common::contract::error::{Error, Result};
 use mm_common::machine::tree::{self, Attributes, Dir, Meta};
 
-use crate::collect::entry_of;
 use crate::manifest::{Entry, Kind, StoredAs};
 use crate::reuse::{self, Damage, Reused};
 use crate::text::Digest;
@@ -115,4 +114,25 @@ fn copy(open: &dyn Fn() -> Result<Option<File>>, target: &Dir, name: &OsStr, pat
     entry.stored = Some(StoredAs { ino: stored.ino, mtime: stored.mtime });
     entry.changed = bytes != after.bytes || meta.mtime != after.mtime || meta.bytes != after.bytes;
     Ok(Some(entry))
+}
+
+/// The entry of what was seen, without what only one kind has.
+pub(crate) fn entry_of(path: &Path, kind: Kind, meta: &Meta, xattrs: Vec<(String, Vec<u8>)>) -> Entry {
+    Entry {
+        path: path.to_owned().into(),
+        kind,
+        mode: meta.mode,
+        uid: meta.uid,
+        gid: meta.gid,
+        bytes: 0,
+        sha256: None,
+        target: None,
+        same_as: None,
+        mtime: meta.mtime,
+        ctime: meta.ctime,
+        ino: meta.ino,
+        xattrs,
+        stored: None,
+        changed: false,
+    }
 }

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use mm_common::contract::error::{Kind, Result};
+use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::ui;
 use mm_common::postgres::besides::{self, Besides};
 use mm_common::postgres::definitions::{self, Definitions};
-use mm_common::postgres::fingerprint;
+use mm_common::postgres::fingerprint::{self, Fingerprint};
 use mm_common::postgres::owners::KeptBack;
 use mm_common::postgres::properties::{self, Properties};
 use mm_common::postgres::schemas::{self, Spaces};
@@ -17,7 +17,9 @@ use mm_common::postgres::untrusted;
 
 use crate::fill::SUPERUSER_OBJECTS;
 use crate::manifest::DatabasePart;
-use crate::verify::differences;
+
+/// How many differences are named.
+const NAMED: usize = 10;
 
 /// The roles of a server, and those that are no superusers.
 pub(crate) struct Roles {
@@ -87,6 +89,46 @@ pub(crate) fn of_contents(
         }
     }
     Ok(found)
+}
+
+/// Whether a restored database holds what was dumped.
+pub(crate) fn require(point: &Path, part: &DatabasePart, database: &Database, jobs: usize) -> Result<()> {
+    refuse_different(database, of_contents(part, &point.join(&part.dump.path), (database, None), jobs)?)
+}
+
+/// Makes an error of what was found.
+pub(crate) fn refuse_different(database: &Database, found: Vec<String>) -> Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let error = Error::failed(format!("the restored database `{}` is not what was dumped", database.name));
+    let count = found.len();
+    let error = found.into_iter().take(NAMED).fold(error, Error::because);
+    let error = if count > NAMED { error.because(format!("and {} more", count - NAMED)) } else { error };
+    Err(error.hint("take another restore point (mm-backup list)"))
+}
+
+/// What differs between the fingerprints in a manifest and those of a restored database.
+fn differences(stored: &Fingerprint, found: &Fingerprint) -> Vec<String> {
+    let mut all = Vec::new();
+    for (table, print) in stored {
+        match found.get(table) {
+            None => all.push(format!("the table {table} is not in the restored database")),
+            Some(other) if other.rows != print.rows => {
+                all.push(format!(
+                    "the table {table} has {} restored, {} stored",
+                    ui::count(other.rows, "row"),
+                    print.rows
+                ));
+            }
+            Some(other) if other.hash != print.hash => all.push(format!("rows of the table {table} differ")),
+            Some(_) => {}
+        }
+    }
+    all.extend(
+        found.keys().filter(|table| !stored.contains_key(*table)).map(|table| format!("the table {table} is new")),
+    );
+    all
 }
 
 /// A restored database beside what its restore point says.

@@ -10,7 +10,7 @@ use mm_common::contract::error::{Error, Result};
 use mm_common::machine::files;
 use mm_common::machine::tree::{Dir, Meta, Time};
 
-use crate::collect::Collected;
+use crate::collected::Collected;
 use crate::entry::CLOCK_STEP;
 use crate::manifest::{Entry, Kind};
 use crate::plan::Plan;

@@ -15,9 +15,9 @@ use crate::arguments::RestoreArguments;
 use crate::complete;
 use crate::fill::SUPERUSER_OBJECTS;
 use crate::replace::Way;
-use crate::restore;
 use crate::restore_files::Selection;
 use crate::store::Point;
+use crate::target;
 use crate::wish::Wish;
 use crate::{database, flip, replace, restore_files};
 
@@ -50,7 +50,7 @@ fn beside(point: &Point, wanted: &RestoreArguments, wish: &Wish) -> Result<Vec<S
     let part = if wish.configuration { &head.config_database } else { &head.database };
     if let (Some(url), Some(part)) = (&wanted.into_database, part) {
         let database = Database::connect(&DataSource::parse(url)?, None)?;
-        restore::refuse_filled(&database)?;
+        target::refuse_filled(&database)?;
         plan.push(format!("fill the database {} with {}", database.name, ui::count(part.tables.len(), "table")));
     }
     Ok(plan)
@@ -63,16 +63,16 @@ fn nearest(path: &Path) -> PathBuf {
 }
 
 fn into_place(session: &mut Session, point: &Point, wanted: &RestoreArguments, wish: &Wish) -> Result<Vec<String>> {
-    let install = restore::own_root(session, point)?;
+    let install = target::own_root(session, point)?;
     let state = session.state(&install);
     let mut plan = Vec::new();
     if let Some(open) = flip::interrupted(&state)? {
         plan.push(format!("first finish or undo the restore of {open} that was cut off"));
     }
-    restore::refuse_foreign_journals(&state, &install, wish)?;
+    target::refuse_foreign_journals(&state, &install, wish)?;
     session.common.install.get_or_insert_with(|| install.clone());
-    let there = restore::observe(session, point, wish, &install)?;
-    let running = restore::refuse_running(there.as_ref(), &install, wanted)?;
+    let there = target::observe(session, point, wish, &install)?;
+    let running = target::refuse_running(there.as_ref(), &install, wanted)?;
     let entries = wish.files.as_ref().map(|selection| restore_files::foresee(point, selection)).transpose()?;
     let tables = match (&there, wish.database) {
         (Some(there), true) => Some(tables(session, point, there)?),

@@ -3,6 +3,7 @@
 mod again;
 mod arguments;
 mod collect;
+mod collected;
 mod complete;
 mod completion;
 mod configuration;
@@ -19,11 +20,11 @@ mod first;
 mod flip;
 mod foresee;
 mod freeze;
-mod further;
 mod glob;
 mod guard;
 mod held;
 mod help;
+mod into_place;
 mod kept;
 mod list;
 mod manifest;
@@ -44,6 +45,7 @@ mod stage;
 mod start;
 mod store;
 mod suspects;
+mod target;
 mod text;
 mod trust;
 mod verify;
@@ -112,7 +114,7 @@ fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
             }
             let point = Store::open(&arguments.store)?.find(wanted.id.as_deref().unwrap_or("latest"))?;
             trust::require(&point, session.common.accepts(trust::ACCEPT))?;
-            restore::restore(session, &point, wanted, jobs(arguments))
+            start::restore(session, &point, wanted, jobs(arguments))
         }
         Some(Verb::Copy(wanted)) => copy::copy(session, &arguments.store, wanted, jobs(arguments)),
         Some(Verb::Export { id }) => {

@@ -19,7 +19,6 @@ use crate::database;
 use crate::equal::{self, Comparison};
 use crate::fill::{Filled, Filling, SUPERUSER_OBJECTS};
 use crate::manifest::DatabasePart;
-use crate::restore::{compare, refuse_different};
 use crate::store::Point;
 
 mod exchange;
@@ -211,7 +210,7 @@ impl Prepared {
     ) -> Result<()> {
         let database = self.database();
         checkpoint::pass("database-restored");
-        compare(point, part, &database, jobs)?;
+        equal::require(&point.path, part, &database, jobs)?;
         let comparison = Comparison {
             part,
             dump: &point.path.join(&part.dump.path),
@@ -229,7 +228,7 @@ impl Prepared {
         } else if unsettled.is_empty() {
             found.extend(equal::of_properties(&database, properties)?);
         }
-        refuse_different(&database, found)?;
+        equal::refuse_different(&database, found)?;
         for (what, error) in unsettled {
             ui::warn(&format!(
                 "the restored database lacks what was set for it: {what} ({}); a superuser can set it, `{}` has it",

@@ -53,6 +53,11 @@ struct Record {
     left_out: Vec<LeftOut>,
 }
 
+/// What was done, as the line at the end, or as an error that names what was left out of it.
+pub(crate) fn all_or_most(head: &Head, left_out: &[LeftOut], done: String) -> Result<String> {
+    if left_out.is_empty() { Ok(done) } else { Err(error(head, left_out, &done)) }
+}
+
 fn record(directory: &Path) -> PathBuf {
     directory.join(RECORD)
 }

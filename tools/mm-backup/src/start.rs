@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::arguments::RestoreArguments;
 use crate::store::{Point, Store};
+use crate::wish::Wish;
 use crate::{restore, trust};
 
 /// Carries it out. A run that has been taken back already stays so: what was written since would be lost.
@@ -42,9 +43,18 @@ pub(crate) fn back(session: &mut Session, id: &str, wanted: &RestoreArguments, j
     if !session.dry_run {
         run.set_end(Ending::RollingBack, Some(&id))?;
     }
-    let done = restore::restore(session, &point, wanted, jobs);
-    if !session.dry_run {
-        note(session, &point, &done)?;
+    restore(session, &point, wanted, jobs)
+}
+
+/// A restore that may be one to the start of a run, whatever it was asked for by: the run is told what has become of it.
+///
+/// # Errors
+/// As [`restore::restore`].
+pub(crate) fn restore(session: &mut Session, point: &Point, wanted: &RestoreArguments, jobs: usize) -> Result<String> {
+    let wish = Wish::new(point, wanted)?;
+    let done = restore::restore(session, point, wanted, &wish, jobs);
+    if !session.dry_run && wish.is_everything() {
+        note(session, point, &done)?;
     }
     done
 }
@@ -69,7 +79,7 @@ fn first(base: &Document) -> Result<Option<(PathBuf, String)>> {
 }
 
 /// Notes of the runs that were being taken back to this point what has become of that.
-pub(crate) fn note(session: &Session, point: &Point, done: &Result<String>) -> Result<()> {
+fn note(session: &Session, point: &Point, done: &Result<String>) -> Result<()> {
     let state = session.state(&point.head.install);
     let is_going_back = |run: &Run| {
         let end = run.end().ok().flatten();

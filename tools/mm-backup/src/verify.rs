@@ -11,7 +11,6 @@ use mm_common::contract::{digest, ui};
 use mm_common::machine::signals::Heeding;
 use mm_common::machine::tree::{Finder, Kind as There};
 use mm_common::machine::{files, signals, threads};
-use mm_common::postgres::fingerprint::Fingerprint;
 use mm_common::postgres::scratch::Scratch;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::{dump, others, owners, rights, roles, schemas, untrusted};
@@ -259,27 +258,4 @@ fn settled(part: &DatabasePart, path: &Path, copy: &Database, roles: &Roles) -> 
     };
     found.extend(comparison.differences()?);
     Ok(found)
-}
-
-/// What differs between the fingerprints in a manifest and those of a restored database.
-pub(crate) fn differences(stored: &Fingerprint, found: &Fingerprint) -> Vec<String> {
-    let mut all = Vec::new();
-    for (table, print) in stored {
-        match found.get(table) {
-            None => all.push(format!("the table {table} is not in the restored database")),
-            Some(other) if other.rows != print.rows => {
-                all.push(format!(
-                    "the table {table} has {} restored, {} stored",
-                    ui::count(other.rows, "row"),
-                    print.rows
-                ));
-            }
-            Some(other) if other.hash != print.hash => all.push(format!("rows of the table {table} differ")),
-            Some(_) => {}
-        }
-    }
-    all.extend(
-        found.keys().filter(|table| !stored.contains_key(*table)).map(|table| format!("the table {table} is new")),
-    );
-    all
 }

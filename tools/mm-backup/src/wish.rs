@@ -10,8 +10,12 @@ use crate::text::Name;
 /// What is restored.
 #[derive(Clone)]
 pub(crate) struct Wish {
+    /// Which files.
     pub(crate) files: Option<Selection>,
+    /// Whether the server's database.
     pub(crate) database: bool,
+    /// Whether it goes elsewhere than where it came from.
+    pub(crate) elsewhere: bool,
     /// `--into-database` is for the dump of the configuration's database, not for that of the server's.
     pub(crate) configuration: bool,
     /// The flags that say so, for the command that goes on with it.
@@ -60,9 +64,15 @@ impl Wish {
         Ok(Self {
             files: selection,
             database: database && point.head.database_name().is_some(),
+            elsewhere,
             configuration,
             flags: flags(wanted),
         })
+    }
+
+    /// Whether it puts back all that the restore point holds.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.database && !self.elsewhere && matches!(self.files, Some(Selection::Everything))
     }
 
     pub(crate) fn in_words(&self) -> &'static str {

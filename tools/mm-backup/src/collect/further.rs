@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use mm_common::contract::error::Result;
 use mm_common::machine::tree::{Attributes, Dir, Meta};
 
-use crate::collect::{Collected, Collection, add};
+use super::Collection;
+use crate::collected::Collected;
 use crate::entry::store_file;
 use crate::guard;
 use crate::manifest::Entry;
 
 /// A further name of a file with several, to be linked when all else is there.
-pub(crate) struct Further {
+pub(super) struct Further {
     /// The name.
     pub path: PathBuf,
     /// The one that was met first.
@@ -25,7 +26,7 @@ pub(crate) struct Further {
 
 /// Gives files their further names. Where the first name did not make it, or has as many names as the file system
 /// allows, the file is stored again.
-pub(crate) fn link(collection: &Collection<'_>, further: &[Further], collected: &mut Collected) -> Result<()> {
+pub(super) fn link(collection: &Collection<'_>, further: &[Further], collected: &mut Collected) -> Result<()> {
     let top = Dir::open(collection.target)?;
     let place = |path: &Path| -> Result<Option<(Dir, OsString)>> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
@@ -75,7 +76,7 @@ fn collect_again(
         })
     };
     match guard::left_out(store_file(&open, dir, None, name, path, &mut found.damaged), guarded, path)? {
-        Ok(stored) => add(collection.plan, stored, path, found),
+        Ok(stored) => found.add(collection.plan, stored, path),
         Err(denied) => found.denied.push(denied),
     }
     Ok(())

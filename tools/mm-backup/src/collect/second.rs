@@ -5,7 +5,8 @@ use std::ffi::OsStr;
 use mm_common::contract::error::Result;
 use mm_common::machine::tree::{self, Dir, Kind as There};
 
-use super::{Collected, Found, Workers};
+use super::{Found, Workers};
+use crate::collected::Collected;
 use crate::guard;
 use crate::manifest::Root;
 

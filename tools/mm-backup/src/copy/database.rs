@@ -12,9 +12,9 @@ use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use mm_common::postgres::untrusted;
 
+use crate::equal;
 use crate::fill::Filling;
 use crate::manifest::{DatabasePart, Head};
-use crate::restore::compare;
 use crate::store::Point;
 
 /// Databases that every cluster has.
@@ -165,7 +165,7 @@ impl Databases<'_> {
             accepted: self.accepted,
         };
         filling.fill(self.jobs)?;
-        compare(self.point, part, &admin.sibling(&part.name), self.jobs)?;
+        equal::require(&self.point.path, part, &admin.sibling(&part.name), self.jobs)?;
         for (what, error) in properties::settle(admin, &part.name, &properties) {
             ui::warn(&format!("the database {} lacks what was set for it: {what} ({})", part.name, error.one_line()));
         }

@@ -1,0 +1,81 @@
+//! The head of the manifest: what was stored, of what, and whose it is.
+
+use std::collections::BTreeMap;
+
+use mm_common::machine::user::User;
+
+use super::Order;
+use crate::collected::Collected;
+use crate::freeze::Taken;
+use crate::manifest::{DatabasePart, Head, Kind, SCHEMA, Totals};
+
+/// What was dumped.
+pub(super) struct Databases {
+    /// The server's.
+    pub own: Taken,
+    /// The configuration's, when that is another one.
+    pub config: Option<DatabasePart>,
+    /// The others of the cluster.
+    pub others: Vec<DatabasePart>,
+}
+
+/// The head of the manifest, but for the duration.
+pub(super) fn of(
+    order: &Order<'_>,
+    (id, sequence): (&str, u64),
+    (created, cold): (String, bool),
+    databases: Databases,
+    collected: &Collected,
+) -> Head {
+    let installation = order.installation;
+    let mut head = Head {
+        schema: SCHEMA.into(),
+        id: id.into(),
+        sequence,
+        created,
+        tool: env!("CARGO_PKG_VERSION").into(),
+        run: order.run.clone(),
+        install: installation.root.clone(),
+        version: installation.version.clone(),
+        edition: installation.edition,
+        cold,
+        roots: order.plan.roots.clone(),
+        excluded: collected.excluded.clone(),
+        skipped: collected.skipped.iter().chain(&collected.denied).cloned().collect(),
+        users: BTreeMap::new(),
+        groups: BTreeMap::new(),
+        database: databases.own.part,
+        frozen: databases.own.frozen,
+        config_database: databases.config,
+        other_databases: databases.others,
+        totals: Totals { linked: collected.linked, added: collected.added, ..Totals::default() },
+    };
+    for entry in &collected.entries {
+        head.users.entry(entry.uid).or_default();
+        head.groups.entry(entry.gid).or_default();
+        if entry.kind == Kind::File {
+            head.totals.files += 1;
+            head.totals.bytes += if entry.same_as.is_none() { entry.bytes } else { 0 };
+        }
+    }
+    name_owners(&mut head);
+    count_dumps(&mut head);
+    head
+}
+
+fn count_dumps(head: &mut Head) {
+    let dumped = head.databases().map(|part| part.dump.bytes).sum::<u64>();
+    head.totals.bytes += dumped;
+    head.totals.added += dumped;
+}
+
+/// Names of users and groups: on another machine they may have other numbers.
+fn name_owners(head: &mut Head) {
+    for (uid, name) in &mut head.users {
+        *name = User::of_ids(*uid, 0).name;
+    }
+    for (gid, name) in &mut head.groups {
+        let known = nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(*gid)).ok().flatten();
+        *name = known.map_or_else(|| gid.to_string(), |group| group.name);
+    }
+}

@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod client;
 mod jump;
 #[cfg(feature = "checkpoints")]
 mod killed;

@@ -18,10 +18,10 @@ for path do
     n=$((n + 1))
 done"#;
 
-/// Prints the numbers of those of its arguments that may not be read.
+/// Prints the numbers of those of its arguments that may not be read, and a directory entered.
 const READABLE: &str = r#"n=0
 for path do
-    test -r "$path" || echo "$n"
+    { test -r "$path" && { ! test -d "$path" || test -x "$path"; }; } || echo "$n"
     n=$((n + 1))
 done"#;
 
@@ -33,12 +33,20 @@ pub fn not_writable(user: &User, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     denied(WRITABLE, user, paths)
 }
 
+/// Those of `paths` that `user` may not read. Links are followed.
+///
+/// # Errors
+/// As for [`not_writable`].
+pub fn not_readable(user: &User, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    denied(READABLE, user, paths)
+}
+
 /// Whether `user` may read the file at `path`. Links are followed.
 ///
 /// # Errors
 /// As for [`not_writable`].
 pub fn is_readable(user: &User, path: &Path) -> Result<bool> {
-    Ok(denied(READABLE, user, &[path.to_owned()])?.is_empty())
+    Ok(not_readable(user, &[path.to_owned()])?.is_empty())
 }
 
 fn denied(script: &str, user: &User, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
@@ -127,6 +135,8 @@ mod tests {
         assert!(!is_readable(&nobody, &path("secret")).unwrap());
         assert!(is_readable(&nobody.clone().with_groups(Some("54321"), &[]), &path("secret")).unwrap());
         assert!(is_readable(&nobody.clone().with_groups(None, &["54321".into()]), &path("secret")).unwrap());
+        make("listed", 0o744);
+        assert_eq!(not_readable(&nobody, &[path("listed"), path("others")]).unwrap(), [path("listed")]);
         std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         assert_eq!(not_writable(&nobody, &[path("group")]).unwrap(), [path("group")], "no way to it");
     }

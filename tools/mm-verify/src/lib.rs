@@ -6,6 +6,7 @@ mod check;
 mod checks;
 mod erase;
 mod look;
+mod outside;
 mod people;
 mod plan;
 mod repair;

@@ -29,6 +29,8 @@ pub struct Difference {
     pub altered: Vec<String>,
     /// Files in the release's own directories that are not the release's.
     pub foreign: Vec<String>,
+    /// Entries of the release that not everybody may read; whether the server's user may, the kernel has to be asked.
+    pub closed: Vec<String>,
 }
 
 /// What a file looked like when it was hashed.
@@ -73,8 +75,20 @@ enum State {
     Altered,
 }
 
-/// The states of some entries, in their order.
-type States = Vec<(State, Option<Stamp>)>;
+/// What was seen of an entry.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    state: State,
+    /// What it looks like, where it is a file that is whole or altered.
+    stamp: Option<Stamp>,
+    is_closed: bool,
+}
+
+impl Seen {
+    const fn only(state: State) -> Self {
+        Self { state, stamp: None, is_closed: false }
+    }
+}
 
 impl Manifest {
     /// Compares an install root with this release. Files for which `hashed` says no are compared by their size alone.
@@ -102,20 +116,21 @@ impl Manifest {
         let entries: Vec<&Entry> = self.entries.iter().filter(|entry| !is_rewritten(&entry.path)).collect();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let parts: Vec<_> = entries.chunks(entries.len().div_ceil(threads).max(1)).collect();
-        let states: Vec<Result<States>> = threads::each(threads, &parts, |part| states(root, part, hash));
-        let states = states.into_iter().collect::<Result<Vec<_>>>()?.concat();
-        let of = |wanted: State| {
-            let those = entries.iter().zip(&states).filter(move |(_, (state, _))| *state == wanted);
-            those.map(|(entry, _)| entry.path.clone())
+        let seen: Vec<Result<Vec<Seen>>> = threads::each(threads, &parts, |part| look(root, part, hash));
+        let seen = seen.into_iter().collect::<Result<Vec<_>>>()?.concat();
+        let paths = |is_one: &dyn Fn(&Seen) -> bool| -> Vec<String> {
+            let those = entries.iter().zip(&seen).filter(|(_, seen)| is_one(seen));
+            those.map(|(entry, _)| entry.path.clone()).collect()
         };
         let difference = Difference {
-            whole: of(State::Whole).count() as u64,
-            missing: of(State::Missing).collect(),
-            altered: of(State::Altered).collect(),
+            whole: seen.iter().filter(|seen| seen.state == State::Whole).count() as u64,
+            missing: paths(&|seen| seen.state == State::Missing),
+            altered: paths(&|seen| seen.state == State::Altered),
             foreign: self.foreign(root)?,
+            closed: paths(&|seen| seen.is_closed),
         };
-        let whole = entries.iter().zip(&states).filter(|(_, (state, _))| *state == State::Whole);
-        let files = whole.filter_map(|(entry, (_, stamp))| Some((entry.path.clone(), (*stamp)?))).collect();
+        let whole = entries.iter().zip(&seen).filter(|(_, seen)| seen.state == State::Whole);
+        let files = whole.filter_map(|(entry, seen)| Some((entry.path.clone(), seen.stamp?))).collect();
         Ok((difference, Proven { archive_sha256: self.archive_sha256.clone(), files }))
     }
 
@@ -158,23 +173,22 @@ fn is_rewritten(path: &str) -> bool {
         || path.starts_with("logs/")
 }
 
-fn states(root: &Path, entries: &[&Entry], hash: &Hash<'_>) -> Result<Vec<(State, Option<Stamp>)>> {
+fn look(root: &Path, entries: &[&Entry], hash: &Hash<'_>) -> Result<Vec<Seen>> {
     let root = Dir::open(root)?;
-    entries.iter().map(|entry| state(&root, entry, hash)).collect()
+    entries.iter().map(|entry| look_at(&root, entry, hash)).collect()
 }
 
-/// What became of an entry; of a file also what it looks like.
-fn state(root: &Dir, entry: &Entry, hash: &Hash<'_>) -> Result<(State, Option<Stamp>)> {
+fn look_at(root: &Dir, entry: &Entry, hash: &Hash<'_>) -> Result<Seen> {
     let path = Path::new(&entry.path);
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok((State::Whole, None)) };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(Seen::only(State::Whole)) };
     // A directory that has become a link or a file is missing as a directory.
-    let Ok(Some(directory)) = root.descend(parent) else { return Ok((State::Missing, None)) };
-    let Some(meta) = directory.look(name)? else { return Ok((State::Missing, None)) };
+    let Ok(Some(directory)) = root.descend(parent) else { return Ok(Seen::only(State::Missing)) };
+    let Some(meta) = directory.look(name)? else { return Ok(Seen::only(State::Missing)) };
     let stamp = Stamp::of(&meta);
     let same = match (entry.kind, meta.kind) {
         (EntryKind::File, Kind::File) if meta.bytes != entry.bytes => false,
         (EntryKind::File, Kind::File) if hash(&entry.path, &stamp) => {
-            let Some(file) = directory.open_file(name)? else { return Ok((State::Missing, None)) };
+            let Some(file) = directory.open_file(name)? else { return Ok(Seen::only(State::Missing)) };
             let digest = digest::of_reader(&mut Heeding(file))
                 .map_err(|error| Error::io("read", root.path().join(path), error))?;
             entry.sha256.as_ref().is_none_or(|wanted| *wanted == digest)
@@ -184,12 +198,22 @@ fn state(root: &Dir, entry: &Entry, hash: &Hash<'_>) -> Result<(State, Option<St
         | (EntryKind::Symlink, Kind::Symlink) => true,
         _ => false,
     };
-    let is_file = entry.kind == EntryKind::File;
-    Ok((if same { State::Whole } else { State::Altered }, is_file.then_some(stamp)))
+    let for_everybody = match meta.kind {
+        Kind::Directory => 0o005,
+        Kind::File => 0o004,
+        _ => 0,
+    };
+    Ok(Seen {
+        state: if same { State::Whole } else { State::Altered },
+        stamp: (entry.kind == EntryKind::File).then_some(stamp),
+        is_closed: meta.mode & for_everybody != for_everybody,
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use semver::Version;
 
     use super::*;
@@ -243,8 +267,16 @@ mod tests {
             missing: vec!["templates/mail.html".into()],
             altered: vec!["client/b.js".into()],
             foreign: vec!["client/own.js".into()],
+            closed: vec![],
         };
         assert_eq!(difference, expected, "the size of bin/mattermost is right");
+        let close = |path: &str, mode: u32| {
+            std::fs::set_permissions(root.join(path), std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        close("client/a.js", 0o640);
+        close("client", 0o754);
+        assert_eq!(manifest.compare(root, |_| false).unwrap().closed, ["client", "client/a.js"]);
+        close("client/a.js", 0o644);
         assert_eq!(manifest.compare(root, |_| true).unwrap().altered, ["bin/mattermost", "client/b.js"]);
 
         // What was proven is not read again until its size, mode or time is another one.

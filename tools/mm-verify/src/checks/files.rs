@@ -1,5 +1,6 @@
 //! The install tree. Everything in it belongs to the service user, so nothing is followed.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use mm_common::machine::files::Access;
 use mm_common::machine::user::User;
 use mm_common::machine::{access, files, tree};
 use mm_common::mattermost::manifest::{self, Difference, Manifest, Proven};
+use mm_common::mattermost::site::Installation;
 use mm_common::{Error, Result};
 
 use crate::arguments::Extent;
@@ -52,8 +54,16 @@ pub(crate) fn release(look: &mut Look) -> Result<Finding> {
     let earlier = if is_thorough { Proven::default() } else { read_proven(&record) };
     let (difference, proven) = manifest.compare_since(&look.installation.root, &earlier)?;
     write_proven(&record, &proven);
-    let Difference { whole, missing, altered, foreign } = difference;
-    let words: Vec<String> = [("missing", &missing), ("altered", &altered), ("not of this release", &foreign)]
+    let Difference { whole, missing, altered, foreign, closed } = difference;
+    let (site, unreadable) = (&look.installation, unreadable(&look.installation, &closed)?);
+    let for_user = format!("not readable for {}", site.owner.name);
+    let parts = [
+        ("missing", &missing),
+        ("altered", &altered),
+        (for_user.as_str(), &unreadable),
+        ("not of this release", &foreign),
+    ];
+    let words: Vec<String> = parts
         .iter()
         .filter(|(_, list)| !list.is_empty())
         .map(|(word, list)| format!("{word}: {}", some(list, 5)))
@@ -62,6 +72,12 @@ pub(crate) fn release(look: &mut Look) -> Result<Finding> {
         Finding::fail(words.join("; ")).hint(
             "if nobody patched these files on purpose, install the release again with mm-swap, or go back with mm-swap rollback",
         )
+    } else if !unreadable.is_empty() {
+        let name = shell::word(&site.owner.name);
+        let tops: BTreeSet<&str> = unreadable.iter().filter_map(|path| path.split('/').next()).collect();
+        let tops = shell::words(&tops.into_iter().map(|top| site.root.join(top)).collect::<Vec<_>>());
+        Finding::fail(words.join("; "))
+            .hint(format!("chown -hR {name} {tops} && runuser -u {name} -- chmod -R u+rX {tops}"))
     } else if foreign.is_empty() {
         let hashed = proven.new_since(&earlier);
         Finding::pass(format!("{whole} entries are as they were released ({} hashed)", ui::count(hashed, "file")))
@@ -69,6 +85,16 @@ pub(crate) fn release(look: &mut Look) -> Result<Finding> {
         Finding::warn(words.join("; "))
     };
     Ok(finding.against(format!("the manifest of {release}, {} entries", manifest.entries.len())))
+}
+
+/// Those of the entries that the server's user may not read: what is not served stays away from the client, as if it were
+/// missing. A program that may be run need not be read.
+fn unreadable(site: &Installation, closed: &[String]) -> Result<Vec<String>> {
+    let places: Vec<_> =
+        closed.iter().filter(|path| !path.starts_with("bin/")).map(|path| site.root.join(path)).collect();
+    let denied = access::not_readable(&site.owner, &places)?;
+    let below = |path: &PathBuf| path.strip_prefix(&site.root).unwrap_or(path).display().to_string();
+    Ok(denied.iter().map(below).collect())
 }
 
 /// In the state directory: which files were hashed, and what they looked like.

@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::check::{Finding, some};
 use crate::look::Look;
+use crate::outside;
 
 /// Types that browsers accept for what a page names; a server error page would be none of these.
 const TYPES: &[(&str, &[&str])] = &[
@@ -29,12 +30,16 @@ fn page(server: &Server) -> Result<(u16, String)> {
     Ok((answer.status, String::from_utf8_lossy(&answer.bytes).into_owned()))
 }
 
+/// Whether this is the page of the client.
+fn is_client(status: u16, html: &str) -> bool {
+    status == 200 && ["id=\"root\"", "id='root'", "id=root"].iter().any(|root| html.contains(root))
+}
+
 pub(crate) fn root(look: &mut Look) -> Result<Finding> {
     let (status, html) = page(&look.server)?;
-    let is_page = status == 200 && html.contains("id=\"root\"") | html.contains("id='root'") | html.contains("id=root");
     let references = references(&html).len();
     let named = ui::count(references, "file");
-    Ok(if is_page && references > 0 {
+    Ok(if is_client(status, &html) && references > 0 {
         Finding::pass(format!("{} bytes, naming {named}", html.len()))
     } else {
         Finding::fail(format!("GET / answers {status} with {} bytes, naming {named}", html.len()))
@@ -42,27 +47,100 @@ pub(crate) fn root(look: &mut Look) -> Result<Finding> {
     })
 }
 
+/// The client as the server hands it out, and as it comes through what stands before it.
 pub(crate) fn bundles(look: &mut Look) -> Result<Finding> {
     let (_, html) = page(&look.server)?;
     let names = references(&html);
     if names.is_empty() {
         return Err(Look::without("the page of the web client names no file"));
     }
-    let mut bad = Vec::new();
-    if names.len() > MOST_NAMES {
-        return Ok(unending(&format!("the page names {} files, more than {MOST_NAMES}", names.len()), &bad));
+    let budget = Budget::new("files that the page names", 2 * MOST_NAMES as u64, MOST_BYTES, LONGEST);
+    let own = answers(&look.server, &names, &budget, &|name| on_disk(look, name))?;
+    if let Some(finding) = own.finding(
+        "the page would stay white: install the release again with mm-swap, or purge the cache of a proxy in between",
+    ) {
+        return Ok(finding);
     }
-    let mut bytes = 0;
-    let budget = Budget::new("files that the page names", names.len() as u64, MOST_BYTES, LONGEST);
-    for name in &names {
-        let measured = look.server.measure(below(&look.server.url, name), None)?;
+    let served = format!("{}, {} bytes", ui::count(names.len(), "file"), own.bytes);
+    // Other nodes of a cluster may be at another release for a while.
+    let in_cluster = look.installation.config.flag("ClusterSettings", "Enable") == Some(true);
+    let Some(base) = outside::address(look).filter(|_| !in_cluster) else { return Ok(Finding::pass(served)) };
+    if let Some(error) = outside::beyond_reach(&base) {
+        return Ok(Finding::pass(format!("{served}; {}", error.one_line())));
+    }
+    let outside = Server::at(base.clone());
+    let (status, html) = page(&outside)?;
+    let found = references(&html);
+    if !is_client(status, &html) || found.is_empty() {
+        return Ok(Finding::pass(format!("{served}; at {base} another page is shown ({status})")));
+    }
+    let own_names: BTreeSet<&str> = names.iter().map(|name| below(&look.server.url, name)).collect();
+    let is_own = found.iter().all(|name| own_names.contains(below(&base, name)));
+    // What stands between may compress and shorten what it passes on.
+    let through = answers(&outside, &found, &budget, &|_| Ok(None))?;
+    if let Some(finding) = through.at(&base).finding(
+        "users would see a white page: purge the cache of the proxy, and see that it passes /static/ on to the server",
+    ) {
+        return Ok(finding);
+    }
+    Ok(if is_own {
+        Finding::pass(format!("{served}; the same at {base}"))
+    } else {
+        Finding::warn(format!("{served}; the page at {base} names others"))
+            .hint("users get an earlier client: purge the cache of the proxy")
+    })
+}
+
+/// What came of asking for the files that a page names.
+#[derive(Debug, Default)]
+struct Answers {
+    bytes: u64,
+    bad: Vec<String>,
+    /// The limit at which the asking ended.
+    limit: Option<String>,
+}
+
+impl Answers {
+    /// With the address that was asked.
+    fn at(mut self, base: &str) -> Self {
+        for bad in &mut self.bad {
+            *bad = format!("{base}{bad}");
+        }
+        self
+    }
+
+    /// What is wrong, if anything is.
+    fn finding(&self, hint: &str) -> Option<Finding> {
+        match &self.limit {
+            Some(limit) => Some(unending(limit, &self.bad)),
+            None if self.bad.is_empty() => None,
+            None => Some(Finding::fail(some(&self.bad, 5)).hint(hint)),
+        }
+    }
+}
+
+/// Asks for each of these; `size` says how large one has to be, where that is known.
+fn answers(
+    server: &Server,
+    names: &BTreeSet<String>,
+    budget: &Budget,
+    size: &dyn Fn(&str) -> Result<Option<u64>>,
+) -> Result<Answers> {
+    let mut answers = Answers::default();
+    if names.len() > MOST_NAMES {
+        answers.limit = Some(format!("the page names {} files, more than {MOST_NAMES}", names.len()));
+        return Ok(answers);
+    }
+    for name in names {
+        let measured = server.measure(below(&server.url, name), None)?;
         if let Err(error) = budget.spend(measured.bytes) {
             signals::check()?;
-            return Ok(unending(&error.one_line(), &bad));
+            answers.limit = Some(error.one_line());
+            break;
         }
-        bytes += measured.bytes;
+        answers.bytes += measured.bytes;
         if measured.status != 200 {
-            bad.push(format!("{name}: {}", measured.status));
+            answers.bad.push(format!("{name}: {}", measured.status));
             continue;
         }
         let kind = measured.header("content-type").unwrap_or_default().to_lowercase();
@@ -70,18 +148,13 @@ pub(crate) fn bundles(look: &mut Look) -> Result<Finding> {
         if let Some((_, types)) = TYPES.iter().find(|(known, _)| *known == extension)
             && !types.iter().any(|wanted| kind.contains(wanted))
         {
-            bad.push(format!("{name}: type `{kind}`"));
+            answers.bad.push(format!("{name}: type `{kind}`"));
         }
-        if let Some(on_disk) = on_disk(look, name)?.filter(|on_disk| *on_disk != measured.bytes) {
-            bad.push(format!("{name}: {} of {on_disk} bytes", measured.bytes));
+        if let Some(size) = size(name)?.filter(|size| *size != measured.bytes) {
+            answers.bad.push(format!("{name}: {} of {size} bytes", measured.bytes));
         }
     }
-    Ok(if bad.is_empty() {
-        Finding::pass(format!("{}, {bytes} bytes", ui::count(names.len(), "file")))
-    } else {
-        Finding::fail(some(&bad, 5))
-            .hint("the page would stay white: install the release again with mm-swap, or purge the proxy's cache")
-    })
+    Ok(answers)
 }
 
 /// A release's page names less than 100 files, of less than 100 MB.

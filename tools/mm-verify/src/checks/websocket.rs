@@ -1,8 +1,8 @@
 //! Events: without them nobody sees a message before reloading the page.
 
+use std::iter;
 use std::time::{Duration, Instant};
 
-use mm_common::mattermost::api::Server;
 use mm_common::mattermost::reach::Reach;
 use mm_common::mattermost::websocket::Socket;
 use mm_common::{Error, Result};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::check::Finding;
 use crate::look::Look;
+use crate::outside;
 
 /// Events arrive in milliseconds; a server under load may take seconds.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -18,11 +19,13 @@ pub(crate) fn event(look: &mut Look) -> Result<Finding> {
     let scratch = look.scratch()?;
     let (token, channel, word) = (scratch.token.clone(), scratch.channel.clone(), scratch.word.clone());
     let mut seen = Vec::new();
-    for base in addresses(look) {
+    for base in iter::once(look.server.url.clone()).chain(outside::address(look)) {
         if base != look.server.url
-            && let Some(error) = beyond_reach(&base)
+            && let Some(error) = outside::beyond_reach(&base)
         {
-            return Err(error);
+            return Err(error.hint(
+                "open the site in a browser and see whether a message appears without reloading; the server itself passed",
+            ));
         }
         // What users reach through a proxy ends there.
         let reach = if base == look.server.url { look.server.reach.clone() } else { Reach::default() };
@@ -49,51 +52,17 @@ pub(crate) fn event(look: &mut Look) -> Result<Finding> {
     Ok(Finding::pass(format!("hello, and the event of a new message, at {}", seen.join(" and "))))
 }
 
-/// The server itself, and the way its users come: through the proxy, when the site URL is another address and this is
-/// not a private hop.
-fn addresses(look: &Look) -> Vec<String> {
-    let mut addresses = vec![look.server.url.clone()];
-    if !look.is_private
-        && let Some(site) = site_url(look).filter(|site| *site != look.server.url)
-    {
-        addresses.push(site);
-    }
-    addresses
-}
-
-fn site_url(look: &Look) -> Option<String> {
-    let site = look.installation.config.text("ServiceSettings", "SiteURL")?;
-    Some(site.trim_end_matches('/').to_owned()).filter(|site| site.starts_with("http"))
-}
-
 /// The pages that the request may say it comes from, the likelier first. Up to 7.8.6 a server takes that of the address it is
 /// asked at, and none other (observed 5.29.0 to 7.1.9); from 7.8.7 and 8.0 on that of its site URL, and none other (observed
 /// 7.8.15, 10.6.0, 10.11.6); with `AllowCorsFrom` that of the site URL. Which dot release of a line in between has
 /// which rule is not known, so the other one is tried before the check fails.
 fn pages(look: &Look, base: &str) -> Vec<String> {
-    let Some(site) = site_url(look) else { return vec![base.to_owned()] };
+    let Some(site) = outside::site_url(look) else { return vec![base.to_owned()] };
     let setting = look.installation.config.text("ServiceSettings", "AllowCorsFrom").unwrap_or_default();
     if *look.release() >= semver::Version::new(7, 8, 7) || !setting.is_empty() {
         vec![site, base.to_owned()]
     } else {
         vec![base.to_owned(), site]
-    }
-}
-
-/// Why this machine does not get through to the site URL, if so: its users may all the same, by another DNS server, from
-/// outside a router that does not lead back in, or signed in at a gateway.
-fn beyond_reach(base: &str) -> Option<Error> {
-    let failed = |reason: String| {
-        Error::failed(format!("{base}, the SiteURL, cannot be asked from this machine")).because(reason).hint(
-            "open the site in a browser and see whether a message appears without reloading; the server itself passed",
-        )
-    };
-    match Server::at(base.to_owned()).get("/api/v4/system/ping", None) {
-        Ok(answer) if answer.status == 200 && answer.body["status"].is_string() => None,
-        Ok(answer) => {
-            Some(failed(format!("its ping answers {}: something else than this server is there", answer.status)))
-        }
-        Err(error) => Some(failed(error.one_line())),
     }
 }
 

@@ -32,28 +32,60 @@ const MOST_MANIFEST: u64 = 1024 * 1024;
 /// # Errors
 /// Failed when it is no such archive, or a signal asked to stop.
 pub fn read(file: impl Read, with_migrations: bool) -> Result<Bundle> {
-    let attempt = || "cannot read the bundle of a plugin".to_owned();
-    let mut archive = Archive::new(GzDecoder::new(file).take(MOST_UNPACKED));
     let (mut said, mut migration) = (None, None);
+    entries(GzDecoder::new(file).take(MOST_UNPACKED), |name, entry| {
+        if name == "plugin.json" {
+            said = Some(manifest(entry)?);
+        } else if with_migrations && name.starts_with("server/dist/") && name.ends_with(suffix()) {
+            migration = highest(entry).context(attempt)?.max(migration);
+        }
+        Ok(said.is_some() && !with_migrations)
+    })?;
+    let (id, version) = said.ok_or_else(nameless)?;
+    Ok(Bundle { id, version, migration })
+}
+
+/// Identifier and version of a bundle, which is unpacked as far as they stand in it; `left` is the number of bytes that it
+/// may take, and loses what it took.
+///
+/// # Errors
+/// As [`read`].
+pub fn identity(file: impl Read, left: &mut u64) -> Result<(String, Version)> {
+    let mut said = None;
+    let mut unpacked = GzDecoder::new(file).take((*left).min(MOST_UNPACKED));
+    let before = unpacked.limit();
+    let read = entries(&mut unpacked, |name, entry| {
+        if name == "plugin.json" {
+            said = Some(manifest(entry)?);
+        }
+        Ok(said.is_some())
+    });
+    *left -= before - unpacked.limit();
+    read?;
+    said.ok_or_else(nameless)
+}
+
+fn attempt() -> String {
+    "cannot read the bundle of a plugin".to_owned()
+}
+
+fn nameless() -> Error {
+    Error::failed(attempt()).because("there is no plugin.json in it")
+}
+
+/// Shows each file of a bundle, by its name below the plugin's directory, until one is said to be the last.
+fn entries(unpacked: impl Read, mut visit: impl FnMut(&str, &mut dyn Read) -> Result<bool>) -> Result<()> {
+    let mut archive = Archive::new(unpacked);
     for entry in archive.entries().context(attempt)? {
         signals::check()?;
         let mut entry = entry.context(attempt)?;
         let path = entry.path().context(attempt)?.to_string_lossy().into_owned();
         let mut below = path.trim_start_matches("./").splitn(2, '/').skip(1);
-        let name = below.next().unwrap_or_default();
-        if name == "plugin.json" {
-            let mut text = Vec::new();
-            entry.by_ref().take(MOST_MANIFEST).read_to_end(&mut text).context(attempt)?;
-            said = Some(manifest(&text)?);
-        } else if with_migrations && name.starts_with("server/dist/") && name.ends_with(suffix()) {
-            migration = highest(entry).context(attempt)?.max(migration);
-        }
-        if said.is_some() && !with_migrations {
+        if visit(below.next().unwrap_or_default(), &mut entry)? {
             break;
         }
     }
-    let (id, version) = said.ok_or_else(|| Error::failed(attempt()).because("there is no plugin.json in it"))?;
-    Ok(Bundle { id, version, migration })
+    Ok(())
 }
 
 /// How the programs for this machine end.
@@ -61,8 +93,10 @@ const fn suffix() -> &'static str {
     if cfg!(target_arch = "aarch64") { "linux-arm64" } else { "linux-amd64" }
 }
 
-fn manifest(text: &[u8]) -> Result<(String, Version)> {
-    let manifest: Value = serde_json::from_slice(text).context(|| "cannot read a plugin.json".into())?;
+fn manifest(file: &mut dyn Read) -> Result<(String, Version)> {
+    let mut text = Vec::new();
+    file.take(MOST_MANIFEST).read_to_end(&mut text).context(attempt)?;
+    let manifest: Value = serde_json::from_slice(&text).context(|| "cannot read a plugin.json".into())?;
     let of = |key: &str| manifest[key].as_str().unwrap_or_default();
     let version = Version::parse(of("version").trim_start_matches('v'));
     let version = version.map_err(|cause| Error::failed("cannot read the version of a plugin").because(cause))?;
@@ -75,14 +109,14 @@ const END: &[u8] = b".up.sql";
 const LONGEST: usize = 256;
 
 /// The highest number of the migrations whose names are in a program.
-fn highest(mut program: impl Read) -> std::io::Result<Option<u64>> {
+fn highest(program: &mut dyn Read) -> std::io::Result<Option<u64>> {
     let (mut window, mut highest) = (Vec::new(), None);
     loop {
         signals::check_io()?;
         // What was at the end of the last piece may be the beginning of a name.
         let kept = window.len().saturating_sub(LONGEST);
         window.drain(..kept);
-        if program.by_ref().take(1024 * 1024).read_to_end(&mut window)? == 0 {
+        if (&mut *program).take(1024 * 1024).read_to_end(&mut window)? == 0 {
             return Ok(highest);
         }
         highest = numbers(&window).max().max(highest);
@@ -126,6 +160,10 @@ mod tests {
         assert_eq!((read_whole.id.as_str(), read_whole.migration), ("focalboard", Some(18)));
         assert_eq!(read_whole.version, Version::new(0, 15, 0));
         assert_eq!(read(&file[..], false).unwrap().migration, None);
+        let mut left = 4 << 20;
+        assert_eq!(identity(&file[..], &mut left).unwrap(), ("focalboard".into(), Version::new(0, 15, 0)));
+        assert!((2 << 20..3 << 20).contains(&left), "the program is passed over: {left}");
+        assert!(identity(&file[..], &mut 1000).is_err(), "it may not take more");
         assert!(read(&bundle(&[("a/b", b"")])[..], true).is_err());
         assert!(read(&b"no archive"[..], true).is_err());
     }

@@ -5,8 +5,13 @@ use std::os::unix::fs::{chown, symlink};
 use std::path::Path;
 
 use mm_common::contract::error::Result;
+use mm_common::contract::version::Edition;
+use mm_common::mattermost::manifest::Manifest;
+use mm_common::mattermost::site::MANIFESTS;
 use mm_test_support::process::run;
+use mm_test_support::site::quick;
 use mm_test_support::watchdog::Cleanup;
+use semver::Version;
 use serde_json::json;
 
 use super::INSTALLED;
@@ -258,6 +263,20 @@ pub(crate) const CASES: &[Case] = &[
             Cleanup::none()
         },
         ("action", "which will run, is 7.8.2 and knows those up to 39"),
+    ),
+    // A newer one comes with the fetched release of a hop.
+    case(
+        "plugin-bundles",
+        |lab| {
+            lab.bundle("data/plugins/jira.tar.gz", "jira", "5.29.0", 1);
+            let release = quick("9.11.18").build();
+            let manifest =
+                Manifest::of_archive(&release.tarball, &Version::new(9, 11, 18), Edition::Team, &release.sha256);
+            let kept = lab.installation().unwrap().state.path().join(MANIFESTS).join("9.11.18-team.json");
+            manifest.unwrap().write(&kept).unwrap();
+            Cleanup::with(format!("rm {}", text(&kept)))
+        },
+        ("warn", "jira.tar.gz is jira 5.29.0, older than the 9.11.0 that comes with 9.11.18"),
     ),
     case(
         "proxy",

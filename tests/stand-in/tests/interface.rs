@@ -79,6 +79,30 @@ fn a_websocket_proves_something_only_after_the_challenge() {
     }
 }
 
+/// As 5.29.0 to 7.1.9 did on the one hand, and 7.8.15, 10.6.0 and 10.11.6 on the other.
+#[test]
+fn a_websocket_wants_the_origin_of_the_address_asked_and_from_7_8_7_on_that_of_the_site_url() {
+    let lab = Lab::new();
+    lab.seeded("x");
+    for (version, of_site) in [("5.37.10", false), ("7.1.9", false), ("7.8.15", true), ("10.6.0", true)] {
+        let mut site = lab.install(version, "x");
+        let path = site.root.join("config/config.json");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        config["ServiceSettings"]["SiteURL"] = "https://chat.example.com".into();
+        std::fs::write(&path, config.to_string()).unwrap();
+        site.start("");
+        site.wait();
+        let origin = |from: String| open(&site, &[("Origin", from)]).map_or_else(|status| status, |_| 101);
+        let (asked, public) = (format!("http://127.0.0.1:{}", site.port), "https://chat.example.com".to_owned());
+        let expected = if of_site { (403, 101) } else { (101, 403) };
+        assert_eq!((origin(asked), origin(public)), expected, "{version}");
+        assert_eq!(origin("http://chat.example.com".into()), 403, "{version}: the scheme counts");
+        assert!(open(&site, &[]).is_ok(), "{version}: a program that is no browser names none");
+        // In no official release, though a pull request had it before 6.3.0.
+        assert_eq!(lab.sql("x", "SELECT count(*) FROM jobs WHERE type = 'fix_channel_unreads_for_crt'"), "0");
+    }
+}
+
 #[test]
 fn local_mode_is_an_administrator_without_a_me() {
     let lab = Lab::new();
@@ -181,6 +205,17 @@ fn a_browser_gets_cookies_and_the_page_names_bundles_that_are_there() {
     let page = String::from_utf8(site.get("/alpha/channels/town-square", "").body).unwrap();
     for path in page.split('"').filter(|word| word.starts_with("/static/")) {
         assert_eq!(site.get(path, "").status, 200, "{path}");
+    }
+    // The chunks of the client are named by its main script alone.
+    let client = std::fs::read_dir(site.root.join("client")).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: Vec<String> = client.map(|name| name.into_string().unwrap()).collect();
+    let main = names.iter().find(|name| name.starts_with("main.") && name.ends_with("js")).unwrap();
+    let main = String::from_utf8(site.get(&format!("/static/{main}"), "").body).unwrap();
+    for chunk in ["17.", "232.", "8901."] {
+        let name = names.iter().find(|name| name.starts_with(chunk)).unwrap();
+        assert!(!page.contains(name.as_str()) && main.contains(name.as_str()), "{name}");
+        std::fs::remove_file(site.root.join("client").join(name)).unwrap();
+        assert_eq!(site.get(&format!("/static/{name}"), "").status, 404, "{name}");
     }
     assert_eq!(site.get("/static/../config/config.json", "").status, 404);
     assert_eq!(site.get("/static/%2e%2e/config/config.json", "").status, 404);

@@ -11,6 +11,7 @@ use semver::Version;
 use tar::{EntryType, Header};
 
 use super::extensions::Extensions;
+use super::shipped::{Collector, Shipped};
 use super::stream::Inflated;
 use super::{Entry, EntryKind, names};
 use crate::contract::digest::Hasher;
@@ -58,6 +59,8 @@ pub struct Looked {
     pub entries: Vec<Entry>,
     /// The schema migrations that its server program carries.
     pub migrations: Carried,
+    /// The plugins that come with it, sorted by path.
+    pub plugins: Vec<Shipped>,
 }
 
 /// One entry on the way through the archive; the contents of a file can be read from `data`.
@@ -78,11 +81,15 @@ pub fn look_through(reader: impl Read + Send + 'static, version: &Version, limit
     let mut entries = Vec::new();
     let mut bytes = 0;
     let mut scanner = Scanner::default();
+    let mut plugins = Collector::default();
     let mut buffer = vec![0; 128 * 1024];
     let sha256 = walk(reader, limits, |member| {
         let mut entry = member.entry;
         if entry.kind == EntryKind::File {
             let mut hasher = Hasher::default();
+            if plugins.wants(&entry.path) {
+                plugins.take(&entry.path, member.data, &mut hasher)?;
+            }
             loop {
                 match member.data.read(&mut buffer).map_err(unreadable)? {
                     0 => break,
@@ -103,7 +110,7 @@ pub fn look_through(reader: impl Read + Send + 'static, version: &Version, limit
     entries.sort_by(|one, other| one.path.cmp(&other.path));
     names::check_links(&entries).map_err(Error::refused)?;
     check_layout(&entries, version).map_err(Error::refused)?;
-    Ok(Looked { sha256, bytes, entries, migrations: scanner.finish() })
+    Ok(Looked { sha256, bytes, entries, migrations: scanner.finish(), plugins: plugins.finish() })
 }
 
 /// A release has its server program, its translations and its web client. Before 5.0 the program was `bin/platform`.

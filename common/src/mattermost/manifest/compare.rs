@@ -252,6 +252,7 @@ mod tests {
             archive_sha256: digest::of_bytes(b""),
             bytes: 0,
             migrations: None,
+            plugins: None,
             entries: vec![
                 entry("bin/mattermost", Some("genuine server")),
                 entry("client", None),

@@ -7,6 +7,7 @@ mod compare;
 mod extensions;
 mod find;
 mod names;
+mod shipped;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use archive::{Limits, Looked, look_through};
 pub use compare::{Difference, OWNED, Proven};
 pub use find::kept;
+pub use shipped::Shipped;
 pub use unpack::unpack;
 
 use crate::contract::digest;
@@ -52,6 +54,9 @@ pub struct Manifest {
     /// The schema migrations that its server program carries; absent in manifests of earlier versions of these tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrations: Option<Carried>,
+    /// The plugins that come with it; absent in manifests of earlier versions of these tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugins: Option<Vec<Shipped>>,
 }
 
 /// One entry of a release; the path is relative to the install root (the top directory of the archive is stripped).
@@ -160,6 +165,7 @@ impl Manifest {
             bytes: looked.bytes,
             entries: looked.entries,
             migrations: Some(looked.migrations),
+            plugins: Some(looked.plugins),
         }
     }
 
@@ -185,6 +191,7 @@ impl Manifest {
             }
         }
         self.migrations.as_ref().map_or(Ok(()), Carried::check)?;
+        self.plugins.as_deref().map_or(Ok(()), shipped::check)?;
         names::check_links(&self.entries)
     }
 }

@@ -144,6 +144,55 @@ fn a_manifest_with_a_path_that_leaves_is_refused() {
     assert_eq!(Manifest::read(&stored).unwrap_err().code(), 5);
 }
 
+/// The bundle of a plugin that says this of itself.
+fn bundle(said: &str) -> Vec<u8> {
+    let mut builder = Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    add(&mut builder, "plugin/program", EntryType::Regular, 0o755, &vec![3; 300_000]);
+    add(&mut builder, "plugin/plugin.json", EntryType::Regular, 0o644, said.as_bytes());
+    add(&mut builder, "plugin/behind", EntryType::Regular, 0o644, &vec![4; 300_000]);
+    builder.into_inner().unwrap().finish().unwrap()
+}
+
+#[test]
+fn the_plugins_of_a_release_are_known_and_what_is_none_does_no_harm() {
+    let sound = bundle(r#"{"id": "com.example.one", "version": "1.2.3"}"#);
+    let files = [
+        ("one.tar.gz", sound.clone()),
+        ("one.tar.gz.sig", sound.clone()),
+        ("bad-version.tar.gz", bundle(r#"{"id": "com.example.two", "version": "new"}"#)),
+        ("bad-id.tar.gz", bundle(r#"{"id": "../x; id", "version": "1.0.0"}"#)),
+        ("cut-off.tar.gz", sound[..sound.len() / 4].to_vec()),
+        ("text.tar.gz", b"no archive".to_vec()),
+    ];
+    let release = release(|builder| {
+        for (name, bytes) in &files {
+            let path = format!("mattermost/prepackaged_plugins/{name}");
+            add(builder, &path, EntryType::Regular, 0o644, bytes);
+        }
+        add(builder, "mattermost/fonts/two.tar.gz", EntryType::Regular, 0o644, &sound);
+    });
+    let manifest = release.manifest().unwrap();
+    let found = manifest.plugins.as_deref().unwrap();
+    let expected = Shipped {
+        id: "com.example.one".into(),
+        version: Version::new(1, 2, 3),
+        path: "prepackaged_plugins/one.tar.gz".into(),
+    };
+    assert_eq!(found, [expected]);
+    // Looked into or not, a file is hashed whole.
+    for (name, bytes) in &files {
+        let entry = manifest.entry(&format!("prepackaged_plugins/{name}")).unwrap();
+        assert_eq!(entry.sha256.as_deref(), Some(digest::of_bytes(bytes).as_str()), "{name}");
+    }
+    let mut manifest = manifest;
+    for (id, path) in [("x y", "prepackaged_plugins/one.tar.gz"), ("com.example.one", "/etc/passwd")] {
+        manifest.plugins = Some(vec![Shipped { id: id.into(), version: Version::new(1, 2, 3), path: path.into() }]);
+        let stored = release.directory.path().join("manifest.json");
+        manifest.write(&stored).unwrap();
+        assert_eq!(Manifest::read(&stored).unwrap_err().code(), 5, "{id} {path}");
+    }
+}
+
 #[test]
 fn limits_hold() {
     let release = release(|_| {});

@@ -212,6 +212,7 @@ mod tests {
             bytes: 6,
             entries: vec![entry],
             migrations: None,
+            plugins: None,
         };
         manifest.write(&place.path().join("a.json")).unwrap();
         let found = by_manifest(place.path(), "bin/mattermost", &sha256).unwrap();

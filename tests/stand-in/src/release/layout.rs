@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
 use super::Request;
@@ -95,7 +96,7 @@ pub(super) fn write(
             "prepackaged_plugins/mattermost-plugin-{plugin}-v{}.{}.0-linux-amd64.tar.gz",
             version.major, version.minor
         );
-        tree.file(&name, filler(&name, 8192))?;
+        tree.file(&name, bundle(plugin, version, &name)?)?;
         tree.file(&format!("{name}.sig"), filler(&name, 64))?;
     }
     tree.directory("templates")?;
@@ -162,6 +163,20 @@ fn client(tree: &mut Tree<'_, impl Write>, identity: &Identity, request: &Reques
     tree.directory("client/images/favicon")?;
     tree.file("client/images/favicon/favicon.png", filler("favicon", 256))?;
     padding(tree, identity, request)
+}
+
+/// A plugin as releases bring it along: its program, and what it says of itself.
+fn bundle(plugin: &str, version: crate::Version, name: &str) -> io::Result<Vec<u8>> {
+    let mut archive = Builder::new(GzBuilder::new().mtime(0).write(Vec::new(), Compression::fast()));
+    let said = format!("{{\"id\": \"{plugin}\", \"version\": \"{}.{}.0\"}}\n", version.major, version.minor);
+    for (path, content) in [("server/dist/plugin-linux-amd64", filler(name, 8192)), ("plugin.json", said.into_bytes())]
+    {
+        let mut header = Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(content.len() as u64);
+        archive.append_data(&mut header, format!("{plugin}/{path}"), content.as_slice())?;
+    }
+    archive.into_inner()?.finish()
 }
 
 /// Many files, half of each compressible, in directories of a thousand.

@@ -1,16 +1,20 @@
-//! Check of the bundles that the server takes its plugins from: those in the file store, and those that came with the release.
+//! Check of the bundles that the server takes its plugins from: those in the file store, those that came with the installed
+//! release, and those that the fetched releases of the way bring along.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mm_common::contract::error::{Context as _, Result};
+use mm_common::contract::shell;
 use mm_common::machine::budget::Budget;
 use mm_common::machine::tree::Dir;
 use mm_common::mattermost::bundle::{self, Bundle};
 use mm_common::mattermost::catalogue::Severity;
+use mm_common::mattermost::manifest::{Manifest, Shipped};
 use mm_common::postgres::server::Database;
+use semver::Version;
 
 use super::host::HostView;
 use super::{Bad, Check, Outcome};
@@ -61,15 +65,12 @@ fn bundles(view: &HostView<'_>) -> Result<Outcome> {
     let mut shipped = if wanted { within(&site.root, "prepackaged_plugins", false, &budget)? } else { BTreeMap::new() };
     shipped.retain(|id, _| is_wanted(id));
     let (mut evidence, mut fixes) = (Vec::new(), Vec::new());
+    let mut told = BTreeSet::new();
     for (id, (path, bundle)) in &stored {
         if let Some((newer, came)) = shipped.get(id).filter(|(_, came)| came.version > bundle.version) {
-            evidence.push(format!(
-                "{} is {id} {}, older than the {} that came with the release",
-                path.display(),
-                bundle.version,
-                came.version
-            ));
-            fixes.push(format!("mmctl plugin add --force {}", newer.display()));
+            evidence.push(older(path, bundle, &came.version, "came with the release"));
+            fixes.push(format!("mmctl plugin add --force {}", shell::word(newer)));
+            told.insert(id.as_str());
         }
     }
     for (id, number) in &numbers {
@@ -89,13 +90,45 @@ fn bundles(view: &HostView<'_>) -> Result<Outcome> {
             }
         }
     }
-    let good = format!("{} in the file store, none older than what came with the release", stored.len());
+    // What is not fetched yet is not known.
+    let is_now = !evidence.is_empty();
+    let mut first = None;
+    for (hop, came) in brought(view) {
+        let Some((path, bundle)) = stored.get(&came.id).filter(|(_, bundle)| came.version > bundle.version) else {
+            continue;
+        };
+        if told.contains(came.id.as_str()) {
+            continue;
+        }
+        evidence.push(older(path, bundle, &came.version, &format!("comes with {hop}")));
+        let newer = shell::word(site.root.join(&came.path));
+        fixes.push(format!("as soon as {hop} is installed: mmctl plugin add --force {newer}"));
+        first.get_or_insert(hop);
+    }
+    let good = format!("{} in the file store, none older than what comes with a release", stored.len());
     Ok(Outcome::of(evidence, &good, |evidence| Bad {
-        severity: Severity::Action,
+        severity: if is_now { Severity::Action } else { Severity::Warn },
         evidence,
-        hop: None,
+        hop: first.filter(|_| !is_now),
         fix: fixes.join("; "),
     }))
+}
+
+fn older(path: &Path, bundle: &Bundle, newer: &Version, what: &str) -> String {
+    format!("{} is {} {}, older than the {newer} that {what}", path.display(), bundle.id, bundle.version)
+}
+
+/// The plugins that the fetched releases of the way bring along, each with the last release that does.
+fn brought(view: &HostView<'_>) -> Vec<(Version, Shipped)> {
+    let state = &view.installation.state;
+    let mut brought = BTreeMap::new();
+    for hop in view.way.hops {
+        let manifest = Manifest::find(state, view.cache, &hop.to, hop.edition).ok().flatten();
+        for came in manifest.and_then(|manifest| manifest.plugins).unwrap_or_default() {
+            brought.insert(came.id.clone(), (hop.to.clone(), came));
+        }
+    }
+    brought.into_values().collect()
 }
 
 /// The bundle that the server takes: that of the file store, else the one that came with the release, whose programs

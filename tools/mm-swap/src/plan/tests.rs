@@ -23,6 +23,7 @@ fn manifest(paths: &[&str]) -> Manifest {
         bytes: 0,
         entries,
         migrations: None,
+        plugins: None,
     }
 }
 

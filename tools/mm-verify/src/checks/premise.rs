@@ -129,7 +129,8 @@ pub(crate) const NAMED: Premise = premise(
 pub(crate) const CLIENT: Premise = premise(
     "the page and its answer when a file is missing: recorded; a real page names main.js, remote_entry.js and icons alone: \
      on the real client of late 2025",
-    "takes the names from the page, whatever they are; chunks that only main.js names are looked at by files.release",
+    "takes the names from the page, whatever they are, here and at the SiteURL; chunks that only main.js names are looked \
+     at by files.release",
 );
 
 /// `users.me`.

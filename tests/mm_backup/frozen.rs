@@ -13,22 +13,22 @@ use serde_json::{Value, json};
 use crate::interruptions::{PATIENCE, checkpoints, die_at, ended, start};
 use crate::{listed, make, verify};
 
-const FREEZE: [&str; 2] = ["--stop", "--freeze"];
+pub(crate) const FREEZE: [&str; 2] = ["--stop", "--freeze"];
 
 const COPIES: &str = "SELECT datname FROM pg_database WHERE datname LIKE '%\\_mm\\_frozen\\_%' ORDER BY 1";
 
 /// The copies in the site's cluster.
-fn copies(site: &Site) -> Vec<String> {
+pub(crate) fn copies(site: &Site) -> Vec<String> {
     site.cluster.sql("postgres", COPIES).lines().map(str::to_owned).collect()
 }
 
 /// Runs a verb; its exit code and what it said.
-fn run(site: &Site, flags: &[&str]) -> (i32, String) {
+pub(crate) fn run(site: &Site, flags: &[&str]) -> (i32, String) {
     let output = site.tool("mm-backup").arg("--to").arg(site.store()).args(flags).output().unwrap();
     (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-fn copy_of(backup: &Value) -> String {
+pub(crate) fn copy_of(backup: &Value) -> String {
     backup["freeze"]["copy"].as_str().unwrap_or_else(|| panic!("not frozen: {backup}")).to_owned()
 }
 

@@ -15,6 +15,7 @@ mod extremes;
 mod faults;
 mod first;
 mod frozen;
+mod frozen_hops;
 mod hot;
 mod incremental;
 mod interruptions;

@@ -301,7 +301,8 @@ impl Database {
             command
         };
         Ok(match &self.cancel {
-            Some(flag) => command.cancelled_by(flag),
+            // What a flag ends is of no use to anybody else either.
+            Some(flag) => command.cancelled_by(flag).ends_with_us(),
             None => command,
         })
     }

@@ -22,6 +22,7 @@ use mm_common::run::Session;
 use crate::arguments::BackupArguments;
 use crate::completion::{self, Completion, SCHEMA};
 use crate::database::{self, View};
+use crate::earlier::Earlier;
 use crate::manifest::DatabasePart;
 use crate::store::{Point, Store};
 use crate::trust;
@@ -61,6 +62,7 @@ pub(crate) fn complete(session: &mut Session, arguments: &BackupArguments, id: O
     if !points.is_empty() && private::noted(&installation.state)?.is_some() {
         let later = "the server is not public: what is frozen is completed when it is";
         if handed.is_some() {
+            Earlier::of(session, arguments, (&installation, &store))?.tidy_or_say(&lock);
             return Ok(later.into());
         }
         let root = shell::word(&installation.root);
@@ -94,6 +96,7 @@ pub(crate) fn complete(session: &mut Session, arguments: &BackupArguments, id: O
     }
     if let Some(backup) = handed {
         note(session, backup)?;
+        Earlier::of(session, arguments, (&installation, &store))?.tidy_or_say(&lock);
     }
     Ok(match done.as_slice() {
         [] => "nothing is to be completed".into(),

@@ -8,7 +8,7 @@ use mm_common::contract::error::{Context as _, Error, Result};
 use mm_common::contract::ui;
 use mm_common::machine::files::{self, Access};
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::pins::{self, Why};
+use mm_common::machine::pins::{self, Pin, Why};
 use mm_common::machine::state::State;
 use mm_common::machine::tree;
 use mm_common::mattermost::site::Installation;
@@ -127,15 +127,34 @@ pub(crate) fn forget(state: &State, copy: &str, _lock: &LockGuard) -> Result<()>
         .try_for_each(|record| files::remove_file(&record.path(state)))
 }
 
-/// Which copies go.
+/// Which copies go. One whose restore point is not complete only does when it is of no restore point.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Going<'a> {
     /// Those of no restore point.
     Orphans,
-    /// Those too whose restore point is complete, but for the first of this run.
+    /// All but that of the first restore point of this run, of any run where there is none, and the newest.
     Superseded(Option<&'a str>),
-    /// Those too whose restore point is complete and not pinned.
+    /// All but that of the first: there is no room for more.
+    Tight(Option<&'a str>),
+    /// All that are not pinned.
     Released,
+    /// All: an upgrade of PostgreSQL would carry them along.
+    Stored,
+}
+
+impl Going<'_> {
+    /// Whether the copy of a complete restore point goes.
+    fn takes(self, pin: Option<&Pin>, is_newest: bool) -> bool {
+        let is_first =
+            |run: Option<&str>| pin.is_some_and(|pin| pin.why == Why::First && run.is_none_or(|run| pin.run == run));
+        match self {
+            Self::Orphans => false,
+            Self::Superseded(run) => !is_newest && !is_first(run),
+            Self::Tight(run) => !is_first(run),
+            Self::Released => pin.is_none(),
+            Self::Stored => true,
+        }
+    }
 }
 
 /// Removes the copies that are to go, and forgets those that are gone. Returns how many were removed.
@@ -150,10 +169,12 @@ pub(crate) fn sweep(
 ) -> Result<usize> {
     let state = &installation.state;
     let mut condemned = Vec::new();
-    for record in all(state)? {
-        let goes = match (record.standing(), going) {
-            (Standing::Orphan, _) => true,
-            (Standing::Unknown, _) => {
+    let standing = all(state)?.into_iter().map(|record| (record.standing(), record)).collect::<Vec<_>>();
+    let newest = standing.iter().rposition(|(standing, _)| matches!(standing, Standing::Of(_)));
+    for (index, (standing, record)) in standing.into_iter().enumerate() {
+        let goes = match standing {
+            Standing::Orphan => true,
+            Standing::Unknown => {
                 ui::say(&format!(
                     "the frozen copy {} stays: `{}` does not tell whether the restore point {} is gone",
                     record.copy,
@@ -162,16 +183,9 @@ pub(crate) fn sweep(
                 ));
                 false
             }
-            (Standing::Of(point), going) => {
-                let pinned = pins::all(&record.store)?.into_iter().find(|pin| pin.id == record.id);
-                point.head.incomplete().is_none()
-                    && match going {
-                        Going::Orphans => false,
-                        Going::Superseded(run) => {
-                            !pinned.is_some_and(|pin| pin.why == Why::First && Some(pin.run.as_str()) == run)
-                        }
-                        Going::Released => pinned.is_none(),
-                    }
+            Standing::Of(point) => {
+                let pin = pins::all(&record.store)?.into_iter().find(|pin| pin.id == record.id);
+                point.head.incomplete().is_none() && going.takes(pin.as_ref(), Some(index) == newest)
             }
         };
         if goes {

@@ -76,7 +76,7 @@ impl Order<'_> {
     /// What the document says of it.
     fn freeze(&self, taken: &Taken) -> Option<Freeze> {
         let reason = match self.freezing.as_ref()? {
-            Outlook::Plain(why) => Some(why.clone()),
+            Outlook::Plain(why) | Outlook::Tight(why) => Some(why.clone()),
             Outlook::Ready(_) => taken.reason.clone(),
         };
         let copy = taken.frozen.as_ref().map(|part| part.copy.copy.clone());

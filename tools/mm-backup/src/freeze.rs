@@ -19,7 +19,7 @@ use mm_common::postgres::properties::{self, Properties};
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::server::Database;
 
-use crate::copies::{self, Record};
+use crate::copies::{self, Going, Record};
 use crate::database::{self, Onlooker};
 use crate::manifest::{DatabasePart, FrozenPart};
 use crate::plan::Plan;
@@ -50,6 +50,8 @@ pub(crate) struct Ready {
 pub(crate) enum Outlook {
     /// It can.
     Ready(Box<Ready>),
+    /// There is no room for one more copy, in words.
+    Tight(String),
     /// It cannot, and why.
     Plain(String),
 }
@@ -57,7 +59,7 @@ pub(crate) enum Outlook {
 impl Outlook {
     /// Says that it cannot, and what that costs.
     fn tell(&self, installation: &Installation) {
-        let Self::Plain(why) = self else { return };
+        let (Self::Plain(why) | Self::Tight(why)) = self else { return };
         let bytes = installation.database().and_then(|own| database::bytes(&own)).unwrap_or_default();
         ui::warn(&format!(
             "the database is not frozen but dumped while the server is stopped, which takes about {} s longer: {why}",
@@ -67,9 +69,20 @@ impl Outlook {
 }
 
 /// Looks whether the server's database can be frozen, says it where it cannot, and has the server write out what it has in
-/// memory where it can.
-pub(crate) fn ready(installation: &Installation, claim: &Claim<'_>, plan: &Plan, bumps: bool) -> Result<Outlook> {
+/// memory where it can. Where there is too little room, the copy of the hop before goes: its restore point has a dump.
+pub(crate) fn ready(
+    installation: &Installation,
+    claim: &Claim<'_>,
+    plan: &Plan,
+    bumps: bool,
+    (run, lock): (Option<&str>, &LockGuard),
+) -> Result<Outlook> {
     let mut outlook = look(installation, claim, plan, bumps)?;
+    if let Outlook::Tight(_) = outlook
+        && copies::sweep(installation, claim, Going::Tight(run), lock)? > 0
+    {
+        outlook = look(installation, claim, plan, bumps)?;
+    }
     outlook.tell(installation);
     if let Outlook::Ready(ready) = &mut outlook {
         ready.checkpointed = frozen::write_out(&ready.admin);
@@ -105,7 +118,8 @@ fn look(installation: &Installation, claim: &Claim<'_>, plan: &Plan, bumps: bool
     if let Some(cluster) = &administrator.cluster {
         let (free, needed) = (disk::free(&cluster.data)?, bytes + bytes / 10 + AROUND);
         if free < needed {
-            return dumped(&format!("the copy needs {needed} bytes at `{}`, {free} are free", cluster.data.display()));
+            let place = cluster.data.display();
+            return Ok(Outlook::Tight(format!("the copy needs {needed} bytes at `{place}`, {free} are free")));
         }
     }
     Ok(Outlook::Ready(Box::new(Ready {

@@ -93,9 +93,9 @@ FROZEN RESTORE POINTS
   Where the database cannot be copied it is dumped while the server is stopped, and that is said
   before the stop: others are connected to it, prepared transactions, too little space, another
   collation version, no superuser at hand, --whole-cluster, a hop that upgrades PostgreSQL. A
-  CHECKPOINT is made before the stop, for at most 10 seconds. Before a new copy is made the one of
-  the hop before goes, unless it is the first of the run; prune removes those of restore points
-  that are complete and not pinned.
+  CHECKPOINT is made before the stop, for at most 10 seconds. Of the copies of a run that of its
+  first hop and the newest stay; the one of the hop before goes when the new one is there and the
+  server serves again. prune removes those of restore points that are complete and not pinned.
 
 COPIES
   copy --into DIR makes a private copy of the site, as a staging server or to try an upgrade on,

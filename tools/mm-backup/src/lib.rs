@@ -71,6 +71,7 @@ use mm_common::run::{self, Output, Session};
 pub use arguments::BackupArguments;
 
 use arguments::{CreateArguments, ListArguments, Verb};
+use earlier::{Earlier, Next};
 use store::{Point, Store};
 
 /// The command line, for man pages and completions.
@@ -229,20 +230,13 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
         store.refuse_unsafe()?;
         try_way_back(session, &installation, &plan, &lock)?;
         let accepts_database = session.common.accepts(proven::ACCEPT);
-        let before = earlier::Earlier {
-            installation: &installation,
-            store: &store,
-            stops: plan.stop,
-            freezes: plan.freeze,
-            bumps: bumps(session)?,
-            run: pinning::run_of_hop(session)?,
-            pins_all: flags.pin_all,
-            accepts_database,
-            jobs: jobs(arguments),
-        };
-        before.settle(&lock)?;
+        let run = pinning::run_of_hop(session)?;
+        let bumps = bumps(session)?;
+        let next = Next { stops: plan.stop, freezes: plan.freeze, bumps, pins_all: flags.pin_all };
+        Earlier::of(session, arguments, (&installation, &store))?.settle(next, &lock)?;
         let claim = database::claim(&installation, accepts_database, Some(&lock));
-        let freezing = plan.freeze.then(|| freeze::ready(&installation, &claim, &plan, bumps(session)?)).transpose()?;
+        let ready = || freeze::ready(&installation, &claim, &plan, bumps, (run.as_deref(), &lock));
+        let freezing = plan.freeze.then(ready).transpose()?;
         create::create(
             &create::Order {
                 installation: &installation,
@@ -251,7 +245,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
                 rehash: flags.rehash,
                 jobs: jobs(arguments),
                 run: session.document.run()?.map(|run| run.id),
-                pinned_for: pinning::run_of_hop(session)?,
+                pinned_for: run,
                 pins_all: flags.pin_all,
                 accepts_database,
                 freezing,
@@ -281,6 +275,10 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
     if let Some(again) = again {
         let attempt = || format!("the restore point {} is made, but the server did not get healthy again", backup.id);
         again.wait(&installation, flags.limit.duration(), &lock).map_err(|error| error.within(attempt()))?;
+    }
+    if backup.freeze.is_some() && !flags.leave_stopped {
+        let store = Store::open(&arguments.store)?;
+        Earlier::of(session, arguments, (&installation, &store))?.tidy_or_say(&lock);
     }
     session.human = Some(if std::io::stdout().is_terminal() {
         list::made_table(&backup)

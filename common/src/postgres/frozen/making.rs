@@ -24,6 +24,9 @@ const END_PAUSE: Duration = Duration::from_millis(100);
 /// First version that clones files (`file_copy_method`).
 const CLONES: u32 = 180_000;
 
+/// First version that looks whether its client is still there while it works (`client_connection_check_interval`).
+const SEES_TO_CLIENTS: u32 = 140_000;
+
 /// First version that can copy a database by way of its log, and does so unless told otherwise: slow for a large one.
 const COPIES_BY_LOG: u32 = 150_000;
 
@@ -65,9 +68,12 @@ pub fn make(admin: &Database, (name, role): (&str, &str), copy: &str, cancel: &A
         literal(role)
     );
     let strategy = if admin.version_num >= COPIES_BY_LOG { " STRATEGY FILE_COPY" } else { "" };
+    // Should this run be killed, the server gives up: nobody gets into a database while it is being copied.
+    let ending =
+        if admin.version_num >= SEES_TO_CLIENTS { "SET client_connection_check_interval = '1s';\n" } else { "" };
     let script = |first: &str| {
         format!(
-            "{first}{end_sessions}{3}{1} CONNECTION LIMIT 0{strategy};\n\
+            "{first}{ending}{end_sessions}{3}{1} CONNECTION LIMIT 0{strategy};\n\
              REVOKE ALL ON DATABASE {0} FROM PUBLIC;\n\
              SELECT pg_catalog.json_build_object('transaction', pg_catalog.txid_current(), 'oid', d.oid::pg_catalog.int8,
                'cluster', c.system_identifier::pg_catalog.text)

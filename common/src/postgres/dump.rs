@@ -55,6 +55,7 @@ pub fn dump(database: &Database, snapshot: &str, to: &Path) -> Result<String> {
         .args(["--format=custom", "--compress=1", "--no-password"])
         .arg(lock_wait())
         .arg(format!("--snapshot={snapshot}"))
+        .arg(format!("--dbname={}", database.address()))
         .limit(LIMIT)
         .interruptible()
         .run_into(create(to)?)
@@ -142,9 +143,11 @@ pub(super) fn restore_with(dump: &Path, into: &Database, jobs: usize, flags: &[S
         .args(["--exit-on-error", "--no-password"])
         .args(flags)
         // As a list of parameters: as a mere name it would be read as one where it has a `=`.
-        .arg(format!("--dbname={}", connection_string(&into.name)))
+        .arg(format!("--dbname={}", into.address()))
         .limit(LIMIT)
-        .interruptible();
+        .interruptible()
+        // What a killed run has begun must not go on beside the one that clears it away.
+        .ends_with_us();
     let parallel = command.clone().arg(format!("--jobs={jobs}")).arg("--");
     let Some(user) = into.other_user() else { return parallel.arg(dump).run().map(drop) };
     // Several processes open the dump again and again, which that user may not: neither the file nor the directories

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::cluster::Cluster;
+use super::dump::connection_string;
 use super::kept::Kept;
 use super::passfile::Passfile;
 use super::programs::program_for;
@@ -26,6 +27,10 @@ pub const QUERY_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a server may take to accept a connection, in seconds, when the data source does not say.
 const CONNECT_TIMEOUT: &str = "10";
+
+/// While an index is built or rows are hashed nothing goes over a connection. What lies between forgets one that is silent for
+/// some minutes, and tells neither side; by default the first sign of life is sent after two hours. No variable says it.
+const KEEPALIVES: &str = "keepalives_idle=30 keepalives_interval=10 keepalives_count=6";
 
 /// A database, and how to reach it. Passwords go through a 0600 passfile that is removed when the last clone of this
 /// is dropped.
@@ -308,7 +313,25 @@ impl Database {
     }
 
     fn psql(&self) -> Result<Cmd> {
-        Ok(self.command("psql")?.args(["-XAtqw", "-v", "ON_ERROR_STOP=1", "-f", "-"]))
+        let psql = self.command("psql")?.args(["-XAtqw", "-v", "ON_ERROR_STOP=1", "-f", "-"]);
+        let is_long = self.limit > QUERY_LIMIT && self.is_over_tcp();
+        Ok(if is_long { psql.arg(format!("--dbname={KEEPALIVES}")) } else { psql })
+    }
+
+    /// Host and port that it is reached at.
+    pub fn reached_at(&self) -> (&str, u16) {
+        let value = |name| self.environment.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str());
+        (value("PGHOST"), value("PGPORT").parse().unwrap_or_default())
+    }
+
+    fn is_over_tcp(&self) -> bool {
+        !self.reached_at().0.starts_with('/')
+    }
+
+    /// The database for programs that work in it for long, as the one argument that they take a name and parameters in.
+    pub(super) fn address(&self) -> String {
+        let name = connection_string(&self.name);
+        if self.is_over_tcp() { format!("{name} {KEEPALIVES}") } else { name }
     }
 }
 

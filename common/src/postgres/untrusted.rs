@@ -85,15 +85,20 @@ pub fn prepare(dump: &Path, superuser: &Database, makes: &dyn Fn(&str) -> bool) 
     Ok(left_out)
 }
 
-/// Restores the rest of a dump, without owners, and without rights unless `rights`, into the database that `role` is
-/// connected to, and of which it is the owner.
-pub fn restore(dump: &Path, role: &Database, jobs: usize, rights: bool) -> Result<()> {
-    restore_but(dump, role, jobs, rights, &|_| false)
+/// Restores the rest of a dump into the database that `role` is connected to, and of which it is the owner, on another
+/// server: without owners, rights and tablespaces, which are those of the server that it is from.
+pub fn restore_elsewhere(dump: &Path, role: &Database, jobs: usize) -> Result<()> {
+    let flags = ["--no-privileges", "--no-tablespaces"].map(str::to_owned);
+    restore_but(dump, role, jobs, &flags, &|_| false)
 }
 
-/// As [`restore`], without the rights on what one of the roles `ordinary` is to own: [`rights::give`] gives them afterwards.
+/// As [`restore_elsewhere`], on the server that it is from: with rights, but for those on what one of the roles `ordinary` is
+/// to own, which [`rights::give`] gives afterwards.
 pub fn restore_for(dump: &Path, role: &Database, jobs: usize, ordinary: &[String]) -> Result<()> {
-    restore_but(dump, role, jobs, true, &|entry| rights::is_given_by_owner(entry, ordinary))
+    // A cluster that has none of its own cannot have those of the dump.
+    let spaces = "SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_'";
+    let flags = if role.value(spaces)? == 0 { vec!["--no-tablespaces".to_owned()] } else { Vec::new() };
+    restore_but(dump, role, jobs, &flags, &|entry| rights::is_given_by_owner(entry, ordinary))
 }
 
 /// Restores a dump as a role that is no superuser into a database that it owns. What it may not make is left out: rights on
@@ -130,7 +135,13 @@ pub fn restore_own(dump: &Path, role: &Database, jobs: usize) -> Result<BTreeSet
     Ok(left)
 }
 
-fn restore_but(dump: &Path, role: &Database, jobs: usize, rights: bool, is_left: &dyn Fn(&str) -> bool) -> Result<()> {
+fn restore_but(
+    dump: &Path,
+    role: &Database,
+    jobs: usize,
+    flags: &[String],
+    is_left: &dyn Fn(&str) -> bool,
+) -> Result<()> {
     let attempt = || format!("cannot restore `{}` into the database `{}`", dump.display(), role.name);
     let made: Vec<String> = extensions(dump)?.into_iter().map(|extension| extension.schema).collect();
     let has_server = role.value("SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_foreign_server")? != 0;
@@ -162,15 +173,8 @@ fn restore_but(dump: &Path, role: &Database, jobs: usize, rights: bool, is_left:
         }
     }
     let list = List::write(&list, role)?;
-    let mut flags = vec!["--no-owner".to_owned(), format!("--use-list={}", list.path.display())];
-    if !rights {
-        flags.push("--no-privileges".into());
-    }
-    // A cluster that has none of its own cannot have those of the dump.
-    if role.value("SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_'")? == 0 {
-        flags.push("--no-tablespaces".into());
-    }
-    dump::restore_with(dump, role, jobs, &flags).context(attempt)
+    let own = ["--no-owner".to_owned(), format!("--use-list={}", list.path.display())];
+    dump::restore_with(dump, role, jobs, &[&own, flags].concat()).context(attempt)
 }
 
 /// Schema and name of the foreign table that an entry makes.

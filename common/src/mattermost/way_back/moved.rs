@@ -30,9 +30,12 @@ pub struct Place {
     pub oid: Option<u64>,
 }
 
-const IDENTITY: &str =
-    "SELECT (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()) AS system,
-    oid::pg_catalog.int8 AS oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
+/// Some providers let nobody ask for the number of the cluster.
+const IDENTITY: &str = "SELECT oid::pg_catalog.int8 AS oid,
+    pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') AS tells
+  FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
+
+const SYSTEM: &str = "SELECT system_identifier::pg_catalog.text AS system FROM pg_catalog.pg_control_system()";
 
 impl Place {
     /// `db.example.com:5432/mattermost`.
@@ -47,18 +50,25 @@ impl Place {
     pub fn identify(&mut self, database: &Database) -> Result<()> {
         let rows = database.rows(IDENTITY)?;
         self.major = database.major();
-        self.system_identifier = rows.first().and_then(|row| row["system"].as_str().map(str::to_owned));
         self.oid = rows.first().and_then(|row| row["oid"].as_u64());
+        let tells = rows.first().is_some_and(|row| row["tells"] == true);
+        self.system_identifier =
+            if tells { database.value(SYSTEM)?.as_str().map(str::to_owned) } else { None };
         Ok(())
     }
 
-    /// Whether `database` is this one, whatever it is reached by.
+    /// Whether `database` is this one, whatever it is reached by; where its server does not tell its number, by the same
+    /// address.
     ///
     /// # Errors
     /// When it cannot be asked.
     pub fn is(&self, database: &Database) -> Result<bool> {
         let mut other = self.clone();
         other.identify(database)?;
+        if other.system_identifier.is_none() {
+            let (host, port) = database.reached_at();
+            (other.host, other.port) = (host.to_owned(), port);
+        }
         Ok(other == *self)
     }
 }

@@ -88,7 +88,7 @@ pub(crate) fn restore(
     (records, jobs): (&Records, usize),
 ) -> Result<Vec<String>> {
     let dump = records.dump();
-    watched(own, || untrusted::restore(&dump, own, jobs, false))?;
+    watched(own, || untrusted::restore_elsewhere(&dump, own, jobs))?;
     checkpoint::pass("move-restored");
     let map = &entry.roles;
     let mut left = Vec::new();

@@ -18,7 +18,9 @@ mod kill;
 mod lab;
 mod moving;
 #[cfg(feature = "checkpoints")]
+mod moving_back;
 mod moving_killed;
+mod moving_lost;
 mod refused;
 #[cfg(feature = "checkpoints")]
 mod repoint;

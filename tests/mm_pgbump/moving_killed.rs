@@ -7,7 +7,7 @@ use mm_test_support::matrix::some;
 
 use crate::moving::Moving;
 
-fn dies_at(moving: &Moving, checkpoint: &str, arguments: &[&str]) {
+pub(crate) fn dies_at(moving: &Moving, checkpoint: &str, arguments: &[&str]) {
     let status = Command::new(mm_test_support::tool::executable("mm-pgbump"))
         .args(moving.site.flags())
         .args(arguments)

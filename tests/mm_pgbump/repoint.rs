@@ -71,7 +71,7 @@ fn open_socket(rig: &Rig) {
 }
 
 /// Keeps a configuration in a database, as the server does. Returns the text of the active row.
-fn store(cluster: &Cluster, database: &str, mut config: Value) -> String {
+pub(crate) fn store(cluster: &Cluster, database: &str, mut config: Value) -> String {
     config["TeamSettings"]["SiteName"] = "Größe: \"5433\"".into();
     // As Go writes it: four blanks, `&` escaped.
     let value = serde_json::to_string_pretty(&config).unwrap().replace("  ", "    ").replace('&', r"\u0026");

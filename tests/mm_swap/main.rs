@@ -25,6 +25,8 @@ mod systemd;
 mod verbs;
 #[cfg(feature = "checkpoints")]
 mod whole;
+#[cfg(feature = "checkpoints")]
+mod whole_moved;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt as _, symlink};

@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 
 use super::back::{FROM, NEXT, said};
 
-const BACK: &[&str] = &["rollback", "--database"];
+pub(super) const BACK: &[&str] = &["rollback", "--database"];
 
-struct Hop {
-    site: Site,
+pub(super) struct Hop {
+    pub(super) site: Site,
     releases: Releases,
     history: String,
     config: Value,
 }
 
 impl Hop {
-    fn new(fault: Option<&str>) -> Self {
+    pub(super) fn new(fault: Option<&str>) -> Self {
         let site = Site::builder(FROM).running().build();
         let next = fault.into_iter().fold(quick(NEXT), mm_test_support::release::Order::fault);
         let releases = site.releases(&[quick(FROM).build(), next.build()]);
@@ -29,7 +29,7 @@ impl Hop {
     }
 
     /// One hop to the next release and to PostgreSQL 15, without the look at its end.
-    fn forward(&self, pgbump: &str, code: i32) -> String {
+    pub(super) fn forward(&self, pgbump: &str, code: i32) -> String {
         let pipeline = hop_with(&self.site, &self.releases, |tool| match tool {
             "mm-pgbump" => pgbump.to_owned(),
             "mm-swap" => "--start-timeout 12".to_owned(),
@@ -41,14 +41,18 @@ impl Hop {
         outcome.said
     }
 
-    fn tool(&self, tool: &str, words: &[&str], checkpoint: &str) -> Output {
+    pub(super) fn tool(&self, tool: &str, words: &[&str], checkpoint: &str) -> Output {
         self.site.tool(tool).args(words).env("MM_CHECKPOINT", checkpoint).output().unwrap()
     }
 
-    fn swap(&self, words: &[&str], code: i32) -> (Value, String) {
+    pub(super) fn swap(&self, words: &[&str], code: i32) -> (Value, String) {
         let output = self.tool("mm-swap", words, "");
         assert_eq!(output.status.code(), Some(code), "{words:?}: {}", said(&output));
         (serde_json::from_slice(&output.stdout).unwrap(), said(&output))
+    }
+
+    pub(super) fn history(&self) -> &str {
+        &self.history
     }
 
     /// The old release serves from the cluster of this major, with everything and as it was configured.

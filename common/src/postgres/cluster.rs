@@ -220,6 +220,12 @@ pub fn find(major: u32, name: &str) -> Result<Option<Cluster>> {
 /// The local cluster that `database` lives in, recognised by its system identifier and not by its port: a container, a
 /// tunnel or a pooler on this machine may have the port of a cluster. `None` when it is not one of this machine.
 pub fn of_database(database: &Database) -> Result<Option<Cluster>> {
+    // Some providers let nobody ask; a cluster of this host does.
+    if database.value("SELECT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') AS may")?
+        == false
+    {
+        return Ok(None);
+    }
     // Copies of a data directory, a standby for one, have the same identifier; the port is what the server itself says.
     let rows = database.rows(
         "SELECT system_identifier::pg_catalog.text AS identifier, pg_catalog.current_setting('port')::int AS port FROM pg_catalog.pg_control_system()",

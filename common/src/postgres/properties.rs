@@ -215,6 +215,41 @@ pub fn settle_closed(server: &Database, name: &str, properties: &Properties) -> 
     all.into_iter().filter_map(|(what, sql)| Some((what, server.execute_verbatim(&sql).err()?))).collect()
 }
 
+/// Makes settings and comment of the database that `own` is connected to what they were, where they are others `now`. Returns
+/// what could not be made so, and why.
+pub fn bring_back(own: &Database, before: &Properties) -> Result<Vec<(String, Error)>> {
+    let sql = bringing_back(&own.name, before, &read(own)?);
+    let done = sql.into_iter().map(|(what, sql)| (what, own.execute_verbatim(&sql)));
+    Ok(done.filter_map(|(what, done)| Some((what, done.err()?))).collect())
+}
+
+fn bringing_back(name: &str, before: &Properties, now: &Properties) -> Vec<(String, String)> {
+    let database = identifier(name);
+    let mut sql: Vec<(String, String)> = now
+        .settings
+        .iter()
+        .filter(|is| !before.settings.iter().any(|was| (&was.role, &was.name) == (&is.role, &is.name)))
+        .map(|Setting { role, name, .. }| match role.as_deref().map(identifier) {
+            None => (name.clone(), format!("ALTER DATABASE {database} RESET {}", identifier(name))),
+            Some(role) => (
+                format!("{name} for {role}"),
+                format!("ALTER ROLE {role} IN DATABASE {database} RESET {}", identifier(name)),
+            ),
+        })
+        .collect();
+    let other = before.settings.iter().filter(|was| !now.settings.contains(was)).cloned().collect();
+    sql.extend(settings(name, &Properties { settings: other, ..Properties::default() }));
+    if before.comment != now.comment {
+        let comment = before.comment.as_deref().map_or_else(|| "NULL".to_owned(), literal);
+        sql.push(("its comment".into(), format!("COMMENT ON DATABASE {database} IS {comment}")));
+    }
+    if before.connection_limit != now.connection_limit {
+        let limit = before.connection_limit.unwrap_or(-1);
+        sql.push(("its limit of connections".into(), format!("ALTER DATABASE {database} CONNECTION LIMIT {limit}")));
+    }
+    sql
+}
+
 /// What is set, in words without its value, and by which statement.
 fn settling(name: &str, properties: &Properties) -> Vec<(String, String)> {
     [rights(name, properties), settings(name, properties)].concat()
@@ -298,6 +333,40 @@ fn list(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_was_changed_is_brought_back() {
+        let setting = |role: Option<&str>, name: &str, value: &str| Setting {
+            role: role.map(str::to_owned),
+            name: name.into(),
+            value: value.into(),
+        };
+        let before = Properties {
+            settings: vec![setting(None, "work_mem", "1MB"), setting(Some("mm"), "lock_timeout", "5s")],
+            comment: Some("theirs".into()),
+            ..Properties::default()
+        };
+        let now = Properties {
+            settings: vec![
+                setting(None, "work_mem", "2MB"),
+                setting(Some("mm"), "lock_timeout", "5s"),
+                setting(Some("mm"), "search_path", "x"),
+            ],
+            connection_limit: Some(3),
+            ..Properties::default()
+        };
+        let sql: Vec<String> = bringing_back("d", &before, &now).into_iter().map(|(_, sql)| sql).collect();
+        assert_eq!(
+            sql,
+            [
+                "ALTER ROLE \"mm\" IN DATABASE \"d\" RESET \"search_path\"",
+                "ALTER DATABASE \"d\" SET \"work_mem\" TO '1MB'",
+                "COMMENT ON DATABASE \"d\" IS 'theirs'",
+                "ALTER DATABASE \"d\" CONNECTION LIMIT -1",
+            ]
+        );
+        assert!(bringing_back("d", &now, &now).is_empty());
+    }
 
     #[test]
     fn rights_and_settings_are_quoted() {

@@ -200,6 +200,13 @@ impl Cluster {
         majors_of(&self.name).into_iter().filter_map(ask).collect()
     }
 
+    /// No `pg_lsclusters` knows the running cluster any more: for the tools it is one in a container, a managed one, or one in the
+    /// layout of another distribution. It cannot be stopped and started again.
+    pub fn hide(&self, below: &Path) {
+        let configuration = format!("/etc/postgresql/{}/{}", self.major, self.name);
+        process::run("mv", &[&configuration, below.join("hidden").to_str().expect("ours")]);
+    }
+
     /// Leaves the cluster on the machine.
     pub fn keep(&mut self) {
         self.cleanup.keep();

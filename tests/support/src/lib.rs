@@ -18,6 +18,7 @@ pub mod canary;
 pub mod cluster;
 pub mod container;
 pub mod faults;
+pub mod forwarder;
 pub mod host;
 pub mod layout;
 pub mod matrix;

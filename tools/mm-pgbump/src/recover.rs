@@ -10,11 +10,11 @@ use crate::{Options, moving, reach, run};
 
 /// Finishes or takes back an upgrade that was cut off; the service is as before, unless it is to stay stopped.
 pub(crate) fn recover(session: &mut Session, options: &Options) -> Result<String> {
-    let mut installation = reach::probe(session)?;
-    if moving::record::Records::at(installation.state.path()).journal.read::<moving::record::Entry>()?.is_some() {
+    let mut installation = moving::back::probe(session, false)?;
+    let records = Records::at(installation.state.path());
+    if records.journal.read::<Entry>()?.is_none() {
         return moving::verbs::recover(session, options);
     }
-    let records = Records::at(installation.state.path());
     if session.dry_run {
         return Ok(match records.journal.read::<Entry>()? {
             Some(entry) => format!("would end the upgrade of {} to {} that was cut off", entry.from(), entry.to()),

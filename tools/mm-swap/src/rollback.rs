@@ -12,9 +12,8 @@ use mm_common::machine::journal::state_flag;
 use mm_common::machine::signals;
 use mm_common::mattermost::config::Copied;
 use mm_common::mattermost::site::{Ground, Installation};
-use mm_common::mattermost::way_back;
+use mm_common::mattermost::way_back::{self, WayBack};
 use mm_common::postgres::proven;
-use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use mm_common::run::Session;
 use semver::Version;
@@ -101,10 +100,8 @@ fn foresee(session: &mut Session, asked: &RollbackArguments, ground: &Ground) ->
     match choose(&site, asked, open.as_ref(), accepts(session))? {
         Choice::Nothing(message) => Ok(message),
         Choice::Back(last) => {
-            let database = site.database()?;
             let mut said = format!("would go back from {} to {}", last.to, last.from);
-            if undo::moved(&last, &database)? {
-                let way = way_back::of_hop(last.hop(), &site, &database, &undo::claim(&site, accepts(session)))?;
+            if let Some(way) = way_of_database(&last, &site, accepts(session))? {
                 said = format!("{said}, and {}; {}", way.in_words(), way.loss());
                 session.document.set("plan", &json!({ "mm-swap": { "way_back": way } }))?;
             }
@@ -164,7 +161,7 @@ fn choose(site: &Installation, asked: &RollbackArguments, open: Option<&Operatio
         return Err(nowhere(format!("the old release is no longer in `{}`", last.aside.display())));
     }
     refuse_another_database(last, site)?;
-    refuse_moved(last, site, &site.database()?, asked, accepted)?;
+    refuse_moved(last, site, asked, accepted)?;
     Ok(Choice::Back(Box::new(last.clone())))
 }
 
@@ -222,23 +219,23 @@ fn refuse_another_database(last: &Operation, site: &Installation) -> Result<()> 
         ))
 }
 
+/// How the database goes back, where it has to: the new server has migrated it, or it is gone after a move.
+fn way_of_database(last: &Operation, site: &Installation, accepted: bool) -> Result<Option<WayBack>> {
+    match site.database() {
+        Ok(database) if !undo::moved(last, &database)? => Ok(None),
+        Ok(database) => way_back::of_hop(last.hop(), site, &database, &undo::claim(site, accepted)).map(Some),
+        Err(error) => way_back::of_unreached(last.hop(), site.state.path())?.map(Some).ok_or(error),
+    }
+}
+
 /// The database has to go back as well when the new server has migrated it.
 ///
 /// # Errors
 /// Refused, before the server is stopped, when it has to and may not or cannot.
-fn refuse_moved(
-    last: &Operation,
-    site: &Installation,
-    database: &Database,
-    asked: &RollbackArguments,
-    accepted: bool,
-) -> Result<()> {
-    if !undo::moved(last, database)? {
-        return Ok(());
-    }
+fn refuse_moved(last: &Operation, site: &Installation, asked: &RollbackArguments, accepted: bool) -> Result<()> {
+    let Some(way) = way_of_database(last, site, accepted)? else { return Ok(()) };
     let error = Error::refused(format!("the server {} has migrated the database", last.to))
         .because(format!("the release {} does not work on it", last.from));
-    let way = way_back::of_hop(last.hop(), site, database, &undo::claim(site, accepted))?;
     if way.kind == way_back::Kind::Closed {
         let error = way.causes.iter().fold(error, Error::because);
         return Err(error.hint(way.hint.unwrap_or_else(|| "`mm-backup list`, `mm-backup restore ID`".into())));

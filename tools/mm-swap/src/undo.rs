@@ -20,7 +20,7 @@ use mm_common::machine::service::hold::{self, Held};
 use mm_common::machine::signals;
 use mm_common::machine::state::State;
 use mm_common::mattermost::site::Installation;
-use mm_common::mattermost::way_back;
+use mm_common::mattermost::way_back::{self, WayBack};
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::server::Database;
 
@@ -170,7 +170,13 @@ fn is_back(site: &Installation, operation: &Operation) -> Result<bool> {
 /// schema, answer ping, and refuse every login (observed).
 fn database(means: &mut Means<'_>, operation: &Operation, lock: LockGuard) -> Result<LockGuard> {
     let site = &*means.site;
-    let database = site.database()?;
+    let database = match site.database() {
+        Ok(database) => database,
+        Err(error) => {
+            let way = way_back::of_unreached(operation.hop(), site.state.path())?.ok_or(error)?;
+            return by_pgbump(means, operation, way, lock);
+        }
+    };
     end_orphans(&database)?;
     let cut_off = restore_point::is_cut_off(&site.state)?;
     if !moved(operation, &database)? && !cut_off {
@@ -178,16 +184,7 @@ fn database(means: &mut Means<'_>, operation: &Operation, lock: LockGuard) -> Re
     }
     let way = way_back::of_hop(operation.hop(), site, &database, &claim(site, false))?;
     if matches!(way.kind, way_back::Kind::KeptCluster | way_back::Kind::UntouchedSource) && !cut_off {
-        ui::say(&format!("putting the database back: {}", way.in_words()));
-        let written = way.posts.zip(way.since);
-        let command = restore_point::cluster_command(&site.root, means.flags)?;
-        let lock = restored(&command, &site.state, written, lock)?;
-        // Where the clusters have not exchanged their ports, or the database had moved, the data source has been led back.
-        if site.database().and_then(|database| moved(operation, &database)).unwrap_or(true) {
-            means.site.reload()?;
-        }
-        require_unmoved(operation, means.site, "the database of before")?;
-        return Ok(lock);
+        return by_pgbump(means, operation, way, lock);
     }
     let Some(point) = &operation.restore_point else {
         return Err(Error::failed(
@@ -208,6 +205,21 @@ fn database(means: &mut Means<'_>, operation: &Operation, lock: LockGuard) -> Re
         let store = shell::word(&point.store);
         error.with_hint(format!("compare with `mm-backup verify {} --restore --to {store}`", point.id))
     })?;
+    Ok(lock)
+}
+
+/// The kept cluster serves again, or the server is pointed at the database that it was moved from.
+fn by_pgbump(means: &mut Means<'_>, operation: &Operation, way: WayBack, lock: LockGuard) -> Result<LockGuard> {
+    let site = &*means.site;
+    ui::say(&format!("putting the database back: {}", way.in_words()));
+    let written = way.posts.zip(way.since);
+    let command = restore_point::cluster_command(&site.root, means.flags)?;
+    let lock = restored(&command, &site.state, written, lock)?;
+    // Where the clusters have not exchanged their ports, or the database had moved, the data source has been led back.
+    if site.database().and_then(|database| moved(operation, &database)).unwrap_or(true) {
+        means.site.reload()?;
+    }
+    require_unmoved(operation, means.site, "the database of before")?;
     Ok(lock)
 }
 

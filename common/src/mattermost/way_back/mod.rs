@@ -9,7 +9,7 @@ mod moved;
 mod release;
 mod trial;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -193,6 +193,24 @@ pub fn of_hop(hop: Hop<'_>, site: &Installation, database: &Database, claim: &Cl
             Ok(WayBack { kind: Kind::Closed, to: None, since: None, posts: None, seconds: None, causes, hint })
         }
     }
+}
+
+/// How the database of a hop is rolled back where the server's present one cannot be reached: the one that was moved from needs
+/// nothing of it. None where the hop has moved nothing.
+///
+/// # Errors
+/// When the record cannot be read.
+pub fn of_unreached(hop: Hop<'_>, state: &Path) -> Result<Option<WayBack>> {
+    let moved = moved::of_hop(hop, state)?.filter(|moved| moved.proven);
+    Ok(moved.map(|moved| WayBack {
+        kind: Kind::UntouchedSource,
+        to: Some(moved.from.label()),
+        since: Some(moved.started),
+        posts: None,
+        seconds: Some(POINTING),
+        causes: Vec::new(),
+        hint: None,
+    }))
 }
 
 /// Whether the dump of the restore point can be restored, and about how long that takes.

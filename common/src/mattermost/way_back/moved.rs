@@ -52,9 +52,15 @@ impl Place {
         self.major = database.major();
         self.oid = rows.first().and_then(|row| row["oid"].as_u64());
         let tells = rows.first().is_some_and(|row| row["tells"] == true);
-        self.system_identifier =
-            if tells { database.value(SYSTEM)?.as_str().map(str::to_owned) } else { None };
+        self.system_identifier = if tells { database.value(SYSTEM)?.as_str().map(str::to_owned) } else { None };
         Ok(())
+    }
+
+    /// Whether another description is of this database: by what the servers tell, or by the address.
+    pub fn is_at(&self, other: &Self) -> bool {
+        let told = self.system_identifier.is_some() && self.oid.is_some();
+        let same = (&self.system_identifier, self.oid) == (&other.system_identifier, other.oid);
+        (told && same) || self.label() == other.label()
     }
 
     /// Whether `database` is this one, whatever it is reached by; where its server does not tell its number, by the same
@@ -106,13 +112,15 @@ pub fn last(state: &Path) -> Result<Option<Moved>> {
     Journal::finished(state, MOVE).read()
 }
 
+/// The move that was part of a hop, where nothing has moved since.
+pub(super) fn of_hop(hop: Hop<'_>, state: &Path) -> Result<Option<Moved>> {
+    let Some(bump) = hop.bump else { return Ok(None) };
+    Ok(last(state)?.filter(|moved| moved.from.label() == bump.from && moved.to.label() == bump.to))
+}
+
 /// Looks whether the server can be pointed at the database of before the hop.
 pub(super) fn look(hop: Hop<'_>, state: &Path, database: &Database) -> Result<Look> {
-    let Some(bump) = hop.bump else { return Ok(Look::NoMove) };
-    let Some(moved) = last(state)?.filter(|moved| moved.from.label() == bump.from && moved.to.label() == bump.to)
-    else {
-        return Ok(Look::NoMove);
-    };
+    let Some(moved) = of_hop(hop, state)? else { return Ok(Look::NoMove) };
     let label = moved.from.label();
     if moved.proven && moved.to.is(database)? {
         return Ok(Look::Usable { label, since: moved.started });

@@ -1,51 +1,67 @@
 //! The way back of a move: the configuration is pointed at the old database again. That was only read; what was written to
 //! the target since stays there, and is named.
 
+use std::sync::atomic::AtomicBool;
+
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
 use mm_common::machine::{checkpoint, door, signals, threads};
+use mm_common::mattermost::config;
 use mm_common::mattermost::health::{START_LIMIT, Started};
-use mm_common::mattermost::site::Installation;
-use mm_common::mattermost::way_back;
-use mm_common::postgres::dump::identifier;
+use mm_common::mattermost::site::{self, Installation};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::{fingerprint, tried};
 use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
 
 use super::named::Named;
-use super::record::{Entry, Of, Phase, Private, Records};
-use super::target::{self, Target};
-use super::{point, prove, run};
+use super::record::{Entry, Facts, Of, Phase, Private, Records};
+use super::target::Target;
+use super::{clear, point, prove, run, watch};
 use crate::{Options, reach};
 
 /// What a signal leads to while a move can still be taken back.
 pub(crate) fn in_words(entry: &Entry) -> String {
     let from = entry.moved.from.label();
-    if entry.phase < Phase::Filling {
+    if !entry.phase.has_filled() {
         return format!("going back to {from}, which was only read, within some seconds");
     }
     format!("clearing the target again and going back to {from}, which was only read, within a minute")
 }
 
-/// Takes a move back that did not come to its end, and closes its journal. May be repeated.
+/// Takes a move back that did not come to its end, and closes its journal. May be repeated. Returns why the target could not
+/// be cleared, which nobody waits for: the server has its old database.
 ///
 /// # Errors
 /// Half done (exit 3) when it cannot be taken back.
-pub(crate) fn undo(entry: &Entry, installation: &mut Installation, records: &Records, lock: &LockGuard) -> Result<()> {
+pub(crate) fn undo(
+    entry: &Entry,
+    installation: &mut Installation,
+    records: &Records,
+    lock: &LockGuard,
+) -> Result<Option<Error>> {
     let _undo = signals::undoing(in_words(entry));
-    let steps = || -> Result<()> {
+    let steps = || -> Result<Option<Error>> {
         let private = records.private(Of::Open)?;
         point::back(&private, &installation.service, lock)?;
         checkpoint::pass("move-undo-pointed");
-        if entry.phase >= Phase::Filling {
-            clear(entry, &private, installation)?;
+        let mut left = None;
+        if entry.phase.has_filled() {
+            let intent = Entry { phase: Phase::Clearing, ..entry.clone() };
+            records.journal.write(&intent, lock)?;
+            left = clear::clear(&intent, &private, &installation.owner).err();
+            checkpoint::pass("move-undo-cleared");
+            if left.is_some() {
+                clear::remember(&intent, private, records, lock)?;
+            } else {
+                records.forget_leftovers(|other| other.moved == intent.moved, lock)?;
+            }
         }
-        checkpoint::pass("move-undo-cleared");
-        records.discard(lock)
+        records.discard(lock)?;
+        Ok(left)
     };
-    steps().map_err(|error| {
+    let left = steps().map_err(|error| {
         let first = error.next_step().unwrap_or("remove the cause").to_owned();
         error
             .within(format!("cannot take back the move to {}", entry.moved.to.label()))
@@ -55,7 +71,8 @@ pub(crate) fn undo(entry: &Entry, installation: &mut Installation, records: &Rec
                 records.journal.path().display()
             ))
     })?;
-    installation.reload()
+    installation.reload()?;
+    Ok(left)
 }
 
 /// Goes back after a failure; the error then says that everything is as it was.
@@ -69,59 +86,19 @@ pub(crate) fn taken_back(
     let from = entry.moved.from.label();
     ui::say(&format!("going back to {from}: {}", error.one_line()));
     match undo(entry, installation, records, lock) {
-        Ok(()) => error
-            .within(format!("the move of {from} failed and was rolled back"))
-            .of_kind(Kind::RolledBack)
-            .hint("the server works with the old database as before; remove the cause, then run this again"),
+        Ok(left) => {
+            let error =
+                error.within(format!("the move of {from} failed and was rolled back")).of_kind(Kind::RolledBack);
+            let works = "the server works with the old database as before; remove the cause, then";
+            match left {
+                None => error.hint(format!("{works} run this again")),
+                Some(left) => error
+                    .because(format!("what was filled at the target is still there: {}", left.one_line()))
+                    .with_hint(format!("{works} mm-pgbump recover, which clears the target, and run this again")),
+            }
+        }
         Err(undoing) => undoing.because(format!("this was to be done because {}", error.one_line())),
     }
-}
-
-/// Makes the target what it was before we filled it: gone, or empty, or with the database that was renamed.
-fn clear(entry: &Entry, private: &Private, installation: &Installation) -> Result<()> {
-    let lines = [Some(private.to.as_str()), private.administrator.as_deref()];
-    let text: Vec<&str> = lines.into_iter().flatten().collect();
-    let named = Named::parse(&text.join("\n"), &installation.owner)?;
-    let mut target = Target::reach(named, &installation.owner)?;
-    let name = target.name().to_owned();
-    if entry.makes_database {
-        let maker = target.maker()?;
-        match &entry.replaced {
-            // It was not renamed yet: what has the name is not ours.
-            Some(kept) if !way_back::exists(&maker, kept)? => {}
-            Some(kept) => {
-                drop_made(entry, &target, &maker)?;
-                maker.execute_each(&format!("ALTER DATABASE {} RENAME TO {}", identifier(kept), identifier(&name)))?;
-            }
-            None => drop_made(entry, &target, &maker)?,
-        }
-        if let Some(admin) = target.admin.as_ref().filter(|_| entry.makes_role) {
-            admin.execute(&format!("DROP ROLE IF EXISTS {}", identifier(target.role())))?;
-        }
-        return Ok(());
-    }
-    let own = target.enter()?;
-    target::end_sessions(&own, &name)?;
-    target::empty(&own, &entry.schemas)
-}
-
-/// Drops the database that we have made. Where it is not written down which one that was, only one that holds nothing can be
-/// it: it was not filled before.
-fn drop_made(entry: &Entry, target: &Target, maker: &Database) -> Result<()> {
-    let name = target.name();
-    let Some(there) = target::oid(maker, name)? else { return Ok(()) };
-    let is_ours = match entry.made {
-        Some(made) => made == there,
-        None => match target.own.clone().or_else(|| target.admin_inside()) {
-            Some(inside) => target::contents(&inside)?.is_empty(),
-            None => false,
-        },
-    };
-    if is_ours {
-        return target::drop_database(maker, name);
-    }
-    Err(Error::failed(format!("the database `{name}` at the target is not the one that the move has made"))
-        .hint(format!("rename it there (ALTER DATABASE {} RENAME TO ...)", identifier(name))))
 }
 
 /// Whether the latest thing that was done here is a move, and not an upgrade in place.
@@ -141,11 +118,76 @@ pub(crate) fn is_latest(state: &std::path::Path) -> Result<bool> {
     Ok(bump.is_none_or(|bump| bump.started < last.moved.started))
 }
 
+/// Observes the installation for a way back that was asked for, or has begun. A configuration that is kept in the database
+/// cannot be read where the server of the target is gone: then what leads to it is pointed back first.
+///
+/// # Errors
+/// Half done (exit 3) when that cannot be done.
+pub(crate) fn probe(session: &mut Session, is_asked_for: bool) -> Result<Installation> {
+    let failed = match reach::probe(session) {
+        Ok(installation) => return Ok(installation),
+        Err(error) => error,
+    };
+    let wanted = session.wanted()?;
+    let Ok(ground) = site::ground(&wanted).or_else(|_| site::ground_of_ruin(&wanted)) else { return Err(failed) };
+    let records = Records::at(ground.state.path());
+    let open = records.journal.read::<Entry>()?;
+    let of = if open.is_some() { Of::Open } else { Of::Last };
+    let Some(entry) = open.map_or_else(|| records.last.read::<Entry>(), |entry| Ok(Some(entry)))? else {
+        return Err(failed);
+    };
+    // The files of a move that is being rolled back are those of the finished one.
+    let of = if entry.phase == Phase::RollingBack { Of::Last } else { of };
+    if session.dry_run || !config::is_stored(&ground.service)? {
+        return Err(failed);
+    }
+    let from = entry.moved.from.label();
+    if !is_asked_for && of == Of::Last && entry.phase != Phase::RollingBack {
+        return Err(failed);
+    }
+    if !is_asked_for && of == Of::Open {
+        return Err(failed.with_hint(format!(
+            "bring that database back; or mm-pgbump rollback, which points the server at {from} again"
+        )));
+    }
+    let lock = ground.state.lock(session.lock_wait())?;
+    ui::say(&format!("pointing the server at {from} again, where its configuration is"));
+    let steps = || -> Result<()> {
+        ground.service.stop(STOP_LIMIT, &lock)?;
+        if of == Of::Last {
+            records.journal.write(&Entry { phase: Phase::RollingBack, ..entry.clone() }, &lock)?;
+        }
+        point::back(&records.private(of)?, &ground.service, &lock)
+    };
+    steps().map_err(|error| unfinished(error, &entry))?;
+    drop(lock);
+    reach::observe(session)
+}
+
+fn unfinished(error: Error, entry: &Entry) -> Error {
+    let first = error.next_step().unwrap_or("remove the cause").to_owned();
+    error
+        .within(format!("cannot point the server at {} again", entry.moved.from.label()))
+        .of_kind(Kind::HalfDone)
+        .with_hint(format!("{first}; then run mm-pgbump rollback again: it goes on where it stopped"))
+}
+
+/// A later release would migrate the old database as soon as it is started on it, and take the way back away.
+fn require_release(entry: &Entry, installation: &Installation, stays_stopped: bool) -> Result<()> {
+    if entry.release == installation.version || stays_stopped {
+        return Ok(());
+    }
+    let (now, then) = (&installation.version, &entry.release);
+    Err(Error::refused(format!("{now} is installed, and the old database is one of {then}"))
+        .because(format!("{now} would migrate it when it is started, and {then} could not work with it any more"))
+        .hint("mm-swap rollback --database, which brings both back; or --leave-stopped, and start nothing but the old release"))
+}
+
 /// `mm-pgbump rollback` after a move.
 pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<String> {
     let own: Vec<&str> = reach::own_journals(session)?.iter().copied().chain([door::MOVE]).collect();
     session.refuse_open(&own)?;
-    let mut installation = reach::probe(session)?;
+    let mut installation = probe(session, true)?;
     let records = Records::at(installation.state.path());
     let guard = if session.dry_run { None } else { Some(installation.state.lock(session.lock_wait())?) };
     if guard.is_some() {
@@ -158,38 +200,53 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
         return Err(Error::refused("there is no move to take back"));
     };
     let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
+    let stays_stopped = options.leave_stopped || door::is_undoing_swap(&installation.state)?;
+    require_release(&entry, &installation, stays_stopped)?;
     let Some(lock) = guard else { return Ok(format!("would point the server at {from} again")) };
+    let is_pointed = || point::leads_to_target(&entry, &records.private(Of::Open)?, &installation);
     // The target may be in use since: then this is the way back of a move that is finished, which drops nothing.
-    if open.is_some()
-        && entry.phase == Phase::Proven
-        && point::leads_to_target(&entry, &records.private(Of::Open)?, &installation)?
-    {
+    if entry.phase == Phase::Proven && is_pointed()? {
         run::close(&mut entry, &records, &lock)?;
-    } else if open.is_some() && entry.phase < Phase::Done {
-        let running = installation.service.is_running()?;
-        if running {
+    } else if open.is_some() && !matches!(entry.phase, Phase::Done | Phase::RollingBack) {
+        if installation.service.is_running()? {
             installation.service.stop(STOP_LIMIT, &lock)?;
         }
-        undo(&entry, &mut installation, &records, &lock)?;
+        let left = undo(&entry, &mut installation, &records, &lock)?;
         session.changed = true;
-        if !options.leave_stopped {
+        if !stays_stopped {
             installation.put_service_back(&lock)?;
         }
-        return Ok(format!("the move that was cut off is taken back; the server works with {from} as before"));
+        let left = left.map_or_else(String::new, |error| {
+            format!(
+                "; what was filled at the target is still there ({}): mm-pgbump recover clears it",
+                error.one_line()
+            )
+        });
+        return Ok(format!("the move that was cut off is taken back; the server works with {from} as before{left}"));
     } else if open.is_some() && entry.phase == Phase::Done {
         records.close(&entry, &lock)?;
     }
     let running = installation.service.is_running()?;
-    let lost = carry_out(&entry, &mut installation, &records, &lock)?;
+    let (then, private) = (records.facts(Of::Last), records.private(Of::Last)?);
+    carry_out(&entry, &mut installation, &records, &lock)?;
     session.changed = true;
     let half_done = |error: Error| {
         error.within(format!("the server is pointed at {from} again, and does not get there")).of_kind(Kind::HalfDone)
     };
     let database = installation.database().map_err(half_done)?;
     tried::as_the_server(&database, entry.could).map_err(half_done)?;
-    if (running || installation.was_running) && !options.leave_stopped {
+    if (running || installation.was_running) && !stays_stopped {
         Started::command(&installation, &lock)?.wait(&installation, START_LIMIT, &lock)?;
     }
+    if door::is_undoing_swap(&installation.state)? {
+        // Users wait, and mm-swap has counted what they lose.
+        return Ok(format!("the server is pointed at {from} again; what was written since is only in {to}"));
+    }
+    // Nobody waits for this: the server works again, and not with the target.
+    let lost = then.and_then(|then| written_since(&entry, &installation, &then, &private)).unwrap_or_else(|error| {
+        ui::warn(&format!("what was written since cannot be told: {}", error.one_line()));
+        vec!["what cannot be told".into()]
+    });
     let since = if lost.is_empty() {
         "nothing had been written since".to_owned()
     } else {
@@ -199,7 +256,7 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
     Ok(format!("the server works with {from} again; {since}"))
 }
 
-/// Points the server back after a move that was finished. May be repeated after any part of it. Tells what was written since.
+/// Points the server back after a move that was finished, and forgets the move. May be repeated after any part of it.
 ///
 /// # Errors
 /// Half done (exit 3) when it cannot be finished.
@@ -208,51 +265,32 @@ pub(crate) fn carry_out(
     installation: &mut Installation,
     records: &Records,
     lock: &LockGuard,
-) -> Result<Vec<String>> {
+) -> Result<()> {
     // What has begun is finished.
     if entry.phase != Phase::RollingBack {
         signals::check()?;
     }
     let from = entry.moved.from.label();
     let _back = signals::finishing(format!("the way back to {from} is finished, within a minute"));
-    let mut intent = entry.clone();
-    intent.phase = Phase::RollingBack;
-    records.journal.write(&intent, lock)?;
+    records.journal.write(&Entry { phase: Phase::RollingBack, ..entry.clone() }, lock)?;
     checkpoint::pass("move-rollback-intent");
-    let steps = || -> Result<Vec<String>> {
-        let private = records.private(Of::Last)?;
+    let steps = || -> Result<()> {
         installation.service.stop(STOP_LIMIT, lock)?;
-        let lost = written_since(entry, installation, records, &private).unwrap_or_else(|error| {
-            ui::warn(&format!("what was written since cannot be told: {}", error.one_line()));
-            Vec::new()
-        });
-        point::back(&private, &installation.service, lock)?;
-        checkpoint::pass("move-rollback-pointed");
-        Ok(lost)
+        point::back(&records.private(Of::Last)?, &installation.service, lock)
     };
-    let lost = steps().map_err(|error| {
-        let first = error.next_step().unwrap_or("remove the cause").to_owned();
-        error
-            .within(format!("cannot point the server at {} again", entry.moved.from.label()))
-            .of_kind(Kind::HalfDone)
-            .with_hint(format!("{first}; then run mm-pgbump rollback again: it goes on where it stopped"))
-    })?;
+    steps().map_err(|error| unfinished(error, entry))?;
+    checkpoint::pass("move-rollback-pointed");
     installation.reload()?;
-    records.forget(lock)?;
-    Ok(lost)
+    records.forget(lock)
 }
 
 /// The tables of the target that are not as the move left them; the one with the configuration is changed by ourselves.
-fn written_since(
-    entry: &Entry,
-    installation: &Installation,
-    records: &Records,
-    private: &Private,
-) -> Result<Vec<String>> {
+fn written_since(entry: &Entry, installation: &Installation, then: &Facts, private: &Private) -> Result<Vec<String>> {
     let named = Named::parse(&private.to, &installation.owner)?;
     let target = Target::reach(named, &installation.owner)?;
     let own = target.own.ok_or_else(|| Error::failed("the target cannot be reached"))?;
-    let now = fingerprint::tables_by(&own, entry.hashed, threads::fitting())?;
+    let hash = |own: &Database, _: &AtomicBool| fingerprint::tables_by(own, entry.hashed, threads::fitting());
+    let now = watch::watched(&own, &entry.moved.to.label(), || 0, |_| (), hash)?;
     let is_ours = |line: &String| line.starts_with("public.configurations:") && !private.changes.is_empty();
-    Ok(prove::of_rows(&records.facts(Of::Last)?.rows, &now).into_iter().filter(|line| !is_ours(line)).collect())
+    Ok(prove::of_rows(&then.rows, &now).into_iter().filter(|line| !is_ours(line)).collect())
 }

@@ -1,12 +1,12 @@
 //! Makes the target what the old database is. What the dump holds is run by the role of the server, which has power over its
 //! own database and nothing else; statements of an administrator are written here.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use mm_common::contract::ui;
+use mm_common::machine::checkpoint;
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::{checkpoint, threads};
 use mm_common::postgres::dump::{self, identifier, literal};
 use mm_common::postgres::properties::{self, Grant, Properties, Setting};
 use mm_common::postgres::schemas;
@@ -14,14 +14,12 @@ use mm_common::postgres::server::Database;
 use mm_common::postgres::{rights, untrusted};
 use mm_common::{Context as _, Error, Result};
 
-use super::look::extensions_of;
+use super::look::missing_extensions;
 use super::record::{Entry, Records};
 use super::roles::RoleMap;
 use super::source::Source;
 use super::target::{self, Target};
-
-/// Between two looks at how much is there.
-const LOOKS: Duration = Duration::from_secs(2);
+use super::watch;
 
 /// Makes role, database and extensions, as far as they are not there. Returns the database as the server will reach it.
 pub(crate) fn make(
@@ -30,7 +28,30 @@ pub(crate) fn make(
     target: &mut Target,
     (records, lock): (&Records, &LockGuard),
 ) -> Result<Database> {
-    let before = properties::read(&source.reader)?;
+    let like = Properties { owner: target.role().to_owned(), ..properties::read(&source.reader)? };
+    let own = ground(entry, &like, target, (records, lock))?;
+    for (name, schema) in missing_extensions(&source.reader, &own)? {
+        if !matches!(schema.as_str(), "public" | "pg_catalog") {
+            own.execute_verbatim(&format!("CREATE SCHEMA IF NOT EXISTS {}", identifier(&schema)))?;
+        }
+        let sql = format!("CREATE EXTENSION {} SCHEMA {}", identifier(&name), identifier(&schema));
+        target.as_either(&own, &sql).context(|| format!("cannot create the extension `{name}`"))?;
+    }
+    if entry.makes_role && !target.is_superuser {
+        let admin = target.admin.as_ref();
+        let sql = format!("REVOKE {} FROM CURRENT_USER", identifier(target.role()));
+        admin.map_or(Ok(()), |admin| admin.execute_verbatim(&sql))?;
+    }
+    Ok(own)
+}
+
+/// Makes role and database, as far as they are not there, the database as `like` says. Returns it as the server will reach it.
+pub(crate) fn ground(
+    entry: &mut Entry,
+    like: &Properties,
+    target: &mut Target,
+    (records, lock): (&Records, &LockGuard),
+) -> Result<Database> {
     if entry.makes_role {
         make_role(target)?;
         checkpoint::pass("move-role-made");
@@ -43,40 +64,43 @@ pub(crate) fn make(
         checkpoint::pass("move-replaced");
     }
     if entry.makes_database {
-        let like = Properties { owner: target.role().to_owned(), ..before };
         let maker = target.maker()?;
-        properties::create_like(&maker, target.name(), &like)?;
+        properties::create_like(&maker, target.name(), like)?;
         checkpoint::pass("move-database-made");
         // Before anything is put into it: an undo drops this one, and no other of that name.
         entry.made = target::oid(&maker, target.name())?;
         records.journal.write(entry, lock)?;
     }
     let own = target.enter()?;
-    let there = extensions_of(&own)?;
-    for (name, schema) in extensions_of(&source.reader)? {
-        if there.iter().any(|(known, _)| *known == name) {
-            continue;
-        }
-        if !matches!(schema.as_str(), "public" | "pg_catalog") {
-            own.execute_verbatim(&format!("CREATE SCHEMA IF NOT EXISTS {}", identifier(&schema)))?;
-        }
-        let sql = format!("CREATE EXTENSION {} SCHEMA {}", identifier(&name), identifier(&schema));
-        let maker = target.admin_inside().unwrap_or_else(|| own.clone());
-        maker.execute_verbatim(&sql).context(|| format!("cannot create the extension `{name}`"))?;
-    }
+    entry.moved.to.identify(&own)?;
+    records.journal.write(entry, lock)?;
     Ok(own)
 }
 
 fn make_role(target: &Target) -> Result<()> {
     let admin = target.admin.as_ref().ok_or_else(|| Error::refused("nobody was named who could make the role"))?;
-    let password = target.named.source.password.as_ref();
-    let password = password.map_or_else(String::new, |word| format!(" PASSWORD {}", literal(word.reveal())));
     let role = identifier(target.role());
+    let made = |password: &str| {
+        let password = if password.is_empty() { String::new() } else { format!(" PASSWORD {}", literal(password)) };
+        format!("CREATE ROLE {role} NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS LOGIN{password}")
+    };
+    let password = target.named.source.password.as_ref().map_or("", |password| password.reveal());
+    let done = if target.is_superuser {
+        admin.execute_unlogged(&made(password))
+    } else if password.is_empty() {
+        admin.execute_verbatim(&made(""))
+    } else {
+        // Nobody but a superuser keeps a statement out of the log, so this one holds nothing that lets anybody in.
+        admin.execute_verbatim(&made(&postgres_protocol::password::scram_sha_256(password.as_bytes())))
+    };
+    done.context(|| format!("cannot create the role `{}`", target.role()))?;
+    if target.is_superuser {
+        return Ok(());
+    }
+    // Only a member of a role gives it a database.
     admin
-        .execute_unlogged(&format!(
-            "CREATE ROLE {role} NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS LOGIN{password}"
-        ))
-        .context(|| format!("cannot create the role `{}`", target.role()))
+        .execute_verbatim(&format!("GRANT {role} TO CURRENT_USER"))
+        .context(|| format!("cannot become a member of the role `{}`", target.role()))
 }
 
 /// Restores the dump into the empty database, and gives rights, schemas and settings. Returns what could not be given.
@@ -88,7 +112,11 @@ pub(crate) fn restore(
     (records, jobs): (&Records, usize),
 ) -> Result<Vec<String>> {
     let dump = records.dump();
-    watched(own, || untrusted::restore_elsewhere(&dump, own, jobs))?;
+    let (label, begun, whole) = (entry.moved.to.label(), Instant::now(), size_of(&source.reader)?);
+    let tell = |seen: watch::Seen| {
+        ui::progress(&format!("filling the target: {}", watch::so_far(seen.size, whole, begun.elapsed())));
+    };
+    watch::watched(own, &label, || 0, tell, |own, _| untrusted::restore_elsewhere(&dump, own, jobs))?;
     checkpoint::pass("move-restored");
     let map = &entry.roles;
     let mut left = Vec::new();
@@ -106,33 +134,6 @@ pub(crate) fn restore(
     left.extend(settings(entry, source, target, own)?);
     find_tables(source, own)?;
     Ok(left)
-}
-
-/// Does `work` while the size of the database is shown.
-fn watched(database: &Database, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
-    let done = AtomicBool::new(false);
-    let begun = AtomicBool::new(false);
-    let finished = || {
-        begun.store(true, Ordering::Relaxed);
-        let result = work();
-        done.store(true, Ordering::Relaxed);
-        result
-    };
-    let (result, ()) = threads::both(finished, || {
-        let size = "SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size";
-        let mut waited = Duration::ZERO;
-        // Where there is no second thread the work has not begun yet, and is done when this ends.
-        while !done.load(Ordering::Relaxed) && (begun.load(Ordering::Relaxed) || waited < LOOKS) {
-            std::thread::sleep(Duration::from_millis(100));
-            waited += Duration::from_millis(100);
-            if waited.as_millis().is_multiple_of(LOOKS.as_millis())
-                && let Ok(bytes) = database.value(size)
-            {
-                ui::progress(&format!("filling the target: {} MB", bytes.as_u64().unwrap_or_default() / 1_000_000));
-            }
-        }
-    });
-    result
 }
 
 /// Owners, rights and comments of the schemas. One that belongs to somebody else stays as it is.
@@ -181,7 +182,7 @@ fn settings(entry: &Entry, source: &Source, target: &Target, own: &Database) -> 
         given.collect()
     });
     target.role().clone_into(&mut wanted.owner);
-    let setter = target.admin_inside().unwrap_or_else(|| own.clone());
+    let setter = target.setter(own);
     let unsettled = properties::settle(&setter, target.name(), &wanted);
     Ok(unsettled.into_iter().map(|(what, error)| format!("{what} ({})", error.causes().join("; "))).collect())
 }
@@ -201,9 +202,17 @@ fn find_tables(source: &Source, own: &Database) -> Result<()> {
     own.execute(&sql).context(|| "cannot let the role find its tables".to_owned())
 }
 
+fn size_of(database: &Database) -> Result<u64> {
+    let size = database.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size")?;
+    Ok(size.as_u64().unwrap_or_default())
+}
+
 /// Statistics; a server without them would be slow for its first hours.
-pub(crate) fn analyze(own: &Database) {
-    if let Err(error) = own.clone().with_limit(dump::LIMIT).execute_each("ANALYZE") {
+pub(crate) fn analyze(own: &Database, label: &str) {
+    let analyze = |own: &Database, _: &AtomicBool| {
+        own.clone().with_limit(dump::LIMIT).execute_each("SET statement_timeout = 0; ANALYZE")
+    };
+    if let Err(error) = watch::watched(own, label, || 0, |_| (), analyze) {
         ui::warn(&format!("not all statistics could be collected: {}", error.one_line()));
     }
 }

@@ -4,7 +4,7 @@
 mod contents;
 mod host;
 
-pub(crate) use contents::extensions_of;
+pub(crate) use contents::{extensions_of, missing_extensions};
 
 use std::collections::BTreeSet;
 
@@ -81,8 +81,11 @@ pub(crate) fn all(question: &Question<'_>) -> Result<Looked> {
     let mut list = List::default();
     list.add("move-version", "The target's PostgreSQL fits every hop", || Ok(version(question)));
     list.add("move-server", "The target can be written to", || host::writable(target));
-    list.add(TARGET, "The target is empty", || empty(question));
-    list.add("move-rights", "The role of the target may make what is carried", || contents::rights(question));
+    list.add(TARGET, "The target is empty", || empty(target, question.replace));
+    list.add("move-rights", "The role of the target may make what is carried", || {
+        let schemas: Vec<String> = mm_common::postgres::schemas::read(&source.reader)?.into_keys().collect();
+        contents::rights(target, question.replace, &schemas)
+    });
     list.add("move-encoding", "Both sides keep text alike", || contents::encoding(question));
     list.add("move-extensions", "The target has the extensions", || contents::extensions(question));
     list.add("move-roles", "The roles are there, or somebody stands for them", || contents::roles(source, &map));
@@ -132,8 +135,7 @@ fn version(question: &Question<'_>) -> Seen {
     Seen::pass(format!("from {} to {}", from.version, to.version))
 }
 
-fn empty(question: &Question<'_>) -> Result<Seen> {
-    let target = question.target;
+fn empty(target: &Target, replace: bool) -> Result<Seen> {
     let name = target.name();
     let Some(own) = &target.own else {
         if target.has_database {
@@ -149,7 +151,7 @@ fn empty(question: &Question<'_>) -> Result<Seen> {
         return Ok(Seen::pass(format!("the database `{name}` holds nothing")));
     }
     let said = format!("the database `{name}` holds {}", crate::preflight::shortened(&found));
-    if question.replace {
+    if replace {
         return Ok(Seen::warn(said, "it is renamed to NAME_mm_before_TIME and kept (--replace)"));
     }
     Ok(Seen::fail(said, TARGET_HINT))

@@ -2,15 +2,19 @@
 //! database only read.
 
 pub(crate) mod back;
-mod fill;
-mod look;
-mod named;
+pub(crate) mod clear;
+pub(crate) mod emptied;
+pub(crate) mod fill;
+pub(crate) mod look;
+pub(crate) mod named;
 mod nodes;
-mod point;
-mod prove;
+pub(crate) mod point;
+pub(crate) mod prove;
 pub(crate) mod record;
-mod roles;
+mod recover;
+pub(crate) mod roles;
 pub(crate) mod run;
 mod source;
-mod target;
+pub(crate) mod target;
 pub(crate) mod verbs;
+pub(crate) mod watch;

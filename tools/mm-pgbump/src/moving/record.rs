@@ -11,8 +11,10 @@ use mm_common::mattermost::config::Change;
 use mm_common::mattermost::way_back::Moved;
 use mm_common::postgres::definitions::Definitions;
 use mm_common::postgres::fingerprint::{self, Fingerprint};
+use mm_common::postgres::properties::Properties;
 use mm_common::postgres::tried::Abilities;
 use mm_common::{Context as _, Result};
+use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::roles::RoleMap;
@@ -21,6 +23,9 @@ use crate::record::RestorePoint;
 
 /// Larger than the facts of any server's tables.
 const MOST: u64 = 256 * 1024 * 1024;
+
+/// What could not be removed from targets. It holds passwords.
+const LEFTOVERS: &str = "pgmove.leftovers";
 
 /// How far a move has come. What is on disk is the phase that has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,6 +41,26 @@ pub(crate) enum Phase {
     Done,
     /// The configuration is pointed at the old database again after that.
     RollingBack,
+    /// The server works with the old database again; what was filled at the target is being removed.
+    Clearing,
+}
+
+impl Phase {
+    /// Whether something of our making may be at the target, which the server has not worked with.
+    pub(crate) fn has_filled(self) -> bool {
+        matches!(self, Self::Filling | Self::Proven | Self::Clearing)
+    }
+}
+
+/// A database that was at the target before, as it is to be again when the move is taken back.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Before {
+    /// Its settings, comment and schemas.
+    pub properties: Properties,
+    /// The extensions that were made in it.
+    pub extensions: Vec<String>,
+    /// The role had default privileges in it, which stay whatever is added to them.
+    pub default_rights: bool,
 }
 
 /// A move, from its intent to its end. Nothing in it is secret.
@@ -56,10 +81,15 @@ pub(crate) struct Entry {
     /// The name under which a database that was there is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<String>,
-    /// The schemas that the target had before.
-    pub schemas: Vec<String>,
+    /// What the database was like that is filled, where it was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
+    /// The release that worked with the old database last: a later one would migrate it.
+    pub release: Version,
     /// Whose things are whose.
     pub roles: RoleMap,
+    /// The roles of the old server that have to do with the database.
+    pub used: Vec<String>,
     /// The restore point of this hop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_point: Option<RestorePoint>,
@@ -84,6 +114,15 @@ pub(crate) struct Private {
     /// What of the configuration of the server is changed, in order.
     #[serde(default)]
     pub changes: Vec<Change>,
+}
+
+/// What a move that was taken back has left at a target that could not be reached then.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Leftover {
+    /// The move.
+    pub entry: Entry,
+    /// The data sources that lead there.
+    pub private: Private,
 }
 
 /// What the old database holds.
@@ -183,6 +222,26 @@ impl Records {
         files::remove_file(&self.file("private", Of::Open))
     }
 
+    /// What moves that were taken back have left at their targets.
+    pub(crate) fn leftovers(&self) -> Result<Vec<Leftover>> {
+        let path = self.state.join(LEFTOVERS);
+        if files::look(&path)?.is_none() { Ok(Vec::new()) } else { read(&path) }
+    }
+
+    /// Keeps what is left; without anything, nothing is kept.
+    pub(crate) fn keep_leftovers(&self, left: &[Leftover], _lock: &LockGuard) -> Result<()> {
+        let path = self.state.join(LEFTOVERS);
+        if left.is_empty() { files::remove_file(&path) } else { write(&path, left) }
+    }
+
+    /// Forgets those of which nothing is left.
+    pub(crate) fn forget_leftovers(&self, is_gone: impl Fn(&Entry) -> bool, lock: &LockGuard) -> Result<()> {
+        let mut left = self.leftovers()?;
+        let before = left.len();
+        left.retain(|one| !is_gone(&one.entry));
+        if left.len() == before { Ok(()) } else { self.keep_leftovers(&left, lock) }
+    }
+
     /// The finished move is taken back: nothing of it is kept any more.
     pub(crate) fn forget(&self, lock: &LockGuard) -> Result<()> {
         self.last.close(lock)?;
@@ -192,7 +251,7 @@ impl Records {
     }
 }
 
-fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+fn write<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<()> {
     let text = serde_json::to_vec(value).context(|| format!("cannot write `{}`", path.display()))?;
     files::create_directory(files::parent(path)?, 0o700)?;
     files::write(path, &text, Access::PRIVATE)

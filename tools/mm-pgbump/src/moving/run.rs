@@ -1,6 +1,7 @@
 //! `mm-pgbump move`: the database goes from the server it is on to the one that is named, or stays where it is.
 
-use std::collections::BTreeMap;
+use std::path::Path as FilePath;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
 use std::time::Instant;
 
@@ -8,10 +9,9 @@ use mm_common::contract::sections::{Path, Pgbump};
 use mm_common::contract::{digest, time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
-use mm_common::machine::{checkpoint, door, signals, threads};
+use mm_common::machine::{checkpoint, command, door, signals, threads};
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::Moved;
-use mm_common::postgres::schemas;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::{cluster, dump, tried};
 use mm_common::run::Session;
@@ -23,7 +23,7 @@ use super::named::Named;
 use super::record::{Entry, Facts, Of, Phase, Private, Records};
 use super::source::Source;
 use super::target::Target;
-use super::{back, fill, nodes, point, prove, target};
+use super::{back, clear, emptied, fill, nodes, point, prove, recover, target, watch};
 use crate::{Options, check, restore_point};
 
 /// What a hop of the document, or its absence, asks of this verb.
@@ -37,7 +37,7 @@ enum Need {
 /// Moves the database when the hop or the flags ask for it.
 pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
     session.refuse_open(&[door::MOVE])?;
-    let mut installation = session.probe()?;
+    let mut installation = back::probe(session, false)?;
     match need(session, &installation)? {
         Need::Bump => return crate::run::run(session, options),
         Need::Nothing if Records::at(installation.state.path()).journal.read::<Entry>()?.is_none() => {
@@ -97,10 +97,13 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     let begun = Instant::now();
     let records = Records::at(installation.state.path());
     let run = session.ensure_run()?.id;
-    if let Some(message) = recover(session, installation, &records, lock)? {
+    if let Some(message) = recover::recover(session, installation, &records, lock)? {
         return Ok(message);
     }
     records.sweep()?;
+    for error in clear::leftovers(installation, &records, session.common.accepts(clear::ACCEPT), lock)?.1 {
+        ui::warn(&format!("{}; {}", error.one_line(), error.next_step().unwrap_or_default()));
+    }
     if let Some(last) = records.last.read::<Entry>()?.filter(|last| last.moved.run == run) {
         // Done by an earlier run whose report was lost.
         return report(session, &last, &records, begun, &[]);
@@ -135,6 +138,9 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     let point = crate::run::point_of_hop(session, wanted, installation, (&source.data.database, &[]))?;
     let has_something = target.own.as_ref().map(target::contents).transpose()?.is_some_and(|found| !found.is_empty());
     let replaced = (options.replace && has_something).then(|| beside(target.name()));
+    let filled = target.own.as_ref().filter(|_| replaced.is_none());
+    let before = filled.map(|own| emptied::before(&source, own)).transpose()?;
+    let used = source.roles()?;
     let mut entry = Entry {
         moved: Moved { run, started: time::now(), from: source.place()?, to: target.place()?, proven: false },
         phase: Phase::Reading,
@@ -142,8 +148,10 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         makes_role: !target.has_role,
         made: None,
         replaced,
-        schemas: target.own.as_ref().map(schemas::read).transpose()?.unwrap_or_default().into_keys().collect(),
+        before,
+        release: installation.version.clone(),
         roles,
+        used,
         restore_point: point,
         hashed: prove::method(&source.own, &target.front),
         could: tried::now(&source.own),
@@ -156,6 +164,8 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         administrator: target.named.administrator.as_ref().map(|text| text.reveal().to_owned()),
         changes: Vec::new(),
     };
+    // What is empty now holds nothing of an earlier move.
+    records.forget_leftovers(|left| left.moved.to.is_at(&entry.moved.to), lock)?;
     records.keep_private(&private, lock)?;
     records.journal.write(&entry, lock)?;
     checkpoint::pass("move-intent");
@@ -218,15 +228,13 @@ fn carry(
     nodes::require_gone(source, accepted)?;
     say_others(&source.own)?;
     ui::progress("reading the old database");
-    let snapshot = source.reader.snapshot()?;
     let program = entry.moved.from.major.max(target.front.major());
-    let (dumped, then) = threads::both(
-        || dump::dump(&source.reader, snapshot.id(), &records.dump()),
-        || prove::gather(&source.reader, entry.hashed, Some(snapshot.id()), program),
-    );
-    drop(snapshot);
-    dumped?;
-    let then = then?;
+    let dump = records.dump();
+    let dumped = || std::fs::symlink_metadata(&dump).map_or(0, |data| data.len());
+    let tell = |seen: watch::Seen| ui::progress(&format!("reading the old database: {} MB", seen.here / 1_000_000));
+    let then = watch::watched(&source.reader, &from, dumped, tell, |reader, failed| {
+        read((reader, failed), entry, program, &dump)
+    })?;
     records.keep_facts(&then, lock)?;
     checkpoint::pass("move-read");
     signals::check()?;
@@ -239,16 +247,15 @@ fn carry(
     ui::progress("filling the target");
     let own = fill::make(entry, source, target, (records, lock))?;
     let left = fill::restore(entry, source, target, &own, (records, jobs))?;
-    entry.moved.to.identify(&own)?;
     signals::check()?;
     ui::progress("comparing");
     // Read anew: its settings may be others now.
     let own = target.enter()?;
-    let now = prove::gather(&own, entry.hashed, None, program)?;
+    let now = watch::watched(&own, &to, || 0, |_| (), |own, _| prove::gather(own, entry.hashed, None, program))?;
     checkpoint::pass("move-read-back");
     prove::require_equal(entry, &then, &now)?;
     ui::progress("collecting statistics");
-    fill::analyze(&own);
+    fill::analyze(&own, &to);
     tried::as_the_server(&own, entry.could)?;
     nodes::require_gone(source, accepted)?;
     signals::check()?;
@@ -257,6 +264,29 @@ fn carry(
     records.journal.write(entry, lock)?;
     checkpoint::pass("move-proven");
     Ok(left)
+}
+
+/// Dumps the old database and reads everything about it, as one snapshot shows it. Where one of them fails, the other is of no
+/// use any more.
+fn read((reader, failed): (&Database, &AtomicBool), entry: &Entry, major: u32, dump: &FilePath) -> Result<Facts> {
+    let snapshot = reader.snapshot()?;
+    let done = |ok: bool| failed.fetch_or(!ok, Ordering::Relaxed);
+    let (dumped, then) = threads::both(
+        || {
+            let dumped = dump::dump(reader, snapshot.id(), dump);
+            done(dumped.is_ok());
+            dumped
+        },
+        || {
+            let then = prove::gather(reader, entry.hashed, Some(snapshot.id()), major);
+            done(then.is_ok());
+            then
+        },
+    );
+    match (dumped, then) {
+        (Err(error), Err(other)) if error.causes().iter().any(|cause| cause == command::CANCELLED) => Err(other),
+        (dumped, then) => dumped.and(then),
+    }
 }
 
 /// What others write from now on is in the old database only.
@@ -276,7 +306,7 @@ fn say_others(own: &Database) -> Result<()> {
 }
 
 /// Points the configuration at the target and lets the server's own data source prove that it gets there. May be repeated.
-fn point_at_target(
+pub(super) fn point_at_target(
     entry: &mut Entry,
     private: &mut Private,
     installation: &mut Installation,
@@ -300,85 +330,19 @@ pub(super) fn close(entry: &mut Entry, records: &Records, lock: &LockGuard) -> R
     records.close(entry, lock)
 }
 
-/// Ends what an earlier run began. `Some` when that was everything there was to do.
-pub(crate) fn recover(
+pub(super) fn report(
     session: &mut Session,
-    installation: &mut Installation,
+    entry: &Entry,
     records: &Records,
-    lock: &LockGuard,
-) -> Result<Option<String>> {
-    let begun = Instant::now();
-    let Some(mut entry) = records.journal.read::<Entry>()? else { return Ok(None) };
-    let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
-    ui::say(&format!("a move of {from} to {to} begun at {} was cut off", entry.moved.started));
-    let cannot = |error: Error| {
-        let first = error.next_step().unwrap_or("remove the cause").to_owned();
-        error
-            .within(format!("cannot end the move of {from} to {to}"))
-            .of_kind(Kind::HalfDone)
-            .with_hint(format!("{first}; then run mm-pgbump recover again"))
-    };
-    let is_pointed = entry.phase == Phase::Proven
-        && records
-            .private(Of::Open)
-            .and_then(|private| point::leads_to_target(&entry, &private, installation))
-            .map_err(cannot)?;
-    match entry.phase {
-        // Whoever works with the old database since has written what the proof did not see.
-        Phase::Proven if !is_pointed => {
-            installation.service.stop(STOP_LIMIT, lock).map_err(cannot)?;
-            back::undo(&entry, installation, records, lock)?;
-            session.changed = true;
-            ui::say(&format!("{from} is as before"));
-            Ok(None)
-        }
-        Phase::Reading | Phase::Filling => {
-            back::undo(&entry, installation, records, lock)?;
-            // The run that was cut off has stopped the server: it is put back, also where there is nothing to move any more.
-            session.changed = true;
-            ui::say(&format!("{from} is as before"));
-            Ok(None)
-        }
-        Phase::Proven => {
-            // A server that works with the target already has nothing to be finished.
-            let _proven = signals::finishing(format!("pointing the server at {to} is finished, within a minute"));
-            if !installation.service.is_running()? {
-                let mut private = records.private(Of::Open)?;
-                point_at_target(&mut entry, &mut private, installation, records, lock).map_err(|error| {
-                    let first = error.next_step().unwrap_or("remove the cause").to_owned();
-                    let hint = format!(
-                        "{first}; then run mm-pgbump recover again; or mm-pgbump rollback, which points back at {from}"
-                    );
-                    error
-                        .within(format!("cannot finish the move of {from} to {to}"))
-                        .of_kind(Kind::HalfDone)
-                        .with_hint(hint)
-                })?;
-            }
-            session.changed = true;
-            close(&mut entry, records, lock)?;
-            report(session, &entry, records, begun, &[]).map(Some)
-        }
-        Phase::Done => {
-            records.close(&entry, lock)?;
-            session.changed = true;
-            report(session, &entry, records, begun, &[]).map(Some)
-        }
-        Phase::RollingBack => {
-            back::carry_out(&entry, installation, records, lock)?;
-            session.changed = true;
-            Ok(None)
-        }
-    }
-}
-
-fn report(session: &mut Session, entry: &Entry, records: &Records, begun: Instant, left: &[String]) -> Result<String> {
+    begun: Instant,
+    left: &[String],
+) -> Result<String> {
     let Facts { rows, definitions, .. } = records.facts(Of::Last)?;
     let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
     let total: u64 = rows.values().map(|print| print.rows).sum();
     let before: Option<Pgbump> = session.document.section("pgbump")?;
     let left_behind = [entry.left_behind.as_slice(), left].concat();
-    let roles: BTreeMap<&str, &str> = [(entry.roles.from.as_str(), entry.roles.to.as_str())].into();
+    let roles = entry.roles.of(&entry.used);
     let text = serde_json::to_vec(&(&rows, &definitions)).unwrap_or_default();
     for one in left {
         ui::warn(&format!("not carried: {one}"));

@@ -19,6 +19,8 @@ pub(crate) struct Target {
     pub own: Option<Database>,
     /// The administrator.
     pub admin: Option<Database>,
+    /// Whether that is a superuser; that of a provider is none.
+    pub is_superuser: bool,
     /// Whether a database of that name is there.
     pub has_database: bool,
     /// Whether the role is there.
@@ -35,18 +37,34 @@ impl Target {
     /// Refused when neither the data source nor the administrator's gets in.
     pub(crate) fn reach(named: Named, owner: &User) -> Result<Self> {
         let admin = named.administrator()?.map(|source| administrator(&source)).transpose()?;
+        let sql = "SELECT rolsuper AS super FROM pg_catalog.pg_roles WHERE rolname = current_user";
+        let is_superuser = admin.as_ref().map(|admin| admin.value(sql)).transpose()?.is_some_and(|is| is == true);
         let owner = owner.clone();
         match Database::connect(&named.source, Some(&owner)) {
             Ok(own) => {
                 let front = admin.clone().unwrap_or_else(|| own.clone());
-                Ok(Self { named, own: Some(own), admin, has_database: true, has_role: true, front, owner })
+                Ok(Self {
+                    named,
+                    own: Some(own),
+                    admin,
+                    is_superuser,
+                    has_database: true,
+                    has_role: true,
+                    front,
+                    owner,
+                })
             }
-            Err(error) => Self::of_what_is_there(named, admin, owner, error),
+            Err(error) => Self::of_what_is_there(named, (admin, is_superuser), owner, error),
         }
     }
 
     /// Where the data source does not get in: whether it is for us to make the database.
-    fn of_what_is_there(named: Named, admin: Option<Database>, owner: User, error: Error) -> Result<Self> {
+    fn of_what_is_there(
+        named: Named,
+        (admin, is_superuser): (Option<Database>, bool),
+        owner: User,
+        error: Error,
+    ) -> Result<Self> {
         let name = named.source.database.clone();
         let refused = |error: Error| {
             error.of_kind(mm_common::Kind::Refused).hint(
@@ -66,7 +84,7 @@ impl Target {
         if has_database && has_role {
             return Err(refused(error));
         }
-        Ok(Self { named, own: None, admin, has_database, has_role, front, owner })
+        Ok(Self { named, own: None, admin, is_superuser, has_database, has_role, front, owner })
     }
 
     /// Whether there is a role of this name.
@@ -110,9 +128,33 @@ impl Target {
         Database::connect(&beside, Some(&self.owner))
     }
 
+    /// Those who may own what was made, connected to another database than the target's: the one who makes, and the role.
+    pub(crate) fn owners(&self) -> Vec<Database> {
+        let beside = DataSource { database: "postgres".into(), ..self.named.source.clone() };
+        let own = self.admin.as_ref().and_then(|_| Database::connect(&beside, Some(&self.owner)).ok());
+        self.maker().into_iter().chain(own).collect()
+    }
+
     /// The database as the administrator.
     pub(crate) fn admin_inside(&self) -> Option<Database> {
         self.admin.as_ref().map(|admin| admin.sibling(self.name()))
+    }
+
+    /// Whoever sets more of the database than its owner may: a superuser, where one is named.
+    pub(crate) fn setter(&self, own: &Database) -> Database {
+        self.admin_inside().filter(|_| self.is_superuser).unwrap_or_else(|| own.clone())
+    }
+
+    /// Executes a statement in the database as its owner or, where that may not, as the administrator; a superuser comes first.
+    ///
+    /// # Errors
+    /// The first one's, where neither may.
+    pub(crate) fn as_either(&self, own: &Database, sql: &str) -> Result<()> {
+        let first = self.setter(own);
+        first.execute_verbatim(sql).or_else(|error| match self.admin_inside() {
+            Some(admin) if !self.is_superuser => admin.execute_verbatim(sql).map_err(|_| error),
+            _ => Err(error),
+        })
     }
 
     /// Connects to the database once it is there.
@@ -180,8 +222,11 @@ pub(crate) fn contents(database: &Database) -> Result<Vec<String>> {
 /// Ends the sessions of others in a database, as far as we may: those of a run that was killed go on otherwise.
 pub(crate) fn end_sessions(front: &Database, name: &str) -> Result<()> {
     front.rows(&format!(
-        "SELECT pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity
-         WHERE datname = {} AND pid <> pg_catalog.pg_backend_pid() AND backend_type = 'client backend'",
+        "SELECT pg_catalog.pg_terminate_backend(a.pid) AS ended
+         FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid,
+           (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS we
+         WHERE a.datname = {} AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_type = 'client backend'
+           AND (we.rolsuper OR NOT r.rolsuper AND pg_catalog.pg_has_role(r.oid, 'USAGE'))",
         literal(name)
     ))?;
     Ok(())
@@ -194,8 +239,22 @@ pub(crate) fn oid(front: &Database, name: &str) -> Result<Option<u64>> {
     Ok(front.rows(&sql)?.first().and_then(|row| row["oid"].as_u64()))
 }
 
-/// Removes a database that is ours. Sessions take a moment to end.
-pub(crate) fn drop_database(front: &Database, name: &str) -> Result<()> {
+/// Removes a database that is ours, as the first of `owners` who may. Sessions take a moment to end.
+///
+/// # Errors
+/// When none of them may.
+pub(crate) fn drop_database(owners: &[Database], name: &str) -> Result<()> {
+    let mut last = Err(Error::failed(format!("nobody could be reached who may drop the database `{name}`")));
+    for owner in owners {
+        last = drop_as(owner, name);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+fn drop_as(front: &Database, name: &str) -> Result<()> {
     let sql = format!("DROP DATABASE IF EXISTS {}", identifier(name));
     for _ in 0..50 {
         end_sessions(front, name)?;
@@ -210,47 +269,4 @@ pub(crate) fn drop_database(front: &Database, name: &str) -> Result<()> {
         }
     }
     front.execute_each(&sql)
-}
-
-/// Statements that remove what a role owns in the database it is in; each is made of what is there then.
-const EMPTY: &str = r"SET search_path = pg_catalog, pg_temp; SET statement_timeout = 0;
-SELECT pg_catalog.format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) FROM pg_catalog.pg_namespace n
- WHERE nspname NOT LIKE 'pg\_%' AND nspname NOT IN ('information_schema', 'public') AND pg_catalog.pg_get_userbyid(nspowner) = current_user
-   AND NOT nspname = ANY (ARRAY[@KEPT@]::pg_catalog.name[]) \gexec
-SELECT pg_catalog.format('DROP %s IF EXISTS %I.%I CASCADE', CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
-   WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END, nspname, relname)
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
- WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND pg_catalog.pg_get_userbyid(relowner) = current_user AND nspname NOT LIKE 'pg\_%'
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objid = c.oid AND deptype IN ('e', 'a', 'i')) \gexec
-SELECT pg_catalog.format('DROP ROUTINE IF EXISTS %s CASCADE', p.oid::pg_catalog.regprocedure)
-  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = pronamespace
- WHERE pg_catalog.pg_get_userbyid(proowner) = current_user AND nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema'
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND objid = p.oid AND deptype = 'e') \gexec
-SELECT pg_catalog.format('DROP TYPE IF EXISTS %I.%I CASCADE', nspname, typname)
-  FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = typnamespace
- WHERE (typtype IN ('d', 'e') OR typtype = 'c' AND EXISTS (SELECT FROM pg_catalog.pg_class k WHERE k.oid = typrelid AND k.relkind = 'c'))
-   AND pg_catalog.pg_get_userbyid(typowner) = current_user AND nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema'
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND objid = t.oid AND deptype = 'e') \gexec
-SELECT pg_catalog.format('SELECT NULL WHERE pg_catalog.lo_unlink(%s) IS NULL', oid)
-  FROM pg_catalog.pg_largeobject_metadata WHERE pg_catalog.pg_get_userbyid(lomowner) = current_user \gexec
-";
-
-/// Empties a database that was empty before we filled it: schemas of these names stay.
-///
-/// # Errors
-/// Failed also when something is left.
-pub(crate) fn empty(own: &Database, schemas: &[String]) -> Result<()> {
-    let kept: Vec<String> = schemas.iter().map(|name| literal(name)).collect();
-    own.clone()
-        .with_limit(mm_common::postgres::dump::LIMIT)
-        .script(&EMPTY.replace("@KEPT@", &kept.join(", ")))
-        .context(|| format!("cannot empty the database `{}` again", own.name))?;
-    if schemas.iter().any(|name| name == "public") {
-        own.execute("CREATE SCHEMA IF NOT EXISTS public")?;
-    }
-    let left = contents(own)?;
-    if left.is_empty() {
-        return Ok(());
-    }
-    Err(Error::failed(format!("the database `{}` is not empty again", own.name)).because(left.join("; ")))
 }

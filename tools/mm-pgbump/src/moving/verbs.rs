@@ -1,14 +1,18 @@
 //! The verbs beside `move` itself, as far as they are about a move: `check --target`, `--dry-run`, `recover`, `drop-old`.
 
+use mm_common::contract::ui;
 use mm_common::machine::door;
 use mm_common::mattermost::site::Installation;
 use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
 
+use super::back;
+use super::clear;
 use super::look::{self, Looked, Question};
 use super::point;
 use super::record::{Entry, Of, Phase, Records};
-use super::run::{self, named};
+use super::recover;
+use super::run::named;
 use super::source::Source;
 use super::target::Target;
 use crate::preflight::Findings;
@@ -78,16 +82,16 @@ pub(crate) fn dry_run(session: &mut Session, options: &Options, installation: &I
     Ok(format!("would move the database to {label}"))
 }
 
-/// `mm-pgbump recover` while a move is open.
+/// `mm-pgbump recover` while a move is open, or where one has left something at its target.
 pub(crate) fn recover(session: &mut Session, options: &Options) -> Result<String> {
-    let mut installation = reach::probe(session)?;
+    let mut installation = back::probe(session, false)?;
     let records = Records::at(installation.state.path());
-    let Some(entry) = records.journal.read::<Entry>()? else { return Ok("nothing was interrupted".into()) };
+    let Some(entry) = records.journal.read::<Entry>()? else { return clear_leftovers(session, &installation) };
     let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
     if session.dry_run {
         let is_finished = match entry.phase {
             Phase::Proven => point::leads_to_target(&entry, &records.private(Of::Open)?, &installation)?,
-            phase => phase > Phase::Proven,
+            phase => matches!(phase, Phase::Done | Phase::RollingBack),
         };
         let word = if is_finished { "finish" } else { "take back" };
         return Ok(format!("would {word} the move of {from} to {to} that was cut off"));
@@ -98,10 +102,39 @@ pub(crate) fn recover(session: &mut Session, options: &Options) -> Result<String
     // The server that mm-swap was taking away is not started again by this.
     let stays_stopped = options.leave_stopped || door::is_undoing_swap(&installation.state)?;
     session.changed = true;
-    let result = run::recover(session, &mut installation, &records, &lock);
+    let result = recover::recover(session, &mut installation, &records, &lock);
     let half_done = result.as_ref().is_err_and(|error| error.kind() == Kind::HalfDone);
     if !half_done && !stays_stopped {
         installation.put_service_back(&lock)?;
     }
     Ok(result?.unwrap_or_else(|| format!("the move that was cut off is taken back: the server works with {from}")))
+}
+
+/// Removes what earlier moves have left, here and at their targets.
+fn clear_leftovers(session: &mut Session, installation: &Installation) -> Result<String> {
+    let records = Records::at(installation.state.path());
+    let count = records.leftovers()?.len();
+    if session.dry_run {
+        return Ok(if count == 0 {
+            "nothing was interrupted".into()
+        } else {
+            format!("would remove what {} had left", ui::count(count, "move"))
+        });
+    }
+    let lock = installation.state.lock(session.lock_wait())?;
+    records.sweep()?;
+    let forget = session.common.accepts(clear::ACCEPT);
+    let (removed, failed) = clear::leftovers(installation, &records, forget, &lock)?;
+    session.changed = !removed.is_empty() || (forget && !failed.is_empty());
+    for error in failed.iter().skip(1) {
+        ui::warn(&error.one_line());
+    }
+    match failed.into_iter().next() {
+        Some(error) if !forget => Err(error),
+        Some(_) => {
+            Ok("what cannot be removed from a target is not remembered any more (accepted with --accept)".into())
+        }
+        None if removed.is_empty() => Ok("nothing was interrupted".into()),
+        None => Ok(removed.join("; ")),
+    }
 }

@@ -16,32 +16,31 @@ use super::Question;
 use crate::preflight::{Seen, shortened};
 
 /// The role of the server must not be a superuser there, and has to make what is carried: tried, and taken back.
-pub(super) fn rights(question: &Question<'_>) -> Result<Seen> {
-    let target = question.target;
+pub(super) fn rights(target: &Target, replace: bool, schemas: &[String]) -> Result<Seen> {
     if target.has_role && Target::powers(&target.front, target.role())?["super"] == true {
         return Ok(Seen::fail(
             format!("`{}` is a superuser there", target.role()),
             "what the database holds (functions, constraints) runs as that role: give the server a role of its own",
         ));
     }
-    if !target.has_role && !makes_roles(target)? {
+    if !target.has_role
+        && let Some(why) = cannot_make_role(target)?
+    {
         return Ok(Seen::fail(
-            format!("the role `{}` is not there, and no superuser was named who could make it", target.role()),
+            format!("the role `{}` is not there, and cannot be made: {why}", target.role()),
             format!("there: CREATE ROLE {} LOGIN PASSWORD '...'", identifier(target.role())),
         ));
     }
-    let makes_database =
-        target.own.is_none() || (question.replace && !target::contents(&target.front_inside())?.is_empty());
+    let makes_database = target.own.is_none() || (replace && !target::contents(&target.front_inside())?.is_empty());
     if makes_database {
         return try_database(target);
     }
     let Some(own) = &target.own else { return Ok(Seen::pass("")) };
-    let schemas = mm_common::postgres::schemas::read(&question.source.reader)?;
     let mut sql = String::from("BEGIN;\n");
-    if schemas.keys().any(|name| name != "public") {
+    if schemas.iter().any(|name| name != "public") {
         sql.push_str("CREATE SCHEMA mm_tools_trial;\n");
     }
-    if schemas.contains_key("public") {
+    if schemas.iter().any(|name| name == "public") {
         sql.push_str("CREATE TABLE public.mm_tools_trial (n pg_catalog.int4);\n");
     }
     sql.push_str("ROLLBACK");
@@ -58,13 +57,12 @@ pub(super) fn rights(question: &Question<'_>) -> Result<Seen> {
     })
 }
 
-fn makes_roles(target: &Target) -> Result<bool> {
-    match &target.admin {
-        Some(admin) => {
-            Ok(admin.value("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")? == true)
-        }
-        None => Ok(false),
-    }
+/// Why nobody can make the role; tried, and taken back.
+fn cannot_make_role(target: &Target) -> Result<Option<String>> {
+    let Some(admin) = &target.admin else { return Ok(Some("nobody was named who could make it".into())) };
+    let name = identifier(&format!("mm_trial_{}", files::random_hexadecimal(8)?));
+    let sql = format!("BEGIN;\nCREATE ROLE {name} LOGIN;\nGRANT {name} TO CURRENT_USER;\nROLLBACK");
+    Ok(admin.execute_each(&sql).err().map(|error| error.causes().join("; ")))
 }
 
 /// Makes a database of a name that nobody has, renames and drops it.
@@ -145,13 +143,21 @@ pub(super) fn encoding(question: &Question<'_>) -> Result<Seen> {
     Ok(Seen::pass(now))
 }
 
-/// Names of the extensions in use, with the schema of each.
+/// Names of the extensions in use, with the schema of each, in the order in which they were made: some need earlier ones.
 pub(crate) fn extensions_of(database: &Database) -> Result<Vec<(String, String)>> {
     let rows = database.rows(
-        "SELECT extname AS name, nspname AS schema FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = extnamespace ORDER BY 1",
+        "SELECT extname AS name, nspname AS schema FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = extnamespace ORDER BY e.oid",
     )?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     Ok(rows.iter().map(|row| (text(&row["name"]), text(&row["schema"]))).collect())
+}
+
+/// Those in use in one database that another one does not have.
+pub(crate) fn missing_extensions(one: &Database, other: &Database) -> Result<Vec<(String, String)>> {
+    let there = extensions_of(other)?;
+    let mut missing = extensions_of(one)?;
+    missing.retain(|(name, _)| !there.iter().any(|(known, _)| known == name));
+    Ok(missing)
 }
 
 /// Each has to be there, or can be made: by whom may, tried where the database is there.

@@ -1,0 +1,146 @@
+//! What a move has put at its target goes when the move is taken back: the target is gone, or empty, or the database that was
+//! renamed has its name again. A target that cannot be reached then is remembered; the server does not wait for it.
+
+use mm_common::contract::ui;
+use mm_common::machine::checkpoint;
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::user::User;
+use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::way_back;
+use mm_common::postgres::dump::{identifier, literal};
+use mm_common::{Error, Kind, Result};
+
+use super::emptied;
+use super::named::Named;
+use super::record::{Entry, Leftover, Private, Records};
+use super::target::{self, Target};
+
+/// What lets go of a target that is gone for good.
+pub(crate) const ACCEPT: &str = "move-leftovers";
+
+/// Makes the target what it was before we filled it. May be repeated.
+///
+/// # Errors
+/// When it cannot be reached, or what is there is not ours.
+pub(super) fn clear(entry: &Entry, private: &Private, owner: &User) -> Result<()> {
+    let lines = [Some(private.to.as_str()), private.administrator.as_deref()];
+    let text: Vec<&str> = lines.into_iter().flatten().collect();
+    let mut target = Target::reach(Named::parse(&text.join("\n"), owner)?, owner)?;
+    let name = target.name().to_owned();
+    if entry.makes_database {
+        match &entry.replaced {
+            // It was not renamed yet: what has the name is not ours.
+            Some(kept) if !way_back::exists(&target.front, kept)? => {}
+            Some(kept) => {
+                drop_made(entry, &target)?;
+                let sql = format!("ALTER DATABASE {} RENAME TO {}", identifier(kept), identifier(&name));
+                target.maker()?.execute_each(&sql)?;
+            }
+            None => drop_made(entry, &target)?,
+        }
+        drop_role(entry, &target);
+        return Ok(());
+    }
+    let own = target.enter()?;
+    if entry.moved.to.oid.is_some() && !entry.moved.to.is(&own)? {
+        return Err(not_ours(&name));
+    }
+    target::end_sessions(&own, &name)?;
+    emptied::empty(&target, &own, &entry.before.clone().unwrap_or_default())
+}
+
+/// Drops the database that we have made. Where it is not written down which one that was, only one that holds nothing can be
+/// it: it was not filled before.
+fn drop_made(entry: &Entry, target: &Target) -> Result<()> {
+    let name = target.name();
+    let Some(there) = target::oid(&target.front, name)? else { return Ok(()) };
+    let is_ours = match entry.made {
+        Some(made) => made == there,
+        None => match target.own.clone().or_else(|| target.admin_inside()) {
+            Some(inside) => target::contents(&inside)?.is_empty(),
+            None => false,
+        },
+    };
+    if is_ours { target::drop_database(&target.owners(), name) } else { Err(not_ours(name)) }
+}
+
+fn not_ours(name: &str) -> Error {
+    Error::failed(format!("the database `{name}` at the target is not the one that the move has filled"))
+        .hint(format!("rename it there (ALTER DATABASE {} RENAME TO ...)", identifier(name)))
+}
+
+/// A role that is left can log in and owns nothing: worth a word, and nothing to stop for.
+fn drop_role(entry: &Entry, target: &Target) {
+    let Some(admin) = target.admin.as_ref().filter(|_| entry.makes_role) else { return };
+    let sql = format!("DROP ROLE IF EXISTS {}", identifier(target.role()));
+    if let Err(error) = admin.execute(&sql) {
+        ui::warn(&format!("the role `{}` stays at the target: {}", target.role(), error.one_line()));
+    }
+}
+
+/// Remembers what could not be removed from a target.
+pub(super) fn remember(entry: &Entry, private: Private, records: &Records, lock: &LockGuard) -> Result<()> {
+    records.forget_leftovers(|other| other.moved == entry.moved, lock)?;
+    let mut left = records.leftovers()?;
+    left.push(Leftover { entry: entry.clone(), private: Private { changes: Vec::new(), ..private } });
+    records.keep_leftovers(&left, lock)?;
+    checkpoint::pass("move-remembered");
+    Ok(())
+}
+
+/// Whoever works in what was left has made something else of it. The sessions of a move itself may hang there for hours.
+fn require_unused(entry: &Entry, private: &Private, owner: &User) -> Result<()> {
+    let target = Target::reach(Named::parse(&private.to, owner)?, owner)?;
+    let sql = format!(
+        "SELECT DISTINCT usename AS name FROM pg_catalog.pg_stat_activity
+         WHERE datname = {} AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()
+           AND application_name NOT IN ('pg_dump', 'pg_restore', 'psql') ORDER BY 1",
+        literal(target.name())
+    );
+    let rows = target.front.rows(&sql)?;
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused(format!("somebody works in {}, as {}", entry.moved.to.label(), names.join(", "))))
+}
+
+/// Removes what earlier moves have left at their targets, as far as these can be reached now; with `forget`, what is left then
+/// is not remembered any more. Returns what was removed and what was not, in words.
+///
+/// # Errors
+/// When what is remembered cannot be read or written.
+pub(crate) fn leftovers(
+    installation: &Installation,
+    records: &Records,
+    forget: bool,
+    lock: &LockGuard,
+) -> Result<(Vec<String>, Vec<Error>)> {
+    let (mut removed, mut failed, mut left) = (Vec::new(), Vec::new(), Vec::new());
+    for leftover in records.leftovers()? {
+        let Leftover { entry, private } = &leftover;
+        let label = entry.moved.to.label();
+        let cleared = match installation.database() {
+            // Somebody has made it the server's own since.
+            Ok(database) if entry.moved.to.is(&database).unwrap_or(false) => Ok(()),
+            _ => require_unused(entry, private, &installation.owner)
+                .and_then(|()| clear(entry, private, &installation.owner)),
+        };
+        match cleared {
+            Ok(()) => removed.push(format!("what a move had left at {label} is removed")),
+            Err(error) => {
+                let hint = format!(
+                    "when it can be reached: mm-pgbump recover; if that server is gone for good: mm-pgbump recover --accept {ACCEPT}"
+                );
+                let error = error.within(format!("what a move has left at {label} is not removed"));
+                failed.push(error.of_kind(Kind::Failed).with_hint(hint));
+                left.push(leftover);
+            }
+        }
+    }
+    if forget {
+        left.clear();
+    }
+    records.keep_leftovers(&left, lock)?;
+    Ok((removed, failed))
+}

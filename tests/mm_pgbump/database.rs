@@ -1,8 +1,12 @@
 //! What `mm_common::postgres` says of real servers, 13 and 15.
 
+use std::time::Duration;
+
 use mm_common::postgres::fingerprint::{self, Fingerprint, Method};
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::server::Database;
+
+use mm_test_support::process::wait_until;
 
 use crate::lab::{Lab, NAME, run};
 
@@ -214,6 +218,32 @@ fn a_snapshot_is_seen_while_it_lasts() {
     drop(snapshot);
     assert!(fingerprint::tables_at(&database, Method::Values, &id, 1).is_err());
     assert!(fingerprint::tables_at(&database, Method::Values, "'; DROP TABLE posts; --", 1).is_err());
+}
+
+/// Whoever wants to change a table waits for who reads it, and keeps him waiting for nothing. (Were the table held by another
+/// session than the one that reads, both would wait for ever.)
+#[test]
+fn who_wants_to_change_a_table_that_is_read_waits_and_does_not_stop_the_reading() {
+    let lab = Lab::new();
+    lab.create(13, &[]);
+    seed(&lab, 13);
+    let superuser = lab.superuser(13, "mattermost");
+    let held = fingerprint::hold(&superuser).unwrap();
+    let port = lab.cluster(13).port;
+    let change =
+        std::thread::spawn(move || Lab::connect(port).unwrap().execute("ALTER TABLE posts ADD COLUMN late int"));
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'";
+    wait_until("the change to wait", Duration::from_secs(60), || superuser.value(waits).unwrap() == 1);
+    // Nothing that is asked takes its limit of time.
+    assert_eq!(
+        held.clone().with_limit(Duration::from_secs(10)).value("SELECT count(*) FROM public.posts").unwrap(),
+        100
+    );
+    // What failed has ended the transaction, and no other session reads in its place.
+    held.value("SELECT 1/0").unwrap_err();
+    change.join().unwrap().unwrap();
+    let error = held.value("SELECT count(*) FROM public.posts").unwrap_err();
+    assert!(error.one_line().contains("held"), "{error:?}");
 }
 
 /// A table that is read in ranges, over several connections, has the hash of one that is read at once, wherever its rows are.

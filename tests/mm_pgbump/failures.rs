@@ -347,3 +347,39 @@ fn a_signal_leads_back() {
     assert_eq!(child.wait().unwrap().code(), Some(6));
     rig.is_as_before();
 }
+
+/// What waits for somebody else's lock ends when it is asked to, whatever it waits for.
+#[test]
+fn a_table_that_somebody_holds_is_waited_for_no_longer_than_a_signal() {
+    let rig = Rig::new();
+    let port = rig.site.cluster.port.to_string();
+    let mut holder = Command::new("runuser")
+        .args(["-u", "postgres", "--", "psql", "-XqAtw", "-p", &port, "-d", "mattermost"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    holder.stdin.as_mut().unwrap().write_all(b"BEGIN; LOCK TABLE posts IN ACCESS EXCLUSIVE MODE;\n").unwrap();
+    let waits = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'posts'::regclass";
+    let held = "SELECT count(*) > 0 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'posts'::regclass";
+    wait_until("the lock", Duration::from_secs(60), || rig.site.cluster.query(held) == "t");
+    for words in [&["check", "--to", "15"][..], &["run", "--to", "15", "--no-backup"]] {
+        let mut child = Command::new(mm_test_support::tool::executable("mm-pgbump"))
+            .args(rig.site.flags())
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until("it to wait for the table", Duration::from_secs(120), || rig.site.cluster.query(waits) == "t");
+        run("kill", &["-TERM", &child.id().to_string()]);
+        let asked = Instant::now();
+        let code = child.wait().unwrap().code();
+        assert!(asked.elapsed() < Duration::from_secs(10), "{words:?} went on for {:?}", asked.elapsed());
+        assert_eq!(code, Some(1), "{words:?}");
+    }
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    rig.is_as_before();
+}

@@ -200,6 +200,38 @@ fn a_restored_configuration_in_the_database_leads_to_where_the_database_is_now()
     }
 }
 
+/// A table that inherits from that of the configurations is its owner's, with all that runs when its rows change.
+#[test]
+fn what_hangs_on_a_restored_configuration_does_not_run_as_a_superuser() {
+    let stored = Stored::new("mattermost");
+    let cluster = &stored.rig.site.cluster;
+    let hung = "CREATE TABLE seen (who text);
+        CREATE FUNCTION spring() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          IF current_setting('is_superuser') = 'on' THEN INSERT INTO public.seen VALUES (current_user); END IF; RETURN NEW; END $$;
+        CREATE TABLE child () INHERITS (configurations);
+        INSERT INTO child SELECT * FROM ONLY configurations WHERE active;
+        CREATE TRIGGER hung BEFORE UPDATE ON child FOR EACH ROW EXECUTE FUNCTION spring()";
+    run("psql", &["-XqAtw", "-v", "ON_ERROR_STOP=1", "-c", hung, &cluster.url()]);
+    let backup = |arguments: &[&str]| {
+        let output = stored
+            .rig
+            .site
+            .tool("mm-backup")
+            .arg("--to")
+            .arg(stored.rig.site.store())
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    backup(&[]);
+    stored.rig.upgrade(0, &["--keep-port"]);
+    backup(&["restore", "latest", "--stop"]);
+    let active = "SELECT value FROM ONLY configurations WHERE active";
+    assert!(sql(&stored.rig, 15, "mattermost", active) == stored.moved(&stored.value));
+    assert_eq!(sql(&stored.rig, 15, "mattermost", "SELECT who FROM seen"), "");
+}
+
 /// The database of the configuration stays where it is: the row is taken back there, with what was changed since.
 #[test]
 fn a_configuration_on_another_server_follows_and_comes_back() {

@@ -153,21 +153,21 @@ pub fn either<T>(superuser: &Database, role: &Database, read: impl Fn(&Database)
     })
 }
 
-/// Keeps the tables of a database as they are for a superuser who plans statements over them, until the returned value is
-/// dropped.
+/// The database with its tables kept as they are for a superuser who plans statements over them: for rows, in one
+/// transaction, which ends when this is dropped.
 ///
 /// # Errors
-/// Refused when that would run functions of others.
-pub fn hold(superuser: &Database) -> Result<impl Sized + use<>> {
-    Held::of(superuser, guarded::ALL)
+/// Refused when reading would run functions of others.
+pub fn hold(superuser: &Database) -> Result<Database> {
+    Ok(Held::of(superuser, guarded::ALL)?.database().clone())
 }
 
 /// As [`hold`], for the table of this name alone.
 ///
 /// # Errors
 /// As there.
-pub fn hold_table(superuser: &Database, name: &str) -> Result<impl Sized + use<>> {
-    Held::of(superuser, &guarded::named(&superuser.schemas()?, &[name]))
+pub fn hold_table(superuser: &Database, name: &str) -> Result<Database> {
+    Ok(Held::of(superuser, &guarded::named(&superuser.schemas()?, &[name]))?.database().clone())
 }
 
 /// Fingerprints the message history up to `cut`.

@@ -31,7 +31,8 @@ impl Reading<'_> {
     /// Failed also when a table is not the one any more that was listed.
     pub(super) fn run(&self, database: &Database) -> Result<Vec<Value>> {
         let held = if database.is_superuser() { Some(Held::of(database, self.tables)?) } else { None };
-        let rows = database.script(&self.script(database, held.as_ref())?)?;
+        let script = self.script(database, held.as_ref())?;
+        let rows = held.as_ref().map_or(database, Held::database).script(&script)?;
         drop(held);
         if let Some(which) = rows.iter().find_map(|row| row["exchanged"].as_str()) {
             return Err(Error::failed(format!(
@@ -75,9 +76,13 @@ SET TRANSACTION READ ONLY;
 SELECT {statement} FROM ({tables}) AS t ORDER BY 1 \\gexec
 "
         );
-        script(self.snapshot, settings, &body)
+        let script = script(self.snapshot, settings, &body)?;
+        // What holds the tables has begun the transaction.
+        Ok(if held.is_some() { script.replacen(BEGIN, "", 1) } else { script })
     }
 }
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ;\n";
 
 /// A script that sees one state, and in which names, operators and the texts of values depend on nobody's settings.
 pub(super) fn script(snapshot: Option<&str>, settings: &str, body: &str) -> Result<String> {
@@ -89,8 +94,7 @@ pub(super) fn script(snapshot: Option<&str>, settings: &str, body: &str) -> Resu
         Some(id) => return Err(Error::failed(format!("`{id}` is not the name of a snapshot"))),
     };
     Ok(format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ;
-{snapshot}SET LOCAL search_path = pg_catalog, pg_temp;
+        "{BEGIN}{snapshot}SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = postgres; {settings}
 SET LOCAL timezone = 'UTC'; SET LOCAL bytea_output = hex; SET LOCAL row_security = off;
 SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {LOCK_WAIT}; SET LOCAL idle_in_transaction_session_timeout = 0;

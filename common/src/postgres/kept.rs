@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::contract::error::Result;
+use crate::contract::error::{Error, Result};
 use crate::machine::command::{Cmd, Talk};
 use crate::machine::files;
 
@@ -12,7 +12,17 @@ const LOST: i32 = 2;
 
 /// The session of a database and its clones; there is none before the first question, nor after an error.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Kept(Arc<Mutex<Option<Open>>>);
+pub(super) struct Kept {
+    place: Arc<Mutex<Place>>,
+    /// What it holds would be lost with it: no other one takes its place.
+    only: bool,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    open: Option<Open>,
+    begun: bool,
+}
 
 #[derive(Debug)]
 struct Open {
@@ -28,30 +38,46 @@ impl Open {
 
     fn ask(&mut self, script: &str) -> Result<Vec<u8>> {
         let Self { talk, end } = self;
-        talk.ask(&format!("{script}\n;\nSELECT '{end}';\n"), &format!("{end}\n"))
+        // Said by `psql` and not by the server: a transaction has seen nothing by it.
+        talk.ask(&format!("{script}\n;\n\\echo {end}\n"), &format!("{end}\n"))
     }
 }
 
 impl Kept {
+    /// A session that no other one takes the place of.
+    pub(super) fn only() -> Self {
+        Self { only: true, ..Self::default() }
+    }
+
+    /// Whether it is one.
+    pub(super) fn is_only(&self) -> bool {
+        self.only
+    }
+
     /// What `psql` prints for a script. A session that was lost while nobody asked is begun anew, once.
     ///
     /// # Errors
-    /// When the script fails, which ends the session; the next question begins another one.
+    /// When the script fails, which ends the session; the next question begins another one, or fails where there is to be
+    /// one only.
     pub(super) fn ask(&self, psql: impl FnOnce() -> Result<Cmd>, script: &str) -> Result<Vec<u8>> {
-        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mut open) = place.take() {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut open) = place.open.take() {
             match open.ask(script) {
                 Ok(answer) => {
-                    *place = Some(open).filter(|open| open.talk.ended().is_none());
+                    place.open = Some(open).filter(|open| open.talk.ended().is_none());
                     return Ok(answer);
                 }
-                Err(_) if open.talk.ended().is_some_and(|status| status.code() == Some(LOST)) => {}
+                Err(_) if !self.only && open.talk.ended().is_some_and(|status| status.code() == Some(LOST)) => {}
                 Err(error) => return Err(error),
             }
         }
+        if self.only && place.begun {
+            return Err(Error::failed("the session has ended that held tables as they are"));
+        }
+        place.begun = true;
         let mut open = Open::begin(&psql()?)?;
         let answer = open.ask(script)?;
-        *place = Some(open).filter(|open| open.talk.ended().is_none());
+        place.open = Some(open).filter(|open| open.talk.ended().is_none());
         Ok(answer)
     }
 }

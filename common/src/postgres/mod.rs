@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod definitions;
 pub mod dump;
 pub mod fingerprint;
+mod foreign;
 pub mod frozen;
 mod guarded;
 mod held;

@@ -16,9 +16,9 @@ pub use super::programs::program_of;
 use super::session;
 use super::source::DataSource;
 pub use super::standing::Snapshot;
-use super::standing::Standing;
 use super::unreached;
 use crate::contract::error::{Error, Result};
+use crate::contract::shell;
 use crate::machine::command::Cmd;
 use crate::machine::user::User;
 
@@ -53,6 +53,8 @@ pub struct Database {
     schemas: Option<Vec<String>>,
     limit: Duration,
     cancel: Option<Arc<AtomicBool>>,
+    /// No signal ends what is asked.
+    steady: bool,
     kept: Option<Kept>,
 }
 
@@ -152,6 +154,7 @@ impl Database {
             schemas: None,
             limit: QUERY_LIMIT,
             cancel: None,
+            steady: false,
             kept: None,
         }
     }
@@ -178,9 +181,15 @@ impl Database {
         self
     }
 
-    /// A session that was begun otherwise is not gone on with.
+    /// The same database, asked in one session that no other one takes the place of. When that ends, so does all it held.
+    pub(super) fn in_one_session(mut self) -> Self {
+        self.kept = Some(Kept::only());
+        self
+    }
+
+    /// A session that was begun otherwise is not gone on with, where another one can take its place.
     fn begun_anew(mut self) -> Self {
-        self.kept = self.kept.map(|_| Kept::default());
+        self.kept = self.kept.map(|kept| if kept.is_only() { kept } else { Kept::default() });
         self
     }
 
@@ -205,6 +214,7 @@ impl Database {
     #[must_use]
     pub fn not_cancelled(mut self) -> Self {
         self.cancel = None;
+        self.steady = true;
         self.begun_anew()
     }
 
@@ -250,7 +260,8 @@ impl Database {
                 name.clone_into(value);
             }
         }
-        sibling.begun_anew()
+        sibling.kept = sibling.kept.filter(|kept| !kept.is_only()).map(|_| Kept::default());
+        sibling
     }
 
     /// The user of the machine that programs run as to reach it, when it is not this process's own.
@@ -267,12 +278,6 @@ impl Database {
     /// its id all see the same. It lasts until the returned value is dropped.
     pub fn snapshot(&self) -> Result<Snapshot> {
         Snapshot::export(&self.psql()?)
-    }
-
-    /// Runs a script that begins a transaction and says one line at its end; the transaction lasts until the returned value
-    /// is dropped.
-    pub(super) fn standing(&self, script: &str) -> Result<Standing> {
-        Standing::open(&self.psql()?, script)
     }
 
     /// `program` (`pg_dump`, `pg_restore`, ...) of a major not older than the server's, by full path, with the
@@ -310,6 +315,21 @@ impl Database {
             Some(flag) => command.cancelled_by(flag).ends_with_us(),
             None => command,
         })
+    }
+
+    /// The command line by which an administrator runs statements here.
+    pub(super) fn shown(&self, sql: &str) -> String {
+        let of = |key: &str| self.environment.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+        let user =
+            self.other_user().map(|user| format!("runuser -u {} -- ", shell::word(&user.name))).unwrap_or_default();
+        let flags: Vec<String> = [("-h", "PGHOST"), ("-p", "PGPORT"), ("-U", "PGUSER")]
+            .iter()
+            .filter_map(|(flag, key)| Some(format!("{flag} {}", shell::word(of(key)?))))
+            .collect();
+        // An argument with `=` or `:` in it is read as a list of parameters, or as an address.
+        let name = self.name.replace('\\', r"\\").replace('\'', r"\'");
+        let name = if self.name.contains(['=', ':', '\'']) { format!("dbname='{name}'") } else { self.name.clone() };
+        format!("{user}psql {} -d {} -c {}", flags.join(" "), shell::word(name), shell::word(sql))
     }
 
     fn psql(&self) -> Result<Cmd> {

@@ -1,11 +1,13 @@
 //! What a cluster holds, as facts that can be compared: a name for each thing, and what matters of it. The same facts
 //! read on both majors give the same text, so an upgrade that lost or changed something shows as a difference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use mm_common::contract::error::Kind;
+use mm_common::contract::ui;
 use mm_common::machine::threads;
 use mm_common::postgres::besides::{self, Besides};
-use mm_common::postgres::cluster::Cluster;
+use mm_common::postgres::cluster::{Cluster, KEPT};
 use mm_common::postgres::definitions::{self, Majors};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::{fingerprint, schemas};
@@ -43,17 +45,36 @@ pub(crate) fn databases(cluster: &Cluster, entrance: &str) -> Result<Vec<String>
     Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
 }
 
+/// The databases that the tools keep beside that of the server, which this is: former states of it.
+pub(crate) fn kept(database: &Database) -> Result<BTreeSet<String>> {
+    let rows =
+        database.rows(&format!("SELECT datname::pg_catalog.text AS name FROM pg_catalog.pg_database WHERE {KEPT}"))?;
+    Ok(rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
+}
+
 /// Reads everything there is to know of a cluster, its rows hashed by `method`, its definitions written by the `pg_dump` of
-/// at least `major`. `entrance` is a database it has.
+/// at least `major`. `entrance` is the database of the server.
 ///
 /// # Errors
 /// Also when a table cannot be read to its end: a damaged page is found here, before anything was changed.
 pub(crate) fn gather(cluster: &Cluster, entrance: &str, method: fingerprint::Method, major: u32) -> Result<Facts> {
     let rows = || -> Result<Facts> {
         let mut facts = Facts::new();
+        let kept = kept(&Database::superuser(cluster, entrance)?)?;
         for name in databases(cluster, entrance)? {
             let database = Database::superuser(cluster, &name)?;
-            for (table, print) in fingerprint::tables_by(&database, method, threads::fitting())? {
+            let prints = match fingerprint::tables_by(&database, method, threads::fitting()) {
+                // Nobody works with it, and whoever goes back to it has its functions in the server's database again.
+                Err(error) if error.kind() == Kind::Refused && kept.contains(&name) => {
+                    ui::warn(&format!(
+                        "the rows of `{name}`, which a restore has kept, are not compared: {}",
+                        error.one_line()
+                    ));
+                    continue;
+                }
+                prints => prints?,
+            };
+            for (table, print) in prints {
                 facts.insert(format!("{name}: table {table}"), format!("{} rows with hash {}", print.rows, print.hash));
             }
         }

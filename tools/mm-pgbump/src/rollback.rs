@@ -158,7 +158,7 @@ fn written_since(entry: &Entry, new: &Cluster, before: &Facts) -> Result<Vec<Str
     }
     let database = Database::superuser(new, &entry.database)?;
     let now: BTreeMap<_, _> = fingerprint::tables_by(&database, entry.hashed, threads::fitting())?;
-    let _held = fingerprint::hold(&database)?;
+    let held = fingerprint::hold(&database)?;
     let rows_of_ours = entry.changes.iter().filter_map(|change| match &change.spot {
         Spot::Row { id } => Some(id),
         _ => None,
@@ -167,7 +167,7 @@ fn written_since(entry: &Entry, new: &Cluster, before: &Facts) -> Result<Vec<Str
     let is_ours = |table: &str, rows: u64, then: &str| {
         let unchanged = |id: &String| {
             let sql = format!("SELECT pg_catalog.count(*) FROM {table} WHERE active AND id = '{id}'");
-            then.parse::<u64>().is_ok_and(|then| then + 1 == rows) && database.value(&sql).is_ok_and(|count| count == 1)
+            then.parse::<u64>().is_ok_and(|then| then + 1 == rows) && held.value(&sql).is_ok_and(|count| count == 1)
         };
         table == "public.configurations" && rows_of_ours.clone().any(unchanged)
     };

@@ -10,8 +10,12 @@ use super::token::Edits;
 use crate::contract::error::{Error, Result};
 use crate::machine::user::User;
 use crate::postgres::dump;
+use crate::postgres::fingerprint;
 use crate::postgres::server::Database;
 use crate::postgres::source::DataSource;
+
+/// Its name.
+pub(super) const TABLE: &str = "configurations";
 
 /// A row of `configurations`.
 pub(super) struct Row {
@@ -35,6 +39,7 @@ pub(super) fn open(place: &str, owner: &User) -> Result<Database> {
 /// What a write of the table would run besides: nothing, where this holds of it. Its owner can put functions of his own
 /// into each of them, and they would run as the superuser.
 const PLAIN: &str = "SELECT NOT c.relhasrules AND NOT c.relhastriggers AND NOT c.relrowsecurity AND c.relkind = 'r'
+  AND NOT c.relispartition
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype NOT IN ('p', 'u', 'n'))
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_statistic_ext s WHERE s.stxrelid = c.oid)
@@ -50,12 +55,15 @@ pub(super) fn table(database: &Database) -> Result<Option<String>> {
     let schemas = database.schemas()?;
     let list: Vec<String> = schemas.iter().map(|name| dump::literal(name)).collect();
     let rows = database.rows(&format!(
-        "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
-         FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.text[]) WITH ORDINALITY AS s(name, place)
-         JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) s.name::pg_catalog.name
-         JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) n.oid
-          AND c.relname OPERATOR(pg_catalog.=) 'configurations'::pg_catalog.name
-         WHERE c.relkind OPERATOR(pg_catalog.=) 'r' ORDER BY s.place LIMIT 1",
+        "SELECT name FROM (
+           SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, c.relkind
+           FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.text[]) WITH ORDINALITY AS s(name, place)
+           JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) s.name::pg_catalog.name
+           JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) n.oid
+            AND c.relname OPERATOR(pg_catalog.=) '{TABLE}'::pg_catalog.name
+           WHERE c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
+           ORDER BY s.place LIMIT 1) AS first
+         WHERE relkind OPERATOR(pg_catalog.=) 'r'",
         list.join(", ")
     ))?;
     Ok(rows.first().and_then(|row| row["name"].as_str()).map(str::to_owned))
@@ -68,13 +76,18 @@ fn named(database: &Database) -> Result<String> {
 
 /// The row that the server reads.
 pub(super) fn active(database: &Database) -> Result<Row> {
-    let rows = database.rows(&format!("SELECT id, value FROM {} WHERE active", named(database)?))?;
+    active_if_any(database)?.ok_or_else(|| {
+        Error::failed(format!("the database `{}` holds no active configuration", database.name))
+            .hint("start the server once: it makes one")
+    })
+}
+
+/// As [`active`], where there is one.
+pub(super) fn active_if_any(database: &Database) -> Result<Option<Row>> {
+    let held = if database.is_superuser() { fingerprint::hold_table(database, TABLE)? } else { database.clone() };
+    let rows = held.rows(&format!("SELECT id, value FROM ONLY {} WHERE active", named(&held)?))?;
     let text = |key: &str| rows.first().and_then(|row| row[key].as_str()).map(str::to_owned);
-    match (text("id"), text("value")) {
-        (Some(id), Some(value)) => Ok(Row { id, value }),
-        _ => Err(Error::failed(format!("the database `{}` holds no active configuration", database.name))
-            .hint("start the server once: it makes one")),
-    }
+    Ok(text("id").zip(text("value")).map(|(id, value)| Row { id, value }))
 }
 
 /// Whether there is a row with this id.
@@ -94,10 +107,10 @@ pub(super) fn replace(database: &Database, row: &Row, id: &str, edits: &[(usize,
     let (sum, of_text) =
         if has_sum { (", sha", ", encode(sha256(convert_to(text, 'UTF8')), 'hex')") } else { ("", "") };
     let statements = format!(
-        "UPDATE {table} SET active = NULL WHERE active AND id = {old};
+        "UPDATE ONLY {table} SET active = NULL WHERE active AND id = {old};
          INSERT INTO {table} (id, value, createat, active{sum})
          SELECT {}, text, (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint, true{of_text}
-         FROM (SELECT {} AS text FROM {table} WHERE id = {old}) AS changed",
+         FROM (SELECT {} AS text FROM ONLY {table} WHERE id = {old}) AS changed",
         quoted(id),
         expression(&row.value, edits)
     );

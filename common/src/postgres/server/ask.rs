@@ -76,11 +76,13 @@ impl Database {
         self.psql()?.run_with(&format!("{statements}\n;\n")).map(drop)
     }
 
-    /// Runs a script of `psql` (`\gexec` and the like included) and reads everything it prints as JSON values.
+    /// Runs a script of `psql` (`\gexec` and the like included) and reads everything it prints as JSON values. It may wait
+    /// for what somebody else holds, and leaves nothing behind: a signal ends it.
     pub fn script(&self, script: &str) -> Result<Vec<Value>> {
+        let psql = || Ok(if self.steady { self.psql()? } else { self.psql()?.interruptible() });
         let answer = match &self.kept {
-            Some(kept) => kept.ask(|| self.psql(), script)?,
-            None => self.psql()?.run_with(script)?.stdout,
+            Some(kept) => kept.ask(psql, script)?,
+            None => psql()?.run_with(script)?.stdout,
         };
         serde_json::Deserializer::from_slice(&answer)
             .into_iter::<Value>()

@@ -8,7 +8,7 @@ use mm_common::machine::command::Cmd;
 use mm_common::postgres::cluster::KEPT;
 use mm_common::postgres::server::Database;
 
-use super::{List, Question, Seen};
+use super::{List, Question, Seen, code};
 use crate::evidence;
 use crate::plan::Method;
 use crate::references;
@@ -81,8 +81,8 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
             "an upgrade drops them silently: REINDEX INDEX CONCURRENTLY them first if they matter",
         ))
     });
-    list.add("foreign-code", "Reading the tables runs nobody's functions as a superuser", || {
-        super::indexes::foreign_code(question, &databases)
+    list.add(code::FOREIGN, "Reading the tables runs nobody's functions as a superuser", || {
+        code::foreign(question, &databases)
     });
     list.add("duplicates", "No unique index hides duplicate rows", || super::indexes::duplicates(question, &databases));
     list.add("indexes", "Every B-tree index holds every row, in its order", || {

@@ -2,7 +2,6 @@
 //! collation any more, as a new C library leaves them.
 
 use mm_common::Result;
-use mm_common::contract::error::Kind;
 use mm_common::postgres::fingerprint;
 use mm_common::postgres::server::Database;
 
@@ -21,31 +20,17 @@ pub(super) const FOREIGN_CODE: &str = "EXISTS (SELECT FROM pg_catalog.pg_depend 
 /// Why [`FOREIGN_CODE`] is left alone.
 pub(super) const FOREIGN_WHY: &str = "it calls functions that are not the superuser's";
 
-/// Whether the proof can read every table without running functions of others as a superuser.
-pub(super) fn foreign_code(question: &Question<'_>, databases: &[String]) -> Result<Seen> {
-    for name in databases {
-        match fingerprint::hold(&Database::superuser(question.old, name)?) {
-            Err(error) if error.kind() == Kind::Refused => {
-                let hint = error.next_step().unwrap_or_default().to_owned();
-                return Ok(Seen::fail(error.one_line(), &hint));
-            }
-            other => drop(other?),
-        }
-    }
-    Ok(Seen::pass("indexes, statistics and partitions call functions of superusers only".to_owned()))
-}
-
 /// Rows that a unique index should have kept out, found without asking any index: what a changed collation leaves, and
 /// what makes a restored dump lose a whole table without a word.
 pub(super) fn duplicates(question: &Question<'_>, databases: &[String]) -> Result<Seen> {
     let (mut found, mut unasked) = (Vec::new(), Vec::new());
     for name in databases {
         let database = Database::superuser(question.old, name)?.with_limit(fingerprint::LIMIT);
-        let Ok(_held) = fingerprint::hold(&database) else {
+        let Ok(held) = fingerprint::hold(&database) else {
             unasked.push(format!("{name}: any"));
             continue;
         };
-        let rows = database.script(&duplicates_script())?;
+        let rows = held.script(&duplicates_script())?;
         found.extend(rows.iter().filter(|row| row["n"].as_u64() != Some(0)).map(|row| {
             format!("{name}: {} has {} of its keys more than once", row["i"].as_str().unwrap_or_default(), row["n"])
         }));
@@ -69,14 +54,14 @@ pub(super) fn btrees(question: &Question<'_>, databases: &[String]) -> Result<Se
     let (mut asked, mut read) = (0_usize, 0_usize);
     for name in databases {
         let database = Database::superuser(question.old, name)?.with_limit(fingerprint::LIMIT);
-        let Ok(_held) = fingerprint::hold(&database) else {
+        let Ok(held) = fingerprint::hold(&database) else {
             unread.push(format!("{name}: any: {FOREIGN_WHY}"));
             continue;
         };
         if names(&database, "SELECT extname::pg_catalog.text FROM pg_catalog.pg_extension WHERE extname = 'amcheck'")?
             .is_empty()
         {
-            for (index, state) in order::of_all(&database)? {
+            for (index, state) in order::of_all(&held)? {
                 match state {
                     order::State::Sound => read += 1,
                     order::State::Broken(how) => found.push(format!("{name}: {index}: {how}")),
@@ -85,13 +70,15 @@ pub(super) fn btrees(question: &Question<'_>, databases: &[String]) -> Result<Se
             }
             continue;
         }
-        for row in database.rows(AMCHECK)? {
-            let (Some(index), Some(sql)) = (row["called"].as_str(), row["sql"].as_str()) else { continue };
-            asked += 1;
-            if let Err(error) = database.execute(sql) {
-                let said = error.one_line();
-                let said = said.find("ERROR:").map_or(said.as_str(), |at| &said[at..]);
-                found.push(format!("{name}: {index}: {said}"));
+        let rows = held.rows(AMCHECK)?;
+        let asking: String = rows
+            .iter()
+            .filter_map(|row| Some(order::or_error(row["sql"].as_str()?, row["called"].as_str()?)))
+            .collect();
+        asked += rows.len();
+        for answer in held.script(&format!("{}{asking}{}", order::GO_ON, order::GO_ON_NO_MORE))? {
+            if let (Some(index), Some(error)) = (answer["of"].as_str(), answer["error"].as_str()) {
+                found.push(format!("{name}: {index}: {error}"));
             }
         }
     }
@@ -110,8 +97,8 @@ pub(super) fn btrees(question: &Question<'_>, databases: &[String]) -> Result<Se
 }
 
 const AMCHECK: &str = r"
-SELECT x.indexrelid::pg_catalog.regclass::pg_catalog.text AS called, pg_catalog.format('SELECT %I.bt_index_check(index => %s::pg_catalog.oid::pg_catalog.regclass%s)', n.nspname, x.indexrelid,
-       CASE WHEN 'heapallindexed' = ANY (proargnames) THEN ', heapallindexed => true' END) AS sql
+SELECT x.indexrelid::pg_catalog.regclass::pg_catalog.text AS called, pg_catalog.format('SELECT pg_catalog.json_build_object() FROM (SELECT %I.bt_index_check(index => %s::pg_catalog.oid::pg_catalog.regclass%s)', n.nspname, x.indexrelid,
+       CASE WHEN 'heapallindexed' = ANY (proargnames) THEN ', heapallindexed => true' END) || ') AS q' AS sql
   FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
   JOIN LATERAL (SELECT proargnames FROM pg_catalog.pg_proc WHERE proname = 'bt_index_check' AND pronamespace = e.extnamespace
                 ORDER BY pronargs DESC LIMIT 1) p ON true,

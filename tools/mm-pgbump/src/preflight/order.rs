@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mm_common::Result;
 use mm_common::contract::ui;
+use mm_common::postgres::dump::literal;
 use mm_common::postgres::server::Database;
 use serde::Deserialize;
 use serde_json::Value;
@@ -56,14 +57,17 @@ struct Key {
     composite: bool,
 }
 
-const SETTINGS: &str = r"SET search_path = pg_catalog, pg_temp; SET statement_timeout = 0; SET lock_timeout = 0;
+const SETTINGS: &str = r"SET search_path = pg_catalog, pg_temp; SET statement_timeout = 0;
 SELECT pg_catalog.format('SET %I = off', name) FROM pg_catalog.pg_settings WHERE name IN ('jit', 'enable_bitmapscan', 'enable_sort', 'enable_incremental_sort') \gexec
 ";
 const BY_INDEX: &str = "SET enable_seqscan = off; SET enable_indexscan = on; SET enable_indexonlyscan = on; SET max_parallel_workers_per_gather = 0;\n";
 const BY_TABLE: &str = "SET enable_seqscan = on; SET enable_indexscan = off; SET enable_indexonlyscan = off;\n";
 
 /// From here on a statement that fails ends neither the script nor the transaction.
-const GO_ON: &str = "\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on\n";
+pub(super) const GO_ON: &str = "\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on\n";
+
+/// From here on it ends both again.
+pub(super) const GO_ON_NO_MORE: &str = "\\set ON_ERROR_STOP on\n\\set ON_ERROR_ROLLBACK off\n";
 
 fn list() -> String {
     format!(
@@ -177,7 +181,7 @@ fn not_by_index(plan: &Value, name: &str) -> Option<String> {
     }
 }
 
-/// Every B-tree index of the users' tables in a database.
+/// Every B-tree index of the users' tables in a database, whose tables are held as they are ([`fingerprint::hold`]).
 ///
 /// # Errors
 /// When the database cannot be asked; what is the matter with one index is its state.
@@ -199,7 +203,8 @@ pub(super) fn of_all(database: &Database) -> Result<Vec<(String, State)>> {
     let explain = chosen.iter().map(|at| {
         format!("EXPLAIN (FORMAT JSON, COSTS OFF) {};\n{}", indexes[*at].question(), or_else("SELECT 'null'"))
     });
-    let plans = database.script(&format!("{SETTINGS}{BY_INDEX}{GO_ON}{}", explain.collect::<String>()))?;
+    let plans =
+        database.script(&format!("{SETTINGS}{BY_INDEX}{GO_ON}{}{GO_ON_NO_MORE}", explain.collect::<String>()))?;
     let mut plans = plans.iter();
     chosen.retain(|at| {
         let why = not_by_index(plans.next().unwrap_or(&Value::Null), &indexes[*at].name);
@@ -230,6 +235,13 @@ fn or_else(sql: &str) -> String {
     format!("\\if :ERROR\n{sql};\n\\endif\n")
 }
 
+/// As a statement that says nothing where it succeeds, and what failed of what it is about (`of`) where it does not.
+pub(super) fn or_error(sql: &str, of: &str) -> String {
+    let failed =
+        or_else(&format!("SELECT pg_catalog.json_build_object('of', {}, 'error', :'LAST_ERROR_MESSAGE')", literal(of)));
+    format!("{sql};\n{failed}")
+}
+
 /// Asks for all of them under one snapshot. What fails is told as an answer, and the others are asked all the same.
 fn script(indexes: &[Index], chosen: &[usize], tables: &[String]) -> String {
     let ask = |index: bool, at: usize, sql: &str| {
@@ -240,9 +252,7 @@ fn script(indexes: &[Index], chosen: &[usize], tables: &[String]) -> String {
     };
     let by_table: String = tables.iter().zip(0..).map(|(sql, at)| ask(false, at, sql)).collect();
     let by_index: String = chosen.iter().map(|at| ask(true, *at, &indexes[*at].question())).collect();
-    format!(
-        "{SETTINGS}{GO_ON}BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n{BY_TABLE}{by_table}{BY_INDEX}{by_index}COMMIT;\n"
-    )
+    format!("{SETTINGS}{GO_ON}{BY_TABLE}{by_table}{BY_INDEX}{by_index}{GO_ON_NO_MORE}")
 }
 
 /// By what was asked (an index, or a table) and its number.

@@ -10,7 +10,6 @@ use crate::machine::lock::LockGuard;
 use crate::machine::service::{Manager, Service};
 use crate::mattermost::config::{Mover, parse};
 use crate::mattermost::id;
-use crate::postgres::fingerprint;
 use crate::postgres::server::Database;
 use crate::postgres::source::DataSource;
 
@@ -57,12 +56,9 @@ impl Copied {
     /// # Errors
     /// Failed when it cannot be asked.
     pub fn with_database(mut self, database: Database) -> Result<Self> {
-        let is_superuser = database.is_superuser();
-        let _held = if is_superuser { Some(fingerprint::hold_table(&database, "configurations")?) } else { None };
-        if let Some(table) = stored::table(&database)?
-            && database.value(&format!("SELECT pg_catalog.count(*) FROM {table} WHERE active"))? != 0
+        if stored::table(&database)?.is_some()
+            && let Some(row) = stored::active_if_any(&database)?
         {
-            let row = stored::active(&database)?;
             self.row = Some((database, row));
         }
         Ok(self)

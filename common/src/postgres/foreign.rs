@@ -1,0 +1,162 @@
+//! Functions and operators that are not a superuser's, in expressions that a superuser would evaluate.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use super::server::Database;
+use crate::contract::error::{Context as _, Result};
+
+/// A function or an operator of somebody who is no superuser, in an expression.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Use {
+    /// What uses it, what it is and whose.
+    pub(super) reason: String,
+    /// The statements after which it is a superuser's.
+    given: String,
+    /// Its number in the catalogue.
+    number: u64,
+    /// It is a function whose call stays one: a text in SQL is put in its place, and defaults are added.
+    plain: bool,
+    /// The expression, as the catalogue has it.
+    tree: String,
+}
+
+impl Use {
+    /// Whether it may run when a statement is planned: not where every call of it has the value of a column among its
+    /// arguments, which is not known then. What could become a constant in any other way is taken for one.
+    pub(super) fn is_early(&self) -> bool {
+        let mentions = |node: &str| {
+            let calls = [":funcid", ":opno", ":opfuncid"].map(|key| format!("{key} {} ", self.number));
+            calls.iter().any(|call| node.contains(call.as_str()))
+        };
+        let (mut rest, mut met) = (self.tree.clone(), false);
+        // From the innermost node outwards: each becomes a letter.
+        while let Some(end) = rest.find('}') {
+            let Some(start) = rest[..end].rfind('{') else { return true };
+            let node = &rest[start + 1..end];
+            let letter = letter(node);
+            if mentions(node) {
+                if letter != COLUMN || !self.plain {
+                    return true;
+                }
+                met = true;
+            }
+            rest.replace_range(start..=end, letter);
+        }
+        !met
+    }
+}
+
+/// What has the value of a column in it.
+const COLUMN: &str = "V";
+
+/// What a node of an expression, whose own nodes are letters already, comes to.
+fn letter(node: &str) -> &'static str {
+    let arguments = |key: &str, end: char| Some(node.split_once(key)?.1.split_once(end)?.0.trim().to_owned());
+    let is_column = match node.split(' ').next() {
+        Some("VAR" | "COERCETODOMAINVALUE") => true,
+        Some("CONST") if node.contains(":constisnull false") => return "C",
+        Some("RELABELTYPE") => arguments(":arg ", ':').is_some_and(|argument| argument == COLUMN),
+        Some("FUNCEXPR" | "OPEXPR") => arguments(":args (", ')').is_some_and(|list| {
+            let mut letters = list.split(' ');
+            list.contains(COLUMN) && letters.all(|letter| matches!(letter, COLUMN | "C"))
+        }),
+        _ => false,
+    };
+    if is_column { COLUMN } else { "?" }
+}
+
+/// Expressions in the catalogues, each with the object that depends on what it uses. To be followed by a condition: by
+/// nothing, or by one on the table that each ends with.
+pub(super) const INDEXES: &str =
+    "SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS kind, indexrelid AS object, 0 AS part,
+   pg_catalog.concat(indexprs::pg_catalog.text, indpred::pg_catalog.text) AS tree FROM pg_catalog.pg_index
+   WHERE (indexprs IS NOT NULL OR indpred IS NOT NULL) AND indrelid";
+pub(super) const STATISTICS: &str =
+    "SELECT 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, oid, 0, pg_catalog.to_jsonb(s) ->> 'stxexprs' FROM pg_catalog.pg_statistic_ext s
+   WHERE stxrelid";
+pub(super) const PARTITIONS: &str =
+    "SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, partrelid, 0, partexprs::pg_catalog.text FROM pg_catalog.pg_partitioned_table
+   WHERE partrelid";
+
+/// What uses functions and operators of somebody who is no superuser, of these expressions. `with` is what their
+/// conditions name.
+pub(super) fn uses(with: &str, expressions: &[String]) -> String {
+    format!(
+        "WITH RECURSIVE {with}{}evaluated AS ({})
+ SELECT DISTINCT pg_catalog.format('%s uses the %s of %s', pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid),
+   pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), pg_catalog.quote_ident(r.rolname)) AS reason,
+   CASE WHEN o.oid IS NOT NULL THEN pg_catalog.format('ALTER OPERATOR %s OWNER TO %I; ',
+     (pg_catalog.pg_identify_object(d.refclassid, o.oid, 0)).identity, SESSION_USER) ELSE '' END
+   || pg_catalog.format('ALTER FUNCTION %1$s OWNER TO %2$I; ALTER FUNCTION %1$s SECURITY INVOKER;',
+     (pg_catalog.pg_identify_object('pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0)).identity, SESSION_USER) AS given,
+   d.refobjid::pg_catalog.int8 AS number, coalesce(e.tree, '') AS tree,
+   o.oid IS NULL AND p.pronargdefaults = 0 AND l.lanname <> 'sql' AS plain
+  FROM evaluated e JOIN pg_catalog.pg_depend d ON d.classid = e.kind AND d.objid = e.object AND d.objsubid = e.part
+  LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND o.oid = d.refobjid
+  JOIN pg_catalog.pg_proc p ON p.oid = CASE d.refclassid
+    WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN d.refobjid ELSE o.oprcode::pg_catalog.oid END
+  JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+  JOIN pg_catalog.pg_roles r ON r.oid IN (p.proowner, o.oprowner) AND NOT r.rolsuper
+ ORDER BY reason",
+        if with.is_empty() { "" } else { ",\n " },
+        expressions.join("\n  UNION ALL ")
+    )
+}
+
+/// What [`uses`] finds in a database.
+pub(super) fn read(database: &Database, uses: &str) -> Result<Vec<Use>> {
+    let found = database.rows(uses)?;
+    serde_json::from_value(found.into()).context(|| format!("cannot understand what `{}` evaluates", database.name))
+}
+
+/// What to do about functions of others.
+pub(super) fn hint(superuser: &Database, found: &[Use]) -> String {
+    let given: BTreeSet<&str> = found.iter().map(|one| one.given.as_str()).collect();
+    let given: Vec<&str> = given.into_iter().collect();
+    format!(
+        "read what each function does (\\sf in psql). Give those that do no harm to a superuser, and read them once more, as \
+         nobody can change them then: {}. Drop what uses the others",
+        superuser.shown(&given.join(" "))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Expressions as PostgreSQL 15 writes them, shortened.
+    #[test]
+    fn a_call_with_a_column_among_its_arguments_waits_for_it() {
+        let call =
+            |arguments: &str| format!("{{FUNCEXPR :funcid 16400 :funcresulttype 25 :args ({arguments}) :location 9}}");
+        let (column, constant) = (
+            "{VAR :varno 1 :varattno 2 :location 5}",
+            "{CONST :consttype 23 :constisnull false :constvalue 4 [ 1 0 0 0 ]}",
+        );
+        let null = "{CONST :consttype 23 :constisnull true :constvalue <>}";
+        let as_text = format!("{{RELABELTYPE :arg {column} :resulttype 25 :relabelformat 2}}");
+        let either = format!("{{COALESCE :coalescetype 23 :args ({constant} {column}) :location 1}}");
+        let lower = |arguments: &str| format!("{{FUNCEXPR :funcid 870 :args ({arguments}) :location 1}}");
+        for (tree, early) in [
+            (call(column), false),
+            (call(&as_text), false),
+            (call(&format!("{constant} {}", lower(column))), false),
+            (format!("({} {})", call(column), call(column)), false),
+            (call(constant), true),
+            (call(""), true),
+            (call(&format!("{column} {}", call(constant))), true),
+            // Strict functions of NULL are NULL; and what COALESCE takes first is taken.
+            (call(&lower(&format!("{column} {null}"))), true),
+            (call(&either), true),
+            (format!("{{SCALARARRAYOPEXPR :opno 98 :opfuncid 16400 :args ({column})}}"), true),
+            (String::new(), true),
+        ] {
+            let run =
+                |plain| Use { reason: String::new(), given: String::new(), number: 16400, plain, tree: tree.clone() };
+            assert_eq!(run(true).is_early(), early, "{tree}");
+            assert!(run(false).is_early(), "{tree}");
+        }
+    }
+}

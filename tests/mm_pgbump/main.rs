@@ -21,6 +21,7 @@ mod moving;
 mod moving_back;
 mod moving_killed;
 mod moving_lost;
+mod nodes;
 mod refused;
 #[cfg(feature = "checkpoints")]
 mod repoint;

@@ -9,6 +9,7 @@ pub mod handed_on;
 pub mod health;
 pub mod id;
 pub mod manifest;
+pub mod nodes;
 pub mod reach;
 pub mod roles;
 pub mod schema;

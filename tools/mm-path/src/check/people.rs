@@ -4,10 +4,10 @@ use mm_common::contract::error::Result;
 use mm_common::contract::ui;
 use mm_common::contract::version::Edition;
 use mm_common::mattermost::catalogue::Severity;
-use mm_common::mattermost::roles;
+use mm_common::mattermost::{nodes, roles};
 use semver::Version;
 
-use super::database::{DatabaseView, text};
+use super::database::DatabaseView;
 use super::{Bad, Check, Outcome};
 
 pub(super) fn checks<'a>() -> Vec<Check<DatabaseView<'a>>> {
@@ -40,7 +40,7 @@ pub(super) fn checks<'a>() -> Vec<Check<DatabaseView<'a>>> {
             id: "nodes",
             title: "Other nodes of a cluster",
             source: "mattermost/docs: high-availability-cluster-based-deployment; important-upgrade-notes v6.0",
-            look: nodes,
+            look: other_nodes,
         },
     ]
 }
@@ -151,17 +151,11 @@ fn team_users(view: &DatabaseView<'_>) -> Result<Outcome> {
     }))
 }
 
-/// Servers of a cluster report every minute; one that was silent for ten is gone.
-fn nodes(view: &DatabaseView<'_>) -> Result<Outcome> {
-    if !view.has_table("clusterdiscovery") {
+fn other_nodes(view: &DatabaseView<'_>) -> Result<Outcome> {
+    let Some(names) = nodes::reporting(view.database)? else {
         return Ok(Outcome::Beside("there is no table clusterdiscovery".into()));
-    }
-    let rows = view.database.rows(
-        "SELECT DISTINCT hostname FROM clusterdiscovery \
-         WHERE lastpingat > (extract(epoch FROM pg_catalog.now()) - 600) * 1000 ORDER BY 1",
-    )?;
-    let evidence: Vec<String> =
-        if rows.len() > 1 { rows.iter().map(|row| text(row, "hostname")).collect() } else { Vec::new() };
+    };
+    let evidence = if names.len() > 1 { names } else { Vec::new() };
     Ok(Outcome::of(evidence, "this is the only one", |evidence| {
         Bad {
         severity: Severity::Action,

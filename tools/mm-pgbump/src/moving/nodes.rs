@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mm_common::contract::ui;
+use mm_common::mattermost::nodes;
 use mm_common::postgres::server::Database;
 use mm_common::{Error, Result};
 
@@ -17,16 +18,11 @@ const HINT: &str = "stop every other node, and point it at the new database afte
 /// How long sessions may take to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Servers of a cluster report every minute; one that was silent for ten is gone.
+/// Whether another node has reported itself.
 pub(crate) fn look(source: &Source) -> Result<Seen> {
-    if source.own.value("SELECT pg_catalog.to_regclass('clusterdiscovery') IS NULL AS none")? == true {
+    let Some(names) = nodes::reporting(&source.own)? else {
         return Ok(Seen::pass("there is no table clusterdiscovery"));
-    }
-    let rows = source.own.rows(
-        "SELECT DISTINCT hostname FROM clusterdiscovery \
-         WHERE lastpingat > (extract(epoch FROM pg_catalog.now()) - 600) * 1000 ORDER BY 1",
-    )?;
-    let names: Vec<String> = rows.iter().filter_map(|row| row["hostname"].as_str().map(str::to_owned)).collect();
+    };
     let found = if names.len() > 1 { names } else { Vec::new() };
     Ok(Seen::list(&found, "this is the only one", Seen::fail, HINT))
 }

@@ -50,6 +50,47 @@ fn a_report_of_an_upgrade_that_has_arrived_says_what_comes_next() {
     }
 }
 
+/// What a run's directory holds in the end, and on the way; today's, and that of an mm-upgrade which kept its documents by hops.
+#[test]
+fn a_run_is_read_from_its_directory() {
+    let place = tempfile::tempdir().unwrap();
+    let run = place.path().join("a run");
+    let hop = |from: &str, to: &str| json!({"from": from, "to": to, "edition": "team", "url": "", "sha256": []});
+    let (first, second) = (hop("9.11.18", "10.5.14"), hop("10.5.14", "10.6.1"));
+    let on_the_way = |done: &[&Value], next: &Value, more: Value| {
+        let done: Vec<Value> = done.iter().map(|hop| json!({"hop": hop})).collect();
+        let path = json!({"current": next["from"], "target": "10.6.1", "next": next, "hops": [next]});
+        let mut document = json!({"schema": "mm.upgrade/1", "path": path, "done": done});
+        document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        document
+    };
+    let tells = |document: &str, text: &Value, words: &str| {
+        std::fs::create_dir_all(&run).unwrap();
+        std::fs::write(run.join(document), text.to_string()).unwrap();
+        let output = tool::shell(&format!("{SCRIPTS}/mm-report '{}'", run.display())).output().unwrap();
+        good(&output);
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(told.contains(words), "{document}: {words}: {told}");
+    };
+    let swapped = json!({"swap": {"from": "9.11.18", "to": "10.5.14"}, "verify": {"counts": {}, "checks": []}});
+    tells("0000-mm-path-plan.json", &on_the_way(&[], &first, json!({})), "not at its end: 1 hop to go");
+    tells("0002-mm-verify-run.json", &on_the_way(&[], &first, swapped.clone()), "| Outcome | arrived |");
+    tells("current.json", &on_the_way(&[&first], &second, json!({})), "1 done, 1 to go");
+    // What has failed since is newer than what mm-upgrade has put there.
+    let error = json!({"error": {"tool": "mm-swap", "code": 6, "kind": "rolled-back", "message": "no", "causes": []}});
+    tells("0003-mm-swap-run.json", &on_the_way(&[&first], &second, error), "stopped: mm-swap: no");
+    let mut done = on_the_way(&[&first, &second], &json!(null), json!({}));
+    done["path"] = json!({"current": "10.6.1", "next": null, "hops": []});
+    tells("final.json", &done, "| Outcome | arrived |");
+    std::fs::remove_dir_all(&run).unwrap();
+
+    std::fs::create_dir_all(run.join("hop-1-10.5.14")).unwrap();
+    std::fs::write(run.join("hop-1-10.5.14/verify.json"), "{}").unwrap();
+    tells("plan.json", &on_the_way(&[], &first, json!({})), "not at its end: 1 hop to go");
+    tells("current.json", &on_the_way(&[&first], &second, json!({})), "1 done, 1 to go");
+    tells("final.json", &done, "| Outcome | arrived |");
+}
+
 #[test]
 fn a_report_of_something_else_is_refused() {
     for text in ["", "{}", "[1]", "{\"schema\":\"mm.upgrade/1\""] {
@@ -58,7 +99,7 @@ fn a_report_of_something_else_is_refused() {
     }
     for (script, code, words) in [
         ("mm-report /not/there", 65, "error: /not/there cannot be read: No such file"),
-        ("mm-report /", 65, "error: / cannot be read: Is a directory"),
+        ("mm-report /", 65, "error: / holds no document of an upgrade"),
         ("mm-report -f html", 2, "unknown option '-f'"),
         ("mm-report a.json b.json", 2, "'a.json' and 'b.json' were given"),
         ("script -qec mm-report /dev/null", 65, "standard input, which is a terminal"),

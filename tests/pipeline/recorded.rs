@@ -228,3 +228,49 @@ fn a_run_with_an_open_journal_names_the_command_that_comes_first() {
     assert!(recorded.resumed()["path"]["next"].is_null());
     assert_eq!((site.running_version().as_deref(), recorded.points()), (Some("10.6.1"), 1));
 }
+
+#[test]
+fn a_run_is_closed_with_its_last_retired_release() {
+    let recorded = Recorded::of(&["9.11.18", "10.5.14", "10.6.1"]);
+    let site = &recorded.site;
+    let prune = |keep: &str| {
+        let output = site.tool("mm-swap").args(["prune", "--keep", keep, "-v"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let how = || recorded.asks("--status").1["status"]["how"].clone();
+    let document = plan(site, &recorded.releases, &["--to", "10.6.1"]);
+    pipeline::run(&hop(site, &recorded.releases), &document).good();
+    // Not at its end, the run goes on without a way back.
+    prune("0");
+    pipeline::run(&hop(site, &recorded.releases), &recorded.resumed()).good();
+    let pinned = || process::run("sh", &["-c", &format!("ls -A {} | grep -c ^.pin- || true", site.store().display())]);
+    prune("1");
+    assert_eq!((how(), pinned().trim() == "0"), ("finished".into(), false));
+    let said = prune("0");
+    assert!(said.contains("has no retired release left and is closed"), "{said}");
+    assert_eq!((how(), pinned().trim()), ("closed".into(), "0"));
+    let said = prune("0");
+    assert!(!said.contains("is closed"), "{said}");
+}
+
+#[test]
+fn from_three_open_runs_on_there_is_a_warning() {
+    let recorded = Recorded::of(&["10.5.14", "10.6.1"]);
+    let site = &recorded.site;
+    let warned = || -> Option<String> {
+        let document = plan(site, &recorded.releases, &["--to", "10.6.1"]);
+        let notes = document["path"]["notes"].as_array().unwrap().clone();
+        let note = notes.into_iter().find(|note| note["id"] == "open-runs")?;
+        Some(note["action"].as_str().unwrap().to_owned())
+    };
+    for begun in 0..3 {
+        assert_eq!(warned(), None, "{begun} runs were begun");
+        let document = plan(site, &recorded.releases, &["--to", "10.6.1"]);
+        pipeline::run(&recorded.steps("mm-fetch"), &document).good();
+    }
+    let command = warned().unwrap().split_once(": ").unwrap().1.to_owned();
+    let closed = tool::shell(&format!("{command} </dev/null")).output().unwrap();
+    assert!(closed.status.success(), "{command}: {}", String::from_utf8_lossy(&closed.stderr));
+    assert_eq!(warned(), None);
+}

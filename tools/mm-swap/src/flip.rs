@@ -259,6 +259,7 @@ mod tests {
         ];
         Operation {
             id: "test".into(),
+            run: None,
             number: 1,
             asked: false,
             verdict: Verdict::Open,

@@ -72,6 +72,9 @@ pub(crate) struct Operation {
     /// Its place among the exchanges of this installation, as clocks step back; 0 in a record of before there was one.
     #[serde(default)]
     pub(crate) number: u64,
+    /// The run that it is a part of; absent in a record of before runs were noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<String>,
     pub(crate) verdict: Verdict,
     /// Whether it goes or went back because somebody has asked for it, after it was done.
     #[serde(default)]
@@ -278,6 +281,7 @@ mod tests {
             let operation = Operation {
                 id: "20261122T030000Z-1.0.0-to-2.0.0".into(),
                 number: 7,
+                run: reason.clone(),
                 verdict: if undo { Verdict::Undo } else { Verdict::Open },
                 asked: undo,
                 reason,

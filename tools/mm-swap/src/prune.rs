@@ -3,27 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
-use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::machine::state::KEPT_BY_RESTORE;
 use mm_common::machine::tree;
-use mm_common::machine::{checkpoint, files, pins};
+use mm_common::machine::{checkpoint, door, files, pins};
 use mm_common::mattermost::site;
 use mm_common::run::Session;
 
 use crate::operation::{self, Operation, Verdict};
-use crate::{area, config, door};
+use crate::{area, close, config};
 
 /// Carries the verb out: keeps the newest `keep` retired releases.
 pub(crate) fn prune(session: &mut Session, keep: usize) -> Result<String> {
     let ground = site::ground(&session.wanted()?)?;
     let guard = if session.dry_run { None } else { Some(ground.state.lock(session.lock_wait())?) };
-    door::refuse_foreign_journal(&ground.state, &ground.root)?;
-    if let Some(open) = Operation::open(&ground.state)? {
-        return Err(Error::refused(format!("a swap from {} to {} was interrupted", open.from, open.to))
-            .because("its releases may be needed to finish or undo it")
-            .hint(format!("mm-swap recover --install {}", shell::word(&ground.root))));
-    }
+    // A release that is half exchanged may be needed to finish or undo that.
+    door::refuse_open(&ground.state, &ground.root, &[])?;
     let records = operation::records(&ground.state)?;
     let told = operation::last_finished(&records).filter(|last| last.is_rolled_back());
     let going = going(&records, keep, told)?;
@@ -60,6 +55,7 @@ pub(crate) fn prune(session: &mut Session, keep: usize) -> Result<String> {
         session.changed = true;
         tree::remove(path)?;
     }
+    close::runs(session, &ground, &records, &lock)?;
     Ok(format!("removed {count}, {bytes} bytes"))
 }
 

@@ -5,13 +5,15 @@ mod resume;
 mod status;
 mod tale;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::Result;
+use mm_common::contract::sections::Note;
+use mm_common::contract::shell;
+use mm_common::machine::journal::state_flag;
 use mm_common::machine::lock::Holder;
 use mm_common::machine::runs::{Run, Runs};
 use mm_common::machine::state::State;
-use mm_common::mattermost::site;
 use mm_common::run::Session;
 
 pub(crate) use close::close;
@@ -34,8 +36,7 @@ impl Standing {
     /// # Errors
     /// Refused (exit 5) when there is none.
     pub(crate) fn find(session: &Session, id: Option<&str>) -> Result<Self> {
-        let wanted = session.wanted()?;
-        let ground = site::ground(&wanted).or_else(|_| site::ground_of_ruin(&wanted))?;
+        let ground = session.ground()?;
         let run = Runs::of(ground.state.path()).named(id)?;
         Ok(Self { root: ground.root, state: ground.state, run })
     }
@@ -44,4 +45,28 @@ impl Standing {
     pub(crate) fn holder(&self) -> Option<Holder> {
         Holder::of(&self.run.path).or_else(|| Holder::of(self.state.path()))
     }
+}
+
+/// From how many open runs on somebody is told of them: each pins restore points.
+const MANY: usize = 3;
+
+/// A note about runs that nobody has closed.
+pub(crate) fn too_many_open(state: &State, root: &Path) -> Result<Option<Note>> {
+    let mut open = Vec::new();
+    for run in Runs::of(state.path()).all()? {
+        if run.end()?.is_none() {
+            open.push(run.id);
+        }
+    }
+    if open.len() < MANY {
+        return Ok(None);
+    }
+    let flags = format!("--install {}{}", shell::word(root), state_flag(state.path()));
+    Ok(Some(Note {
+        id: "open-runs".into(),
+        severity: "warn".into(),
+        title: format!("{} upgrade runs are open, and the restore points of their ways back are pinned", open.len()),
+        action: format!("close those that nobody will go back over: mm-path --close --run {} {flags}", open[0]),
+        source: "this host".into(),
+    }))
 }

@@ -1,0 +1,68 @@
+//! A run that has arrived is closed with its last retired release: without one there is no way back any more.
+
+use mm_common::contract::document::Document;
+use mm_common::contract::error::Result;
+use mm_common::contract::sections::Path;
+use mm_common::contract::ui;
+use mm_common::machine::closing::Closing;
+use mm_common::machine::files;
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::runs::Runs;
+use mm_common::machine::story::Story;
+use mm_common::mattermost::site::Ground;
+use mm_common::run::Session;
+
+use crate::operation::Operation;
+
+/// Closes the runs that have arrived and none of whose releases in `records` is left.
+pub(crate) fn runs(session: &mut Session, ground: &Ground, records: &[Operation], lock: &LockGuard) -> Result<()> {
+    let mut left = Vec::new();
+    for record in records {
+        if files::look(&record.aside)?.is_some() {
+            left.push(record.run.as_deref());
+        }
+    }
+    for run in Runs::of(ground.state.path()).all()? {
+        // Of a release without a run nobody knows whose it is.
+        let has_a_release = left.iter().any(|of| of.is_none_or(|of| of == run.id));
+        if has_a_release || run.end()?.is_some() || !Story::read(&run).is_ok_and(|story| has_arrived(&story.base)) {
+            continue;
+        }
+        let _run = run.lock(session.lock_wait())?;
+        let closing = Closing::of(&run, &ground.root)?;
+        session.changed |= closing.close(lock)?;
+        let released = ui::count(closing.pinned(), "restore point");
+        ui::say(&format!("the run {} has no retired release left and is closed; {released} released", run.id));
+    }
+    Ok(())
+}
+
+/// Whether the release that a run is to arrive at has been put in place, by what its newest document says.
+fn has_arrived(document: &Document) -> bool {
+    let Ok(Some(path)) = document.section::<Path>("path") else { return false };
+    match &path.next {
+        Some(hop) => hop.to == path.target && document.get("swap").is_some_and(serde_json::Value::is_object),
+        None => path.hops.is_empty() && path.blockers.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_arrived_when_its_target_was_put_in_place() {
+        let hop = r#"{"from": "1.0.0", "to": "2.0.0", "changes": [], "edition": "team", "url": "", "sha256": [], "why": [], "needs": {}, "notes": []}"#;
+        let document = |target: &str, next: &str, more: &str| {
+            let path = format!(
+                r#""path": {{"catalogue": "", "checks": [], "current": "1.0.0", "target": "{target}", "policy": "esr", "hops": [], "next": {next}, "blockers": [], "notes": []}}"#
+            );
+            Document::parse(format!(r#"{{"schema": "mm.upgrade/1", {path}{more}}}"#).as_bytes(), "here").unwrap()
+        };
+        assert!(has_arrived(&document("2.0.0", "null", "")));
+        assert!(has_arrived(&document("2.0.0", hop, r#", "swap": {}"#)));
+        assert!(!has_arrived(&document("2.0.0", hop, "")));
+        assert!(!has_arrived(&document("3.0.0", hop, r#", "swap": {}"#)));
+        assert!(!has_arrived(&document("x", "null", "")), "what cannot be understood has not");
+    }
+}

@@ -67,6 +67,7 @@ complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "copy" -d 'Make 
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "export" -d 'Write a restore point to standard output as one tar stream'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "unpin" -d 'Let retention take a restore point that an upgrade has pinned: its way back is given up'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "prune" -d 'Remove restore points that the --keep flags do not keep'
+complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "recover" -d 'Undo a restore that was cut off, or finish it where only its last step was missing'
 complete -c mm-backup -n "__fish_mm_backup_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l exclude -d 'Leave out what matches: `*` within a name, `**` across directories; below the install root, or absolute' -r
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand create" -l start-timeout -d 'Seconds a server that is started again may take to get healthy' -r
@@ -261,14 +262,33 @@ complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -l dry-run -d
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-backup -n "__fish_mm_backup_using_subcommand prune" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune help" -f -a "create" -d 'Make a restore point (the default)'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune help" -f -a "complete" -d 'Store the database of a frozen restore point: the dump is made from the frozen copy'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune help" -f -a "list" -d 'Show the restore points'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune help" -f -a "verify" -d 'Prove a restore point: hash every file again, read the dump to its end'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune help" -f -a "restore" -d 'Restore: everything, or what the flags name'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune help" -f -a "copy" -d 'Make a private copy of the site from a restore point and start it: a server of its own that reaches nobody'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune help" -f -a "export" -d 'Write a restore point to standard output as one tar stream'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune help" -f -a "unpin" -d 'Let retention take a restore point that an upgrade has pinned: its way back is given up'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune help" -f -a "prune" -d 'Remove restore points that the --keep flags do not keep'
-complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -l start-timeout -d 'Seconds a server that is started again may take to get healthy' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -l to -d 'Directory of the restore points; also --store' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -l jobs -d 'Threads and processes to work with [default: as many as there are processors, at most 4]' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -l service -d 'Who starts and stops the server: systemd, sysv, supervisor, exec or command, with `:NAME` where it has one [default: found]' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -l stop-command -d 'Command that stops the server, for `--service command`' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -l start-command -d 'Command that starts the server, for `--service command`' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -l accept -d 'Go on although the check with this id failed; can be repeated' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -l lock-wait -d 'Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]' -r
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
+json\t'The document'
+human\t'A table for people'"
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -l dry-run -d 'Say what would be done, change nothing'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -s v -l verbose -d 'Say on stderr what is done'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -s q -l quiet -d 'Say nothing on stderr but errors'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand recover" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune recover help" -f -a "create" -d 'Make a restore point (the default)'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune recover help" -f -a "complete" -d 'Store the database of a frozen restore point: the dump is made from the frozen copy'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune recover help" -f -a "list" -d 'Show the restore points'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune recover help" -f -a "verify" -d 'Prove a restore point: hash every file again, read the dump to its end'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune recover help" -f -a "restore" -d 'Restore: everything, or what the flags name'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune recover help" -f -a "copy" -d 'Make a private copy of the site from a restore point and start it: a server of its own that reaches nobody'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune recover help" -f -a "export" -d 'Write a restore point to standard output as one tar stream'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune recover help" -f -a "unpin" -d 'Let retention take a restore point that an upgrade has pinned: its way back is given up'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune recover help" -f -a "prune" -d 'Remove restore points that the --keep flags do not keep'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune recover help" -f -a "recover" -d 'Undo a restore that was cut off, or finish it where only its last step was missing'
+complete -c mm-backup -n "__fish_mm_backup_using_subcommand help; and not __fish_seen_subcommand_from create complete list verify restore copy export unpin prune recover help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mm-backup -n "__fish_seen_subcommand_from verify restore copy export unpin" -f -a "latest (mm-backup list --document none --format human 2>/dev/null | string match -r '^[0-9]{8}T\S+')"

@@ -1,6 +1,7 @@
 //! `mm-swap rollback` killed, and run again: one command is one hop, whatever cut it off and however often it is repeated.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::process::Command;
 use std::time::Duration;
 
 use mm_test_support::process::wait_until;
@@ -92,9 +93,13 @@ fn a_restore_that_was_cut_off_on_the_way_back_is_finished_with_it() {
     for checkpoint in ["restore-moved", "restore-exchanged"] {
         assert_eq!(lab.swap(&["run"], "").status.code(), Some(0));
         assert_eq!(lab.swap(BACK, "undo-config").status.signal(), Some(9));
-        let mut restore = lab.site.tool("mm-backup");
-        restore.args(["restore", point, "--database", "--to"]).arg(lab.site.store()).env("MM_CHECKPOINT", checkpoint);
-        let restore = restore.output().unwrap();
+        let restore = {
+            // The lock is open here no longer than there.
+            let mut restore = Command::new(mm_test_support::tool::executable("mm-backup"));
+            restore.args(["restore", point, "--database", "--document", "none", "--to"]).arg(lab.site.store());
+            restore.args(lab.site.flags()).env("MM_CHECKPOINT", checkpoint);
+            restore.stdin(std::fs::File::open(lab.lock_file()).unwrap()).output().unwrap()
+        };
         assert_eq!(restore.status.signal(), Some(9), "{}", said(&restore));
         for _ in 0..2 {
             let output = lab.swap(BACK, "");
@@ -133,9 +138,32 @@ fn killed_alone_while_another_tool_works_for_it_the_same_command_ends_it() {
     let lab = Lab::of(Site::builder(FROM).running().build(), &quick(NEXT));
     let history = lab.site.history();
     let works = || {
-        wait_until("mm-backup to have the lock", PATIENCE, || lab.lock().starts_with("mm-backup "));
+        wait_until("mm-backup to work under the lock", PATIENCE, || lab.works("mm-backup"));
     };
     killed_after(&lab, &history, works, true);
+}
+
+/// Whoever waits for the lock does not get it in the middle of the way back, where another tool puts the database back.
+#[test]
+fn nobody_gets_the_lock_before_the_way_back_has_ended() {
+    let lab = Lab::of(Site::builder(FROM).running().build(), &quick(NEXT));
+    assert_eq!(lab.swap(&["run"], "").status.code(), Some(0));
+    let mut running = lab.begin(BACK);
+    let lock = std::fs::File::open(lab.lock_file()).unwrap();
+    let is_open = || lab.lock_file().with_file_name("swap.journal").exists();
+    wait_until("the way back to have begun", PATIENCE, is_open);
+    let mut looks = 0;
+    while running.try_wait().unwrap().is_none() {
+        if lock.try_lock().is_ok() {
+            // It ends with the journal, or the end was seen a moment late.
+            assert!(!is_open(), "the lock was free while the way back was under way, after {looks} looks");
+            lock.unlock().unwrap();
+        }
+        looks += 1;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(running.wait().unwrap().success() && looks > 100, "{looks}");
+    assert_eq!(lab.site.running_version().as_deref(), Some(FROM));
 }
 
 #[test]

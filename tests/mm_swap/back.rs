@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -93,10 +94,18 @@ impl Lab {
         (answer.status == 201).then(|| answer.body["id"].as_str().unwrap().to_owned())
     }
 
-    /// Who says that he holds the lock of the installation.
-    pub(super) fn lock(&self) -> String {
-        let state = std::fs::read_dir(self.site.state()).unwrap().flatten().next().unwrap().path();
-        std::fs::read_to_string(state.join("lock")).unwrap_or_default()
+    /// The lock of the installation.
+    pub(super) fn lock_file(&self) -> PathBuf {
+        std::fs::read_dir(self.site.state()).unwrap().flatten().next().unwrap().path().join("lock")
+    }
+
+    /// Whether a tool works that mm-swap has handed the lock on to.
+    pub(super) fn works(&self, tool: &str) -> bool {
+        let lock = self.lock_file();
+        std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
+            let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            name.trim() == tool && std::fs::read_link(process.path().join("fd/0")).is_ok_and(|stdin| stdin == lock)
+        })
     }
 
     /// The power fails and comes again: no process of the server is left, and the machine starts what is installed. The

@@ -132,6 +132,13 @@ impl Bench {
         }
     }
 
+    /// As if mm-swap had been killed.
+    pub(crate) fn cut_off(&self, is_cut_off: bool) {
+        let state = std::fs::read_dir(self.site.state()).unwrap().next().unwrap().unwrap().path();
+        let journal = state.join("swap.journal");
+        if is_cut_off { std::fs::write(journal, "{}") } else { std::fs::remove_file(journal) }.unwrap();
+    }
+
     pub(crate) fn hide(&self, path: &str) {
         std::fs::rename(self.site.install().join(path), self.away(path)).unwrap();
     }

@@ -15,6 +15,7 @@ const ALONE: &[&str] = &[];
 const WRITTEN: &[&str] = &["users.post", "users.reply"];
 
 const CASES: &[Case] = &[
+    Case("files.interrupted", ALONE, "fail", Hand(|b| b.cut_off(true), |b| b.cut_off(false))),
     Case("files.version", ALONE, "fail", Expected("9.11.17")),
     Case("files.release", ALONE, "fail", Hand(|b| b.hide("NOTICE.txt"), |b| b.show("NOTICE.txt"))),
     Case("files.owner", ALONE, "fail", Hand(|b| b.chown("root:", "logs"), |b| b.chown("mm-test:", "logs"))),

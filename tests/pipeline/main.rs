@@ -13,6 +13,8 @@ mod contract;
 mod crash;
 #[cfg(feature = "checkpoints")]
 mod defaults;
+#[cfg(feature = "checkpoints")]
+mod door;
 mod errors;
 mod failures;
 mod hops;

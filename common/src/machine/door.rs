@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::journal::{self, Journal};
+use super::lock;
 use super::state::State;
 use crate::contract::error::{Error, Result};
 
@@ -28,19 +29,22 @@ pub struct Open {
     pub command: String,
 }
 
-/// The runs of this installation that were cut off, but for those whose journal is in `own`.
+/// The runs of this installation that were cut off, but for those whose journal is in `own`. What mm-swap has asked of
+/// another tool while it undid a swap is a part of that, and ended with it.
 ///
 /// # Errors
 /// As [`Journal::read`], and when the state directory cannot be listed.
 pub fn open(state: &State, install: &Path, own: &[&str]) -> Result<Vec<Open>> {
-    let names = journal::interrupted(state.path())?.into_iter().filter(|name| !own.contains(&name.as_str()));
-    names
-        .map(|journal| {
-            let command = journal::command(state.path(), &journal, install)?;
-            let tool = format!("mm-{}", journal::tool(&journal));
-            Ok(Open { tool, journal, command })
-        })
-        .collect()
+    let is_undoing = is_undoing_swap(state);
+    let is_part = |name: &str| is_undoing && name != SWAP;
+    let names = journal::interrupted(state.path())?.into_iter();
+    let names = names.filter(|name| !own.contains(&name.as_str()) && !is_part(name));
+    let open = |journal: String| Open {
+        tool: journal::tool(state.path(), &journal),
+        command: journal::command(state.path(), &journal, install),
+        journal,
+    };
+    Ok(names.map(open).collect())
 }
 
 /// Refuses to begin anything before what was cut off is finished or undone. A verb names the journals that it ends by
@@ -49,25 +53,64 @@ pub fn open(state: &State, install: &Path, own: &[&str]) -> Result<Vec<Open>> {
 /// # Errors
 /// Refused (exit 5), with the command that ends it as the hint.
 pub fn refuse_open(state: &State, install: &Path, own: &[&str]) -> Result<()> {
-    let Some(Open { tool, journal, command }) = open(state, install, own)?.into_iter().next() else { return Ok(()) };
-    Err(Error::refused(format!("an earlier run of {tool} was cut off"))
+    match open(state, install, own)?.into_iter().next() {
+        Some(open) => Err(refusal(&open, state)),
+        None => Ok(()),
+    }
+}
+
+fn refusal(Open { tool, journal, command }: &Open, state: &State) -> Error {
+    Error::refused(format!("an earlier run of {tool} was cut off"))
         .because(format!("its journal `{journal}` is open in `{}`", state.path().display()))
-        .hint(command))
+        .hint(command)
+}
+
+/// As [`refuse_open`], for what mm-swap may ask of this tool while it undoes a swap: then it has handed on the lock, and
+/// with it its journal.
+///
+/// # Errors
+/// As [`refuse_open`].
+pub fn refuse_open_unless_asked(state: &State, install: &Path, own: &[&str]) -> Result<()> {
+    let is_asked = lock::is_handed_on(&state.path().join(lock::NAME)) && is_undoing_swap(state);
+    if is_asked { Ok(()) } else { refuse_open(state, install, own) }
+}
+
+/// Refuses to end what mm-swap has asked for while it undid a swap: the swap is what has to be ended. Nothing else keeps a
+/// tool from ending what it keeps in the journals `own`.
+///
+/// # Errors
+/// Refused (exit 5), with the command that ends the swap as the hint.
+pub fn refuse_part_of_swap(state: &State, install: &Path, own: &[&str]) -> Result<()> {
+    let is_part =
+        is_undoing_swap(state) && journal::interrupted(state.path())?.iter().any(|name| own.contains(&name.as_str()));
+    if is_part { refuse_open(state, install, &[]) } else { Ok(()) }
+}
+
+/// What `recover` of a tool says that has nothing to end: what others have to end is named.
+///
+/// # Errors
+/// As [`open`].
+pub fn nothing_of(tool: &str, state: &State, install: &Path) -> Result<String> {
+    let others = open(state, install, &[])?;
+    Ok(match others.first() {
+        None => "nothing was interrupted".into(),
+        Some(open) => {
+            format!("nothing of {tool} was interrupted, but {} was; that is ended by: {}", open.tool, open.command)
+        }
+    })
 }
 
 /// Whether a swap is being undone: mm-swap has other tools put the database back then, and ends itself what they have
 /// begun when they were cut off.
-///
-/// # Errors
-/// As [`Journal::read`].
-pub fn is_undoing_swap(state: &State) -> Result<bool> {
+pub fn is_undoing_swap(state: &State) -> bool {
     #[derive(Deserialize)]
     struct Swap {
         #[serde(default)]
         verdict: String,
     }
-    let open: Option<Swap> = Journal::at(state.path(), SWAP).read()?;
-    Ok(open.is_some_and(|swap| swap.verdict == "undo"))
+    // One that cannot be understood is for mm-swap to say so.
+    let open: Option<Swap> = Journal::at(state.path(), SWAP).read().ok().flatten();
+    open.is_some_and(|swap| swap.verdict == "undo")
 }
 
 #[cfg(test)]
@@ -88,23 +131,23 @@ mod tests {
         leave("restore", r#"{"id": "20261122T030000Z", "flags": ["--database"]}"#);
         let error = refuse_open(&state, root, &[SWAP, PGBUMP]).unwrap_err();
         assert_eq!((error.code(), error.message()), (5, "an earlier run of mm-backup was cut off"));
-        let command = format!(
-            "mm-backup restore 20261122T030000Z --database --stop --install /opt/mattermost --state-dir {}",
-            place.path().display()
-        );
+        let command = format!("mm-backup recover --install /opt/mattermost --state-dir {}", place.path().display());
         assert_eq!(error.next_step(), Some(command.as_str()));
         refuse_open(&state, root, &[journal::RESTORE]).unwrap();
-        // As an earlier program wrote it.
-        let renaming = r#"{"target": "mattermost", "new": "mattermost_mm_new_20261122T030000Z"}"#;
-        leave(
-            "restore",
-            &format!(r#"{{"id": "20261122T030000Z", "moves": [], "stages": [], "database": {renaming}}}"#),
-        );
-        assert_eq!(open(&state, root, &[]).unwrap()[0].command, command);
-        assert!(!is_undoing_swap(&state).unwrap());
+        refuse_part_of_swap(&state, root, &[journal::RESTORE]).unwrap();
+        assert!(nothing_of("mm-swap", &state, root).unwrap().ends_with(&command));
+        leave("swap", r#"{"verdict": "open", "to": "2.0.0"}"#);
+        let tools = || -> Vec<String> { open(&state, root, &[]).unwrap().into_iter().map(|open| open.tool).collect() };
+        assert_eq!(tools(), ["mm-backup", "mm-swap"]);
+        refuse_part_of_swap(&state, root, &[journal::RESTORE]).unwrap();
+        // What is undone has asked for the restore.
         leave("swap", r#"{"verdict": "undo", "to": "2.0.0"}"#);
-        assert!(is_undoing_swap(&state).unwrap());
-        let tools: Vec<String> = open(&state, root, &[]).unwrap().into_iter().map(|open| open.tool).collect();
-        assert_eq!(tools, ["mm-backup", "mm-swap"]);
+        assert_eq!(tools(), ["mm-swap"]);
+        let command = format!("mm-swap recover --install /opt/mattermost --state-dir {}", place.path().display());
+        assert_eq!(
+            refuse_part_of_swap(&state, root, &[journal::RESTORE]).unwrap_err().next_step(),
+            Some(command.as_str())
+        );
+        assert_eq!(refuse_open_unless_asked(&state, root, &[journal::RESTORE]).unwrap_err().code(), 5);
     }
 }

@@ -1,5 +1,5 @@
 //! A write-ahead journal: what a tool is about to do is on disk, synced, before it does it. One JSON file per running
-//! operation, replaced as a whole; what is in it is the tool's own affair.
+//! operation, replaced as a whole. It says which tool ends it; what else is in it is that tool's own affair.
 
 use std::path::{Path, PathBuf};
 
@@ -9,13 +9,16 @@ use serde_json::Value;
 
 use super::checkpoint;
 use super::files::{self, Access};
-use super::lock::LockGuard;
+use super::lock::{self, LockGuard};
 use super::state::BASE;
 use crate::contract::error::{Context as _, Error, Kind, Result};
 use crate::contract::shell;
 
-/// The journal of `mm-backup restore`, which has no verb `recover`: the same restore, run again, ends what was begun.
+/// The journal of `mm-backup restore`.
 pub const RESTORE: &str = "restore";
+
+/// The key of a journal that says which command ends what was begun, without its flags.
+const ENDED_BY: &str = "ended_by";
 
 /// Larger than any journal this project writes.
 const MOST: u64 = 64 * 1024 * 1024;
@@ -61,8 +64,12 @@ impl Journal {
 
     /// Puts the entry on disk. When this returns, it survives a power cut.
     pub fn write<T: Serialize>(&self, entry: &T, _lock: &LockGuard) -> Result<()> {
-        let text = serde_json::to_vec_pretty(entry)
-            .context(|| format!("cannot write the journal `{}`", self.path.display()))?;
+        let attempt = || format!("cannot write the journal `{}`", self.path.display());
+        let mut entry = serde_json::to_value(entry).context(attempt)?;
+        if let (Value::Object(entry), Some(tool)) = (&mut entry, lock::tool()) {
+            entry.insert(ENDED_BY.into(), format!("{tool} recover").into());
+        }
+        let text = serde_json::to_vec_pretty(&entry).context(attempt)?;
         files::create_directory(files::parent(&self.path)?, 0o700)?;
         files::write(&self.path, &text, Access::PRIVATE)?;
         checkpoint::pass("journal-written");
@@ -101,36 +108,21 @@ pub fn state_flag(state: &Path) -> String {
     base.map_or_else(String::new, |base| format!(" --state-dir {}", shell::word(base)))
 }
 
-/// The tool that keeps the journal `name`, without its `mm-`.
-pub fn tool(name: &str) -> &str {
-    match name {
-        RESTORE => "backup",
-        super::door::MOVE => super::door::PGBUMP,
-        name => name,
-    }
+/// The tool that ends what the run has begun that left the journal `name`. One that says nothing of it is an earlier program's.
+pub fn tool(state: &Path, name: &str) -> String {
+    let entry: Option<Value> = Journal::at(state, name).read().ok().flatten();
+    let said = entry.as_ref().and_then(|entry| entry[ENDED_BY].as_str()).and_then(|said| said.strip_suffix(" recover"));
+    let earlier = match name {
+        RESTORE => "mm-backup",
+        super::door::MOVE | super::door::PGBUMP => "mm-pgbump",
+        _ => "mm-swap",
+    };
+    said.unwrap_or(earlier).to_owned()
 }
 
 /// The command that finishes or undoes what the run has begun that left the journal `name`, as it can be typed.
-///
-/// # Errors
-/// As [`Journal::read`].
-pub fn command(state: &Path, name: &str, install: &Path) -> Result<String> {
-    let install = shell::word(install);
-    let base = state_flag(state);
-    if name != RESTORE {
-        return Ok(format!("mm-{} recover --install {install}{base}", tool(name)));
-    }
-    let intent: Value = Journal::at(state, name).read()?.unwrap_or_default();
-    let id = shell::word(intent["id"].as_str().unwrap_or("latest"));
-    let flags = intent["flags"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let mut flags: String = flags.flat_map(|flag| [" ".to_owned(), shell::word(flag)]).collect();
-    // An earlier program has not said what it restored. Where no file was to be exchanged, it was the database.
-    let has = |key: &str| intent[key].as_array().is_some_and(|list| !list.is_empty());
-    if intent.get("flags").is_none() && !has("moves") && !has("stages") && intent["database"].is_object() {
-        flags = " --database".into();
-    }
-    let store = intent["store"].as_str().map_or_else(String::new, |store| format!(" --to {}", shell::word(store)));
-    Ok(format!("mm-backup restore {id}{flags} --stop --install {install}{base}{store}"))
+pub fn command(state: &Path, name: &str, install: &Path) -> String {
+    format!("{} recover --install {}{}", tool(state, name), shell::word(install), state_flag(state))
 }
 
 #[cfg(test)]
@@ -169,20 +161,16 @@ mod tests {
         let state = directory.path().join("x");
         let base = directory.path().display();
         files::create_directory(&state, 0o700).unwrap();
-        let command = |name| command(&state, name, install).unwrap();
+        let command = |name| command(&state, name, install);
         assert_eq!(command("pgmove"), format!("mm-pgbump recover --install '/opt/x y;id' --state-dir {base}"));
         assert_eq!(command("swap"), format!("mm-swap recover --install '/opt/x y;id' --state-dir {base}"));
         assert_eq!(
-            super::command(&Path::new(BASE).join("x"), "swap", install).unwrap(),
+            super::command(&Path::new(BASE).join("x"), "swap", install),
             "mm-swap recover --install '/opt/x y;id'"
         );
-        let intent = serde_json::json!({"id": "a", "store": "/srv/the store", "flags": ["--path", "a b"]}).to_string();
-        files::write(&state.join("restore.journal"), intent.as_bytes(), Access::PRIVATE).unwrap();
-        assert_eq!(
-            command(RESTORE),
-            format!(
-                "mm-backup restore a --path 'a b' --stop --install '/opt/x y;id' --state-dir {base} --to '/srv/the store'"
-            )
-        );
+        assert_eq!(command(RESTORE), format!("mm-backup recover --install '/opt/x y;id' --state-dir {base}"));
+        // What a journal says of itself comes first.
+        files::write(&state.join("later.journal"), br#"{"ended_by": "mm-verify recover"}"#, Access::PRIVATE).unwrap();
+        assert_eq!(command("later"), format!("mm-verify recover --install '/opt/x y;id' --state-dir {base}"));
     }
 }

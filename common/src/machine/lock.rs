@@ -2,12 +2,14 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
+use nix::sys::stat::fstat;
 
 use super::{files, signals};
 use crate::contract::error::{Error, Kind, Result};
@@ -32,11 +34,22 @@ pub fn introduce(tool: &'static str, verb: &str, run: Option<String>) {
     let _ = ROLE.set(Role { tool, verb: verb.into(), run });
 }
 
-/// The lock, held until this is dropped.
+/// The name of this tool, once it is introduced.
+pub fn tool() -> Option<&'static str> {
+    ROLE.get().map(|role| role.tool)
+}
+
+/// The lock, held until this is dropped, here and by whoever it was handed on to.
 #[derive(Debug)]
 pub struct LockGuard {
     file: File,
     path: PathBuf,
+}
+
+/// Whether the lock at `path` was handed on to this process: it is its standard input.
+pub fn is_handed_on(path: &Path) -> bool {
+    let (Ok(given), Ok(Some(there))) = (fstat(std::io::stdin().as_fd()), files::look(path)) else { return false };
+    given.st_dev == there.dev() && given.st_ino == there.ino()
 }
 
 impl LockGuard {
@@ -46,6 +59,9 @@ impl LockGuard {
     /// Kind `locked` (exit 75) when another run still holds it.
     pub fn take(path: &Path, wait: Duration) -> Result<Self> {
         files::create_directory(files::parent(path)?, 0o700)?;
+        if let Some(guard) = Self::handed_on_to_us(path)? {
+            return Ok(guard);
+        }
         let started = Instant::now();
         let mut is_said = false;
         loop {
@@ -80,6 +96,26 @@ impl LockGuard {
                 Err(TryLockError::Error(error)) => return Err(Error::io("lock", path, error)),
             }
         }
+    }
+
+    /// The lock that the tool which has started this one holds, and has handed on. Who has signed it stays there: it is that
+    /// tool's work.
+    fn handed_on_to_us(path: &Path) -> Result<Option<Self>> {
+        if !is_handed_on(path) {
+            return Ok(None);
+        }
+        let stdin = std::io::stdin().as_fd().try_clone_to_owned();
+        let file = File::from(stdin.map_err(|error| Error::io("use", path, error))?);
+        Ok(file.try_lock().is_ok().then(|| Self { file, path: path.into() }))
+    }
+
+    /// The lock for the standard input of another tool, which works for this one and holds the lock as well, until it ends:
+    /// nobody comes in between, also when this process is killed.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn hand_on(&self) -> Result<File> {
+        self.file.try_clone().map_err(|error| Error::io("hand on the lock", &self.path, error))
     }
 
     /// The lock file.
@@ -161,10 +197,11 @@ fn is_lock(line: &str, process: u32, inode: u64) -> bool {
     holder.parse() == Ok(process) && file.rsplit(':').next().and_then(|inode| inode.parse().ok()) == Some(inode)
 }
 
-/// Who says in the lock file of a state directory that he holds it, such as `mm-backup create (process 4711), since ...`;
-/// nothing where nobody does.
-pub fn holder(state: &Path) -> String {
-    files::read_text(&state.join(NAME), 4096).unwrap_or_default().trim().to_owned()
+/// Whether the process that has signed the lock file of a state directory as `tool` is gone: the lock, where it is held, is
+/// held by what that process has handed it on to.
+pub fn is_left_behind_by(state: &Path, tool: &str) -> bool {
+    let holder = files::read_text(&state.join(NAME), 4096).ok().and_then(|text| Holder::parse(&text));
+    holder.is_some_and(|holder| holder.tool == tool && !Path::new("/proc").join(holder.process.to_string()).exists())
 }
 
 fn open(path: &Path) -> Result<File> {

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod budget;
 pub mod checkpoint;
+pub mod closing;
 pub mod command;
 pub mod disk;
 pub mod door;

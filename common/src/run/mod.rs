@@ -25,9 +25,10 @@ use crate::contract::document::Document;
 use crate::contract::error::{Error, Kind, Result};
 use crate::contract::sections::{Hop, Path, Run};
 use crate::contract::{exit, time, ui};
+use crate::machine::door::Open;
 use crate::machine::state::{BASE, State};
 use crate::machine::{command, door, host, lock, runs, signals};
-use crate::mattermost::site::{self, Installation, Supposed, Wanted};
+use crate::mattermost::site::{self, Ground, Installation, Supposed, Wanted};
 use crate::postgres::passfile;
 
 /// The command line of a tool, as far as the frame needs to know it.
@@ -133,12 +134,34 @@ impl Session {
     /// # Errors
     /// As [`door::refuse_open`].
     pub fn refuse_open(&self, own: &[&str]) -> Result<()> {
-        let wanted = self.wanted()?;
-        match site::ground(&wanted).or_else(|_| site::ground_of_ruin(&wanted)) {
-            Ok(ground) => door::refuse_open(&ground.state, &ground.root, own),
-            // What is wrong with the place is for the look at it to say.
-            Err(_) => Ok(()),
+        // What is wrong with the place is for the look at it to say.
+        self.ground().map_or(Ok(()), |ground| door::refuse_open(&ground.state, &ground.root, own))
+    }
+
+    /// As [`Session::refuse_open`], for what mm-swap may ask of this tool.
+    ///
+    /// # Errors
+    /// As [`door::refuse_open_unless_asked`].
+    pub fn refuse_open_unless_asked(&self, own: &[&str]) -> Result<()> {
+        self.ground().map_or(Ok(()), |ground| door::refuse_open_unless_asked(&ground.state, &ground.root, own))
+    }
+
+    /// Says which runs were cut off here, where there is an installation to ask about: for a verb that only looks at something
+    /// else.
+    pub fn tell_open(&self) {
+        let open = self.ground().and_then(|ground| door::open(&ground.state, &ground.root, &[]));
+        for Open { tool, command, .. } in open.unwrap_or_default() {
+            ui::warn(&format!("an earlier run of {tool} was cut off, which is ended by: {command}"));
         }
+    }
+
+    /// Where the flags or the document say that the installation is; its executable may be gone.
+    ///
+    /// # Errors
+    /// As [`site::ground_of_ruin`].
+    pub fn ground(&self) -> Result<Ground> {
+        let wanted = self.wanted()?;
+        site::ground(&wanted).or_else(|_| site::ground_of_ruin(&wanted))
     }
 
     fn note(&mut self, wanted: &Wanted, installation: Installation) -> Result<Installation> {

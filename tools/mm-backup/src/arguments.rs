@@ -148,6 +148,11 @@ pub(crate) enum Verb {
         #[command(flatten)]
         keep: Keep,
     },
+    /// Undo a restore that was cut off, or finish it where only its last step was missing
+    Recover {
+        #[command(flatten)]
+        limit: StartTimeout,
+    },
 }
 
 /// Flags of `list`.

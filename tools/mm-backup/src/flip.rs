@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::ui;
+use mm_common::contract::version::Edition;
 use mm_common::machine::checkpoint;
 use mm_common::machine::journal::{self, Journal};
 use mm_common::machine::lock::LockGuard;
@@ -13,16 +14,22 @@ use mm_common::machine::signals;
 use mm_common::machine::state::State;
 use mm_common::machine::tree::{self, Attributes, Dir, Time};
 use mm_common::mattermost::site::Installation;
+use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::copies;
 use crate::held::HeldServer;
 use crate::kept::{self, Kept};
 use crate::replace::{self, Renaming};
+use crate::store::Point;
 use crate::text::Name;
+use crate::wish::Wish;
 
 /// The journal's name in the state directory.
 pub(crate) const JOURNAL: &str = journal::RESTORE;
+
+/// The one flag of a restore that does not choose what is restored.
+const LEAVE_STOPPED: &[u8] = b"--leave-stopped";
 
 /// One name that changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,12 +49,18 @@ pub(crate) struct Move {
 pub(crate) struct Intent {
     /// The restore point.
     pub id: String,
-    /// The store it is in: for the command that ends this.
+    /// The store it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<Name>,
-    /// The flags that say what is restored: for that command, too. An earlier program wrote no such key.
+    /// The flags that say what is restored. An earlier program wrote no such key.
     #[serde(default)]
     pub flags: Vec<Name>,
+    /// The release that the restore point is of: it is taken for what is installed where that does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// Its edition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edition: Option<Edition>,
     /// Names that change.
     pub moves: Vec<Move>,
     /// Staging directories, to be removed when all is undone.
@@ -61,6 +74,30 @@ pub(crate) struct Intent {
     /// The restored server, which nobody can start before its database has its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldServer>,
+}
+
+impl Intent {
+    /// Of a restore that has not done anything yet.
+    pub(crate) fn of(point: &Point, wish: &Wish) -> Self {
+        Self {
+            id: point.head.id.clone(),
+            store: point.store(),
+            flags: wish.flags.clone(),
+            version: Some(point.head.version.clone()),
+            edition: Some(point.head.edition),
+            ..Self::default()
+        }
+    }
+
+    /// Whether all of the restore point is restored.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.flags.iter().all(|flag| flag.as_bytes() == LEAVE_STOPPED)
+    }
+
+    /// Whether the server was to stay stopped after it.
+    pub(crate) fn leaves_stopped(&self) -> bool {
+        self.flags.iter().any(|flag| flag.as_bytes() == LEAVE_STOPPED)
+    }
 }
 
 /// A directory that stays and gets other entries.
@@ -205,9 +242,9 @@ fn undo(intent: &Intent) -> Result<()> {
     intent.entered.iter().rev().try_for_each(Entered::undress)
 }
 
-/// The restore point of a restore that was cut off.
-pub(crate) fn interrupted(state: &State) -> Result<Option<String>> {
-    Ok(Journal::at(state.path(), JOURNAL).read::<Intent>()?.map(|intent| intent.id))
+/// A restore that was cut off.
+pub(crate) fn interrupted(state: &State) -> Result<Option<Intent>> {
+    Journal::at(state.path(), JOURNAL).read()
 }
 
 /// What has become of a restore that was cut off.
@@ -245,8 +282,7 @@ pub(crate) fn recover(state: &State, installation: Option<&Installation>, lock: 
     }
     undo(&intent).map_err(|error| half_done(&journal, error))?;
     // What a move is undone by goes away now; a run that is cut off here has nothing but that to go on with.
-    let Intent { id, store, flags, stages, .. } = intent;
-    let intent = Intent { id, store, flags, stages, ..Intent::default() };
+    let intent = Intent { moves: Vec::new(), entered: Vec::new(), database: None, held: None, ..intent };
     journal.write(&intent, lock)?;
     for stage in &intent.stages {
         match tree::remove_without_links(stage.as_path()) {
@@ -271,7 +307,7 @@ pub(crate) fn unrecorded(state: &State, error: Error) -> Error {
 
 fn half_done(journal: &Journal, error: Error) -> Error {
     error.of_kind(Kind::HalfDone).with_hint(format!(
-        "the journal `{}` says what was exchanged; fix the cause and run the restore again: it undoes that first",
+        "the journal `{}` says what was exchanged; fix the cause, then: mm-backup recover",
         journal.path().display()
     ))
 }

@@ -67,7 +67,7 @@ fn into_place(session: &mut Session, point: &Point, wanted: &RestoreArguments, w
     let state = session.state(&install);
     let mut plan = Vec::new();
     if let Some(open) = flip::interrupted(&state)? {
-        plan.push(format!("first finish or undo the restore of {open} that was cut off"));
+        plan.push(format!("first finish or undo the restore of {} that was cut off", open.id));
     }
     target::refuse_foreign_journals(&state, &install, wish)?;
     session.common.install.get_or_insert_with(|| install.clone());

@@ -61,7 +61,9 @@ pub(crate) fn restore(
         let starts = if result.is_ok() { wanted.stop && ran && !wanted.leave_stopped } else { running };
         let starts = starts && !installation.service.is_running()?;
         match &result {
-            Ok(_) if starts => again::start(session, installation, wanted.limit.duration(), &lock)?,
+            Ok(_) if starts => {
+                again::start(session, installation, "everything is restored", wanted.limit.duration(), &lock)?;
+            }
             // A failure leaves the service as it was, whatever the next tool would have wanted.
             Err(_) if starts => drop(installation.service.start(&[], &lock)),
             _ => {}
@@ -90,8 +92,7 @@ fn replace_all(
     let accepts = Accepts::of(session);
     let leaves_out = session.common.accepts(salvage::ACCEPT);
     // Everything that takes time is done beside what is there, while the server may still run.
-    let (id, flags) = (point.head.id.clone(), wish.flags.clone());
-    let mut announced = Intent { id, store: point.store(), flags, ..Intent::default() };
+    let mut announced = Intent::of(point, wish);
     let mut announce = |stage: &Path| {
         announced.stages.push(stage.to_owned().into());
         flip::announce(state, &announced, lock)
@@ -115,7 +116,7 @@ fn replace_all(
             installation.service.stop(STOP_LIMIT, lock)?;
         }
         let mut intent = match &placed {
-            Some(placed) => Intent { flags: wish.flags.clone(), ..placed.intent(point, wish.database, lock)? },
+            Some(placed) => placed.intent(announced.clone(), point, wish.database, lock)?,
             None => announced.clone(),
         };
         intent.database = prepared.as_ref().map(Prepared::renaming).transpose()?;

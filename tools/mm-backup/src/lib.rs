@@ -35,6 +35,7 @@ mod plan;
 mod previous;
 mod prometheus;
 mod prune;
+mod recover;
 mod replace;
 mod restore;
 mod restore_files;
@@ -126,6 +127,7 @@ fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
             export::export(&point)
         }
         Some(Verb::Unpin { id }) => pinning::unpin(session, &Store::open(&arguments.store)?, id),
+        Some(Verb::Recover { limit }) => recover::recover(session, limit.duration()),
         Some(Verb::Prune { keep }) => prune::prune(session, arguments, *keep),
         Some(Verb::List(flags)) => list::list(session, arguments, flags),
         Some(Verb::Create(_)) | None => list::list(session, arguments, &ListArguments::default()),

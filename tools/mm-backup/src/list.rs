@@ -20,6 +20,7 @@ use crate::trust;
 
 /// Shows the restore points of a store.
 pub(crate) fn list(session: &mut Session, arguments: &BackupArguments, flags: &ListArguments) -> Result<String> {
+    session.tell_open();
     let store = Store::open(&arguments.store)?;
     let (mut points, mut damaged) = store.list()?;
     if let Some(most) = flags.max_age {

@@ -47,6 +47,7 @@ pub(crate) fn release(store: &Store, ids: &[String]) {
 
 /// The verb `unpin`.
 pub(crate) fn unpin(session: &mut Session, store: &Store, id: &str) -> Result<String> {
+    session.refuse_open(&[])?;
     let pin = pins::all(&store.path)?.into_iter().find(|pin| pin.id == id);
     let Some(pin) = pin else {
         store.find(id)?;

@@ -328,7 +328,13 @@ impl Placed {
     }
 
     /// What is to be exchanged for what; with the database to come after it, the server is held. Looked at as late as possible: the server may have made new entries.
-    pub(crate) fn intent(&self, point: &Point, with_database: bool, lock: &LockGuard) -> Result<Intent> {
+    pub(crate) fn intent(
+        &self,
+        announced: Intent,
+        point: &Point,
+        with_database: bool,
+        lock: &LockGuard,
+    ) -> Result<Intent> {
         let mut mounted = Vec::new();
         for (top, _) in &self.tops {
             mounted.extend(mounts::below(top)?);
@@ -339,14 +345,11 @@ impl Placed {
             moves.add(place, &stage.join(place.file_name().unwrap_or_default()))?;
         }
         Ok(Intent {
-            id: point.head.id.clone(),
-            store: point.store(),
-            flags: Vec::new(),
             moves: moves.all,
             stages: self.stages().into_iter().map(Into::into).collect(),
             entered: moves.entered,
-            database: None,
             held: if with_database { held::hold(point, self, lock) } else { None },
+            ..announced
         })
     }
 }

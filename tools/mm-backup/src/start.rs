@@ -4,24 +4,25 @@ use std::path::PathBuf;
 
 use mm_common::contract::document::Document;
 use mm_common::contract::error::{Error, Kind, Result};
+use mm_common::machine::door;
 use mm_common::machine::runs::{End, Ending, Run, Runs};
+use mm_common::machine::state::State;
 use mm_common::machine::story::Story;
-use mm_common::mattermost::site;
 use mm_common::run::Session;
 use serde_json::Value;
 
 use crate::arguments::RestoreArguments;
 use crate::store::{Point, Store};
 use crate::wish::Wish;
-use crate::{restore, trust};
+use crate::{flip, restore, trust};
 
 /// Carries it out. A run that has been taken back already stays so: what was written since would be lost.
 ///
 /// # Errors
 /// Refused (exit 5) when there is no such run, or its restore point is gone; otherwise as a restore.
 pub(crate) fn back(session: &mut Session, id: &str, wanted: &RestoreArguments, jobs: usize) -> Result<String> {
-    let looked = session.wanted()?;
-    let ground = site::ground(&looked).or_else(|_| site::ground_of_ruin(&looked))?;
+    let ground = session.ground()?;
+    door::refuse_open(&ground.state, &ground.root, &[flip::JOURNAL])?;
     let run = Runs::of(ground.state.path()).named(Some(id))?;
     if let Some(End { ending: Ending::RolledBack, at, .. }) = run.end()? {
         return Ok(format!("the run {} has been rolled back already, at {at}", run.id));
@@ -54,7 +55,8 @@ pub(crate) fn restore(session: &mut Session, point: &Point, wanted: &RestoreArgu
     let wish = Wish::new(point, wanted)?;
     let done = restore::restore(session, point, wanted, &wish, jobs);
     if !session.dry_run && wish.is_everything() {
-        note(session, point, &done)?;
+        let outcome = Outcome::of(&done, session.changed);
+        note(&session.state(&point.head.install), &point.head.id, outcome)?;
     }
     done
 }
@@ -78,19 +80,39 @@ fn first(base: &Document) -> Result<Option<(PathBuf, String)>> {
     Ok(backup.as_ref().and_then(section))
 }
 
-/// Notes of the runs that were being taken back to this point what has become of that.
-fn note(session: &Session, point: &Point, done: &Result<String>) -> Result<()> {
-    let state = session.state(&point.head.install);
+/// What a restore to the start of a run has become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The installation is as at the start.
+    Restored,
+    /// It is as before the restore.
+    AsBefore,
+    /// It is neither.
+    HalfDone,
+}
+
+impl Outcome {
+    fn of(done: &Result<String>, changed: bool) -> Self {
+        match done {
+            Err(error) if error.kind() == Kind::HalfDone => Self::HalfDone,
+            // Everything is restored; that the server is not healthy is another matter.
+            Err(_) if !changed => Self::AsBefore,
+            _ => Self::Restored,
+        }
+    }
+}
+
+/// Notes of the runs that were being taken back to this restore point what has become of that.
+pub(crate) fn note(state: &State, point: &str, outcome: Outcome) -> Result<()> {
     let is_going_back = |run: &Run| {
         let end = run.end().ok().flatten();
-        end.is_some_and(|end| end.ending == Ending::RollingBack && end.point.as_deref() == Some(&point.head.id))
+        end.is_some_and(|end| end.ending == Ending::RollingBack && end.point.as_deref() == Some(point))
     };
     for run in Runs::of(state.path()).all()?.iter().filter(|run| is_going_back(run)) {
-        match done {
-            // Everything is restored; that the server is not healthy is another matter.
-            Err(error) if !session.changed && error.kind() != Kind::HalfDone => run.forget_end()?,
-            Err(error) if error.kind() == Kind::HalfDone => {}
-            _ => run.set_end(Ending::RolledBack, Some(&point.head.id))?,
+        match outcome {
+            Outcome::AsBefore => run.forget_end()?,
+            Outcome::HalfDone => {}
+            Outcome::Restored => run.set_end(Ending::RolledBack, Some(point))?,
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use mm_common::contract::ui;
 use mm_common::machine::service::process;
 use mm_common::machine::state::State;
 use mm_common::machine::{door, files};
-use mm_common::mattermost::site::{Installation, Supposed};
+use mm_common::mattermost::site::{DEFAULT_ROOT, Installation, Supposed};
 use mm_common::postgres::fingerprint;
 use mm_common::postgres::server::Database;
 use mm_common::run::Session;
@@ -72,9 +72,15 @@ pub(crate) fn refuse_running(there: Option<&Installation>, install: &Path, wante
 /// Another tool was cut off in the middle of something: that comes first. mm-swap asks for the database alone in the middle
 /// of its own undoing.
 pub(crate) fn refuse_foreign_journals(state: &State, install: &Path, wish: &Wish) -> Result<()> {
-    let is_asked_for = wish.files.is_none() && door::is_undoing_swap(state)?;
-    let own: &[&str] = if is_asked_for { &[flip::JOURNAL, door::SWAP] } else { &[flip::JOURNAL] };
-    door::refuse_open(state, install, own)
+    match wish.files {
+        None => door::refuse_open_unless_asked(state, install, &[flip::JOURNAL]),
+        Some(_) => door::refuse_open(state, install, &[flip::JOURNAL]),
+    }
+}
+
+/// The install root that the flags name, or the default one. It need not be there.
+pub(crate) fn root(session: &Session) -> Result<PathBuf> {
+    Ok(asked_root(session)?.unwrap_or_else(|| DEFAULT_ROOT.into()))
 }
 
 fn asked_root(session: &Session) -> Result<Option<PathBuf>> {

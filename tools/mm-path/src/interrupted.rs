@@ -4,27 +4,20 @@ use std::path::Path;
 
 use mm_common::Result;
 use mm_common::contract::sections::Note;
-use mm_common::machine::{door, journal};
+use mm_common::machine::door::{self, Open};
+use mm_common::machine::state::State;
 
-/// A blocker for each journal that an interrupted run has left in the state directory.
-pub(crate) fn blockers(state: &Path, install: &Path) -> Result<Vec<Note>> {
-    Ok(journal::interrupted(state)?.iter().map(|name| blocker(state, name, install)).collect())
+/// A blocker for each run that was cut off and not ended.
+pub(crate) fn blockers(state: &State, install: &Path) -> Result<Vec<Note>> {
+    Ok(door::open(state, install, &[])?.into_iter().map(blocker).collect())
 }
 
-fn blocker(state: &Path, name: &str, install: &Path) -> Note {
-    let tool = match name {
-        "swap" => "mm-swap",
-        "pgbump" | door::MOVE => "mm-pgbump",
-        journal::RESTORE => "mm-backup",
-        other => other,
-    };
-    let command = (tool != name).then(|| journal::command(state, name, install).ok()).flatten();
-    let action = command.unwrap_or_else(|| format!("look at {name}.journal, then run that tool again"));
+fn blocker(Open { tool, command, .. }: Open) -> Note {
     Note {
         id: "interrupted-run".into(),
         severity: "block".into(),
         title: format!("An earlier run of {tool} was cut off"),
-        action,
+        action: command,
         source: "this host".into(),
     }
 }
@@ -36,9 +29,12 @@ mod tests {
     #[test]
     fn names_the_command_that_ends_what_was_begun() {
         let place = tempfile::tempdir().unwrap();
-        assert!(blockers(place.path(), Path::new("/opt/mattermost")).unwrap().is_empty());
-        std::fs::File::create(place.path().join("swap.journal")).unwrap();
-        let blockers = blockers(place.path(), Path::new("/opt/mattermost")).unwrap();
+        let root = Path::new("/opt/mattermost");
+        let state = State::of(root, Some(place.path()));
+        assert!(blockers(&state, root).unwrap().is_empty());
+        std::fs::create_dir(state.path()).unwrap();
+        std::fs::File::create(state.path().join("swap.journal")).unwrap();
+        let blockers = blockers(&state, root).unwrap();
         assert!(blockers[0].action.starts_with("mm-swap recover --install /opt/mattermost"), "{:?}", blockers[0]);
         assert_eq!((blockers.len(), blockers[0].severity.as_str()), (1, "block"));
     }

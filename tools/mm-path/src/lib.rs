@@ -181,7 +181,8 @@ fn for_the_installation(
     {
         migrations::weigh(&mut plan.path, catalogue, &start.rows, level.migrations, &carried);
     }
-    plan.path.blockers.splice(0..0, interrupted::blockers(installation.state.path(), &installation.root)?);
+    plan.path.notes.extend(recorded::too_many_open(&installation.state, &installation.root)?);
+    plan.path.blockers.splice(0..0, interrupted::blockers(&installation.state, &installation.root)?);
     if let Err(error) = &database
         && start.driver != Some(Driver::Mysql)
     {

@@ -73,24 +73,13 @@ pub(crate) fn observe(session: &mut Session) -> Result<Installation> {
         Err(error) => error,
     };
     let Ok(ground) = site::ground_of_ruin(&session.wanted()?) else { return Err(failed) };
-    if !door::is_undoing_swap(&ground.state)? {
+    if !door::is_undoing_swap(&ground.state) {
         return Err(failed);
     }
     match Journal::at(ground.state.path(), door::SWAP).read::<Swap>()? {
         Some(Swap { to, edition }) => session.probe_ruin(&Supposed { version: to, edition }),
         None => Err(failed),
     }
-}
-
-/// The journals that the way back and `recover` end: their own; and mm-swap asks for the way back in the middle of its own
-/// undoing.
-pub(crate) fn own_journals(session: &Session) -> Result<&'static [&'static str]> {
-    let is_asked_for = match site::ground_of_ruin(&session.wanted()?) {
-        Ok(ground) => door::is_undoing_swap(&ground.state)?,
-        Err(_) => false,
-    };
-    let own: &[&str] = if is_asked_for { &[door::PGBUMP, door::SWAP] } else { &[door::PGBUMP] };
-    Ok(own)
 }
 
 /// Does of the recovery what needs no configuration. The journal stays: the rest follows.

@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, Service};
-use mm_common::machine::{checkpoint, files, signals, threads};
+use mm_common::machine::{checkpoint, door, files, signals, threads};
 use mm_common::mattermost::config::Spot;
 use mm_common::mattermost::health::{START_LIMIT, Started};
-use mm_common::mattermost::site;
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::{fingerprint, tried};
@@ -23,18 +22,17 @@ use crate::{Options, aside, control, moving, reach, repoint, undo};
 
 /// Goes back to the cluster before the last upgrade.
 pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
-    let ground = site::ground(&session.wanted()?).or_else(|_| site::ground_of_ruin(&session.wanted()?));
-    if ground.map_or(Ok(false), |ground| moving::back::is_latest(ground.state.path()))? {
+    if session.ground().map_or(Ok(false), |ground| moving::back::is_latest(ground.state.path()))? {
         return moving::back::rollback(session, options);
     }
-    session.refuse_open(reach::own_journals(session)?)?;
+    session.refuse_open_unless_asked(&[door::PGBUMP])?;
     let mut installation = reach::probe(session)?;
     let records = Records::at(installation.state.path());
     let wait = session.lock_wait();
     let guard = if session.dry_run { None } else { Some(installation.state.lock(wait)?) };
     if guard.is_some() {
         // Whoever held the lock may have changed what there is to see.
-        session.refuse_open(reach::own_journals(session)?)?;
+        session.refuse_open_unless_asked(&[door::PGBUMP])?;
         installation = reach::observe(session)?;
     }
     let (entry, cut_off) = match (records.journal.read::<Entry>()?, records.last.read::<Entry>()?) {

@@ -3,14 +3,13 @@
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::shell;
-use mm_common::machine::files;
+use mm_common::machine::{door, files};
 use mm_common::mattermost::site;
 use mm_common::run::Session;
 
 use crate::arguments::StageArguments;
 use crate::hashed::Hashed;
-use crate::operation::Operation;
-use crate::{area, door, observe, stage, target};
+use crate::{area, observe, stage, target};
 
 /// Carries the verb out. Nothing to do, as at the end of a path, is no error.
 ///
@@ -24,11 +23,8 @@ pub(crate) fn stage(session: &mut Session, arguments: &StageArguments) -> Result
     }
     let ground = site::ground(&session.wanted()?)?;
     let lock = if session.dry_run { None } else { Some(ground.state.lock(session.lock_wait())?) };
-    door::refuse_foreign_journal(&ground.state, &ground.root)?;
-    if let Some(open) = Operation::open(&ground.state)? {
-        return Err(Error::refused(format!("a swap from {} to {} was interrupted", open.from, open.to))
-            .hint(format!("mm-swap recover --install {}", shell::word(&ground.root))));
-    }
+    // A release that is half exchanged may be needed to finish or undo that.
+    door::refuse_open(&ground.state, &ground.root, &[])?;
     if session.dry_run && arguments.archive.is_none() && target::unfetched(session)?.is_some() {
         return Ok("would unpack the release of the next hop once it has been fetched".into());
     }

@@ -4,6 +4,7 @@ mod ahead;
 mod allowed;
 mod area;
 mod arguments;
+mod close;
 mod config;
 mod door;
 mod flip;

@@ -24,10 +24,10 @@ pub(crate) fn publish(session: &mut Session, limit: Duration) -> Result<String> 
             None => "the server is public; nothing would be done".into(),
         });
     }
-    let mut lock = door::lock(session, &ground.state)?;
+    let lock = door::lock(session, &ground.state)?;
     door::refuse_foreign_journal(&ground.state, &ground.root)?;
     if let Some(open) = Operation::open(&ground.state)? {
-        lock = recover::finish(session, open, lock, limit)?.lock;
+        recover::finish(session, open, &lock, limit)?;
     }
     let site = session.probe()?;
     let published = publish_if_private(session, &site, limit, &lock)?;

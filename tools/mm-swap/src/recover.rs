@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mm_common::contract::error::Result;
 use mm_common::contract::ui;
+use mm_common::machine::door::nothing_of;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, hold};
 use mm_common::machine::signals;
@@ -20,8 +21,6 @@ use crate::{config, door, private, publish, run, standing};
 
 /// What an interrupted exchange has become.
 pub(crate) struct Recovered {
-    /// The lock, which mm-backup may have had meanwhile.
-    pub(crate) lock: LockGuard,
     /// For people.
     pub(crate) message: String,
     /// Whether it was undone, so that the old release is in place.
@@ -34,17 +33,20 @@ pub(crate) fn recover(session: &mut Session, limit: Duration) -> Result<String> 
     if session.dry_run {
         return Ok(match Operation::open(&ground.state)? {
             Some(open) => format!("would recover the interrupted swap from {} to {}", open.from, open.to),
-            None => "nothing was interrupted".into(),
+            None => nothing_of("mm-swap", &ground.state, &ground.root)?,
         });
     }
     let lock = door::lock(session, &ground.state)?;
-    door::refuse_foreign_journal(&ground.state, &ground.root)?;
     if let Some(open) = Operation::open(&ground.state)? {
-        return finish(session, open, lock, limit).map(|recovered| recovered.message);
+        return finish(session, open, &lock, limit).map(|recovered| recovered.message);
     }
-    let site = standing::probe(session, &ground)?;
-    let published = publish::publish_if_private(session, &site, limit, &lock)?;
-    Ok(published.unwrap_or_else(|| "nothing was interrupted".into()))
+    if door::foreign(&ground.state, &ground.root)?.is_empty() {
+        let site = standing::probe(session, &ground)?;
+        if let Some(published) = publish::publish_if_private(session, &site, limit, &lock)? {
+            return Ok(published);
+        }
+    }
+    nothing_of("mm-swap", &ground.state, &ground.root)
 }
 
 /// Finishes or undoes an interrupted exchange.
@@ -55,28 +57,28 @@ pub(crate) fn recover(session: &mut Session, limit: Duration) -> Result<String> 
 pub(crate) fn finish(
     session: &mut Session,
     mut open: Operation,
-    lock: LockGuard,
+    lock: &LockGuard,
     limit: Duration,
 ) -> Result<Recovered> {
     ui::say(&format!("an earlier run was interrupted on the way from {} to {}", open.from, open.to));
     session.changed = true;
     if let Some(saved) = &open.config {
-        config::heal(saved, &lock)?;
+        config::heal(saved, lock)?;
     }
     let flags = run::backup_flags(&session.common);
     let ground = standing::ground(session)?;
-    let lock = undo::finish_cluster(&ground.root, &ground.state, &flags, lock)?;
+    undo::finish_cluster(&ground.root, &ground.state, &flags, lock)?;
     let mut site = standing::probe(session, &ground)?;
     if open.was_running {
         remember_that_it_ran(session)?;
     }
     if stays_new(&open)? {
         signals::leads_to(run::way_back_in_words(&open));
-        return match go_on(&site, &open, limit, &lock) {
+        return match go_on(&site, &open, limit, lock) {
             Ok(()) => {
-                open.close_done(&site.state, &lock)?;
+                open.close_done(&site.state, lock)?;
                 let message = format!("the interrupted swap to {} is complete", open.to);
-                Ok(Recovered { lock, message, undone: false })
+                Ok(Recovered { message, undone: false })
             }
             Err(error) => {
                 let mut means = Means { site: &mut site, flags: &flags, start_limit: limit };
@@ -86,9 +88,9 @@ pub(crate) fn finish(
     }
     let reason = if open.asked { operation::ASKED } else { "the run was interrupted" };
     let mut means = Means { site: &mut site, flags: &flags, start_limit: limit };
-    let lock = undo::undo(&mut means, &mut open, reason, lock)?;
+    undo::undo(&mut means, &mut open, reason, lock)?;
     let what = if open.asked { "rollback is complete" } else { "swap is undone" };
-    Ok(Recovered { lock, message: format!("the interrupted {what}: {} is in place", open.from), undone: true })
+    Ok(Recovered { message: format!("the interrupted {what}: {} is in place", open.from), undone: true })
 }
 
 /// Whether an interrupted exchange ends with the new release: it is wholly in place, and nothing has been decided. A new

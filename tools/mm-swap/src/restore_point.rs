@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use mm_common::contract::error::{Context as _, Error, Kind, Result};
 use mm_common::contract::sections::Backup;
 use mm_common::machine::command::Cmd;
+use mm_common::machine::lock::LockGuard;
 use mm_common::machine::state::State;
 use mm_common::machine::{door, files, journal};
 use mm_common::mattermost::way_back::RestorePoint;
@@ -95,7 +96,7 @@ pub(crate) fn check(backup: Option<&Backup>, wanted: Wanted, now: Timestamp) -> 
 /// The command that puts the database of a restore point back, as this program runs it and as a person would.
 pub(crate) fn command(operation: &Operation, point: &RestorePoint, flags: &[String]) -> Result<Cmd> {
     Ok(tool("mm-backup")?
-        .args(["restore", &point.id, "--database", "--format", "json", "--to"])
+        .args(["restore", &point.id, "--database", "--document", "none", "--format", "json", "--to"])
         .arg(&point.store)
         .arg("--install")
         .arg(&operation.root)
@@ -104,7 +105,10 @@ pub(crate) fn command(operation: &Operation, point: &RestorePoint, flags: &[Stri
 
 /// The command that lets the cluster of before the hop serve again.
 pub(crate) fn cluster_command(root: &Path, flags: &[String]) -> Result<Cmd> {
-    Ok(tool("mm-pgbump")?.args(["rollback", "--leave-stopped", "--format", "json", "--install"]).arg(root).args(flags))
+    Ok(tool("mm-pgbump")?
+        .args(["rollback", "--leave-stopped", "--document", "none", "--format", "json", "--install"])
+        .arg(root)
+        .args(flags))
 }
 
 /// Another tool, from beside this program. It ends with this one: nobody but this one waits for it.
@@ -115,16 +119,14 @@ fn tool(name: &str) -> Result<Cmd> {
     Ok(Cmd::new(program).limit(LIMIT).ends_with_us())
 }
 
-/// Puts the database back. Returns the tool's line about it, which names what it keeps.
+/// Puts the database back. The other tool gets the lock as its standard input: nobody comes in between, and it knows by that
+/// who has asked for it. Returns its line about it, which names what it keeps.
 ///
 /// # Errors
-/// Half done (exit 3), with the command to run by hand.
-pub(crate) fn restore(command: &Cmd) -> Result<String> {
-    let output = command.run().map_err(|error| {
-        error
-            .within("cannot put the database back")
-            .of_kind(Kind::HalfDone)
-            .with_hint(format!("fix what it complains about, then: {}", command.line()))
+/// Half done (exit 3).
+pub(crate) fn restore(command: &Cmd, lock: &LockGuard) -> Result<String> {
+    let output = lock.hand_on().and_then(|lock| command.run_from(lock)).map_err(|error| {
+        error.within("cannot put the database back").of_kind(Kind::HalfDone).with_hint("fix what it complains about")
     })?;
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     Ok(document["msg"].as_str().unwrap_or("the database that was there before is kept").to_owned())

@@ -31,7 +31,7 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
         return foresee(session, asked, &ground);
     }
     let limit = asked.limit.duration();
-    let mut lock = door::lock(session, &ground.state)?;
+    let lock = door::lock(session, &ground.state)?;
     door::refuse_foreign_journal(&ground.state, &ground.root)?;
     let mut begun = None;
     if let Some(open) = Operation::open(&ground.state)? {
@@ -39,12 +39,11 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
             begun = Some(open);
         } else {
             let from = open.from.clone();
-            let recovered = recover::finish(session, open, lock, limit)?;
+            let recovered = recover::finish(session, open, &lock, limit)?;
             if recovered.undone && asked.to.as_ref().is_none_or(|to| *to == from) {
                 let hint = hop_before(&operation::records(&ground.state)?, &from, &ground.root, ground.state.path());
                 return Ok(format!("{}{hint}", recovered.message));
             }
-            lock = recovered.lock;
         }
     }
     let mut site = standing::probe(session, &ground)?;
@@ -54,7 +53,7 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
         Err(error) => {
             // The server that was to be taken away stays, and runs again if it ran.
             if let Some(open) = begun {
-                recover::finish(session, open, lock, limit)?;
+                recover::finish(session, open, &lock, limit)?;
             }
             return Err(error);
         }
@@ -66,7 +65,7 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
     let mut means = Means { site: &mut site, flags: &flags, start_limit: limit };
     signals::check()?;
     session.changed = true;
-    undo::undo(&mut means, &mut last, operation::ASKED, lock)?;
+    undo::undo(&mut means, &mut last, operation::ASKED, &lock)?;
     session.document.set(
         "swap",
         &Swap {

@@ -41,7 +41,7 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
     if session.dry_run {
         return foresee::foresee(session, arguments);
     }
-    let mut lock = door::lock(session, &ground.state)?;
+    let lock = door::lock(session, &ground.state)?;
     door::refuse_foreign_journal(&ground.state, &ground.root)?;
     let mut abandoned = None;
     if let Some(mut open) = Operation::open(&ground.state)? {
@@ -53,7 +53,7 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
         if goes_on {
             abandoned = Some(open);
         } else {
-            lock = recover::finish(session, open, lock, arguments.limit())?.lock;
+            recover::finish(session, open, &lock, arguments.limit())?;
         }
     }
     let mut site = session.probe()?;
@@ -62,7 +62,7 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
         return site.put_service_back(&lock).map(|()| message);
     }
     match ready(session, arguments, &site, abandoned.as_ref(), &lock) {
-        Ok(Some((operation, database))) => exchange(session, arguments, (&mut site, &database), operation, lock),
+        Ok(Some((operation, database))) => exchange(session, arguments, (&mut site, &database), operation, &lock),
         Ok(None) => already(session, &site, arguments, &lock),
         // The old server must not work on the database that the abandoned release has migrated.
         Err(error) if abandoned.is_some() => Err(error),
@@ -98,7 +98,8 @@ fn ready(
     let staged = stage::stage(&site.root, &target.archive, &target.manifest, &prepared.observed, lock)?;
     target::refuse_misnamed(&target, &staged, site)?;
     flip::refuse_immovable(&site.root, &staged, &prepared.plan.steps)?;
-    let operation = operation(arguments, site, &target, &prepared, &staged, lock)?;
+    let run = session.document.run()?.map(|run| run.id);
+    let operation = Operation { run, ..operation(arguments, site, &target, &prepared, &staged, lock)? };
     for manifest in prepared.old.iter().chain([&target.manifest]) {
         target::keep(&site.state, manifest, lock)?;
     }
@@ -279,15 +280,15 @@ fn exchange(
     arguments: &RunArguments,
     (site, database): (&mut Installation, &Database),
     mut operation: Operation,
-    lock: LockGuard,
+    lock: &LockGuard,
 ) -> Result<String> {
     session.changed = true;
     signals::leads_to(way_back_in_words(&operation));
-    let done = act((&*site, database), &mut operation, arguments.limit(), &lock);
+    let done = act((&*site, database), &mut operation, arguments.limit(), lock);
     let flags = backup_flags(&session.common);
     match done {
         Ok((window, healthy)) => {
-            operation.close_done(&site.state, &lock)?;
+            operation.close_done(&site.state, lock)?;
             checkpoint::pass("done");
             let swap = Swap { window_seconds: window, healthy_after_seconds: healthy, ..section(&operation) };
             session.human = Some(crate::human::swapped(&swap));
@@ -312,13 +313,13 @@ pub(crate) fn way_back_in_words(operation: &Operation) -> String {
 }
 
 /// Undoes after a failure; the failure itself is what is reported.
-pub(crate) fn go_back(means: &mut Means<'_>, operation: &mut Operation, error: Error, lock: LockGuard) -> Error {
+pub(crate) fn go_back(means: &mut Means<'_>, operation: &mut Operation, error: Error, lock: &LockGuard) -> Error {
     ui::progress_done();
     // The old server's start is waited for, too.
     let _undo = signals::undoing(way_back_in_words(operation));
     ui::warn(&format!("{}; going back to {}", error.one_line(), operation.from));
     match undo::undo(means, operation, &error.one_line(), lock) {
-        Ok(_) => error
+        Ok(()) => error
             .within(format!("the swap from {} to {} failed and was rolled back", operation.from, operation.to))
             .of_kind(Kind::RolledBack)
             .hint("the reason stands above; the old server runs as before. Mend it and run this again"),
@@ -360,6 +361,7 @@ fn operation(
     let config = site.config.path.as_deref().map(|path| config::save(path, &site.state, &id, lock)).transpose()?;
     Ok(Operation {
         number: operation::next_number(&operation::records(&site.state)?),
+        run: None,
         verdict: Verdict::Open,
         asked: false,
         reason: None,

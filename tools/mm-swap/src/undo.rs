@@ -34,9 +34,6 @@ mod beside;
 /// How long a failed server may take to stop: twice what a healthy one was observed to need. Users are waiting.
 const FAILED_STOP: Duration = Duration::from_secs(30);
 
-/// How long the lock is waited for after mm-backup had it: somebody else's run may have come between.
-const LOCK_WAIT: Duration = Duration::from_secs(600);
-
 /// How long sessions of a stopped server may take to end once they are told to.
 const SESSIONS: Duration = Duration::from_secs(60);
 
@@ -50,18 +47,12 @@ pub(crate) struct Means<'a> {
     pub(crate) start_limit: Duration,
 }
 
-/// Undoes `operation` and closes its journal. The lock is given away while mm-backup restores the database, and
-/// returned.
+/// Undoes `operation` and closes its journal. The tool that puts the database back works under the lock that is held here.
 ///
 /// # Errors
 /// Half done (exit 3) when it could not be undone; the hint says what to do. The journal stays open then. Failed when
 /// nothing has been done: the operation is done, as before.
-pub(crate) fn undo(
-    means: &mut Means<'_>,
-    operation: &mut Operation,
-    reason: &str,
-    lock: LockGuard,
-) -> Result<LockGuard> {
+pub(crate) fn undo(means: &mut Means<'_>, operation: &mut Operation, reason: &str, lock: &LockGuard) -> Result<()> {
     // Half-way back is the one place to stay out of.
     let _undo = signals::finishing(run::way_back_in_words(operation));
     let attempted = format!("cannot put the server {} back in `{}`", operation.from, means.site.root.display());
@@ -84,39 +75,38 @@ pub(crate) fn undo(
     })
 }
 
-fn attempt(means: &mut Means<'_>, operation: &mut Operation, reason: &str, lock: LockGuard) -> Result<LockGuard> {
+fn attempt(means: &mut Means<'_>, operation: &mut Operation, reason: &str, lock: &LockGuard) -> Result<()> {
     let is_done = operation.verdict == Verdict::Done;
-    let held = decide(means.site, operation, reason, &lock)?;
+    let held = decide(means.site, operation, reason, lock)?;
     checkpoint::pass("undo-decided");
-    let lock = if is_back(means.site, operation)? {
-        lock
-    } else {
+    if !is_back(means.site, operation)? {
         ui::say(&format!("going back to {}", operation.from));
         // A server that has failed is stopped at once, and so is one whose way back has been begun.
-        let lock = if is_done { beside::restore(means, operation, &held, lock)? } else { lock };
-        means.site.service.stop_or_kill(FAILED_STOP, &lock)?;
+        if is_done {
+            beside::restore(means, operation, &held, lock)?;
+        }
+        means.site.service.stop_or_kill(FAILED_STOP, lock)?;
         checkpoint::pass("undo-stopped");
         if let Some(saved) = operation.config.as_ref().filter(|_| !operation.config_is_back) {
-            config::restore(saved, &lock)?;
+            config::restore(saved, lock)?;
             operation.config_is_back = true;
-            operation.write(&means.site.state, &lock)?;
+            operation.write(&means.site.state, lock)?;
         }
         checkpoint::pass("undo-config");
-        let lock = database(means, operation, lock)?;
+        database(means, operation, lock)?;
         checkpoint::pass("undo-database");
-        Flip::of(operation)?.back(&lock)?;
-        lock
-    };
+        Flip::of(operation)?.back(lock)?;
+    }
     checkpoint::pass("undo-exchanged");
     if operation.was_running {
-        start(means, operation, &lock)?;
+        start(means, operation, lock)?;
     } else {
-        private::forget(&means.site.state, &lock)?;
+        private::forget(&means.site.state, lock)?;
     }
     operation.verdict = Verdict::Undone;
-    operation.close(&means.site.state, &lock)?;
+    operation.close(&means.site.state, lock)?;
     checkpoint::pass("undone");
-    Ok(lock)
+    Ok(())
 }
 
 /// Holds the new server and then decides, so that after the decision no power cut gives it to users.
@@ -168,7 +158,7 @@ fn is_back(site: &Installation, operation: &Operation) -> Result<bool> {
 
 /// Restores the database when its schema has moved. It is looked at, never guessed: old binaries mostly start on a newer
 /// schema, answer ping, and refuse every login (observed).
-fn database(means: &mut Means<'_>, operation: &Operation, lock: LockGuard) -> Result<LockGuard> {
+fn database(means: &mut Means<'_>, operation: &Operation, lock: &LockGuard) -> Result<()> {
     let site = &*means.site;
     let database = match site.database() {
         Ok(database) => database,
@@ -180,7 +170,7 @@ fn database(means: &mut Means<'_>, operation: &Operation, lock: LockGuard) -> Re
     end_orphans(&database)?;
     let cut_off = restore_point::is_cut_off(&site.state)?;
     if !moved(operation, &database)? && !cut_off {
-        return Ok(lock);
+        return Ok(());
     }
     let way = way_back::of_hop(operation.hop(), site, &database, &claim(site, false))?;
     if matches!(way.kind, way_back::Kind::KeptCluster | way_back::Kind::UntouchedSource) && !cut_off {
@@ -200,40 +190,34 @@ fn database(means: &mut Means<'_>, operation: &Operation, lock: LockGuard) -> Re
     ui::say(&format!("putting the database back from the restore point {}", point.id));
     let written = way_back::posts_since(&database, &point.created).ok().map(|posts| (posts, point.created.clone()));
     let command = restore_point::command(operation, point, means.flags)?;
-    let lock = restored(&command, &site.state, written, lock)?;
+    restored(&command, written, lock)?;
     require_unmoved(operation, site, &format!("restore point {}", point.id)).map_err(|error| {
         let store = shell::word(&point.store);
         error.with_hint(format!("compare with `mm-backup verify {} --restore --to {store}`", point.id))
-    })?;
-    Ok(lock)
+    })
 }
 
 /// The kept cluster serves again, or the server is pointed at the database that it was moved from.
-fn by_pgbump(means: &mut Means<'_>, operation: &Operation, way: WayBack, lock: LockGuard) -> Result<LockGuard> {
-    let site = &*means.site;
+fn by_pgbump(means: &mut Means<'_>, operation: &Operation, way: WayBack, lock: &LockGuard) -> Result<()> {
     ui::say(&format!("putting the database back: {}", way.in_words()));
     let written = way.posts.zip(way.since);
-    let command = restore_point::cluster_command(&site.root, means.flags)?;
-    let lock = restored(&command, &site.state, written, lock)?;
+    let command = restore_point::cluster_command(&means.site.root, means.flags)?;
+    restored(&command, written, lock)?;
     // Where the clusters have not exchanged their ports, or the database had moved, the data source has been led back.
-    if site.database().and_then(|database| moved(operation, &database)).unwrap_or(true) {
+    if means.site.database().and_then(|database| moved(operation, &database)).unwrap_or(true) {
         means.site.reload()?;
     }
-    require_unmoved(operation, means.site, "the database of before")?;
-    Ok(lock)
+    require_unmoved(operation, means.site, "the database of before")
 }
 
-/// Runs another tool, which takes the lock meanwhile, and says what of the users' goes: the posts, and since when.
-fn restored(command: &Cmd, state: &State, written: Option<(u64, String)>, lock: LockGuard) -> Result<LockGuard> {
-    drop(lock);
-    let done = restore_point::restore(command);
-    let lock = state.lock(LOCK_WAIT)?;
-    let said = done?;
+/// Runs another tool under the lock, and says what of the users' goes: the posts, and since when.
+fn restored(command: &Cmd, written: Option<(u64, String)>, lock: &LockGuard) -> Result<()> {
+    let said = restore_point::restore(command, lock)?;
     checkpoint::pass("undo-restored");
     if let Some((posts, since)) = written {
         say_lost(Some(posts), &since, &said);
     }
-    Ok(lock)
+    Ok(())
 }
 
 fn say_lost(posts: Option<u64>, since: &str, said: &str) {
@@ -261,11 +245,11 @@ pub(crate) fn claim(site: &Installation, accepted: bool) -> Claim<'_> {
 
 /// mm-pgbump was cut off while it let the old cluster serve again: until that is done there may be no database, and nothing
 /// that needs one can be looked at.
-pub(crate) fn finish_cluster(root: &Path, state: &State, flags: &[String], lock: LockGuard) -> Result<LockGuard> {
+pub(crate) fn finish_cluster(root: &Path, state: &State, flags: &[String], lock: &LockGuard) -> Result<()> {
     if !restore_point::is_cluster_cut_off(state)? {
-        return Ok(lock);
+        return Ok(());
     }
-    restored(&restore_point::cluster_command(root, flags)?, state, None, lock)
+    restored(&restore_point::cluster_command(root, flags)?, None, lock)
 }
 
 /// Whether the schema is another one than before the exchange.

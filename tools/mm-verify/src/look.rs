@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use mm_common::contract::error::Context as _;
 use mm_common::contract::sections::{Backup, Fetch, Pgbump, Swap};
+use mm_common::machine::door::{self, Open};
 use mm_common::mattermost::api::{DEFAULT_LIMIT, Server};
 use mm_common::mattermost::schema::{self, Level};
 use mm_common::mattermost::session::Traces;
@@ -38,6 +39,8 @@ pub(crate) struct Look {
     pub(crate) pgbump: Option<Pgbump>,
     /// The checks before the upgrade.
     pub(crate) baseline: Option<Baseline>,
+    /// Runs of these tools that were cut off. Until they are ended nothing is put into the database.
+    pub(crate) cut_off: Vec<Open>,
     /// Flags.
     pub(crate) options: Options,
     /// Record of what we put into the database.
@@ -86,6 +89,7 @@ impl Look {
             backup: session.document.section("backup")?,
             pgbump: session.document.section("pgbump")?,
             baseline: Baseline::read(&state.join("baseline.json"))?,
+            cut_off: door::open(&installation.state, &installation.root, &[])?,
             traces: Traces::at(state.join("traces.json")),
             people: None,
             scratch: None,

@@ -8,7 +8,7 @@ use mm_common::machine::files::{self, Access};
 use mm_common::machine::signals;
 use mm_common::mattermost::site;
 use mm_common::run::Session;
-use mm_common::{Error, Result};
+use mm_common::{Error, Kind, Result};
 
 use crate::arguments::Options;
 use crate::baseline::Baseline;
@@ -71,7 +71,11 @@ fn look(session: &mut Session, options: Options, compare: bool) -> Result<Option
     let wait = session.lock_wait();
     // Whoever holds the lock may be changing what there is to see.
     let guard = if session.dry_run { None } else { Some(site::ground(&session.wanted()?)?.state.lock(wait)?) };
-    let mut look = Look::at(session, options)?;
+    let mut look = Look::at(session, options).map_err(|error| half_made(session, error))?;
+    if !compare {
+        // It is what later looks are compared with.
+        session.refuse_open(&[])?;
+    }
     if guard.is_none() {
         let checks = checks::ALL.iter().filter(|definition| selected(&look, definition.id));
         let checks = checks.map(|definition| check(definition, Finding::skip("dry run"), 0.0)).collect();
@@ -89,6 +93,14 @@ fn look(session: &mut Session, options: Options, compare: bool) -> Result<Option
         files::write(&path, report::prometheus(&looked.checks, looked.seconds, now).as_bytes(), Access::PUBLIC)?;
     }
     Ok(Some((look, looked)))
+}
+
+/// What is half-made may not be fit to be looked at: then that is what is wrong.
+fn half_made(session: &Session, error: Error) -> Error {
+    match session.refuse_open(&[]) {
+        Ok(()) => error,
+        Err(open) => open.of_kind(Kind::CheckSaysNo).because(error.one_line()),
+    }
 }
 
 /// The check that everything we put into the database is gone again.
@@ -134,7 +146,7 @@ pub(crate) fn make(look: &mut Look, compare: bool) -> Result<Looked> {
 /// Removes what a run that was cut off has left behind.
 fn sweep_before(look: &Look) -> Result<()> {
     look.prepare_state()?;
-    if look.traces.read()?.is_empty() {
+    if look.traces.read()?.is_empty() || !look.cut_off.is_empty() {
         return Ok(());
     }
     let swept =
@@ -150,6 +162,9 @@ fn sweep_before(look: &Look) -> Result<()> {
 /// Why a check may not be made in this run.
 fn forbidden(look: &Look, needs: Needs) -> Option<&'static str> {
     match needs {
+        Needs::Sessions | Needs::Scratch if !look.cut_off.is_empty() => {
+            Some("an earlier run was cut off: nothing is put into the database until that is ended")
+        }
         Needs::Sessions if look.options.no_sessions && !look.has_account() => {
             Some("--no-sessions forbids it, and no account was given")
         }

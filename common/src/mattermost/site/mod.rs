@@ -31,7 +31,7 @@ pub use isolated::version_of;
 pub use version::{MANIFESTS, Source, precise};
 
 /// Where the server is installed when nobody says otherwise.
-const DEFAULT_ROOT: &str = "/opt/mattermost";
+pub const DEFAULT_ROOT: &str = "/opt/mattermost";
 
 /// An installation, observed. Not serialisable: it holds the configuration. [`Installation::section`] is what may be
 /// shown.

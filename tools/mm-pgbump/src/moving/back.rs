@@ -185,14 +185,14 @@ fn require_release(entry: &Entry, installation: &Installation, stays_stopped: bo
 
 /// `mm-pgbump rollback` after a move.
 pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<String> {
-    let own: Vec<&str> = reach::own_journals(session)?.iter().copied().chain([door::MOVE]).collect();
-    session.refuse_open(&own)?;
+    let own = [door::PGBUMP, door::MOVE];
+    session.refuse_open_unless_asked(&own)?;
     let mut installation = probe(session, true)?;
     let records = Records::at(installation.state.path());
     let guard = if session.dry_run { None } else { Some(installation.state.lock(session.lock_wait())?) };
     if guard.is_some() {
         // Whoever held the lock may have changed what there is to see.
-        session.refuse_open(&own)?;
+        session.refuse_open_unless_asked(&own)?;
         installation = reach::observe(session)?;
     }
     let open = records.journal.read::<Entry>()?;
@@ -200,7 +200,7 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
         return Err(Error::refused("there is no move to take back"));
     };
     let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
-    let stays_stopped = options.leave_stopped || door::is_undoing_swap(&installation.state)?;
+    let stays_stopped = options.leave_stopped || door::is_undoing_swap(&installation.state);
     require_release(&entry, &installation, stays_stopped)?;
     let Some(lock) = guard else { return Ok(format!("would point the server at {from} again")) };
     let is_pointed = || point::leads_to_target(&entry, &records.private(Of::Open)?, &installation);
@@ -238,7 +238,7 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
     if (running || installation.was_running) && !stays_stopped {
         Started::command(&installation, &lock)?.wait(&installation, START_LIMIT, &lock)?;
     }
-    if door::is_undoing_swap(&installation.state)? {
+    if door::is_undoing_swap(&installation.state) {
         // Users wait, and mm-swap has counted what they lose.
         return Ok(format!("the server is pointed at {from} again; what was written since is only in {to}"));
     }

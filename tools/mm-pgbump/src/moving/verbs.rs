@@ -1,12 +1,10 @@
 //! The verbs beside `move` itself, as far as they are about a move: `check --target`, `--dry-run`, `recover`, `drop-old`.
 
 use mm_common::contract::ui;
-use mm_common::machine::door;
 use mm_common::mattermost::site::Installation;
 use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
 
-use super::back;
 use super::clear;
 use super::look::{self, Looked, Question};
 use super::point;
@@ -16,7 +14,7 @@ use super::run::named;
 use super::source::Source;
 use super::target::Target;
 use crate::preflight::Findings;
-use crate::{Options, check, reach};
+use crate::{Options, check};
 
 fn looked(session: &Session, options: &Options, installation: &Installation) -> Result<(Looked, String)> {
     let source = Source::reach(session, installation, None)?;
@@ -83,28 +81,23 @@ pub(crate) fn dry_run(session: &mut Session, options: &Options, installation: &I
 }
 
 /// `mm-pgbump recover` while a move is open, or where one has left something at its target.
-pub(crate) fn recover(session: &mut Session, options: &Options) -> Result<String> {
-    let mut installation = back::probe(session, false)?;
+pub(crate) fn recover(session: &mut Session, options: &Options, installation: &mut Installation) -> Result<String> {
     let records = Records::at(installation.state.path());
-    let Some(entry) = records.journal.read::<Entry>()? else { return clear_leftovers(session, &installation) };
+    let Some(entry) = records.journal.read::<Entry>()? else { return clear_leftovers(session, installation) };
     let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
     if session.dry_run {
         let is_finished = match entry.phase {
-            Phase::Proven => point::leads_to_target(&entry, &records.private(Of::Open)?, &installation)?,
+            Phase::Proven => point::leads_to_target(&entry, &records.private(Of::Open)?, installation)?,
             phase => matches!(phase, Phase::Done | Phase::RollingBack),
         };
         let word = if is_finished { "finish" } else { "take back" };
         return Ok(format!("would {word} the move of {from} to {to} that was cut off"));
     }
     let lock = installation.state.lock(session.lock_wait())?;
-    let own: Vec<&str> = reach::own_journals(session)?.iter().copied().chain([door::MOVE]).collect();
-    session.refuse_open(&own)?;
-    // The server that mm-swap was taking away is not started again by this.
-    let stays_stopped = options.leave_stopped || door::is_undoing_swap(&installation.state)?;
     session.changed = true;
-    let result = recover::recover(session, &mut installation, &records, &lock);
+    let result = recover::recover(session, installation, &records, &lock);
     let half_done = result.as_ref().is_err_and(|error| error.kind() == Kind::HalfDone);
-    if !half_done && !stays_stopped {
+    if !half_done && !options.leave_stopped {
         installation.put_service_back(&lock)?;
     }
     Ok(result?.unwrap_or_else(|| format!("the move that was cut off is taken back: the server works with {from}")))

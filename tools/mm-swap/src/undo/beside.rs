@@ -13,7 +13,7 @@ use mm_common::mattermost::way_back::{self, RestorePoint};
 use mm_common::postgres::dump::literal;
 use mm_common::postgres::server::Database;
 
-use super::{LOCK_WAIT, Means, claim, moved, require_unmoved, say_lost};
+use super::{Means, claim, moved, require_unmoved, say_lost};
 use crate::operation::Operation;
 use crate::restore_point;
 
@@ -22,22 +22,17 @@ use crate::restore_point;
 /// # Errors
 /// Failed when it could not be restored: the new server serves as before, and the operation is done again. Half done when it
 /// has been stopped already.
-pub(super) fn restore(
-    means: &mut Means<'_>,
-    operation: &mut Operation,
-    held: &[Held],
-    lock: LockGuard,
-) -> Result<LockGuard> {
+pub(super) fn restore(means: &mut Means<'_>, operation: &mut Operation, held: &[Held], lock: &LockGuard) -> Result<()> {
     let site = &*means.site;
     let Some(point) = operation.restore_point.clone().filter(|_| site.service.is_running().unwrap_or(false)) else {
-        return Ok(lock);
+        return Ok(());
     };
     // What cannot be reached is no longer used by anybody, and the way back is another one or none.
-    let Ok(database) = site.database() else { return Ok(lock) };
+    let Ok(database) = site.database() else { return Ok(()) };
     if !moved(operation, &database)?
         || way_back::of_hop(operation.hop(), site, &database, &claim(site, false))?.kind != way_back::Kind::Dump
     {
-        return Ok(lock);
+        return Ok(());
     }
     ui::say(&format!(
         "restoring the restore point {} beside the running server; what is written until it is stopped goes as well",
@@ -45,17 +40,13 @@ pub(super) fn restore(
     ));
     let before = way_back::posts_since(&database, &point.created).ok();
     let command = restore_point::command(operation, &point, means.flags)?.args(["--stop", "--leave-stopped"]);
-    drop(lock);
-    let done = restore_point::restore(&command);
-    let lock = site.state.lock(LOCK_WAIT)?;
-    let said = match done {
+    let said = match restore_point::restore(&command, lock) {
         Ok(said) => said,
-        Err(error) => return Err(stays(means, operation, held, error, &lock)),
+        Err(error) => return Err(stays(means, operation, held, error, lock)),
     };
     checkpoint::pass("undo-restored");
     say_lost(written(&database, &point).or(before), &point.created, &said);
-    require_unmoved(operation, site, &format!("restore point {}", point.id))?;
-    Ok(lock)
+    require_unmoved(operation, site, &format!("restore point {}", point.id))
 }
 
 /// Posts in the database that was put aside: it has what came in until the stop.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::machine::budget::Budget;
+use mm_common::machine::door::Open;
 use mm_common::machine::files::Access;
 use mm_common::machine::user::User;
 use mm_common::machine::{access, files, tree};
@@ -18,6 +19,17 @@ use mm_common::{Error, Result};
 use crate::arguments::Extent;
 use crate::check::{Finding, some};
 use crate::look::Look;
+
+/// What is half-made is not yet as it is to be, whatever the other checks see of it.
+pub(crate) fn interrupted(look: &mut Look) -> Result<Finding> {
+    Ok(match look.cut_off.first() {
+        None => Finding::pass("no journal is open"),
+        Some(Open { tool, journal, command }) => {
+            Finding::fail(format!("an earlier run of {tool} was cut off: its journal `{journal}` is open"))
+                .hint(command.clone())
+        }
+    })
+}
 
 pub(crate) fn version(look: &mut Look) -> Result<Finding> {
     let found = look.release();

@@ -24,6 +24,14 @@ use crate::check::{Area, Definition, Needs};
 /// All checks.
 pub(crate) const ALL: &[Definition] = &[
     Definition {
+        id: "files.interrupted",
+        title: "no run of these tools was cut off",
+        area: Area::Files,
+        needs: Needs::Nothing,
+        premise: premise::OWN,
+        look: files::interrupted,
+    },
+    Definition {
         id: "files.version",
         title: "the release that should be there is installed",
         area: Area::Files,

@@ -29,6 +29,10 @@ These tools also ran on 5.31.9, 5.37.10, 6.3.10, 6.7.2, 7.1.9, 7.8.15, 8.1.13, 9
 of these only what failed was noted, and put right. Nothing is known of the Enterprise Edition, of
 released archives, or of versions that are not named.";
 
+/// `files.interrupted`.
+pub(crate) const OWN: Premise =
+    premise("journals of these tools, of no version of the server", "the same on every version");
+
 /// `files.version`.
 pub(crate) const VERSION: Premise = premise(
     "the lines that bin/mattermost prints of its version: recorded",

@@ -12,10 +12,6 @@ fn the_nodes_of_a_cluster_are_stopped_together_when_the_schema_changes() {
     let mut play = Play::of(&[quick("9.11.18"), quick("10.5.14")], &NODES);
     play.set("mm_tools_to", "10.5.14");
     let history = play.history();
-    let check = play.run("cluster.yml", &["--check"]).good();
-    assert!(check.said.contains("All nodes are stopped, one is upgraded"), "{}", check.said);
-    assert_eq!(play.running_versions(), ["9.11.18"; 2]);
-
     let (recap, seen) = play.watched(|| play.run("cluster.yml", &[]));
     let recap = recap.good();
     assert!(NODES.iter().all(|node| recap.count(node, "changed") > 0), "{}", recap.said);
@@ -25,6 +21,18 @@ fn the_nodes_of_a_cluster_are_stopped_together_when_the_schema_changes() {
         let mixed = look[0].as_deref() == Some("10.5.14") && look[1].as_deref() == Some("9.11.18");
         assert!(!mixed, "an old server ran on the new schema");
     }
+}
+
+#[test]
+#[ignore = "long: minutes of Ansible"]
+fn a_check_a_second_run_and_a_limited_one_change_nothing() {
+    let mut play = Play::of(&[quick("9.11.18"), quick("10.5.14")], &NODES);
+    play.set("mm_tools_to", "10.5.14");
+    let check = play.run("cluster.yml", &["--check"]).good();
+    assert!(check.said.contains("All nodes are stopped, one is upgraded"), "{}", check.said);
+    assert_eq!(play.running_versions(), ["9.11.18"; 2]);
+    play.run("cluster.yml", &[]).good();
+    assert_eq!(play.running_versions(), ["10.5.14"; 2]);
     play.run("cluster.yml", &[]).unchanged(&NODES);
     let limited = play.run("cluster.yml", &["--limit", "one"]);
     assert!(limited.code == Some(2) && limited.said.contains("Without --limit"), "{}", limited.said);
@@ -60,6 +68,7 @@ fn the_nodes_are_stopped_together_when_nothing_may_be_done_in_turn() {
 }
 
 #[test]
+#[ignore = "long: minutes of Ansible"]
 fn the_nodes_of_a_cluster_are_upgraded_in_turn_when_the_schema_stays() {
     let mut play = Play::of(&[quick("10.5.6"), quick("10.5.14")], &NODES);
     play.set("mm_tools_to", "10.5.14");

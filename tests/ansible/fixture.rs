@@ -193,16 +193,25 @@ impl Play {
     }
 
     /// The version that the server of a host says it has, asked over the network; `None` when none answers.
-    pub(crate) fn running_version(&self, host: &Host) -> Option<String> {
-        let address = format!("http://{}:8065/api/v4/config/client?format=old", host.address);
-        let output = self.lan.at_controller("curl").args(["-sS", "--max-time", "10", &address]).output().unwrap();
-        let settings: Value = serde_json::from_slice(&output.stdout).ok()?;
-        settings["Version"].as_str().map(str::to_owned)
+    fn running_version(&self, host: &Host) -> Option<String> {
+        self.ask([host]).remove(0)
+    }
+
+    /// The same of several, one after the other.
+    fn ask<'a>(&self, hosts: impl IntoIterator<Item = &'a Host>) -> Vec<Option<String>> {
+        let mut command = self.lan.at_controller("curl");
+        command.args(["-sS", "--max-time", "10", "-w", "\n"]);
+        command.args(
+            hosts.into_iter().map(|host| format!("http://{}:8065/api/v4/config/client?format=old", host.address)),
+        );
+        let said = String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned();
+        let version = |line: &str| serde_json::from_str::<Value>(line).ok()?["Version"].as_str().map(str::to_owned);
+        said.lines().map(version).collect()
     }
 
     /// What all hosts serve.
     pub(crate) fn running_versions(&self) -> Vec<String> {
-        self.hosts.iter().map(|host| self.running_version(host).unwrap_or_default()).collect()
+        self.ask(&self.hosts).into_iter().map(Option::unwrap_or_default).collect()
     }
 
     /// Number and digest of all that people have written.
@@ -223,8 +232,7 @@ impl Play {
             let watcher = scope.spawn(|| {
                 let mut seen = Vec::new();
                 while !ended.load(Ordering::Relaxed) {
-                    let look = self.hosts.iter().chain(self.hosts.first()).map(|host| self.running_version(host));
-                    seen.push(look.collect());
+                    seen.push(self.ask(self.hosts.iter().chain(self.hosts.first())));
                     std::thread::sleep(Duration::from_millis(50));
                 }
                 seen

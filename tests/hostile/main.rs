@@ -12,3 +12,4 @@ mod program;
 mod sql;
 mod syscalls;
 mod text;
+mod whose;

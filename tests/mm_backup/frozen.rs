@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use mm_test_support::matrix::some;
+use mm_test_support::matrix::some_and;
 use mm_test_support::process;
 use mm_test_support::site::Site;
 use serde_json::{Value, json};
@@ -214,8 +214,7 @@ fn freezing_is_killed_at_every_checkpoint() {
     let site = Site::builder("10.5.14").running().build();
     let names = checkpoints(&site, &FREEZE);
     assert!(names.iter().any(|name| name == "freeze-copied"), "{names:?}");
-    let (own, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.starts_with("freeze-"));
-    for name in &[some(others), own].concat() {
+    for name in &some_and(names, |name| name.starts_with("freeze-")) {
         die_at(&site, &FREEZE, name);
         let damaged = listed(&site).1;
         assert!(damaged.is_empty(), "killed at {name}: {damaged:?}");
@@ -239,7 +238,7 @@ fn completing_and_going_back_are_killed_at_every_checkpoint() {
     make(&site, &FREEZE);
     let names = checkpoints(&site, &["complete"]);
     assert!(names.iter().any(|name| name == "complete-placed"), "{names:?}");
-    for name in &names {
+    for name in &some_and(names, |name| name == "complete-placed") {
         let id = make(&site, &FREEZE)["id"].as_str().unwrap().to_owned();
         die_at(&site, &["complete"], name);
         let (code, said) = run(&site, &["complete"]);
@@ -252,7 +251,7 @@ fn completing_and_going_back_are_killed_at_every_checkpoint() {
     make(&site, &FREEZE);
     let names = checkpoints(&site, &["restore", "latest", "--database"]);
     assert!(names.iter().any(|name| name == "database-renamed"), "{names:?}");
-    for name in &names {
+    for name in &some_and(names, |name| name == "database-renamed") {
         make(&site, &FREEZE);
         site.cluster.query("DELETE FROM posts");
         let restore = ["restore", "latest", "--database"];
@@ -369,6 +368,9 @@ fn a_frozen_point_takes_the_place_of_no_complete_one() {
 #[test]
 fn freeze_needs_a_stopped_server() {
     let site = Site::builder("10.5.14").build();
-    assert_eq!(run(&site, &["--freeze"]).0, 2);
-    assert_eq!(run(&site, &["--stop", "--freeze", "--no-database"]).0, 2);
+    for (flags, words) in [(&["--freeze"][..], "--stop"), (&["--stop", "--freeze", "--no-database"], "--no-database")] {
+        let (code, said) = run(&site, flags);
+        assert!(code == 2 && said.contains("--freeze") && said.contains(words), "{flags:?}: {said}");
+    }
+    assert!(!site.store().exists() && copies(&site).is_empty());
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use mm_test_support::matrix::some;
+use mm_test_support::matrix::{some, some_and};
 use mm_test_support::process;
 use mm_test_support::site::Site;
 use mm_test_support::tool;
@@ -305,9 +305,7 @@ fn restore_is_killed_at_every_checkpoint() {
     let server = site.install().join("bin/mattermost");
     let mut held = 0;
     // The one between the files and the database is never left out.
-    let (between, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name == "restore-moved");
-    let names = [some(others), between].concat();
-    for name in &names {
+    for name in &some_and(names.clone(), |name| name == "restore-moved") {
         let before = fs::metadata(&server).unwrap().ino();
         fs::write(site.install().join("NOTICE.txt"), "changed").unwrap();
         site.cluster.query("DELETE FROM posts");

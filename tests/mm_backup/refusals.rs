@@ -202,7 +202,7 @@ fn a_restore_point_that_others_can_change_is_said_to_be_and_not_restored() {
         (point, ["chmod", "0777"], ["chmod", "0700"]),
         (&manifest, ["chmod", "0660"], ["chmod", "0600"]),
     ];
-    for (path, fault, mend) in faults {
+    for (path, fault, fix) in faults {
         let shown = path.to_str().unwrap();
         process::run(fault[0], &[fault[1], shown]);
         let (_, list, _) = run(&["list", "--format", "json"]);
@@ -214,7 +214,7 @@ fn a_restore_point_that_others_can_change_is_said_to_be_and_not_restored() {
         let (code, _, said) = run(&restore);
         assert!(code == Some(5) && said.contains(shown) && said.contains("--accept store-owner"), "{said}");
         assert!(!into.exists());
-        process::run(mend[0], &[mend[1], shown]);
+        process::run(fix[0], &[fix[1], shown]);
     }
     process::run("chmod", &["0777", point.to_str().unwrap()]);
     // What the manifest says of the copies is not believed either.

@@ -240,8 +240,8 @@ fn the_preflight_looks_at_the_host_too() {
     assert_cmd::Command::new("setcap").arg("cap_net_bind_service=+ep").arg(&bin).assert().success();
     let manifest = json!({"id": "com.example.old", "version": "1.0.0", "min_server_version": "5.0.0"});
     fs::write(plugin.join("plugin.json"), manifest.to_string()).unwrap();
-    let mended = look();
-    assert_eq!((status(&mended, "capabilities"), status(&mended, "plugins")), ("pass".into(), "pass".into()));
+    let fixed = look();
+    assert_eq!((status(&fixed, "capabilities"), status(&fixed, "plugins")), ("pass".into(), "pass".into()));
 
     // Without the database its checks are unseen, and the others are made.
     site.cluster.stop();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mm_test_support::process::{run, wait_until};
+use mm_test_support::process::{TEST_USER, run, wait_until};
 
 use crate::rig::{Afterwards, Rig, check_of};
 
@@ -40,42 +40,42 @@ fn what_would_fail_is_found_before_anything_is_touched() {
     run("chmod", &["644", &control, &script, &library]);
 
     let extension = format!("CREATE EXTENSION {name}");
-    rig.finds("extensions", &name, &extension, &extension.replace("CREATE", "DROP"));
     // Of a database, so that it holds for the next session, and not only once the server has read its files again.
     let preload = format!("ALTER DATABASE mattermost SET session_preload_libraries = '{name}'");
-    rig.finds("libraries", &name, &preload, "ALTER DATABASE mattermost RESET session_preload_libraries");
-    rig.finds(
-        "prepared",
-        "left",
-        "CREATE TABLE t (x int); BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'left'",
-        "ROLLBACK PREPARED 'left'",
-    );
-    rig.finds(
-        "replication",
-        "slot kept",
-        "SELECT pg_create_physical_replication_slot('kept')",
-        "SELECT pg_drop_replication_slot('kept')",
-    );
-    rig.finds(
+    rig.finds(&[
+        ("extensions", &name, &extension, &extension.replace("CREATE", "DROP")),
+        ("libraries", &name, &preload, "ALTER DATABASE mattermost RESET session_preload_libraries"),
+        (
+            "prepared",
+            "left",
+            "CREATE TABLE t (x int); BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'left'",
+            "ROLLBACK PREPARED 'left'",
+        ),
+        (
+            "replication",
+            "slot kept",
+            "SELECT pg_create_physical_replication_slot('kept')",
+            "SELECT pg_drop_replication_slot('kept')",
+        ),
+        ("other-databases", "other of postgres", "CREATE DATABASE other", "SELECT 1"),
+        ("duplicates", "has 1 of its keys more than once", DUPLICATE, "DROP TABLE labels"),
+    ]);
+    rig.finds(&[(
         "rehearsal",
         "public.gather(anyelement)",
         "CREATE AGGREGATE gather (anyelement) (SFUNC = array_append, STYPE = anyarray, INITCOND = '{}')",
         "DROP AGGREGATE gather (anyelement)",
-    );
-    rig.finds("other-databases", "other of postgres", "CREATE DATABASE other", "SELECT 1");
-    rig.finds(
-        "connections",
-        "other",
-        "ALTER DATABASE other ALLOW_CONNECTIONS false",
-        "ALTER DATABASE other ALLOW_CONNECTIONS true",
-    );
-    rig.finds(
-        "locales",
-        "xx_XX.UTF-8",
-        "UPDATE pg_database SET datcollate = 'xx_XX.UTF-8' WHERE datname = 'other'",
-        "DROP DATABASE other",
-    );
-    rig.finds("duplicates", "has 1 of its keys more than once", DUPLICATE, "DROP TABLE labels");
+    )]);
+    rig.site.cluster.query("CREATE DATABASE foreign_words");
+    rig.finds(&[
+        ("connections", "other", "ALTER DATABASE other ALLOW_CONNECTIONS false", "DROP DATABASE other"),
+        (
+            "locales",
+            "xx_XX.UTF-8",
+            "UPDATE pg_database SET datcollate = 'xx_XX.UTF-8' WHERE datname = 'foreign_words'",
+            "DROP DATABASE foreign_words",
+        ),
+    ]);
 
     // A cluster whose owner may not get in.
     let hba = rig.configuration(13).join("pg_hba.conf");
@@ -186,15 +186,29 @@ fn a_cluster_that_lost_its_data_does_not_hide_the_others() {
     let root = rig.site.directory().join("etc");
     let stale = root.join("13/stale");
     std::fs::create_dir_all(&stale).unwrap();
-    std::os::unix::fs::symlink(rig.configuration(13), root.join("13").join(&rig.site.cluster.name)).unwrap();
+    let link = root.join("13").join(&rig.site.cluster.name);
+    std::os::unix::fs::symlink(rig.configuration(13), &link).unwrap();
     std::fs::write(stale.join("postgresql.conf"), "data_directory = '/nowhere'\nport = 1\n").unwrap();
     run("chown", &["-R", "postgres:postgres", root.to_str().unwrap()]);
     run("chmod", &["-R", "a+rX", root.to_str().unwrap()]);
     let listed = Command::new("pg_lsclusters").env("PG_CLUSTER_CONF_ROOT", &root).output().unwrap();
     assert!(!listed.status.success(), "pg_lsclusters has learnt it: the test shows nothing any more");
-    let mut tool = rig.site.tool("mm-pgbump");
-    let output = tool.env("PG_CLUSTER_CONF_ROOT", &root).args(["check", "--to", "15"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let check = |code: i32| {
+        let mut tool = rig.site.tool("mm-pgbump");
+        let output = tool.env("PG_CLUSTER_CONF_ROOT", &root).args(["check", "--to", "15"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        said
+    };
+    check(0);
+    // The link leads to what somebody else may write.
+    let theirs = rig.site.directory().join("theirs");
+    run("cp", &["-r", rig.configuration(13).to_str().unwrap(), theirs.to_str().unwrap()]);
+    run("chown", &["-R", TEST_USER, theirs.to_str().unwrap()]);
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(&theirs, &link).unwrap();
+    let said = check(1);
+    assert!(said.contains("what it leads to does not belong to `postgres`"), "{said}");
 }
 
 #[test]
@@ -249,7 +263,7 @@ fn a_link_that_fails_half_way_is_undone() {
     let file = rig.data(13).join(rig.site.cluster.query("SELECT pg_relation_filepath('wide') || '_fsm'"));
     run("chattr", &["+i", file.to_str().unwrap()]);
     let path = file.clone();
-    let _mend = Afterwards(move || {
+    let _put_back = Afterwards(move || {
         let _ = Command::new("chattr").arg("-i").arg(&path).status();
     });
     let (_, said) = rig.upgrade(6, &["--method", "link"]);

@@ -24,14 +24,14 @@ fn a_row_that_an_index_lacks_is_found() {
         check["status"] == "pass" && check["evidence"].as_str().unwrap().contains("amcheck finds no fault in 0"),
         "{check}"
     );
-    rig.finds(
+    rig.finds(&[(
         "indexes",
         "public.words_word: it holds 1000 rows where the table has 1001",
         INCOMPLETE,
         "DROP TABLE words",
-    );
+    )]);
     let with_amcheck = format!("CREATE EXTENSION amcheck; {INCOMPLETE}");
-    rig.finds("indexes", "words_word: heap tuple", &with_amcheck, "DROP TABLE words");
+    rig.finds(&[("indexes", "words_word: heap tuple", &with_amcheck, "DROP TABLE words")]);
     rig.is_as_before();
 }
 

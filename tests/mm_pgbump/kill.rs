@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use mm_test_support::matrix::some;
 
+use crate::moving_killed::site_dies_at;
 use crate::rig::{Rig, check_of};
 
 fn start(rig: &Rig, further: &[&str], variable: Option<(&str, &str)>) -> Child {
@@ -129,20 +130,8 @@ fn killed_while_it_undoes_it_undoes_the_rest() {
 fn killed_while_it_goes_back_it_gets_there() {
     let rig = Rig::new();
     rig.upgrade(0, &["--keep-port"]);
-    let back = |checkpoint: &str| {
-        let status = Command::new(mm_test_support::tool::executable("mm-pgbump"))
-            .args(rig.site.flags())
-            .arg("rollback")
-            .env("MM_CHECKPOINT", checkpoint)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .unwrap();
-        assert_eq!(status.signal(), Some(9), "it was to die at `{checkpoint}`");
-    };
     for checkpoint in ["rollback-intent", "rollback-new-stopped", "rollback-parked", "rollback-old-started"] {
-        back(checkpoint);
+        site_dies_at(&rig.site, checkpoint, &["rollback"]);
     }
     rig.pgbump(0, &["rollback"]);
     rig.serves("13");
@@ -198,10 +187,15 @@ fn indexes_of_another_collation_version_are_built_anew() {
 fn a_half_copied_configuration_does_not_cost_the_old_data() {
     let rig = Rig::new();
     dies_at(&rig, "upgrade-started", &[]);
-    mm_test_support::process::wait_until("pg_upgradecluster to end", Duration::from_secs(120), || {
+    let goes_on = || {
         let name = format!("pg_upgradecluster.*{}", rig.site.cluster.name);
-        !Command::new("pgrep").args(["-f", &name]).stdout(Stdio::null()).status().unwrap().success()
-    });
+        Command::new("pgrep").args(["-f", &name]).stdout(Stdio::null()).status().unwrap().success()
+    };
+    // It still chooses a port, and nobody else may do so meanwhile.
+    let turn = std::fs::File::open("/etc/postgresql").unwrap();
+    assert!(turn.try_lock().is_err() || !goes_on(), "another upgrade could choose the same port");
+    drop(turn);
+    mm_test_support::process::wait_until("pg_upgradecluster to end", Duration::from_secs(120), || !goes_on());
     let (old, new) = (rig.configuration(13).join("postgresql.conf"), rig.configuration(15).join("postgresql.conf"));
     std::fs::copy(&old, &new).unwrap();
     rig.upgrade(0, &[]);

@@ -4,12 +4,18 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 
 use mm_test_support::matrix::some;
+use mm_test_support::site::Site;
 
 use crate::moving::Moving;
 
 pub(crate) fn dies_at(moving: &Moving, checkpoint: &str, arguments: &[&str]) {
+    site_dies_at(&moving.site, checkpoint, arguments);
+}
+
+/// mm-pgbump with these arguments is killed there.
+pub(crate) fn site_dies_at(site: &Site, checkpoint: &str, arguments: &[&str]) {
     let status = Command::new(mm_test_support::tool::executable("mm-pgbump"))
-        .args(moving.site.flags())
+        .args(site.flags())
         .args(arguments)
         .env("MM_CHECKPOINT", checkpoint)
         .stdin(Stdio::null())

@@ -141,16 +141,22 @@ impl Rig {
         self.pgbump(code, &[&["--to", "15", "--no-backup"], further].concat())
     }
 
-    /// `check` says no with this id and this word, and is content again when the cause is gone.
-    pub(crate) fn finds(&self, id: &str, word: &str, cause: &str, cure: &str) {
-        self.site.cluster.query(cause);
+    /// `check` says no with these ids and words, for these causes. Each cause is taken away at the end.
+    pub(crate) fn finds(&self, faults: &[(&str, &str, &str, &str)]) {
+        for (_, _, cause, _) in faults {
+            self.site.cluster.query(cause);
+        }
         let (document, said) = self.pgbump(4, &["check", "--to", "15"]);
-        let check = check_of(&document, id);
-        assert!(check["status"] == "fail" || check["status"] == "error", "{id}: {said}");
-        assert!(check["evidence"].as_str().unwrap().contains(word), "{check}");
+        for (id, word, _, _) in faults {
+            let check = check_of(&document, id);
+            assert!(check["status"] == "fail" || check["status"] == "error", "{id}: {said}");
+            assert!(check["evidence"].as_str().unwrap().contains(word), "{check}");
+        }
         // And the run refuses, with nothing touched.
         self.upgrade(5, &[]);
-        self.site.cluster.query(cure);
+        for (_, _, _, cure) in faults {
+            self.site.cluster.query(cure);
+        }
     }
 
     /// The clusters of this name: major, whether on the site's own port, status.

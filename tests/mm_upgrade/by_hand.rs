@@ -1,18 +1,17 @@
 //! The loop of the README, typed by hand and killed at random moments: what brings it to its end is what the README says.
 
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use mm_test_support::pipeline::hop;
-use mm_test_support::process::PATH;
 use mm_test_support::site::{Site, quick};
-use mm_test_support::tool;
 use mm_test_support::upgrade::Upgrade;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::killed::{PATIENCE, Random, number};
+
+/// What the loop says when the first document is there.
+const BEGUN: &str = "the run is begun";
 
 /// The loop, begun or gone on with.
 fn script(upgrade: &Upgrade, target: &str) -> String {
@@ -22,6 +21,7 @@ fn script(upgrade: &Upgrade, target: &str) -> String {
     format!(
         "if [ \"$1\" = begin ]; then
             doc=$(mm-path --to {target} --postgres 15 {flags}) || exit
+            echo '{BEGUN}' >&2
         else
             for tool in mm-pgbump mm-swap; do $tool recover {plain} </dev/null >/dev/null; done
             doc=$(mm-path --resume {flags} </dev/null) || exit
@@ -33,6 +33,10 @@ fn script(upgrade: &Upgrade, target: &str) -> String {
     )
 }
 
+fn has_no_run(said: &str) -> bool {
+    !said.contains(BEGUN) && said.trim_end().lines().rev().take(4).any(|line| line.contains("there is no earlier run"))
+}
+
 fn is_killed(way: &[&str], kills: usize) {
     let versions: Vec<_> = way.iter().map(|version| quick(version)).collect();
     let upgrade = Upgrade::from(Site::builder(way[0]).postgres(13).posts(500).running(), &versions);
@@ -42,22 +46,8 @@ fn is_killed(way: &[&str], kills: usize) {
     let script = script(&upgrade, target);
     let mut random = Random(number("MM_KILL_SEED", 1).into());
     let (mut hit, mut verb) = (0, "begin");
-    let said = site.directory().join("said");
-    let context = || std::fs::read_to_string(&said).unwrap_or_default();
     let code = loop {
-        let log = std::fs::File::options().create(true).append(true).open(&said).unwrap();
-        let mut child = Command::new("bash")
-            .args(["-c", &script, "loop", verb])
-            .env_clear()
-            .env("PATH", format!("{}:{PATH}", tool::directory().display()))
-            .env(tool::PACE.0, tool::PACE.1)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .process_group(0)
-            .spawn()
-            .unwrap();
+        let mut child = upgrade.start(&script, &[verb.to_owned()]);
         let group = Pid::from_raw(i32::try_from(child.id()).unwrap());
         let began = Instant::now();
         let moment = (hit < kills).then(|| random.moment());
@@ -70,30 +60,20 @@ fn is_killed(way: &[&str], kills: usize) {
                 hit += 1;
                 break child.wait().unwrap();
             }
-            assert!(began.elapsed() < PATIENCE, "it does not end: {}", context());
+            assert!(began.elapsed() < PATIENCE, "it does not end: {}", upgrade.said());
             std::thread::sleep(std::time::Duration::from_millis(5));
         };
         match status.code() {
             None => verb = "resume",
-            // Killed before the first tool has begun the run.
-            Some(5)
-                if verb == "resume"
-                    && context()
-                        .trim_end()
-                        .lines()
-                        .rev()
-                        .take(4)
-                        .any(|line| line.contains("there is no earlier run")) =>
-            {
-                verb = "begin";
-            }
+            // Killed before the first tool has begun the run; what it has said once is kept.
+            Some(5) if verb == "resume" && has_no_run(&upgrade.said()) => verb = "begin",
             Some(code) => break code,
         }
     };
-    assert_eq!(code, 0, "{}", context());
-    assert!(hit * 10 >= kills * 7, "it was killed {hit} times only: {}", context());
-    assert_eq!(site.running_version().as_deref(), Some(*target), "{}", context());
-    assert_eq!((site.history(), site.counts(), site.user_files()), (history, counts, files), "{}", context());
+    assert_eq!(code, 0, "{}", upgrade.said());
+    assert!(hit * 10 >= kills * 7, "it was killed {hit} times only: {}", upgrade.said());
+    assert_eq!(site.running_version().as_deref(), Some(*target), "{}", upgrade.said());
+    assert_eq!((site.history(), site.counts(), site.user_files()), (history, counts, files), "{}", upgrade.said());
     let clusters = site.cluster.all_of_this_name();
     assert!(clusters.contains(&(15, site.cluster.port, "online".into())), "{clusters:?}");
 }

@@ -5,13 +5,11 @@
 //! `MM_KILLS` is another number of kills, `MM_KILL_SEED` the seed of their moments and kinds (1).
 
 use std::fs;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use mm_test_support::process::PATH;
 use mm_test_support::site::{Site, quick};
-use mm_test_support::tool::{self, TOOLS};
+use mm_test_support::tool::TOOLS;
 use mm_test_support::upgrade::Upgrade;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -74,31 +72,10 @@ impl Killer {
         self.hit.len() < self.kills && self.hit.len() * (self.way.len() - 1) < self.kills * (at.unwrap_or(0) + 1)
     }
 
-    fn start(&self, verb: &str, more: &[&str]) -> Child {
-        let said = fs::File::options().create(true).append(true).open(self.said()).unwrap();
-        Command::new("bash")
-            .args(["-c", &self.upgrade.script(), "mm-upgrade"])
-            .args(self.upgrade.arguments(verb, more))
-            .env_clear()
-            .env("PATH", format!("{}:{PATH}", tool::directory().display()))
-            .env(tool::PACE.0, tool::PACE.1)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(said.try_clone().unwrap())
-            .stderr(said)
-            .process_group(0)
-            .spawn()
-            .unwrap()
-    }
-
-    fn said(&self) -> std::path::PathBuf {
-        self.upgrade.site.directory().join("said")
-    }
-
     /// Runs a verb and kills it at some moment once a kill is due. Returns its exit code; `None` when it was killed
     /// itself.
     fn run(&mut self, verb: &str, more: &[&str]) -> Option<i32> {
-        let mut child = self.start(verb, more);
+        let mut child = self.upgrade.start(&self.upgrade.script(), &self.upgrade.arguments(verb, more));
         let group = Pid::from_raw(i32::try_from(child.id()).unwrap());
         let end = Instant::now() + PATIENCE;
         let mut moment = None;
@@ -145,8 +122,7 @@ impl Killer {
     }
 
     fn context(&self) -> String {
-        let said = fs::read_to_string(self.said()).unwrap_or_default();
-        format!("killed so far: {:#?}\n{said}", self.hit)
+        format!("killed so far: {:#?}\n{}", self.hit, self.upgrade.said())
     }
 
     /// Runs an upgrade to its end, however often it is killed on the way.

@@ -9,9 +9,11 @@
 )]
 
 mod by_hand;
+mod failing;
 mod killed;
 mod rehearse;
 mod reports;
 mod run;
 mod stopped;
 mod surroundings;
+mod window;

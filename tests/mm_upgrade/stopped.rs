@@ -1,13 +1,11 @@
 //! `scripts/mm-upgrade` asked to stop, and looked at while it works.
 
 use std::fs;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
-use mm_test_support::process::{self, PATH};
+use mm_test_support::process;
 use mm_test_support::site::quick;
-use mm_test_support::tool;
 use mm_test_support::upgrade::Upgrade;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -17,24 +15,7 @@ use crate::run::good;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn start(upgrade: &Upgrade, verb: &str, more: &[&str]) -> Child {
-    let said = fs::File::options().create(true).append(true).open(upgrade.site.directory().join("said")).unwrap();
-    Command::new("/usr/bin/env")
-        .args(["--default-signal=HUP,INT,TERM", "bash", "-c", &upgrade.script(), "mm-upgrade"])
-        .args(upgrade.arguments(verb, more))
-        .env_clear()
-        .env("PATH", format!("{}:{PATH}", tool::directory().display()))
-        .env(tool::PACE.0, tool::PACE.1)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(said)
-        .process_group(0)
-        .spawn()
-        .unwrap()
-}
-
-fn said(upgrade: &Upgrade) -> String {
-    fs::read_to_string(upgrade.site.directory().join("said")).unwrap_or_default()
+    upgrade.start(&upgrade.script(), &upgrade.arguments(verb, more))
 }
 
 fn pid(child: &Child) -> Pid {
@@ -70,7 +51,7 @@ fn a_second_one_and_status_say_which_tool_works_and_a_signal_is_passed_on() {
         kill(pid(&run), signal).unwrap();
     }
     let code = run.wait().unwrap().code();
-    let text = said(&upgrade);
+    let text = upgrade.said();
     assert_eq!(code, Some(1), "{text}");
     assert_eq!(fs::read_to_string(&told).unwrap(), "TERM\n", "{text}");
     assert!(text.contains("stopped as asked: SIG") && text.contains("mm-upgrade resume --runs "), "{text}");
@@ -102,17 +83,17 @@ fn asked_to_stop_in_any_stage_it_leaves_a_server_and_can_be_resumed() {
     let mut verb = "run";
     let stages = ["looking at the database", "recording how", "unpacking", "restore point;", "exchanging", "verifying"];
     for (number, stage) in stages.into_iter().enumerate() {
-        let before = said(&upgrade).matches(stage).count();
+        let before = upgrade.said().matches(stage).count();
         let mut run = start(&upgrade, verb, if verb == "run" { &["--to", "10.5.14"] } else { &[] });
         process::wait_until(stage, PATIENCE, || {
-            run.try_wait().unwrap().is_some() || said(&upgrade).matches(stage).count() > before
+            run.try_wait().unwrap().is_some() || upgrade.said().matches(stage).count() > before
         });
         // Not always in the same moment of it, and every second time as from a terminal: the whole group has it.
         std::thread::sleep(Duration::from_millis(number as u64 * 70));
         let as_from_a_terminal = number % 2 == 1;
         let _ = if as_from_a_terminal { killpg(pid(&run), Signal::SIGINT) } else { kill(pid(&run), Signal::SIGTERM) };
         let code = run.wait().unwrap().code();
-        let text = said(&upgrade);
+        let text = upgrade.said();
         assert!(matches!(code, Some(0 | 1 | 6)), "{code:?} in `{stage}`: {text}");
         assert!(!text.contains("unexpected EOF") && !text.contains("syntax error"), "{text}");
         process::wait_until("a server", PATIENCE, || !site.pids().is_empty());

@@ -12,7 +12,7 @@ use crate::lab::{check_of, complaints, with_status};
 pub(crate) const VERSION: &str = "9.11.18";
 const PLUGIN: &str = "org.example.counter";
 
-/// What is broken for a case, and mended after it.
+/// What is broken for a case, and put right after it.
 pub(crate) enum Break {
     /// Statements, and those that take them back.
     Sql(&'static str, &'static str),

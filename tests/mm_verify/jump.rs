@@ -1,4 +1,4 @@
-//! mm-verify after a jump over the releases that fill the columns: what it names, what a browser sees, what it mends.
+//! mm-verify after a jump over the releases that fill the columns: what it names, what a browser sees, what it fixes.
 
 use crate::lab::{complaints, jump, look, verify, with_status};
 use mm_test_support::process;

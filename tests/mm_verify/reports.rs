@@ -204,7 +204,7 @@ fn digest(site: &Site) -> String {
 }
 
 #[test]
-fn each_repair_mends_what_it_is_for_and_its_way_back_is_exact() {
+fn each_repair_fixes_what_it_is_for_and_its_way_back_is_exact() {
     let site = Site::builder("9.11.18").build();
     let repair = |arguments: &[&str]| -> Value {
         let done = site.tool("mm-verify").arg("repair").args(arguments).args(["--format", "json"]).assert().success();

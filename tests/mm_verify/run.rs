@@ -23,20 +23,20 @@ fn a_good_server_of_every_era_passes_every_check_and_keeps_nothing_of_them() {
     }
 }
 
-/// Breaks the site with `sabotage`, looks, mends it with `mend`, and wants exactly the checks of `fails` to fail.
-fn bites(site: &Site, what: &str, fails: &[&str], sabotage: impl FnOnce(&Site), mend: impl FnOnce(&Site)) {
+/// Breaks the site with `sabotage`, looks, fixes it with `fix`, and wants exactly the checks of `fails` to fail.
+fn bites(site: &Site, what: &str, fails: &[&str], sabotage: impl FnOnce(&Site), fix: impl FnOnce(&Site)) {
     sabotage(site);
     let (code, document) = verify(site, &[]);
     let failed = with_status(&document, "fail");
     assert_eq!(failed, fails, "{what}: {:#?}", complaints(&document));
     assert_eq!(code, if fails.is_empty() { 0 } else { 4 }, "{what}");
-    mend(site);
+    fix(site);
 }
 
 /// As [`bites`], by statements.
-fn bites_sql(site: &Site, fails: &[&str], sabotage: &str, mend: &str) {
+fn bites_sql(site: &Site, fails: &[&str], sabotage: &str, fix: &str) {
     let run = |sql: &str| drop(site.cluster.query(sql));
-    bites(site, sabotage, fails, |_| run(sabotage), |_| run(mend));
+    bites(site, sabotage, fails, |_| run(sabotage), |_| run(fix));
 }
 
 #[test]

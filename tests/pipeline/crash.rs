@@ -1,6 +1,6 @@
 //! Power cuts in a pipeline: mm-fetch and mm-backup are killed with SIGKILL at every one of their checkpoints and run
 //! again with the same document. The second run has to arrive where an undisturbed one arrives. (The tools that change
-//! the server have files of their own: `mm_swap_killed.rs` and `mm_pgbump_kill.rs`.)
+//! the server have modules of their own: `mm_swap::killed` and `mm_pgbump::kill`.)
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -83,7 +83,7 @@ fn mm_fetch_killed_anywhere_fetches_when_run_again() {
     Hop::planned().survives(
         "mm-fetch",
         |site| {
-            let _ = std::fs::remove_dir_all(site.cache());
+            std::fs::remove_dir_all(site.cache()).unwrap();
         },
         |_, document| {
             let releases = document["fetch"]["releases"].as_array().unwrap();

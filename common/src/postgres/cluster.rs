@@ -1,6 +1,7 @@
 //! Debian's PostgreSQL clusters, as `pg_lsclusters` and their own files show them.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,6 +16,9 @@ use crate::machine::user::User;
 /// postgresql-common looks for clusters below this directory instead of `/etc/postgresql` when the variable is set. It
 /// is the administrator's own, so the tools hand it on.
 const CONF_ROOT: &str = "PG_CLUSTER_CONF_ROOT";
+
+/// What a cluster is where no `start.conf` says otherwise.
+const AUTO: &str = "auto";
 
 /// How the name of a frozen copy of a database ends, as a regular expression.
 pub const FROZEN: &str = "_mm_frozen_[0-9]{8}T[0-9]{6}Z$";
@@ -91,7 +95,10 @@ impl Cluster {
             _ => Dir::without_links(&self.configuration),
         };
         match reached {
-            Err(error) => self.behind_a_link()?.map_or(Err(error), |dir| Ok(Some(dir))),
+            Err(error) => {
+                let why = format!("what it leads to does not belong to `{}`, whose cluster it is", self.owner);
+                self.behind_a_link()?.map_or_else(|| Err(error.because(why)), |dir| Ok(Some(dir)))
+            }
             reached => reached,
         }
     }
@@ -125,14 +132,23 @@ pub fn start_conf(cluster: &Cluster) -> Result<Option<String>> {
 /// Whether a `start.conf` says that nobody is to start the cluster but whoever manages it (Pacemaker, Patroni). The first
 /// word counts, as postgresql-common reads it.
 pub fn is_disabled(text: &str) -> bool {
+    first_word(text).starts_with("disabled")
+}
+
+/// What a `start.conf` says.
+fn first_word(text: &str) -> &str {
     let mut lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    lines.find(|line| !line.is_empty()).is_some_and(|line| line.starts_with("disabled"))
+    lines.find(|line| !line.is_empty()).unwrap_or(AUTO)
 }
 
 /// A program of postgresql-common, which finds the same clusters as this module. What it creates below `/etc` the
 /// server has to read, so it runs under the usual umask.
 pub fn tool(program: &str) -> Cmd {
-    let command = Cmd::new(program).umask(0o022);
+    of_debian(program).umask(0o022)
+}
+
+fn of_debian(program: &str) -> Cmd {
+    let command = Cmd::new(program);
     match std::env::var_os(CONF_ROOT) {
         Some(root) => command.env(CONF_ROOT, root),
         None => command,
@@ -173,7 +189,7 @@ pub fn all() -> Result<Vec<Cluster>> {
 }
 
 fn list(which: &[&str]) -> Result<Vec<Cluster>> {
-    let output = tool("pg_lsclusters").arg("--json").args(which).run().map_err(|error| {
+    let output = of_debian("pg_lsclusters").arg("--json").args(which).run().map_err(|error| {
         let needs_json = error.one_line().contains("JSON.pm");
         if needs_json { error.hint("apt-get install libjson-perl") } else { error }
     })?;
@@ -220,24 +236,47 @@ pub fn find(major: u32, name: &str) -> Result<Option<Cluster>> {
 /// The local cluster that `database` lives in, recognised by its system identifier and not by its port: a container, a
 /// tunnel or a pooler on this machine may have the port of a cluster. `None` when it is not one of this machine.
 pub fn of_database(database: &Database) -> Result<Option<Cluster>> {
+    static KNOWN: Mutex<Vec<(Running, Cluster)>> = Mutex::new(Vec::new());
     // Some providers let nobody ask; a cluster of this host does.
     if database.value("SELECT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') AS may")?
         == false
     {
         return Ok(None);
     }
-    // Copies of a data directory, a standby for one, have the same identifier; the port is what the server itself says.
-    let rows = database.rows(
-        "SELECT system_identifier::pg_catalog.text AS identifier, pg_catalog.current_setting('port')::int AS port FROM pg_catalog.pg_control_system()",
-    )?;
-    let own = |key: &str| rows.first().map(|row| row[key].clone()).unwrap_or_default();
-    let (identifier, port) = (own("identifier"), own("port"));
+    let running = Running::of(database)?;
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, cluster)) = known.iter().find(|(server, _)| *server == running) {
+        let start = start_conf(cluster)?.map_or_else(|| AUTO.to_owned(), |text| first_word(&text).to_owned());
+        return Ok(Some(Cluster { start, ..cluster.clone() }));
+    }
     for cluster in all()?.into_iter().filter(|cluster| cluster.online && cluster.major == database.major()) {
-        if port == cluster.port && identifier.as_str() == Some(cluster.system_identifier()?.as_str()) {
+        if running.port == cluster.port && running.identifier == cluster.system_identifier()? {
+            known.push((running, cluster.clone()));
             return Ok(Some(cluster));
         }
     }
     Ok(None)
+}
+
+/// A server as it says itself which one it is. Until it is started anew it stays the one of its cluster.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+struct Running {
+    identifier: String,
+    /// Copies of a data directory, a standby for one, have the same identifier.
+    port: u16,
+    started: String,
+}
+
+impl Running {
+    fn of(database: &Database) -> Result<Self> {
+        let mut rows = database.rows(
+            "SELECT system_identifier::pg_catalog.text AS identifier, pg_catalog.current_setting('port')::int AS port,
+               pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::pg_catalog.text AS started
+             FROM pg_catalog.pg_control_system()",
+        )?;
+        serde_json::from_value(rows.pop().unwrap_or_default())
+            .map_err(|error| Error::failed("the database server does not say which one it is").because(error))
+    }
 }
 
 /// Half-made clusters are left out: without a port, an owner or a data directory nothing can be done with one.
@@ -253,7 +292,7 @@ fn of_json(value: &Value) -> Option<Cluster> {
         name: text("cluster")?.to_owned(),
         port: u16::try_from(number("port")?).ok()?,
         online: number("running") == Some(1),
-        start: text("start").unwrap_or("auto").to_owned(),
+        start: text("start").unwrap_or(AUTO).to_owned(),
         owner: User::of_ids(uid, gid).name,
         data: text("pgdata")?.into(),
         configuration: text("configdir")?.into(),

@@ -118,6 +118,23 @@ pub fn owners(dump: &Path) -> Result<BTreeSet<String>> {
         .collect())
 }
 
+/// The lines of a dump's table of contents. Each dump is read once.
+pub(super) fn contents(dump: &Path) -> Result<Vec<String>> {
+    /// A file as it was when it was read.
+    type Seen = (u64, u64, i64, i64);
+    static KNOWN: Mutex<BTreeMap<Seen, Vec<String>>> = Mutex::new(BTreeMap::new());
+    let data = std::fs::metadata(dump).map_err(|error| Error::io("look at", dump, error))?;
+    let seen = (data.dev(), data.ino(), data.ctime(), data.ctime_nsec());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(lines) = known.get(&seen) {
+        return Ok(lines.clone());
+    }
+    let listed = newest("pg_restore")?.args(["--list", "--"]).arg(dump).run()?.text();
+    let lines: Vec<String> = listed.lines().filter(|line| !line.starts_with(';')).map(str::to_owned).collect();
+    known.insert(seen, lines.clone());
+    Ok(lines)
+}
+
 /// The program of the newest major that is installed: it reads the dumps of all earlier ones.
 pub(super) fn newest(program: &str) -> Result<Cmd> {
     let path =
@@ -135,8 +152,8 @@ pub fn restore(dump: &Path, into: &Database, jobs: usize) -> Result<()> {
 pub(super) fn restore_with(dump: &Path, into: &Database, jobs: usize, flags: &[String]) -> Result<()> {
     // Where it attaches indexes of partitions, processes of pg_restore wait for each other (observed with 13: "deadlock
     // detected"); and where one switches policies on, another may not check a foreign key any more (observed with 15).
-    let listed = newest("pg_restore")?.args(["--list", "--"]).arg(dump).run()?.text();
-    let is_alone = [" INDEX ATTACH ", " ROW SECURITY "].iter().any(|kind| listed.contains(kind));
+    let is_alone = |line: &String| [" INDEX ATTACH ", " ROW SECURITY "].iter().any(|kind| line.contains(kind));
+    let is_alone = contents(dump)?.iter().any(is_alone);
     let jobs = if is_alone { 1 } else { jobs };
     let command = into
         .command("pg_restore")?

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use super::definitions;
-use super::dump::{self, identifier, literal};
+use super::dump::{self, contents, identifier, literal};
 use super::others;
 use super::passfile;
 use super::rights;
@@ -314,12 +314,6 @@ pub(super) fn printed(dump: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Result<S
     }
     let reader = dump::newest("pg_restore")?.args(["--file=-", "--use-list=/dev/stdin", "--"]).arg(dump);
     Ok(reader.run_with(&(wanted.join("\n") + "\n"))?.text())
-}
-
-/// The lines of a dump's table of contents.
-fn contents(dump: &Path) -> Result<Vec<String>> {
-    let listed = dump::newest("pg_restore")?.args(["--list", "--"]).arg(dump).run()?;
-    Ok(listed.text().lines().filter(|line| !line.starts_with(';')).map(str::to_owned).collect())
 }
 
 /// What a line (`215; 1259 16390 TABLE public posts mmuser`) is about: `TABLE public posts mmuser`.

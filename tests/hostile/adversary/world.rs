@@ -14,6 +14,7 @@ use mm_test_support::watchdog::Cleanup;
 
 use super::FROM;
 use crate::sql::{self, CAST, CHECKED, TRAP};
+use crate::whose;
 
 /// Entries that are gone into, ones that are exchanged whole, ones that are the user's, and files of each.
 pub(super) const NAMES: &[&str] = &[
@@ -65,7 +66,7 @@ impl World {
         let site = Site::builder(FROM).build();
         run("chown", &[TEST_USER, &text(&site.install().join("custom"))]);
         sql::as_the_owner(&site, &[TRAP, CAST, CHECKED].concat());
-        let _ = sql::other_application(&site);
+        let _ = whose::other_application(&site);
         sql::as_the_owner(&site, HUNG);
         let outside = site.directory().join("roots");
         run("cp", &["-a", &text(&site.install()), &text(&outside)]);

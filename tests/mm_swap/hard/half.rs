@@ -1,4 +1,4 @@
-//! No way back: mm-swap stops half-way, says so with exit code 3, and goes on once a person has mended what it names.
+//! No way back: mm-swap stops half-way, says so with exit code 3, and goes on once a person has fixed what it names.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -20,13 +20,13 @@ fn write(path: &Path, text: &str) -> PathBuf {
     path.to_owned()
 }
 
-/// Commands of the administrator. The second start and those after it fail until the file `mended` is there.
+/// Commands of the administrator. The second start and those after it fail until the file `fixed` is there.
 fn commands(site: &Site) -> [String; 2] {
     let (place, root) = (site.directory().display(), site.install());
     let (uid, gid) = ids(TEST_USER);
     let start = format!(
         "#!/bin/sh\necho start >>{place}/starts\n\
-         [ \"$(wc -l <{place}/starts)\" -le 1 ] || [ -e {place}/mended ] || {{ echo 'the fan is stuck' >&2; exit 7; }}\n\
+         [ \"$(wc -l <{place}/starts)\" -le 1 ] || [ -e {place}/fixed ] || {{ echo 'the fan is stuck' >&2; exit 7; }}\n\
          cd {root} && setsid setpriv --reuid {uid} --regid {gid} --clear-groups {root}/bin/mattermost \
          >>{place}/console.log 2>&1 </dev/null &\n",
         root = root.display(),
@@ -73,7 +73,7 @@ fn an_old_server_that_does_not_start_again_needs_a_person_and_then_one_recovery(
     assert_ne!(status["status"]["interrupted"], Value::Null);
     document(&swap(&site, &["recover"]), 3);
 
-    std::fs::write(site.directory().join("mended"), "").unwrap();
+    std::fs::write(site.directory().join("fixed"), "").unwrap();
     document(&swap(&site, &["recover"]), 0);
     assert_eq!(site.running_version().as_deref(), Some(FROM));
     assert_eq!(tree::users(&tree::of(&root)), tree::users(&old));

@@ -165,7 +165,7 @@ fn a_failing_migration_leaves_what_was_before_it_and_a_sound_server_goes_on_from
 }
 
 #[test]
-fn the_numbers_of_10_11_16_stop_an_11_that_does_not_mend_them() {
+fn the_numbers_of_10_11_16_stop_an_11_that_does_not_correct_them() {
     let lab = Lab::new();
     lab.create("x");
     drop(lab.server("10.11.23", "x"));

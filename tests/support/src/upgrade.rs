@@ -1,8 +1,9 @@
 //! `scripts/mm-upgrade` on a site with releases of its own.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -91,6 +92,34 @@ impl Upgrade {
     pub fn run(&self, verb: &str, more: &[&str]) -> Output {
         let mut command = tool::shell(&self.script());
         command.arg("mm-upgrade").args(self.arguments(verb, more)).output().expect("bash is there")
+    }
+
+    /// Starts a script with these words as its own, in a process group of its own and as from a terminal: signals do what
+    /// they always do. What it says is in [`Upgrade::said`].
+    pub fn start(&self, script: &str, words: &[String]) -> Child {
+        let said = fs::File::options().create(true).append(true).open(self.said_in()).expect("it can be written");
+        Command::new("/usr/bin/env")
+            .args(["--default-signal=HUP,INT,TERM", "bash", "-c", script, "mm-upgrade"])
+            .args(words)
+            .env_clear()
+            .env("PATH", format!("{}:{}", tool::directory().display(), process::PATH))
+            .env(tool::PACE.0, tool::PACE.1)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(said)
+            .process_group(0)
+            .spawn()
+            .expect("env is there")
+    }
+
+    fn said_in(&self) -> PathBuf {
+        self.site.directory().join("said")
+    }
+
+    /// What all that was started has said.
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.said_in()).unwrap_or_default()
     }
 
     /// A document of the last run.

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use mm_common::contract::progress::Meter;
@@ -58,7 +58,9 @@ pub(crate) fn run(entry: &mut Entry, jobs: Option<u32>, records: &Records, lock:
     let program = command(&logs, entry, jobs)?;
     let leftovers = temporary_files()?;
     let turn = turn()?;
-    let mut child = program.start(Stdio::null(), theirs.into(), copy.into())?;
+    // Whoever chooses has the turn: it goes on choosing when this tool is killed.
+    let held = turn.try_clone().map_err(|error| Error::failed("cannot hand the lock on").because(error))?;
+    let mut child = program.start(held.into(), theirs.into(), copy.into())?;
     // Its children share its group, and outlive it when it is killed: a later run must be able to find them.
     entry.group = i32::try_from(child.id()).ok();
     records.journal.write(entry, lock)?;
@@ -152,7 +154,10 @@ fn watch(
             return Err(Error::failed("pg_upgradecluster was ended")
                 .because(format!("it had not finished after {} hours", LIMIT.as_secs() / 3600)));
         }
-        if turn.is_some() && has_port(&said()?) {
+        if let Some(held) = &turn
+            && has_port(&said()?)
+        {
+            let _ = held.unlock();
             turn = None;
         }
         if looked.elapsed() > Duration::from_secs(1) {

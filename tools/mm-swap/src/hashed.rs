@@ -67,7 +67,11 @@ impl Hashed {
 
     /// Notes a digest. One of a file that has just changed is not: a change in the same instant would not be seen.
     pub(crate) fn note(&mut self, path: &str, meta: &Meta, sha256: &str) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(CLOCK_STEP);
+        self.note_at(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), path, meta, sha256);
+    }
+
+    fn note_at(&mut self, now: Duration, path: &str, meta: &Meta, sha256: &str) {
+        let now = now.saturating_sub(CLOCK_STEP);
         let settled = (i64::try_from(now.as_secs()).unwrap_or_default(), now.subsec_nanos());
         let seen = Seen::of(meta);
         if seen.changed < settled {
@@ -91,15 +95,19 @@ mod tests {
         files::write(&path, b"old", Access::PRIVATE).unwrap();
         let meta = |path: &Path| Meta::of(&File::open(path).unwrap(), path).unwrap();
         let mut hashed = Hashed::default();
-        // One that has just been written is not noted.
-        while hashed.digest("a", &meta(&path)).is_none() {
-            hashed.note("a", &meta(&path), "x");
-        }
-        assert_eq!(hashed.digest("a", &meta(&path)), Some("x"));
+        let first = meta(&path);
+        let written = Duration::new(first.ctime.seconds.unsigned_abs(), first.ctime.nanoseconds);
+        hashed.note_at(written, "a", &first, "x");
+        assert_eq!(hashed.digest("a", &first), None, "one that has just been written is not noted");
+        hashed.note_at(written + CLOCK_STEP + Duration::from_nanos(1), "a", &first, "x");
+        assert_eq!(hashed.digest("a", &first), Some("x"));
         let times = path.metadata().unwrap().modified().unwrap();
-        let mut file = File::options().write(true).open(&path).unwrap();
-        file.write_all(b"new").unwrap();
-        file.set_modified(times).unwrap();
+        // Until the clock of the file system has moved on.
+        while meta(&path).ctime == first.ctime {
+            let mut file = File::options().write(true).open(&path).unwrap();
+            file.write_all(b"new").unwrap();
+            file.set_modified(times).unwrap();
+        }
         assert_eq!(hashed.digest("a", &meta(&path)), None, "size and time are as they were, and it is another one");
     }
 }

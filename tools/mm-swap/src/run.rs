@@ -322,7 +322,7 @@ pub(crate) fn go_back(means: &mut Means<'_>, operation: &mut Operation, error: E
         Ok(()) => error
             .within(format!("the swap from {} to {} failed and was rolled back", operation.from, operation.to))
             .of_kind(Kind::RolledBack)
-            .hint("the reason stands above; the old server runs as before. Mend it and run this again"),
+            .hint("the reason stands above; the old server runs as before. Fix it and run this again"),
         Err(undo) => error.causes().iter().fold(undo.because(error.message()), Error::because),
     }
 }

@@ -42,15 +42,15 @@ pub(crate) fn prepare(database: &Database) -> Result<()> {
     )
 }
 
-/// Whether this version mends the numbers of [`BACKPORTED`] before it migrates (changelog of 11; PR 36866 and those that followed it).
-fn mends_numbers(version: Version) -> bool {
+/// Whether this version corrects the numbers of [`BACKPORTED`] before it migrates (changelog of 11; PR 36866 and those that followed it).
+fn corrects_numbers(version: Version) -> bool {
     let since = [(6, 5), (7, 3), (8, 1)];
     version.at_least(11, 9)
         || version.major == 11 && since.iter().any(|&(minor, patch)| version.minor == minor && version.patch >= patch)
 }
 
 /// Gives what 10.11.16 and newer have applied under numbers of their own the numbers of this version.
-fn mend_numbers(database: &Database, version: Version) -> Result<()> {
+fn correct_numbers(database: &Database, version: Version) -> Result<()> {
     for migration in
         sections::migrations(version).iter().filter(|migration| BACKPORTED.contains(&migration.name.as_str()))
     {
@@ -72,8 +72,8 @@ pub(crate) fn migrate(database: &Database, version: Version, faults: &Faults) ->
             "failed to apply database migrations: migration mismatch, there are more migrations applied than those were specified in source",
         ));
     }
-    if mends_numbers(version) {
-        mend_numbers(database, version)?;
+    if corrects_numbers(version) {
+        correct_numbers(database, version)?;
     }
     let pending = pending(database, version)?;
     if pending.is_empty() {

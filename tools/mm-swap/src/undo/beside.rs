@@ -86,5 +86,5 @@ fn stays(means: &Means<'_>, operation: &mut Operation, held: &[Held], error: Err
     error
         .within(format!("the server {} runs as before, and nothing was exchanged", operation.to))
         .of_kind(Kind::Failed)
-        .with_hint(format!("{first}; or, once that is mended, again: {again}"))
+        .with_hint(format!("{first}; or, once that is fixed, again: {again}"))
 }

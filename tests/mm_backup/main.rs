@@ -30,6 +30,8 @@ mod round_trip;
 mod schedule;
 mod service;
 mod started;
+#[cfg(feature = "checkpoints")]
+mod stopped;
 mod systemd;
 mod tls;
 mod tree;

@@ -30,4 +30,6 @@ mod restore;
 mod rig;
 mod run;
 mod settings;
+#[cfg(feature = "checkpoints")]
+mod stopped;
 mod systemd;

@@ -1,7 +1,7 @@
 //! `scripts/mm-report`: what an upgrade did, for people.
 
 use mm_test_support::tool;
-use mm_test_support::upgrade::SCRIPTS;
+use mm_test_support::upgrade::{SCRIPTS, Upgrade};
 use serde_json::{Value, json};
 
 use crate::run::good;
@@ -10,6 +10,24 @@ use crate::run::good;
 pub(crate) fn report(format: &str, document: &Value) -> String {
     let script = format!("{SCRIPTS}/mm-report --format {format}");
     let output = tool::shell(&script).write_stdin(document.to_string()).output().unwrap();
+    good(&output);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The table of `scripts/test-real` for these versions, from the documents of the last run.
+pub(crate) fn table(upgrade: &Upgrade, versions: &[&str]) -> String {
+    let (runs, state, work) = (upgrade.runs(), upgrade.site.state(), upgrade.site.directory().join("table"));
+    std::fs::create_dir(&work).unwrap();
+    let script = format!(
+        "set -euo pipefail; work={} edition=team; runs_of_host() {{ echo {}; }}; state_of_host() {{ echo {}; }}
+         . {SCRIPTS}/host.d/table; record team {}; table team {}",
+        work.display(),
+        runs.display(),
+        state.display(),
+        versions[0],
+        versions.join(" ")
+    );
+    let output = tool::shell(&script).output().unwrap();
     good(&output);
     String::from_utf8(output.stdout).unwrap()
 }

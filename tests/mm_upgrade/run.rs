@@ -8,7 +8,7 @@ use mm_test_support::upgrade::Upgrade;
 use mm_test_support::{process, tool};
 use serde_json::json;
 
-use crate::reports::report;
+use crate::reports::{report, table};
 use crate::window::closed;
 
 pub(crate) fn good(output: &std::process::Output) -> String {
@@ -43,6 +43,12 @@ fn one_command_arrives_and_leaves_a_report() {
         events.lines().collect::<Vec<_>>(),
         ["begin", "hop 9.11.18 10.5.14", "hop 10.5.14 10.6.1", "done 10.6.1"]
     );
+
+    let table = table(&upgrade, &["9.11.18", "10.5.14", "10.6.1"]);
+    let row = table.lines().find(|line| line.starts_with("server.version")).unwrap_or_default();
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["server.version", "pass", "pass", "pass"], "{table}");
+    assert!(table.contains("browser.open skipped on 9.11.18, 10.5.14, 10.6.1: --browser no was given"), "{table}");
+    assert!(!table.contains("not looked at"), "{table}");
 
     // Killed when the last hop was verified and its record not written: it is what the documents of the tools say that
     // counts, and no file of the script's own.

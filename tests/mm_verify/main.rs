@@ -20,5 +20,7 @@ mod reports;
 mod run;
 mod runs;
 mod sites;
+#[cfg(feature = "checkpoints")]
+mod stopped;
 mod table;
 mod ways;

@@ -2,9 +2,10 @@
 
 use std::process::Output;
 
-use mm_test_support::process::{free_port, run};
+use mm_test_support::process::{PATH, free_port, run};
 use mm_test_support::site::Site;
 use mm_test_support::tool;
+use mm_test_support::upgrade::SCRIPTS;
 use serde_json::json;
 
 fn said(output: &Output) -> String {
@@ -59,6 +60,116 @@ fn a_store_that_cannot_be_written_and_a_point_that_is_not_there_are_told_with_wh
     run("umount", &[store]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("Read-only file system") && text.contains(&format!("findmnt --target {store}")), "{text}");
+}
+
+/// What people have at hand for backups: a full disk, a stick, a share, a disk that is not mounted.
+#[test]
+fn a_store_on_the_wrong_file_system_is_refused_before_anything_is_stopped() {
+    let site = Site::builder("10.5.12").running().build();
+    let store = site.store();
+    std::fs::create_dir(&store).unwrap();
+    let word = store.to_str().unwrap();
+    let flags = [&site.flags()[..], &["--to".into(), word.into(), "--stop".into()]].concat();
+    let refused = |what: &str, command: &mut std::process::Command, words: &[&str]| {
+        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(5), "{what}: {said}");
+        for words in words {
+            assert!(said.contains(words), "{what}: `{words}`: {said}");
+        }
+        assert!(site.answers(), "{what}: {said}");
+        assert!(std::fs::read_dir(&store).unwrap().next().is_none(), "{what}: something is left in {word}");
+    };
+    let backup = || {
+        let mut command = std::process::Command::new(tool::executable("mm-backup"));
+        command.args(&flags).env_clear().env("PATH", PATH);
+        command
+    };
+
+    run("mount", &["-t", "tmpfs", "-o", "mode=700,size=200k", "tmpfs", word]);
+    let full = std::panic::catch_unwind(|| {
+        refused("full", &mut backup(), &["are needed, 204800 are free", "mm-backup prune", "another store with --to"]);
+    });
+    run("umount", &[word]);
+    full.unwrap();
+
+    // No links, as on a stick; no owners, as on a share.
+    for (call, lacks) in
+        [("symlinkat", "it does not keep links"), ("utimensat", "it does not keep owners, modes and times")]
+    {
+        let mut traced = std::process::Command::new("strace");
+        traced.args(["-f", "-qq", "-o", "/dev/null", "-e"]).arg(format!("trace={call}"));
+        traced.args(["-e", &format!("inject={call}:error=EPERM")]).arg(tool::executable("mm-backup")).args(&flags);
+        let hint = format!("findmnt --target {word}");
+        refused(
+            call,
+            traced.env_clear().env("PATH", PATH),
+            &["cannot hold restore points", lacks, &hint, "no_root_squash"],
+        );
+    }
+
+    // Nothing is written into the empty directory below a disk that is not there.
+    let table = site.directory().join("fstab");
+    std::fs::write(&table, format!("UUID=1 / ext4 defaults 0 1\nUUID=2 {word} ext4 noauto 0 2\n")).unwrap();
+    let script = "touch /etc/fstab; mount --bind \"$0\" /etc/fstab && exec \"$@\"";
+    let mut alone = std::process::Command::new("unshare");
+    alone.args(["--mount", "bash", "-c", script]).arg(&table).arg(tool::executable("mm-backup")).args(&flags);
+    let hint = format!("mount {word}");
+    refused("not mounted", alone.env_clear().env("PATH", PATH), &["is not mounted", "/etc/fstab names one", &hint]);
+    assert!(backup().output().unwrap().status.success());
+}
+
+#[test]
+fn a_mirror_that_is_out_of_reach_is_told_with_how_to_look_at_it() {
+    let place = tempfile::tempdir().unwrap();
+    let (cache, empty) = (place.path().join("cache"), place.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let (cache, empty) = (cache.to_str().unwrap(), empty.to_str().unwrap());
+    for (flags, code, words) in [
+        (
+            &["--mirror", &url][..],
+            1,
+            &["Connection refused", "curl -sSI http://127.0.0.1:", "--from-bundle DIR here"][..],
+        ),
+        (&["--mirror", empty], 5, &["10.6.1 is unavailable", "is not there", "put it there, as VERSION/FILE"]),
+        (&["--mirror", "/no/such"], 2, &["`/no/such` is not a directory", "give an http or https address"]),
+        (&["--from-bundle", "/no/such"], 2, &["`/no/such` is not a directory", "mm-fetch --bundle has made"]),
+        (&["--offline"], 5, &["--offline forbids to download it", "leave --offline out"]),
+    ] {
+        let mut command = tool::tool("mm-fetch");
+        command.args(["10.6.1", "--edition", "team", "--cache", cache, "--document", "none"]).args(flags);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{flags:?}: {}", said(&output));
+        for words in words {
+            assert!(said(&output).contains(words), "{flags:?}: `{words}`: {}", said(&output));
+        }
+    }
+}
+
+/// A verb or an option of the script that was mistyped, and values that are none.
+#[test]
+fn a_mistyped_word_for_mm_upgrade_is_told_with_the_one_that_may_be_meant() {
+    for (words, code, hint) in [
+        (&["resme"][..], 2, "resume may be meant; the verbs are run, resume, rollback and status"),
+        (&["run", "--polcy", "esr"], 2, "--policy may be meant"),
+        (&["strat"], 2, "hint: the verbs are run, resume, rollback and status"),
+        (&["run"], 2, "mm-upgrade run --to latest-esr --dry-run"),
+        (&["run", "--to"], 2, "--to needs a value"),
+        (&["run", "--to", "10.6.1", "--window", "2-5"], 2, "--window '2-5' is no time of day from HH:MM to HH:MM"),
+        (&["run", "--to", "10.6.1", "--window", "22:00"], 2, "for example: --window 02:00-05:00"),
+        (&["run", "--to", "10.6.1", "--watch", "5m"], 2, "for example: --watch 300"),
+        (&["run", "--to", "10.6.1", "--on-failure", "pray"], 2, "for example: --on-failure rollback"),
+        (&["status", "--format", "xml"], 2, "for example: --format json"),
+    ] {
+        let script = format!("exec {SCRIPTS}/mm-upgrade \"$@\"");
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", &script, "mm-upgrade"]).args(words).env_clear();
+        command.env("PATH", format!("{}:{PATH}", tool::directory().display()));
+        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {}", said(&output));
+        assert!(said(&output).contains(hint), "{words:?}: {}", said(&output));
+    }
 }
 
 #[test]

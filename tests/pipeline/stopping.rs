@@ -87,6 +87,36 @@ fn beside_another_tool_of_ours_nothing_is_said_and_without_a_document_nothing_is
     }
 }
 
+/// What is fetched in part is gone on with, and nothing that is not whole has a name of its own.
+#[cfg(feature = "checkpoints")]
+#[test]
+fn asked_while_it_fetches_it_fetches_or_goes_on_the_next_time() {
+    use mm_test_support::asked::Asked;
+    use mm_test_support::pipeline::plan;
+    use mm_test_support::process;
+    use mm_test_support::site::quick;
+
+    let site = Site::builder("10.5.14").running().build();
+    let releases = site.releases(&[quick("10.5.14").build(), quick("10.6.1").build()]);
+    let document = plan(&site, &releases, &["--to", "10.6.1"]);
+    let (cache, catalogue) = (site.cache().display().to_string(), releases.catalogue.display().to_string());
+    let flags = ["--mirror", releases.site.url(), "--catalogue", &catalogue, "--cache", &cache];
+    let asked = Asked::of(&site, "mm-fetch", &flags).given(&document);
+    let checkpoints = asked.checkpoints();
+    let mut codes = Vec::new();
+    asked.at_each(&checkpoints, |ended| {
+        codes.push(ended.code);
+        let named = process::run("find", &[&cache, "-name", "*.tar.gz"]);
+        for archive in named.lines() {
+            process::run("gzip", &["-t", archive]);
+        }
+        let again = asked.at("SIGTERM", "never");
+        assert_eq!(again.code, 0, "after {}: {}", ended.at, again.said);
+        std::fs::remove_dir_all(&cache).unwrap();
+    });
+    assert!(codes.contains(&1), "{codes:?} at {checkpoints:?}");
+}
+
 fn stopped(site: &Site) -> String {
     let mut command = Command::new(executable("mm-backup"));
     command.args(site.flags()).arg("--to").arg(site.store()).args(["--stop", "--leave-stopped"]);

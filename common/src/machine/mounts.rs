@@ -13,6 +13,39 @@ pub fn below(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(parse(&text, path))
 }
 
+/// The file system that `/etc/fstab` names for `path` or a directory above it, where it is not mounted.
+pub fn missing(path: &Path) -> Result<Option<PathBuf>> {
+    let table = Path::new("/etc/fstab");
+    let text = match std::fs::read(table) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", table, error)),
+    };
+    let mounted = below(Path::new("/"))?;
+    let path = resolved(path);
+    Ok(named(&text).into_iter().find(|point| path.starts_with(point) && !mounted.contains(point)))
+}
+
+/// The path with all links in it resolved, as far as it is there.
+fn resolved(path: &Path) -> PathBuf {
+    let there = path.ancestors().find_map(|above| Some((above, std::fs::canonicalize(above).ok()?)));
+    there.map_or_else(
+        || path.to_owned(),
+        |(above, real)| path.strip_prefix(above).map_or_else(|_| path.to_owned(), |rest| real.join(rest)),
+    )
+}
+
+/// The mount points in a table as of fstab(5).
+fn named(table: &[u8]) -> Vec<PathBuf> {
+    let lines = table.split(|byte| *byte == b'\n');
+    let fields = |line: &[u8]| -> Option<PathBuf> {
+        let mut fields = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|field| !field.is_empty());
+        let first = fields.next().filter(|field| !field.starts_with(b"#"));
+        first.and_then(|_| fields.next()).map(unescape)
+    };
+    lines.filter_map(fields).filter(|point| point.is_absolute()).map(|point| resolved(&point)).collect()
+}
+
 /// The table is bytes (proc(5)): somebody's mount point may have any name.
 fn parse(table: &[u8], path: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = table
@@ -50,6 +83,13 @@ fn unescape(field: &[u8]) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn knows_what_is_to_be_mounted() {
+        let table = b"# comment /mnt/no\n\nUUID=1 /\text4 defaults 0 1\n  /dev/b   /no/such\\040disk  xfs noauto\nswap none swap\n";
+        assert_eq!(named(table), [PathBuf::from("/"), PathBuf::from("/no/such disk")]);
+        assert_eq!(resolved(Path::new("/proc/self/../no/such")), Path::new("/proc/no/such"));
+    }
 
     #[test]
     fn knows_the_mounts_of_this_machine() {

@@ -14,6 +14,7 @@
 //! missing. The stand-in and the tools are taken from beside the test's own executable (`cargo build --workspace
 //! --bins` puts them there).
 
+pub mod asked;
 pub mod canary;
 pub mod cluster;
 pub mod container;

@@ -45,6 +45,7 @@ mod salvage;
 mod stage;
 mod start;
 mod store;
+mod suited;
 mod suspects;
 mod target;
 mod text;
@@ -201,6 +202,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
     if let Some(version) = session.arrived()? {
         return Ok(format!("the way has arrived at {version}: no restore point is needed"));
     }
+    suited::refuse_unmounted(&arguments.store)?;
     let wait = session.lock_wait();
     let in_place =
         |hop: Hop| format!("{} is installed already: the restore point of this hop is that of before", hop.to);
@@ -229,6 +231,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
     let made = (|| {
         let store = Store::create(&arguments.store)?;
         let plan = plan::plan(&observe::observe(&installation, &store, flags.no_data)?, &flags.wish())?;
+        suited::refuse_unsuited(&store, &installation.owner)?;
         store.refuse_unsafe()?;
         try_way_back(session, &installation, &plan, &lock)?;
         let accepts_database = session.common.accepts(proven::ACCEPT);

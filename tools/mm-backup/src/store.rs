@@ -109,7 +109,10 @@ impl Store {
             Ok(path) => Ok(Self { path }),
             Err(error) => Err(Error::refused(format!("there is no store at `{}`", path.display()))
                 .because(error)
-                .hint("name the directory of the restore points with --to")),
+                .hint(format!(
+                    "name the directory of the restore points with --to, or see whether its disk is mounted: findmnt --target {}",
+                    shell::word(path)
+                ))),
         }
     }
 
@@ -241,7 +244,7 @@ impl Store {
 }
 
 /// What to do where nothing can be written into a store.
-fn unwritable(path: &Path, error: Error) -> Error {
+pub(crate) fn unwritable(path: &Path, error: Error) -> Error {
     let said = error.one_line();
     let word = shell::word(path);
     if said.contains("Read-only file system") {

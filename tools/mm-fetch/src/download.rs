@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use mm_common::contract::digest::Hasher;
 use mm_common::contract::error::{Error, Result};
-use mm_common::contract::ui;
+use mm_common::contract::{shell, ui};
 use mm_common::machine::http::{self, Client, Trouble};
 use mm_common::machine::{checkpoint, files};
 use url::Url;
@@ -189,7 +189,7 @@ impl<'a> Download<'a> {
                     if failures > self.patience.retries {
                         let error =
                             error.because(format!("given up after {} in a row", ui::count(failures, "failure")));
-                        return Err(error.hint("run it again later: it continues where it stopped"));
+                        return Err(error.hint(self.next_step()));
                     }
                     self.patience.wait(failures, wait, &error, &|| self.bar.check())?;
                     self.continued = self.have > 0;
@@ -207,6 +207,18 @@ impl<'a> Download<'a> {
         self.continued = false;
         self.note = Note::default();
         Ok(())
+    }
+
+    /// What to do when it is given up. Where nothing has come, the way there is to be looked at first.
+    fn next_step(&self) -> String {
+        if self.have > 0 {
+            return "run it again later: it continues where it stopped".into();
+        }
+        format!(
+            "see whether this host gets there: curl -sSI {}; a proxy is named in https_proxy, another place with --mirror; \
+             without internet: mm-fetch --bundle DIR on a host that has it, and --from-bundle DIR here",
+            shell::quoted(self.url.as_str())
+        )
     }
 
     fn failed(&self) -> Error {

@@ -210,7 +210,7 @@ struct Planned {
 
 impl Planned {
     /// # Errors
-    /// Refused when a needed release is neither in the cache nor to be had.
+    /// Refused when a needed release is neither in the cache nor available.
     fn add(&mut self, want: Want, cache: &Cache, places: &Places) -> Result<()> {
         let source = places.source(&want.version, &want.file, &want.url)?;
         let found = cache.look(&want)?;
@@ -218,9 +218,9 @@ impl Planned {
         if step == Step::Lacking {
             let reason = places.lacking(&want.version, &want.file);
             if want.needed {
-                return Err(Error::refused(format!("the {} release {} cannot be had", want.edition, want.version))
+                return Err(Error::refused(format!("the {} release {} is unavailable", want.edition, want.version))
                     .because(reason)
-                    .hint("give a --mirror that has it, or leave --offline out"));
+                    .hint(places.elsewhere()));
             }
             self.missing.push(Missing { version: want.version, reason });
             return Ok(());
@@ -262,7 +262,7 @@ fn fetch(session: &mut Session, workshop: &Workshop, planned: Planned, arguments
         return Err(error);
     }
     for one in &section.missing {
-        ui::warn(&format!("the running release {} cannot be had: {}", one.version, one.reason));
+        ui::warn(&format!("the running release {} is unavailable: {}", one.version, one.reason));
     }
     let message = report::summary(&releases, &section.missing);
     Ok(Fetching { releases, message })

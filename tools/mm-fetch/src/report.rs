@@ -54,7 +54,7 @@ pub(crate) fn plan(steps: &[(Task, Step)], missing: &[Missing]) -> String {
             Step::Reuse => "hash what the cache has and use it".into(),
             Step::Get(0) => format!("fetch {from}"),
             Step::Get(have) => format!("fetch {from} from byte {have} on"),
-            Step::Lacking => "cannot be had".into(),
+            Step::Lacking => "unavailable".into(),
         };
         let (version, edition) = (task.want.version.to_string(), task.want.edition.to_string());
         let _ = writeln!(text, "{version:<10} {edition:<10} {:<10} {what}", task.want.proof);

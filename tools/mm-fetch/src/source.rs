@@ -58,19 +58,21 @@ impl Places {
     /// Usage when the mirror is neither a directory nor an address, or an address and no network is to be used.
     pub(crate) fn of(mirror: Option<&str>, offline: bool, bundle: Option<&Path>) -> Result<Self> {
         let mirror = match (bundle, mirror) {
-            (Some(bundle), _) => return directory(bundle),
+            (Some(bundle), _) => {
+                return directory(bundle, "name the directory that mm-fetch --bundle has made, as --from-bundle DIR");
+            }
             (None, None) if offline => return Ok(Self::Nowhere),
             (None, None) => return Ok(Self::Published),
             (None, Some(mirror)) => mirror,
         };
         if !mirror.contains("://") {
-            return directory(Path::new(mirror));
+            return directory(Path::new(mirror), MIRROR);
         }
         let mut url = Url::parse(mirror)
             .map_err(|error| Error::usage("--mirror is neither a directory nor an address").because(error))?;
         match url.scheme() {
             "file" => match url.to_file_path() {
-                Ok(path) => directory(&path),
+                Ok(path) => directory(&path, MIRROR),
                 Err(()) => Err(Error::usage("--mirror is a file address of another machine")),
             },
             "http" | "https" if offline => Err(Error::usage("--mirror is an address, and --offline forbids to use it")
@@ -113,6 +115,17 @@ impl Places {
             }
         }
     }
+
+    /// What to do where there is no source.
+    pub(crate) fn elsewhere(&self) -> &'static str {
+        match self {
+            Self::Nowhere => "leave --offline out, or give a directory that has it as --mirror DIR",
+            Self::Published => "give a --mirror that has it",
+            Self::Mirror(_) | Self::Directory(_) => {
+                "put it there, as VERSION/FILE, or give another --mirror; without --mirror it is fetched from where it is published"
+            }
+        }
+    }
 }
 
 fn web(text: &str) -> Result<Source> {
@@ -121,11 +134,13 @@ fn web(text: &str) -> Result<Source> {
         .map_err(|error| Error::refused(format!("`{text}` is not an address to download from")).because(error))
 }
 
-fn directory(path: &Path) -> Result<Places> {
+/// What `--mirror` may be.
+const MIRROR: &str = "give an http or https address, or a directory";
+
+fn directory(path: &Path, hint: &str) -> Result<Places> {
     match files::look(path)? {
         Some(data) if data.is_dir() || data.is_symlink() => Ok(Places::Directory(path.into())),
-        _ => Err(Error::usage(format!("`{}` is not a directory", path.display()))
-            .hint("give an http or https address, or a directory")),
+        _ => Err(Error::usage(format!("`{}` is not a directory", path.display())).hint(hint)),
     }
 }
 

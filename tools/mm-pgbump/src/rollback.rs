@@ -46,6 +46,9 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
     let Some(lock) = guard else {
         return Ok(format!("would stop {} and let {} serve on port {}", entry.to(), entry.from(), entry.old.port));
     };
+    signals::check()?;
+    // Up to the server that answers again: an old cluster that serves nobody is no way back.
+    let _back = signals::finishing(format!("the way back to {} is finished, within some minutes", entry.from()));
     if cut_off && !matches!(entry.phase, Phase::RollingBack | Phase::Done) && !undo::was_open(&entry)? {
         undo::back(&entry, &installation.service, &records, &lock)?;
         session.changed = true;

@@ -226,6 +226,11 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
     } else if open.is_some() && entry.phase == Phase::Done {
         records.close(&entry, &lock)?;
     }
+    // What has begun is finished, up to the server that answers again.
+    if entry.phase != Phase::RollingBack {
+        signals::check()?;
+    }
+    let _back = signals::finishing(format!("the way back to {from} is finished, within some minutes"));
     let running = installation.service.is_running()?;
     let (then, private) = (records.facts(Of::Last), records.private(Of::Last)?);
     carry_out(&entry, &mut installation, &records, &lock)?;

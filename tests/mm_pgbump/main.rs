@@ -16,11 +16,15 @@ mod indexes;
 #[cfg(feature = "checkpoints")]
 mod kill;
 mod lab;
+mod mariadb;
 mod moving;
 #[cfg(feature = "checkpoints")]
 mod moving_back;
 mod moving_killed;
 mod moving_lost;
+mod out_of_mysql;
+#[cfg(feature = "checkpoints")]
+mod out_of_mysql_killed;
 mod refused;
 #[cfg(feature = "checkpoints")]
 mod repoint;

@@ -72,10 +72,10 @@ impl Mariadb {
         wait_until("MariaDB to answer", PATIENCE, || Conn::new(self.options(None)).is_ok());
     }
 
-    /// Ends it at once.
-    pub(crate) fn kill(&self) {
+    /// Sends it a signal: `-9` ends it at once, `-STOP` lets it hang until `-CONT`.
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = std::fs::read_to_string(self.directory.join("pid")).unwrap();
-        run("kill", &["-9", pid.trim()]);
+        run("kill", &[signal, pid.trim()]);
     }
 
     /// Its socket.

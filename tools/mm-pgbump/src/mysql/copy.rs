@@ -7,22 +7,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use mm_common::machine::command::kill_group;
-use mm_common::machine::signals;
 use mm_common::postgres::dump::identifier;
 use mm_common::postgres::server::Database;
 use mm_common::{Context as _, Error, Result};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use super::print::Print;
 use super::shape::{Column, Pair, Shapes};
 use super::source::Source;
 use super::value::{Cell, Repair, unescape};
+use super::wait::{self, Pulse};
+use crate::moving::watch;
 
 /// How much is collected before it is sent.
 const PIECE: usize = 1 << 20;
-
-/// Rows between two looks at signals.
-const LOOKS: u64 = 500;
 
 /// What sessions of ours begin with.
 const SESSION: &str =
@@ -79,6 +79,17 @@ impl Talk {
         Ok(Self(Some(command.start(Stdio::piped(), Stdio::piped(), Stdio::piped())?)))
     }
 
+    /// Does `work` with it, which beats while it goes on. A `psql` that hangs, or a signal, ends it.
+    fn guarded<T>(self, work: impl FnOnce(Self, &Pulse) -> Result<T>) -> Result<T> {
+        let pid = self.0.as_ref().and_then(|child| i32::try_from(child.id()).ok()).map(Pid::from_raw);
+        let end = || {
+            let Some(pid) = pid else { return };
+            // It may not lead its group yet, or just have ended by itself.
+            let _ = kill(pid, Signal::SIGKILL).and(killpg(pid, Signal::SIGKILL));
+        };
+        wait::guarded(watch::patience(), end, |pulse| work(self, pulse))
+    }
+
     fn ended(mut self) -> Result<()> {
         let Some(mut child) = self.0.take() else { return Ok(()) };
         drop(child.stdin.take());
@@ -125,12 +136,22 @@ pub(crate) fn load(
     let attempt = || format!("cannot carry the table `{}`", pair.from);
     let columns: Vec<String> = pair.columns.iter().map(|column| identifier(&column.to)).collect();
     let begin = format!("{SESSION}BEGIN;\nCOPY {} ({}) FROM STDIN;\n", shapes.qualified(&pair.to), columns.join(", "));
-    let mut talk = Talk::begin(own).context(attempt)?;
+    let talk = Talk::begin(own).context(attempt)?;
+    talk.guarded(|talk, pulse| send(source, (talk, pulse, begin.into_bytes()), pair, mends_nul, undo)).context(attempt)
+}
+
+/// Sends what `piece` begins.
+fn send(
+    source: &mut Source,
+    (mut talk, pulse, mut piece): (Talk, &Pulse, Vec<u8>),
+    pair: &Pair,
+    mends_nul: bool,
+    undo: &mut Undo,
+) -> Result<Print> {
     let mut stdin = talk.0.as_mut().and_then(|child| child.stdin.take());
     let mut print = Print::default();
-    let mut piece = begin.into_bytes();
     let mut is_heard = true;
-    let mut send = |piece: &mut Vec<u8>| {
+    let mut give = |piece: &mut Vec<u8>| {
         // Where nobody reads any more, psql has something to say.
         is_heard = is_heard && stdin.as_mut().is_some_and(|stdin| stdin.write_all(piece).is_ok());
         piece.clear();
@@ -141,6 +162,7 @@ pub(crate) fn load(
             undo.add(&pair.row(values), &pair.columns[at].to, repair, values[at].unwrap_or_default())
         })?;
         print.add(&cells);
+        pulse.beat();
         for (at, cell) in cells.iter().enumerate() {
             if at > 0 {
                 piece.push(b'\t');
@@ -148,21 +170,21 @@ pub(crate) fn load(
             cell.copy(&mut piece);
         }
         piece.push(b'\n');
-        if piece.len() > PIECE && !send(&mut piece) {
+        if piece.len() > PIECE && !give(&mut piece) {
             return Err(Error::failed("PostgreSQL takes no more rows"));
         }
         Ok(())
     });
     if read.is_ok() {
         piece.extend_from_slice(b"\\.\nCOMMIT;\n");
-        send(&mut piece);
+        give(&mut piece);
     } else if is_heard {
         // It must not take what it has for the whole.
-        return read.map(|()| print).context(attempt);
+        return read.map(|()| print);
     }
     drop(stdin);
-    talk.ended().context(attempt)?;
-    read.map(|()| print).context(attempt)
+    talk.ended()?;
+    read.map(|()| print)
 }
 
 /// The values of a row as PostgreSQL is to hold them.
@@ -201,7 +223,16 @@ pub(crate) fn read_back(
     let attempt = || format!("cannot read the table `{}` of the target", pair.to);
     let columns: Vec<String> = pair.columns.iter().map(Column::shown).collect();
     let sql = format!("{SESSION}COPY (SELECT {} FROM {}) TO STDOUT;\n", columns.join(", "), shapes.qualified(&pair.to));
-    let mut talk = Talk::begin(own).context(attempt)?;
+    let talk = Talk::begin(own).context(attempt)?;
+    talk.guarded(|talk, pulse| receive((talk, pulse, &sql), pair, visit)).context(attempt)
+}
+
+/// Asks `sql`, and lets `visit` see the rows.
+fn receive(
+    (mut talk, pulse, sql): (Talk, &Pulse, &str),
+    pair: &Pair,
+    visit: &mut dyn FnMut(&[Cell]) -> Result<()>,
+) -> Result<()> {
     let (stdin, stdout) = match &mut talk.0 {
         Some(child) => (child.stdin.take(), child.stdout.take()),
         None => (None, None),
@@ -211,10 +242,11 @@ pub(crate) fn read_back(
         let _ = stdin.write_all(sql.as_bytes());
     }
     let mut rows = stdout.map(|stdout| BufReader::with_capacity(PIECE, stdout));
-    let (mut line, mut seen) = (Vec::new(), 0_u64);
+    let mut line = Vec::new();
     while let Some(rows) = &mut rows {
         line.clear();
-        rows.read_until(b'\n', &mut line).map_err(|error| Error::failed(attempt()).because(error))?;
+        rows.read_until(b'\n', &mut line).map_err(|error| Error::failed("psql cannot be read").because(error))?;
+        pulse.beat();
         let Some(b'\n') = line.pop() else { break };
         let fields = line.split(|byte| *byte == b'\t');
         let cells: Option<Vec<Cell>> = pair
@@ -224,11 +256,7 @@ pub(crate) fn read_back(
             .map(|(column, field)| column.rule.of_postgres(unescape(field).as_deref()))
             .collect();
         let cells = cells.filter(|cells| cells.len() == pair.columns.len());
-        visit(&cells.ok_or_else(|| Error::failed(attempt()).because("a row of it is not understood"))?)?;
-        seen += 1;
-        if seen.is_multiple_of(LOOKS) {
-            signals::check()?;
-        }
+        visit(&cells.ok_or_else(|| Error::failed("a row of it is not understood"))?)?;
     }
-    talk.ended().context(attempt)
+    talk.ended()
 }

@@ -4,7 +4,7 @@
 //!
 //! `address` (data sources), `source` (the server), `shape` (which table and column becomes which), `value` and `json` (one
 //! value, and the form in which both sides are compared), `schema` (the release makes its tables), `examine` (rows that
-//! PostgreSQL cannot hold), `copy` and `prove`, `look` (what is checked before), `run` (one move).
+//! PostgreSQL cannot hold), `copy` and `prove`, `look` (what is checked before), `run` (one move), `wait`.
 
 pub(crate) mod address;
 #[cfg(feature = "mysql")]
@@ -29,3 +29,5 @@ mod shape;
 mod source;
 #[cfg(feature = "mysql")]
 mod value;
+#[cfg(feature = "mysql")]
+mod wait;

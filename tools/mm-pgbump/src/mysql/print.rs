@@ -51,7 +51,9 @@ mod tests {
     fn the_order_of_rows_does_not_matter_and_everything_else_does() {
         let of = |rows: &[&[Cell]]| {
             let mut print = Print::default();
-            rows.iter().for_each(|row| print.add(row));
+            for row in rows {
+                print.add(row);
+            }
             print
         };
         let (one, other) = ([Cell::Integer(1), Cell::Null], [Cell::Integer(2), Cell::Text(String::new())]);

@@ -1,6 +1,7 @@
 //! One move out of MySQL or `MariaDB`, and its check, which is the move up to the moment at which the server would be stopped.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use mm_common::contract::{time, ui};
@@ -10,10 +11,10 @@ use mm_common::machine::{checkpoint, signals, threads};
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::Moved;
 use mm_common::postgres::dump::{identifier, literal};
+use mm_common::postgres::fingerprint;
 use mm_common::postgres::properties::Properties;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::tried::{self, Abilities};
-use mm_common::postgres::fingerprint;
 use mm_common::run::Session;
 use mm_common::{Context as _, Error, Kind, Result};
 use serde_json::json;
@@ -26,7 +27,7 @@ use super::{examine, prove, schema};
 use crate::moving::record::{Entry, Facts, Phase, Private, Records};
 use crate::moving::roles::RoleMap;
 use crate::moving::target::{self, Target};
-use crate::moving::{back, emptied, fill, look as looking, run as moving};
+use crate::moving::{back, emptied, fill, look as looking, run as moving, watch};
 use crate::preflight::{Findings, List};
 use crate::{Options, check as checking};
 
@@ -188,11 +189,13 @@ impl Begun {
         source.thaw()?;
         refresh(own, shapes)?;
         ui::progress("collecting statistics");
-        fill::analyze(own, &entry.moved.to.label());
+        let to = entry.moved.to.label();
+        fill::analyze(own, &to);
         tried::as_the_server(own, entry.could)?;
         entry.moved.to.identify(own)?;
+        let hash = |own: &Database, _: &AtomicBool| fingerprint::tables_by(own, entry.hashed, threads::fitting());
         let facts = Facts {
-            rows: fingerprint::tables_by(own, entry.hashed, threads::fitting())?,
+            rows: watch::watched(own, &to, || 0, |_| (), hash)?,
             contents: BTreeMap::new(),
             definitions: BTreeMap::new(),
             of_mysql: Some(json!({
@@ -314,9 +317,9 @@ fn taken_back(
     }
     match back::undo(entry, installation, records, lock) {
         Ok(None) => error,
-        Ok(Some(left)) => error
-            .because(format!("what was filled at the target is still there: {}", left.one_line()))
-            .hint(CLEARS),
+        Ok(Some(left)) => {
+            error.because(format!("what was filled at the target is still there: {}", left.one_line())).hint(CLEARS)
+        }
         Err(undoing) => undoing.because(format!("this was to be done because {}", error.one_line())),
     }
 }

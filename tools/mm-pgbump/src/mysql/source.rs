@@ -1,24 +1,27 @@
 //! The MySQL or `MariaDB` server that the database is on. It is only read: every session of ours is a read-only one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use mm_common::contract::secret::Secret;
-use mm_common::machine::signals;
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::Place;
-use mm_common::{Context as _, Error, Result};
-use mysql::prelude::Queryable as _;
+use mm_common::{Context as _, Error, Kind, Result};
+use mysql::prelude::{FromRow, Queryable as _};
 use mysql::{Conn, OptsBuilder, Row, Value};
+use nix::sys::socket::{Shutdown, shutdown};
 
 use super::address::Address;
+use super::wait::{self, Pulse};
+use crate::moving::watch;
 
-/// How long it may take to answer a connection, and to go on with rows that it has begun to send.
+/// How long it may take to take a connection, and to let us in after that: it may look for our name first.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
-const SILENCE_LIMIT: Duration = Duration::from_secs(600);
+const GREETING_LIMIT: Duration = Duration::from_secs(60);
 
-/// Rows between two looks at signals.
-const LOOKS: u64 = 500;
+/// How long it may say nothing where the system has no thread that could watch over it.
+const SILENCE_LIMIT: Duration = Duration::from_secs(600);
 
 /// What a session of ours begins with. PostgreSQL may keep it waiting for longer than its own limits.
 const SESSION: [&str; 5] = [
@@ -83,23 +86,22 @@ impl Source {
             Some(path) => options.socket(Some(path.to_string_lossy())),
             None => options.ip_or_hostname(Some(&address.host)).tcp_port(address.port),
         };
-        let attempt = || {
-            format!(
-                "cannot connect to the database `{}` at {}, port {}, as `{}`",
-                address.database, address.host, address.port, address.user
-            )
-        };
-        let mut session = Conn::new(options).map_err(|error| {
-            Error::refused(attempt())
-                .because(error)
-                .hint("the database has to be reachable as the server reaches it; start it, or fix its data source")
-        })?;
-        let version: String = one(&mut session, "SELECT VERSION()").context(attempt)?;
-        let engine = named(&version);
+        let attempt = format!(
+            "cannot connect to the database `{}` at {}, port {}, as `{}`",
+            address.database, address.host, address.port, address.user
+        );
+        let hint = "the database has to be reachable as the server reaches it; start it, or fix its data source";
+        let session = wait::given_up(GREETING_LIMIT, move || Conn::new(options.clone())).and_then(|reached| {
+            reached.map_err(|error| Error::failed("it was not let in").because(error).of_kind(Kind::Refused))
+        });
+        let session = session.map_err(|error| error.within(attempt.clone()).hint(hint))?;
+        let mut source = Self { address, engine: String::new(), session };
+        let version: String = source.one("SELECT VERSION()").context(|| attempt)?;
+        source.engine = named(&version);
         // Each knows the other's limit not at all.
-        let limit = if engine.starts_with("MariaDB") { "max_statement_time" } else { "max_execution_time" };
-        let _ = session.query_drop(format!("SET SESSION {limit} = 0"));
-        Ok(Self { address, engine, session })
+        let limit = if source.engine.starts_with("MariaDB") { "max_statement_time" } else { "max_execution_time" };
+        let _ = source.execute(&format!("SET SESSION {limit} = 0"));
+        Ok(source)
     }
 
     /// Who it is.
@@ -109,26 +111,46 @@ impl Source {
         Place { host: host.clone(), port: *port, database: database.clone(), engine, ..Place::default() }
     }
 
+    /// Does something with the session that waits for the server. What has hung up is not gone on with.
+    fn asked<T>(&mut self, ask: impl FnOnce(&mut Conn, &Pulse) -> Result<T>) -> Result<T> {
+        let Self { session, .. } = self;
+        let socket = session.as_raw_fd();
+        let hang_up = || {
+            // Where it is gone already nothing waits for it either.
+            let _ = shutdown(socket, Shutdown::Both);
+        };
+        wait::guarded(watch::patience(), hang_up, |pulse| ask(session, pulse))
+    }
+
+    fn execute(&mut self, sql: &str) -> Result<()> {
+        self.asked(|session, _| session.query_drop(sql).map_err(failed))
+    }
+
+    fn all<T: FromRow>(&mut self, sql: &str) -> Result<Vec<T>> {
+        self.asked(|session, _| session.query(sql).map_err(failed))
+    }
+
+    fn one<T: FromRow>(&mut self, sql: &str) -> Result<T> {
+        self.all(sql)?.into_iter().next().ok_or_else(|| Error::failed("the server gave no answer"))
+    }
+
     /// From now on everything is seen as it is now, whoever writes.
     pub(crate) fn freeze(&mut self) -> Result<()> {
-        self.session.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").map_err(failed)
+        self.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
     }
 
     /// What is seen is no longer held.
     pub(crate) fn thaw(&mut self) -> Result<()> {
-        self.session.query_drop("ROLLBACK").map_err(failed)
+        self.execute("ROLLBACK")
     }
 
     /// The tables, by their names in lower case.
     pub(crate) fn tables(&mut self) -> Result<BTreeMap<String, Table>> {
         let mut tables: BTreeMap<String, Table> = BTreeMap::new();
-        let listed: Vec<(String, Option<String>)> = self
-            .session
-            .query(
-                "SELECT CAST(TABLE_NAME AS CHAR), CAST(ENGINE AS CHAR) FROM information_schema.TABLES
+        let listed: Vec<(String, Option<String>)> = self.all(
+            "SELECT CAST(TABLE_NAME AS CHAR), CAST(ENGINE AS CHAR) FROM information_schema.TABLES
                  WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE'",
-            )
-            .map_err(failed)?;
+        )?;
         for (name, storage) in listed {
             let table = Table { name: name.clone(), storage: storage.unwrap_or_default(), ..Table::default() };
             if let Some(other) = tables.insert(name.to_lowercase(), table) {
@@ -137,25 +159,19 @@ impl Source {
                     .hint("find out which one the server uses, and rename the other"));
             }
         }
-        let columns: Vec<(String, String, String)> = self
-            .session
-            .query(
-                "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR), CAST(DATA_TYPE AS CHAR) FROM information_schema.COLUMNS
+        let columns: Vec<(String, String, String)> = self.all(
+            "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR), CAST(DATA_TYPE AS CHAR) FROM information_schema.COLUMNS
                  WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME, ORDINAL_POSITION",
-            )
-            .map_err(failed)?;
+        )?;
         for (table, name, data_type) in columns {
             if let Some(table) = tables.get_mut(&table.to_lowercase()) {
                 table.columns.push(Column { name, data_type: data_type.to_lowercase() });
             }
         }
-        let keys: Vec<(String, String)> = self
-            .session
-            .query(
-                "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR) FROM information_schema.STATISTICS
+        let keys: Vec<(String, String)> = self.all(
+            "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR) FROM information_schema.STATISTICS
                  WHERE TABLE_SCHEMA = DATABASE() AND INDEX_NAME = 'PRIMARY' ORDER BY TABLE_NAME, SEQ_IN_INDEX",
-            )
-            .map_err(failed)?;
+        )?;
         for (table, column) in keys {
             if let Some(table) = tables.get_mut(&table.to_lowercase()) {
                 table.key.push(column);
@@ -164,30 +180,36 @@ impl Source {
         Ok(tables)
     }
 
-    /// Lets `visit` see every row of a table: the values of these columns, in this order.
+    /// Lets `visit` see every row of a table: the values of these columns, in this order. When `visit` fails, that was the
+    /// last of this session.
     pub(crate) fn rows(&mut self, table: &str, columns: &[String], visit: &mut Visit<'_>) -> Result<()> {
-        let attempt = || format!("cannot read the table `{table}` of {}", self.engine);
+        let engine = self.engine.clone();
+        let attempt = || format!("cannot read the table `{table}` of {engine}");
         let list: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
-        let rows = self.session.query_iter(format!("SELECT {} FROM {}", list.join(", "), quoted(table)));
-        let mut rows = rows.map_err(failed).context(attempt)?;
-        let mut seen = 0;
-        for row in rows.by_ref() {
-            let values = Row::unwrap(row.map_err(failed).context(attempt)?);
-            let mut texts = Vec::with_capacity(values.len());
-            for value in &values {
-                texts.push(match value {
-                    Value::NULL => None,
-                    Value::Bytes(bytes) => Some(bytes.as_slice()),
-                    _ => return Err(Error::failed(attempt()).because("it sent a value in a form that was not asked for")),
-                });
+        let sql = format!("SELECT {} FROM {}", list.join(", "), quoted(table));
+        let socket = self.session.as_raw_fd();
+        let read = self.asked(|session, pulse| {
+            for row in session.query_iter(sql).map_err(failed)?.by_ref() {
+                let values = Row::unwrap(row.map_err(failed)?);
+                pulse.beat();
+                let mut texts = Vec::with_capacity(values.len());
+                for value in &values {
+                    texts.push(match value {
+                        Value::NULL => None,
+                        Value::Bytes(bytes) => Some(bytes.as_slice()),
+                        _ => return Err(Error::failed("it sent a value in a form that was not asked for")),
+                    });
+                }
+                if let Err(error) = visit(&texts) {
+                    // The rest of the rows would be read before anything else could be.
+                    let _ = shutdown(socket, Shutdown::Both);
+                    return Err(error);
+                }
+                pulse.beat();
             }
-            visit(&texts)?;
-            seen += 1;
-            if seen % LOOKS == 0 {
-                signals::check()?;
-            }
-        }
-        Ok(())
+            Ok(())
+        });
+        read.context(attempt)
     }
 
     /// From where else somebody is connected to the database as our user, whose sessions every account may see.
@@ -195,9 +217,8 @@ impl Source {
     /// # Errors
     /// When the server does not tell.
     pub(crate) fn others(&mut self) -> Result<Vec<String>> {
-        let (own, user): (u64, String) =
-            one(&mut self.session, "SELECT CONNECTION_ID(), SUBSTRING_INDEX(USER(), '@', 1)")?;
-        let rows: Vec<Row> = self.session.query("SHOW PROCESSLIST").map_err(failed)?;
+        let (own, user): (u64, String) = self.one("SELECT CONNECTION_ID(), SUBSTRING_INDEX(USER(), '@', 1)")?;
+        let rows: Vec<Row> = self.all("SHOW PROCESSLIST")?;
         let mut found = BTreeSet::new();
         for row in rows {
             let text = |name: &str| row.get_opt::<String, _>(name).and_then(std::result::Result::ok);
@@ -214,12 +235,8 @@ impl Source {
     /// How many bytes its data has.
     pub(crate) fn bytes(&mut self) -> Result<u64> {
         let sum = "SELECT CAST(COALESCE(SUM(DATA_LENGTH), 0) AS UNSIGNED) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
-        one(&mut self.session, sum)
+        self.one(sum)
     }
-}
-
-fn one<T: mysql::prelude::FromRow>(session: &mut Conn, sql: &str) -> Result<T> {
-    session.query_first(sql).map_err(failed)?.ok_or_else(|| Error::failed("the server gave no answer"))
 }
 
 fn failed(error: mysql::Error) -> Error {

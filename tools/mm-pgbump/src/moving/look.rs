@@ -136,6 +136,7 @@ fn version(question: &Question<'_>) -> Seen {
 }
 
 /// What is looked at of a target wherever the database comes from.
+#[cfg(feature = "mysql")]
 pub(crate) fn of_target(target: &Target, replace: bool, list: &mut List) {
     list.add("move-server", "The target can be written to", || host::writable(target));
     list.add(TARGET, "The target is empty", || empty(target, replace));

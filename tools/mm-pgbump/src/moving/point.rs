@@ -103,6 +103,7 @@ pub(crate) fn rehearse(installation: &Installation, from: &DataSource, named: &N
 ///
 /// # Errors
 /// As [`rehearse`].
+#[cfg(feature = "mysql")]
 pub(crate) fn rehearse_from_mysql(installation: &Installation, from: &Address, named: &Named) -> Result<()> {
     let to = named.text.reveal();
     let mover = |text: &str| Ok(exchanged_from_mysql(text, from, to));

@@ -16,12 +16,17 @@ mod indexes;
 #[cfg(feature = "checkpoints")]
 mod kill;
 mod lab;
+mod mariadb;
 mod moving;
-#[cfg(feature = "checkpoints")]
 mod moving_back;
+#[cfg(feature = "checkpoints")]
 mod moving_killed;
+#[cfg(feature = "checkpoints")]
 mod moving_lost;
 mod nodes;
+mod out_of_mysql;
+#[cfg(feature = "checkpoints")]
+mod out_of_mysql_killed;
 mod refused;
 #[cfg(feature = "checkpoints")]
 mod repoint;

@@ -215,7 +215,7 @@ pub(crate) fn of_requirement(
                 "mysql-gone",
                 "block",
                 format!("{to} has no MySQL support any more"),
-                "Move the database to PostgreSQL while on 10.11 or older (Mattermost's migration-assist with pgloader; without its --fix-varchar, which counts bytes and deletes valid rows with long non-ASCII text), then plan again.",
+                "Move the database to PostgreSQL while on 10.11 or older (mm-pgbump check --target FILE, then mm-pgbump move --target FILE; not with Mattermost's migration-assist --fix-varchar, which counts bytes and deletes valid rows with long non-ASCII text), then plan again.",
                 now.source.clone(),
             )),
             (Some(needed), Some(present)) if present < needed && before.is_none_or(|before| before.mysql.as_ref() != Some(needed)) => {
@@ -295,7 +295,7 @@ pub(crate) fn about_the_path(catalogue: &Catalogue, start: &Start, wish: &Wish, 
                 "The database is MySQL: nothing has looked into it, no restore point can hold it, and mm-swap does not work on it.{}",
                 version.unwrap_or_default()
             ),
-            "Move it to PostgreSQL first, while on 10.11 or older (Mattermost's migration-assist with pgloader; without its --fix-varchar, which counts bytes and deletes valid rows with long non-ASCII text). Else go these hops by hand: mm-fetch proves the releases, mm-backup --no-database keeps the files, and a dump with MySQL's own tools is needed before each hop.",
+            "Move it to PostgreSQL first, while on 10.11 or older (mm-pgbump check --target FILE, then mm-pgbump move --target FILE; not with Mattermost's migration-assist --fix-varchar, which counts bytes and deletes valid rows with long non-ASCII text). Else go these hops by hand: mm-fetch proves the releases, mm-backup --no-database keeps the files, and a dump with MySQL's own tools is needed before each hop.",
             "mattermost/docs: important-upgrade-notes v11.0",
         ));
     }

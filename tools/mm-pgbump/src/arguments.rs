@@ -229,6 +229,30 @@ MOVE
   to the old database), move-configuration, move-tls, move-clock, move-network. move-target, which says that the target
   holds something, cannot be accepted: --replace renames what is there and keeps it.
 
+OUT OF MYSQL
+  move takes a server that works with MariaDB or MySQL to PostgreSQL, at the release that is installed (10.11 or earlier: 11
+  has no MySQL). Target file, rollback and recover are as above; a restore point is not asked for, as none can hold MySQL.
+  MySQL is only read, in sessions that may not write: an account with SELECT on its database is enough.
+  The installed release makes its tables in the target itself: it is started once on the empty database, with a
+  configuration that names no host but the target, and is ended when it answers; the server in use goes on meanwhile. Every
+  value is looked at; then the server is stopped, and the rows are carried in one snapshot, table by table. What
+  PostgreSQL holds is read again, and number and hash of the rows of each table are compared; rows that differ are named by
+  their keys. mm-document(5) says what is hashed. Not carried are db_migrations, db_lock and clusterdiscovery, which are
+  the release's own; materialized views are filled anew. Driver and data source are exchanged wherever the server reads
+  them from; rollback gives the configuration back as it was, byte by byte.
+  check --target does all of it up to the moment at which the server would be stopped, and empties the target again.
+  Nothing is deleted and nothing is shortened. In lower case are moved users.username, users.email, teams.name,
+  channels.name and publicchannels.name, which the server looks up so: the check mysql-case lists them, and the file
+  mysql-repairs-TIME.jsonl in the state directory holds what was there.
+  Further checks: mysql-engine, mysql-tls, mysql-storage (warnings); for --accept: mysql-nul (U+0000 in a text; accepted,
+  U+2400 takes its place, and the same file holds what was there), mysql-extra-tables (tables the release does not know, such as
+  those of plugins: accepted, they stay in MySQL), move-replicas, move-nodes. Nobody can accept mysql-schema, mysql-json (no
+  JSON), mysql-long (too many characters), mysql-null, mysql-value, mysql-case-clash (two names become one): correct
+  those rows in MySQL.
+  Tried with MariaDB 10.11. Others from MySQL 5.7 and MariaDB 10.1 on are not refused: not tried by us, the proof decides.
+  Refused: TLS to MySQL (let a tunnel end on 127.0.0.1), a configuration kept in MySQL (MM_CONFIG=mysql://), --require-backup.
+  The search of PostgreSQL finds other things (accents, ß, Chinese words), which is no fault of the move.
+
 METHODS
   clone, upgrade   pg_upgrade; seconds, whatever the size with clone. The old cluster stays as it was.
   dump             dump and restore: minutes per gigabyte. Builds every index anew, which corrects those that a changed

@@ -11,6 +11,7 @@ mod evidence;
 mod finish;
 mod logs;
 mod moving;
+mod mysql;
 mod open;
 pub mod plan;
 mod preflight;

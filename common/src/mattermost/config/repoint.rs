@@ -107,8 +107,21 @@ impl Config {
     /// # Errors
     /// Refused when one stands where it cannot be changed.
     pub fn changes(&self, service: &Service, mover: Mover<'_>) -> Result<Vec<Change>> {
+        self.changes_of(&["DataSource"], service, mover)
+    }
+
+    /// As [`Config::changes`], with the driver, for a move to another engine. Where both are in variables the driver comes
+    /// last: a data source that the driver does not understand is nobody's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn changes_of_engine(&self, service: &Service, mover: Mover<'_>) -> Result<Vec<Change>> {
+        self.changes_of(&["DataSource", "DriverName"], service, mover)
+    }
+
+    fn changes_of(&self, single: &[&str], service: &Service, mover: Mover<'_>) -> Result<Vec<Change>> {
         let mut changes = Vec::new();
-        for key in ["DataSource"].into_iter().chain(LISTS) {
+        for key in single.iter().copied().chain(LISTS) {
             if let Some(found) = environment::find(&self.overrides, &variable_name("SqlSettings", key)) {
                 changes.extend(variable_change(found, &service.manager, mover)?);
             }
@@ -117,7 +130,7 @@ impl Config {
             Some(path) => Spot::File(path.clone()),
             None => Spot::Row { id: id::new()? },
         };
-        let parts = self.parts(&|| text_of(&spot, service), mover)?;
+        let parts = self.parts(single, &|| text_of(&spot, service), mover)?;
         if !parts.is_empty() {
             changes.push(Change { spot, parts });
         }
@@ -125,9 +138,9 @@ impl Config {
     }
 
     /// What changes in the settings, which are written in `text`; it is read only when something does.
-    fn parts(&self, text: &dyn Fn() -> Result<String>, mover: Mover<'_>) -> Result<Vec<Part>> {
+    fn parts(&self, single: &[&str], text: &dyn Fn() -> Result<String>, mover: Mover<'_>) -> Result<Vec<Part>> {
         let (mut whole, mut parts) = (String::new(), Vec::new());
-        for setting in self.settings() {
+        for setting in self.settings(single) {
             let value = edit::find(&self.settings, &setting).and_then(|value| value.as_str()).unwrap_or_default();
             if mover(value)?.is_empty() {
                 continue;
@@ -142,14 +155,14 @@ impl Config {
     }
 
     /// The settings with data sources in them that no variable overrides.
-    fn settings(&self) -> Vec<Vec<String>> {
+    fn settings(&self, single: &[&str]) -> Vec<Vec<String>> {
         let path = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let overridden = |key: &str| environment::find(&self.overrides, &variable_name("SqlSettings", key)).is_some();
-        let all = ["DataSource"].into_iter().chain(LISTS).chain([LAG]).filter(|key| !overridden(key));
+        let all = single.iter().copied().chain(LISTS).chain([LAG]).filter(|key| !overridden(key));
         all.flat_map(|key| {
             let list = edit::find(&self.settings, &path(&["SqlSettings", key])).and_then(|value| value.as_array());
             match (key, list) {
-                ("DataSource", _) => vec![path(&["SqlSettings", key])],
+                (key, _) if single.contains(&key) => vec![path(&["SqlSettings", key])],
                 (LAG, Some(list)) => {
                     (0..list.len()).map(|at| path(&["SqlSettings", key, &at.to_string(), "DataSource"])).collect()
                 }

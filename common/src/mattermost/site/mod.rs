@@ -235,7 +235,7 @@ impl Installation {
         self.source.as_ref().ok_or_else(|| {
             Error::refused("the server does not use PostgreSQL")
                 .because(format!("SqlSettings.DriverName is `{}`", self.config.driver()))
-                .hint("move the database to PostgreSQL first: Mattermost 11 needs it, and these tools work with nothing else")
+                .hint("move the database to PostgreSQL first (mm-pgbump move --target FILE): Mattermost 11 needs it, and the other tools work with nothing else")
         })
     }
 

@@ -28,6 +28,9 @@ pub struct Place {
     /// The number of the database there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oid: Option<u64>,
+    /// The engine and its version where that is not PostgreSQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
 }
 
 /// Some providers let nobody ask for the number of the cluster.

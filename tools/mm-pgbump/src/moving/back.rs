@@ -58,6 +58,7 @@ pub(crate) fn undo(
                 records.forget_leftovers(|other| other.moved == intent.moved, lock)?;
             }
         }
+        records.drop_repairs(entry)?;
         records.discard(lock)?;
         Ok(left)
     };
@@ -238,8 +239,13 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
     let half_done = |error: Error| {
         error.within(format!("the server is pointed at {from} again, and does not get there")).of_kind(Kind::HalfDone)
     };
-    let database = installation.database().map_err(half_done)?;
-    tried::as_the_server(&database, entry.could).map_err(half_done)?;
+    if entry.moved.from.engine.is_none() {
+        let database = installation.database().map_err(half_done)?;
+        tried::as_the_server(&database, entry.could).map_err(half_done)?;
+    } else {
+        #[cfg(feature = "mysql")]
+        crate::mysql::run::reaches(&installation).map_err(half_done)?;
+    }
     if (running || installation.was_running) && !stays_stopped {
         Started::command(&installation, &lock)?.wait(&installation, START_LIMIT, &lock)?;
     }
@@ -286,6 +292,7 @@ pub(crate) fn carry_out(
     steps().map_err(|error| unfinished(error, entry))?;
     checkpoint::pass("move-rollback-pointed");
     installation.reload()?;
+    records.drop_repairs(entry)?;
     records.forget(lock)
 }
 

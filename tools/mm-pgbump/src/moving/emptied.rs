@@ -53,11 +53,16 @@ SELECT pg_catalog.format('SELECT NULL WHERE pg_catalog.lo_unlink(%s) IS NULL', o
 
 /// What a database is like that a move is about to fill.
 pub(super) fn before(source: &Source, own: &Database) -> Result<Before> {
+    let extensions = missing_extensions(&source.reader, own)?.into_iter().map(|(name, _)| name).collect();
+    Ok(Before { extensions, ..before_schema(own)? })
+}
+
+/// As [`before`], where the server makes the tables itself, which needs no extension.
+pub(crate) fn before_schema(own: &Database) -> Result<Before> {
     let rights = "SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_default_acl
         WHERE pg_catalog.pg_get_userbyid(defaclrole) = current_user";
     let default_rights = own.value(rights)? != 0;
-    let extensions = missing_extensions(&source.reader, own)?.into_iter().map(|(name, _)| name).collect();
-    Ok(Before { properties: properties::read(own)?, extensions, default_rights })
+    Ok(Before { properties: properties::read(own)?, extensions: Vec::new(), default_rights })
 }
 
 /// Makes the database of the target what it was: nothing that we have put into it is left, nor settings of ours.

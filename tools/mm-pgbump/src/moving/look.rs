@@ -135,6 +135,18 @@ fn version(question: &Question<'_>) -> Seen {
     Seen::pass(format!("from {} to {}", from.version, to.version))
 }
 
+/// What is looked at of a target wherever the database comes from.
+#[cfg(feature = "mysql")]
+pub(crate) fn of_target(target: &Target, replace: bool, list: &mut List) {
+    list.add("move-server", "The target can be written to", || host::writable(target));
+    list.add(TARGET, "The target is empty", || empty(target, replace));
+    list.add("move-rights", "The role of the target may make what is carried", || {
+        contents::rights(target, replace, &["public".to_owned()])
+    });
+    list.add("move-tls", "The connection is as the data source says", || host::tls(target));
+    list.add("move-clock", "The target's clock is right", || host::clock(target));
+}
+
 fn empty(target: &Target, replace: bool) -> Result<Seen> {
     let name = target.name();
     let Some(own) = &target.own else {

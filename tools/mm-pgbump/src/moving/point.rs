@@ -13,6 +13,11 @@ use mm_common::{Context as _, Error, Result};
 
 use super::named::Named;
 use super::record::{Entry, Private, Records};
+use crate::mysql::address::Address;
+
+/// The names of the drivers.
+const MYSQL: &str = "mysql";
+const POSTGRES: &str = "postgres";
 
 /// Whether two data sources lead to one database.
 fn is_same(one: &DataSource, other: &DataSource) -> bool {
@@ -40,6 +45,39 @@ fn source_of(text: &str) -> Result<DataSource> {
     DataSource::parse(text)
 }
 
+/// What is exchanged of a setting when the server goes from MySQL to the target: its driver, and what leads to the old
+/// database.
+fn exchanged_from_mysql(text: &str, from: &Address, to: &str) -> Vec<Replacement> {
+    let with = match Address::parse(text) {
+        _ if text == MYSQL => POSTGRES,
+        Ok(address) if address.is_same(from) => to,
+        _ => return Vec::new(),
+    };
+    vec![Replacement { range: 0..text.len(), with: with.to_owned() }]
+}
+
+/// Every data source that the server reads, and its driver where that becomes another one.
+fn changes(private: &Private, installation: &Installation, mover: config::Mover<'_>) -> Result<Vec<config::Change>> {
+    if private.is_of_mysql {
+        return installation.config.changes_of_engine(&installation.service, mover);
+    }
+    installation.config.changes(&installation.service, mover)
+}
+
+/// What is exchanged of a setting.
+type Exchange = dyn Fn(&str) -> Result<Vec<Replacement>>;
+
+/// What takes a data source from the old database to the new one.
+fn to_target(private: &Private) -> Result<Box<Exchange>> {
+    let to = private.to.clone();
+    if private.is_of_mysql {
+        let from = Address::parse(&private.from)?;
+        return Ok(Box::new(move |text: &str| Ok(exchanged_from_mysql(text, &from, &to))));
+    }
+    let from = source_of(&private.from)?;
+    Ok(Box::new(move |text: &str| Ok(exchanged(text, &from, &to))))
+}
+
 /// Whether every data source can be exchanged, before anything is done.
 ///
 /// # Errors
@@ -59,6 +97,17 @@ pub(crate) fn rehearse(installation: &Installation, from: &DataSource, named: &N
             .hint("write line 1 of the target's file as postgres://USER:PASSWORD@HOST:PORT/DATABASE"));
     }
     Ok(())
+}
+
+/// Whether the data source of MySQL can be exchanged, and the driver, before anything is done.
+///
+/// # Errors
+/// As [`rehearse`].
+#[cfg(feature = "mysql")]
+pub(crate) fn rehearse_from_mysql(installation: &Installation, from: &Address, named: &Named) -> Result<()> {
+    let to = named.text.reveal();
+    let mover = |text: &str| Ok(exchanged_from_mysql(text, from, to));
+    installation.config.changes_of_engine(&installation.service, &mover).map(drop)
 }
 
 /// Data sources of replicas that would go on leading to copies of the old database.
@@ -109,8 +158,7 @@ pub(crate) fn forward(
     records: &Records,
     lock: &LockGuard,
 ) -> Result<()> {
-    let (from, to) = (source_of(&private.from)?, private.to.clone());
-    let mover = |text: &str| Ok(exchanged(text, &from, &to));
+    let mover = to_target(private)?;
     make(&private.changes, &installation.service, lock)?;
     // The database that the configuration may be kept in comes first: nothing else can be read before.
     if let Some(change) = config::store_change(&installation.service, &mover)? {
@@ -118,7 +166,7 @@ pub(crate) fn forward(
     }
     checkpoint::pass("move-store-repointed");
     installation.reload()?;
-    let changes = installation.config.changes(&installation.service, &mover)?;
+    let changes = changes(private, installation, &mover)?;
     if !changes.is_empty() {
         intend(private, &changes, records, &installation.service, lock)?;
         installation.reload()?;
@@ -147,13 +195,23 @@ fn make(changes: &[config::Change], service: &Service, lock: &LockGuard) -> Resu
 /// Points it at the old database again, with the bytes that were there. May be repeated.
 pub(crate) fn back(private: &Private, service: &Service, lock: &LockGuard) -> Result<()> {
     let (from, to) = (private.from.clone(), source_of(&private.to)?);
-    let mover = |text: &str| Ok(exchanged(text, &to, &from));
-    let taken_back: Result<()> = private.changes.iter().try_for_each(|change| {
+    let is_of_mysql = private.is_of_mysql;
+    let mover = |text: &str| match text {
+        POSTGRES if is_of_mysql => Ok(vec![Replacement { range: 0..text.len(), with: MYSQL.to_owned() }]),
+        text => Ok(exchanged(text, &to, &from)),
+    };
+    let take_back = |change: &config::Change| {
         change.take_back(service, &mover, lock)?;
         checkpoint::pass("move-pointed-back");
         Ok(())
-    });
-    taken_back.context(|| "cannot point the server at the database of before the move again".to_owned())
+    };
+    // The driver was last, and is first on the way back.
+    let done: Result<()> = if is_of_mysql {
+        private.changes.iter().rev().try_for_each(take_back)
+    } else {
+        private.changes.iter().try_for_each(take_back)
+    };
+    done.context(|| "cannot point the server at the database of before the move again".to_owned())
 }
 
 /// What was changed: files, or the table of a configuration in the database.

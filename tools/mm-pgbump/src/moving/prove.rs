@@ -48,7 +48,7 @@ pub(crate) fn gather(
             None => fingerprint::tables_by(database, hashed, threads::fitting()),
         },
     );
-    Ok(Facts { rows: rows?, contents: contents(database)?, definitions: definitions? })
+    Ok(Facts { rows: rows?, contents: contents(database)?, definitions: definitions?, of_mysql: None })
 }
 
 /// What of the definitions is compared: not the database's own (it may have another name), and not what was said to stay

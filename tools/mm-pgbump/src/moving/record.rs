@@ -99,6 +99,9 @@ pub(crate) struct Entry {
     pub could: Abilities,
     /// What is not carried, in words.
     pub left_behind: Vec<String>,
+    /// The file in the state directory with what was there before each repair of a move out of MySQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repairs: Option<String>,
 }
 
 /// What holds passwords: it never leaves the state directory, and goes when there is no way back any more.
@@ -111,6 +114,9 @@ pub(crate) struct Private {
     /// The administrator's, as long as the move goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub administrator: Option<String>,
+    /// The data source before is one of MySQL.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_of_mysql: bool,
     /// What of the configuration of the server is changed, in order.
     #[serde(default)]
     pub changes: Vec<Change>,
@@ -134,6 +140,9 @@ pub(crate) struct Facts {
     pub contents: evidence::Facts,
     /// Everything that a dump says of it.
     pub definitions: Definitions,
+    /// For the report: what was read from MySQL. The rows above are then those of the target, once that is proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_mysql: Option<serde_json::Value>,
 }
 
 /// Whose files.
@@ -163,6 +172,16 @@ impl Records {
             journal: Journal::at(state, door::MOVE),
             last: Journal::finished(state, door::MOVE),
         }
+    }
+
+    /// The file with what was there before each repair.
+    pub(crate) fn repairs(&self, entry: &Entry) -> Option<PathBuf> {
+        entry.repairs.as_ref().map(|name| self.state.join(name))
+    }
+
+    /// Removes it: no row of the target is in use any more.
+    pub(crate) fn drop_repairs(&self, entry: &Entry) -> Result<()> {
+        self.repairs(entry).map_or(Ok(()), |path| files::remove_file(&path))
     }
 
     /// Where the dump lies while it is needed.

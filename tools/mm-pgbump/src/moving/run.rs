@@ -16,7 +16,7 @@ use mm_common::postgres::server::Database;
 use mm_common::postgres::{cluster, dump, tried};
 use mm_common::run::Session;
 use mm_common::{Context as _, Error, Kind, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::look::{self, Looked, Question};
 use super::named::Named;
@@ -70,7 +70,22 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
     }
 }
 
+/// Whether the server works with MySQL or `MariaDB`.
+pub(crate) fn is_mysql(installation: &Installation) -> bool {
+    installation.config.driver() == "mysql"
+}
+
+#[cfg(not(feature = "mysql"))]
+pub(crate) fn without_mysql() -> Error {
+    Error::refused("the server works with MySQL, and this build of mm-pgbump cannot read that")
+        .hint("take a package of the project; or build it with its default features")
+}
+
 fn need(session: &Session, installation: &Installation) -> Result<Need> {
+    // MySQL has no future, whatever the hop needs.
+    if is_mysql(installation) {
+        return Ok(Need::Move);
+    }
     let Some(path) = session.document.section::<Path>("path")? else { return Ok(Need::Move) };
     let Some(needed) = path.next.and_then(|hop| hop.needs.postgres) else { return Ok(Need::Nothing) };
     let database = installation.database()?;
@@ -111,6 +126,12 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     if matches!(need(session, installation)?, Need::Nothing) {
         session.document.set("pgbump", &Pgbump::default())?;
         return Ok("the database server needs no upgrade".into());
+    }
+    if is_mysql(installation) {
+        #[cfg(feature = "mysql")]
+        return crate::mysql::run::act(session, options, installation, (&records, &run), lock);
+        #[cfg(not(feature = "mysql"))]
+        return Err(without_mysql());
     }
     let source = Source::reach(session, installation, Some(lock))?;
     let mut target = Target::reach(named(options, installation)?, &installation.owner)?;
@@ -156,12 +177,14 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         hashed: prove::method(&source.own, &target.front),
         could: tried::now(&source.own),
         left_behind,
+        repairs: None,
     };
     look::require_free(&entry, &target)?;
     let mut private = Private {
         from: installation.config.data_source()?.0.reveal().to_owned(),
         to: target.named.text.reveal().to_owned(),
         administrator: target.named.administrator.as_ref().map(|text| text.reveal().to_owned()),
+        is_of_mysql: false,
         changes: Vec::new(),
     };
     // What is empty now holds nothing of an earlier move.
@@ -192,7 +215,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
 }
 
 /// `mattermost_mm_before_20261122T030000Z`; PostgreSQL keeps 63 bytes of a name.
-fn beside(name: &str) -> String {
+pub(crate) fn beside(name: &str) -> String {
     let suffix = format!("_mm_before_{}", time::stamp());
     let room = 63_usize.saturating_sub(suffix.len());
     let end = (0..=room.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
@@ -306,7 +329,7 @@ fn say_others(own: &Database) -> Result<()> {
 }
 
 /// Points the configuration at the target and lets the server's own data source prove that it gets there. May be repeated.
-pub(super) fn point_at_target(
+pub(crate) fn point_at_target(
     entry: &mut Entry,
     private: &mut Private,
     installation: &mut Installation,
@@ -323,23 +346,31 @@ pub(super) fn point_at_target(
 }
 
 /// The move is over: the record stays, the journal goes.
-pub(super) fn close(entry: &mut Entry, records: &Records, lock: &LockGuard) -> Result<()> {
+pub(crate) fn close(entry: &mut Entry, records: &Records, lock: &LockGuard) -> Result<()> {
     entry.phase = Phase::Done;
     records.journal.write(entry, lock)?;
     checkpoint::pass("move-done");
     records.close(entry, lock)
 }
 
-pub(super) fn report(
+pub(crate) fn report(
     session: &mut Session,
     entry: &Entry,
     records: &Records,
     begun: Instant,
     left: &[String],
 ) -> Result<String> {
-    let Facts { rows, definitions, .. } = records.facts(Of::Last)?;
+    let Facts { rows, definitions, of_mysql, .. } = records.facts(Of::Last)?;
     let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
-    let total: u64 = rows.values().map(|print| print.rows).sum();
+    let (tables, total) = match &of_mysql {
+        // Of the target's tables some are the release's own.
+        Some(Value::Object(found)) => {
+            let tables = found.get("tables").and_then(Value::as_object);
+            let rows = tables.into_iter().flat_map(serde_json::Map::values).filter_map(|print| print[0].as_u64());
+            (tables.map_or(0, serde_json::Map::len), rows.sum())
+        }
+        _ => (rows.len(), rows.values().map(|print| print.rows).sum::<u64>()),
+    };
     let before: Option<Pgbump> = session.document.section("pgbump")?;
     let left_behind = [entry.left_behind.as_slice(), left].concat();
     let roles = entry.roles.of(&entry.used);
@@ -355,9 +386,9 @@ pub(super) fn report(
         port: Some(entry.moved.to.port),
         checks: before.map(|before| before.checks).unwrap_or_default(),
         proof: Some(json!({
-            "equal": true, "databases": 1, "tables": rows.len(), "rows": total,
+            "equal": true, "databases": 1, "tables": tables, "rows": total,
             "facts": rows.len() + definitions.len(), "sha256": digest::of_bytes(&text),
-            "roles": roles, "left_behind": left_behind,
+            "roles": roles, "left_behind": left_behind, "mysql": of_mysql,
         })),
         repointed: point::places(&records.private(Of::Last)?),
         seconds: begun.elapsed().as_secs_f64(),
@@ -365,7 +396,7 @@ pub(super) fn report(
     session.document.set("pgbump", &section)?;
     let message = format!(
         "{from} is moved to {to}, and the same on both sides: {} with {}",
-        ui::count(rows.len(), "table"),
+        ui::count(tables, "table"),
         ui::count(total, "row")
     );
     session.human =

@@ -21,13 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How long nothing may go on in this build.
 #[cfg(not(feature = "checkpoints"))]
-fn patience() -> Duration {
+pub(crate) fn patience() -> Duration {
     PATIENCE
 }
 
 /// How long nothing may go on in this build, where a test does not say otherwise.
 #[cfg(feature = "checkpoints")]
-fn patience() -> Duration {
+pub(crate) fn patience() -> Duration {
     let said = std::env::var("MM_CHECKPOINT_PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
     said.map_or(PATIENCE, Duration::from_secs)
 }
@@ -40,7 +40,7 @@ const GOES_ON: &str = "SELECT pg_catalog.pg_database_size(pg_catalog.current_dat
 
 /// What is seen of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// Bytes of the database on the server.
     pub size: u64,
     /// Bytes here.
@@ -52,7 +52,7 @@ pub(super) struct Seen {
 ///
 /// # Errors
 /// As the work; failed also when the server has not answered, or nothing has gone on there, for three minutes.
-pub(super) fn watched<T: Send>(
+pub(crate) fn watched<T: Send>(
     database: &Database,
     label: &str,
     here: impl Fn() -> u64,

@@ -100,7 +100,7 @@ impl Copied {
             change.make(&service, lock)?;
         }
         let Some((config, database, row)) = self.of_row() else { return Ok(()) };
-        let parts = config.parts(&|| Ok(row.value.clone()), mover)?;
+        let parts = config.parts(&["DataSource"], &|| Ok(row.value.clone()), mover)?;
         if parts.is_empty() {
             return Ok(());
         }

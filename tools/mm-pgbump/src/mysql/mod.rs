@@ -1,0 +1,33 @@
+//! Out of MySQL and `MariaDB`: the database goes into a PostgreSQL server that exists already. The installed release makes
+//! its tables there itself; the rows are carried one table after the other, each value looked at on the way; and what
+//! PostgreSQL holds then is read again and compared with what was read.
+//!
+//! `address` (data sources), `source` (the server), `shape` (which table and column becomes which), `value` and `json` (one
+//! value, and the form in which both sides are compared), `schema` (the release makes its tables), `examine` (rows that
+//! PostgreSQL cannot hold), `copy` and `prove`, `look` (what is checked before), `run` (one move), `wait`.
+
+pub(crate) mod address;
+#[cfg(feature = "mysql")]
+mod copy;
+#[cfg(feature = "mysql")]
+mod examine;
+#[cfg(feature = "mysql")]
+mod json;
+#[cfg(feature = "mysql")]
+mod look;
+#[cfg(feature = "mysql")]
+mod print;
+#[cfg(feature = "mysql")]
+mod prove;
+#[cfg(feature = "mysql")]
+pub(crate) mod run;
+#[cfg(feature = "mysql")]
+mod schema;
+#[cfg(feature = "mysql")]
+mod shape;
+#[cfg(feature = "mysql")]
+mod source;
+#[cfg(feature = "mysql")]
+mod value;
+#[cfg(feature = "mysql")]
+mod wait;

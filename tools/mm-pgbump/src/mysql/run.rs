@@ -1,0 +1,382 @@
+//! One move out of MySQL or `MariaDB`, and its check, which is the move up to the moment at which the server would be stopped.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use mm_common::contract::{time, ui};
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::STOP_LIMIT;
+use mm_common::machine::{checkpoint, signals, threads};
+use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::way_back::Moved;
+use mm_common::postgres::dump::{identifier, literal};
+use mm_common::postgres::fingerprint;
+use mm_common::postgres::properties::Properties;
+use mm_common::postgres::server::Database;
+use mm_common::postgres::tried::{self, Abilities};
+use mm_common::run::Session;
+use mm_common::{Context as _, Error, Kind, Result};
+use serde_json::json;
+
+use super::copy::{self, Undo};
+use super::look::{self, Question};
+use super::shape::Shapes;
+use super::source::Source;
+use super::{examine, prove, schema};
+use crate::moving::record::{Entry, Facts, Phase, Private, Records};
+use crate::moving::roles::RoleMap;
+use crate::moving::target::{self, Target};
+use crate::moving::{back, emptied, fill, look as looking, run as moving, watch};
+use crate::preflight::{Findings, List};
+use crate::{Options, check as checking};
+
+/// What lets a move go on although somebody else is connected as the server is.
+const NODES: &str = "move-nodes";
+
+/// What removes what could not be removed from the target at once.
+const CLEARS: &str = "when the target can be reached again: mm-pgbump recover, which clears it";
+
+/// A move that is written down: what follows can be taken back.
+struct Begun {
+    source: Source,
+    target: Target,
+    entry: Entry,
+    private: Private,
+    findings: Findings,
+}
+
+fn obstacle(target: &Target) -> Result<String> {
+    Ok(format!("the database cannot be moved to {}", target.place()?.label()))
+}
+
+/// Looks at both sides, as far as that needs nothing in the target.
+fn look(session: &mut Session, options: &Options, installation: &Installation) -> Result<(Source, Target, Findings)> {
+    if options.require_backup.is_some() {
+        return Err(Error::refused("no restore point can hold a database of MySQL")
+            .hint("without --require-backup: the database is only read, and is a way back of its own"));
+    }
+    let mut source = Source::reach(installation)?;
+    let target = Target::reach(moving::named(options, installation)?, &installation.owner)?;
+    let needed = looking::needed(session, options)?;
+    let question = Question { installation, target: &target, needed, replace: options.replace };
+    let mut findings = look::all(&question, &mut source);
+    look::accept(&mut findings, &session.common.accept);
+    Ok((source, target, findings))
+}
+
+fn begin(
+    session: &mut Session,
+    options: &Options,
+    installation: &Installation,
+    (records, run): (&Records, &str),
+    lock: &LockGuard,
+) -> Result<Begun> {
+    let (source, target, findings) = look(session, options, installation)?;
+    checking::set(session, &findings)?;
+    session.human = Some(checking::table(&findings));
+    if let Some(refusal) = findings.refusal(&obstacle(&target)?) {
+        return Err(refusal);
+    }
+    let has_something = target.own.as_ref().map(target::contents).transpose()?.is_some_and(|found| !found.is_empty());
+    let replaced = (options.replace && has_something).then(|| moving::beside(target.name()));
+    let filled = target.own.as_ref().filter(|_| replaced.is_none());
+    let before = filled.map(emptied::before_schema).transpose()?;
+    let entry = Entry {
+        moved: Moved {
+            run: run.to_owned(),
+            started: time::now(),
+            from: source.place(),
+            to: target.place()?,
+            proven: false,
+        },
+        phase: Phase::Filling,
+        makes_database: target.own.is_none() || replaced.is_some(),
+        makes_role: !target.has_role,
+        made: None,
+        replaced,
+        before,
+        release: installation.version.clone(),
+        roles: RoleMap {
+            from: source.address.user.clone(),
+            to: target.role().to_owned(),
+            there: std::iter::empty().collect(),
+        },
+        used: vec![source.address.user.clone()],
+        restore_point: None,
+        hashed: fingerprint::Method::of_rows(target.front.major()),
+        could: Abilities { reads: true, creates: true },
+        left_behind: Vec::new(),
+        repairs: Some(format!("mysql-repairs-{}.jsonl", time::stamp())),
+    };
+    looking::require_free(&entry, &target)?;
+    let private = Private {
+        from: installation.config.data_source()?.0.reveal().to_owned(),
+        to: target.named.text.reveal().to_owned(),
+        administrator: target.named.administrator.as_ref().map(|text| text.reveal().to_owned()),
+        is_of_mysql: true,
+        changes: Vec::new(),
+    };
+    // What is empty now holds nothing of an earlier move.
+    records.forget_leftovers(|left| left.moved.to.is_at(&entry.moved.to), lock)?;
+    records.keep_private(&private, lock)?;
+    records.journal.write(&entry, lock)?;
+    signals::leads_to(back::in_words(&entry));
+    checkpoint::pass("move-intent");
+    Ok(Begun { source, target, entry, private, findings })
+}
+
+impl Begun {
+    /// Lets the release make its tables in the target, and looks at every row that is to go there.
+    fn examine(
+        &mut self,
+        session: &Session,
+        installation: &Installation,
+        (records, lock): (&Records, &LockGuard),
+    ) -> Result<(Database, Shapes)> {
+        let like = like(&self.target)?;
+        let own = fill::ground(&mut self.entry, &like, &mut self.target, (records, lock))?;
+        schema::make(installation, &self.target.named)?;
+        checkpoint::pass("move-schema-made");
+        let shapes = Shapes::of(&self.source.tables()?, &own)?;
+        let mut list = List::default();
+        look::shapes(&shapes, &mut list);
+        if shapes.misfits.is_empty() {
+            examine::all(&mut self.source, &shapes)?.checks(&mut list);
+        }
+        let mut findings = Findings { checks: list.checks, clone_works: false };
+        look::accept(&mut findings, &session.common.accept);
+        self.findings.checks.extend(findings.checks);
+        self.entry.left_behind.extend(shapes.extra.iter().map(|table| format!("the table {table} stays in MySQL")));
+        checkpoint::pass("move-examined");
+        Ok((own, shapes))
+    }
+
+    /// Stops the server, carries every row, and compares.
+    fn carry(
+        &mut self,
+        installation: &Installation,
+        (own, shapes): (&Database, &Shapes),
+        (records, lock): (&Records, &LockGuard),
+        (mends_nul, other_nodes): (bool, bool),
+    ) -> Result<()> {
+        let Self { source, entry, .. } = self;
+        ui::say(&format!("moving {} to {}", entry.moved.from.label(), entry.moved.to.label()));
+        installation.service.stop(STOP_LIMIT, lock)?;
+        checkpoint::pass("move-stopped");
+        require_alone(source, other_nodes)?;
+        target::end_sessions(own, &own.name)?;
+        source.freeze()?;
+        copy::empty(own, shapes)?;
+        let path = records.repairs(entry).ok_or_else(|| Error::failed("no file for repairs was written down"))?;
+        let mut undo = Undo::at(&path);
+        let mut sent = BTreeMap::new();
+        for pair in &shapes.pairs {
+            ui::progress(&format!("carrying {}", pair.from));
+            sent.insert(pair.to.clone(), copy::load(source, own, (shapes, pair), mends_nul, &mut undo)?);
+            checkpoint::pass("move-table-carried");
+        }
+        checkpoint::pass("move-carried");
+        let repairs = undo.count;
+        let repaired = undo.close()?;
+        for pair in &shapes.pairs {
+            ui::progress(&format!("comparing {}", pair.from));
+            let print = sent.get(&pair.to).copied().unwrap_or_default();
+            prove::table(source, own, (shapes, pair), (print, mends_nul))?;
+        }
+        checkpoint::pass("move-read-back");
+        require_alone(source, other_nodes)?;
+        source.thaw()?;
+        refresh(own, shapes)?;
+        ui::progress("collecting statistics");
+        let to = entry.moved.to.label();
+        fill::analyze(own, &to);
+        tried::as_the_server(own, entry.could)?;
+        entry.moved.to.identify(own)?;
+        let hash = |own: &Database, _: &AtomicBool| fingerprint::tables_by(own, entry.hashed, threads::fitting());
+        let facts = Facts {
+            rows: watch::watched(own, &to, || 0, |_| (), hash)?,
+            contents: BTreeMap::new(),
+            definitions: BTreeMap::new(),
+            of_mysql: Some(json!({
+                "engine": source.engine, "tables": sent, "repaired": repairs, "repairs": repaired,
+            })),
+        };
+        records.keep_facts(&facts, lock)?;
+        signals::check()?;
+        entry.phase = Phase::Proven;
+        entry.moved.proven = true;
+        records.journal.write(entry, lock)?;
+        checkpoint::pass("move-proven");
+        Ok(())
+    }
+}
+
+/// With our server stopped nobody else works as its user.
+fn require_alone(source: &mut Source, accepted: bool) -> Result<()> {
+    let begun = Instant::now();
+    let mut others = source.others()?;
+    // Sessions of a server that has ended take a moment to go.
+    while !others.is_empty() && begun.elapsed().as_secs() < 5 {
+        std::thread::sleep(std::time::Duration::from_millis(250));
+        others = source.others()?;
+    }
+    if others.is_empty() {
+        return Ok(());
+    }
+    let said = format!("others are connected to the old database: {}", others.join(", "));
+    if accepted {
+        ui::warn(&format!("{said}; what is written there from now on is not moved (accepted with --accept)"));
+        return Ok(());
+    }
+    Err(Error::refused(said).because("what they write during and after the move is not moved").hint(
+        "stop them; another node of a cluster is pointed at the new database after the move. --accept move-nodes where they write nothing that is to be kept",
+    ))
+}
+
+/// What a database is to be like that we make.
+fn like(target: &Target) -> Result<Properties> {
+    let rows = target.front.rows(
+        "SELECT datcollate AS collate, datctype AS ctype FROM pg_catalog.pg_database WHERE datname = 'template0'",
+    )?;
+    let text = |key: &str| rows.first().and_then(|row| row[key].as_str()).unwrap_or("C").to_owned();
+    Ok(Properties {
+        owner: target.role().to_owned(),
+        encoding: "UTF8".into(),
+        collate: text("collate"),
+        ctype: text("ctype"),
+        ..Properties::default()
+    })
+}
+
+/// Materialized views hold what was there when the server made them: nothing.
+fn refresh(own: &Database, shapes: &Shapes) -> Result<()> {
+    let views = own.rows(&format!(
+        "SELECT matviewname AS name FROM pg_catalog.pg_matviews WHERE schemaname = {} ORDER BY 1",
+        literal(&shapes.schema)
+    ))?;
+    for name in views.iter().filter_map(|row| row["name"].as_str()) {
+        let view = format!("{}.{}", identifier(&shapes.schema), identifier(name));
+        own.clone()
+            .with_limit(mm_common::postgres::dump::LIMIT)
+            .execute_each(&format!("REFRESH MATERIALIZED VIEW {view}"))
+            .context(|| format!("cannot fill the view {view}"))?;
+    }
+    Ok(())
+}
+
+/// Moves the database.
+///
+/// # Errors
+/// Refused when something stands in the way; rolled back when it fails after that.
+pub(crate) fn act(
+    session: &mut Session,
+    options: &Options,
+    installation: &mut Installation,
+    (records, run): (&Records, &str),
+    lock: &LockGuard,
+) -> Result<String> {
+    let clock = Instant::now();
+    let mut begun = begin(session, options, installation, (records, run), lock)?;
+    let accepts = (session.common.accepts(examine::NUL), session.common.accepts(NODES));
+    let examined = begun.examine(session, installation, (records, lock)).and_then(|(own, shapes)| {
+        looking::judge(&begun.findings, &obstacle(&begun.target)?)?;
+        Ok((own, shapes))
+    });
+    checking::set(session, &begun.findings)?;
+    let (own, shapes) = match examined {
+        Ok(examined) => examined,
+        Err(error) => return Err(taken_back(error, &begun.entry, installation, records, lock)),
+    };
+    records.journal.write(&begun.entry, lock)?;
+    let carried = begun.carry(installation, (&own, &shapes), (records, lock), accepts).and_then(|()| {
+        let label = begun.entry.moved.to.label();
+        let proven =
+            signals::finishing(format!("{label} is proven; pointing the server at it is finished, within a minute"));
+        moving::point_at_target(&mut begun.entry, &mut begun.private, installation, records, lock).map(|()| proven)
+    });
+    let _proven = match carried {
+        Ok(proven) => proven,
+        Err(error) => return Err(back::taken_back(error, &begun.entry, installation, records, lock)),
+    };
+    session.changed = true;
+    moving::close(&mut begun.entry, records, lock)?;
+    moving::report(session, &begun.entry, records, clock, &[])
+}
+
+/// As [`back::taken_back`], before the server was stopped: a refusal stays one.
+fn taken_back(
+    error: Error,
+    entry: &Entry,
+    installation: &mut Installation,
+    records: &Records,
+    lock: &LockGuard,
+) -> Error {
+    if error.kind() != Kind::Refused {
+        return back::taken_back(error, entry, installation, records, lock);
+    }
+    match back::undo(entry, installation, records, lock) {
+        Ok(None) => error,
+        Ok(Some(left)) => {
+            error.because(format!("what was filled at the target is still there: {}", left.one_line())).hint(CLEARS)
+        }
+        Err(undoing) => undoing.because(format!("this was to be done because {}", error.one_line())),
+    }
+}
+
+/// `mm-pgbump check --target FILE`: the move up to the moment at which the server would be stopped, taken back.
+///
+/// # Errors
+/// Kind `check-says-no` (exit 4) when something stands in the way.
+pub(crate) fn check(session: &mut Session, options: &Options, installation: &Installation) -> Result<String> {
+    let says_no = |error: Error| if error.kind() == Kind::Refused { error.of_kind(Kind::CheckSaysNo) } else { error };
+    if session.dry_run {
+        return dry_run(session, options, installation);
+    }
+    let lock = installation.state.lock(session.lock_wait())?;
+    // Whoever held the lock may have changed what there is to see.
+    session.refuse_open(&[]).map_err(says_no)?;
+    let mut installation = session.probe()?;
+    let records = Records::at(installation.state.path());
+    records.sweep()?;
+    let mut begun = begin(session, options, &installation, (&records, ""), &lock).map_err(says_no)?;
+    let examined = begun.examine(session, &installation, (&records, &lock));
+    let left = back::undo(&begun.entry, &mut installation, &records, &lock)?;
+    examined?;
+    if let Some(left) = left {
+        return Err(left.within("what was filled at the target for the check is still there").with_hint(CLEARS));
+    }
+    checking::set(session, &begun.findings)?;
+    session.human = Some(checking::table(&begun.findings));
+    match begun.findings.refusal(&obstacle(&begun.target)?) {
+        Some(refusal) => Err(says_no(refusal)),
+        None => Ok(format!("the database can be moved to {}", begun.entry.moved.to.label())),
+    }
+}
+
+/// What `move` would do; the rows are not looked at, as that needs the tables of the release in the target.
+pub(crate) fn dry_run(session: &mut Session, options: &Options, installation: &Installation) -> Result<String> {
+    let (_, target, findings) = look(session, options, installation)?;
+    checking::set(session, &findings)?;
+    if let Some(refusal) = findings.refusal(&obstacle(&target)?) {
+        return Err(refusal);
+    }
+    let steps = [
+        "start the release once on the target, cut off from everybody, so that it makes its tables, and end it",
+        "look at every row for what PostgreSQL cannot hold",
+        "stop the service",
+        "carry every row out of MySQL, read it again from the target and compare",
+        "exchange driver and data source wherever the server reads them from",
+        if options.leave_stopped { "leave the service stopped" } else { "start the service again" },
+    ];
+    session.human = Some(steps.map(|step| format!("would {step}")).join("\n") + "\n");
+    Ok(format!("would move the database to {}", target.place()?.label()))
+}
+
+/// Whether the server gets into its old database again.
+///
+/// # Errors
+/// When it does not.
+pub(crate) fn reaches(installation: &Installation) -> Result<()> {
+    Source::reach(installation)?.bytes().map(drop)
+}

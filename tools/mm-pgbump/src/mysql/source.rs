@@ -1,0 +1,274 @@
+//! The MySQL or `MariaDB` server that the database is on. It is only read: every session of ours is a read-only one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsRawFd as _;
+use std::time::Duration;
+
+use mm_common::contract::secret::Secret;
+use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::way_back::Place;
+use mm_common::{Context as _, Error, Kind, Result};
+use mysql::prelude::{FromRow, Queryable as _};
+use mysql::{Conn, OptsBuilder, Row, Value};
+use nix::sys::socket::{Shutdown, shutdown};
+
+use super::address::Address;
+use super::wait::{self, Pulse};
+use crate::moving::watch;
+
+/// How long it may take to take a connection, and to let us in after that: it may look for our name first.
+const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+const GREETING_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long it may say nothing where the system has no thread that could watch over it.
+const SILENCE_LIMIT: Duration = Duration::from_secs(600);
+
+/// What a session of ours begins with. PostgreSQL may keep it waiting for longer than its own limits.
+const SESSION: [&str; 5] = [
+    "SET NAMES utf8mb4",
+    "SET SESSION TRANSACTION READ ONLY",
+    "SET SESSION sql_mode = ''",
+    "SET SESSION net_write_timeout = 86400",
+    "SET SESSION wait_timeout = 86400",
+];
+
+/// What sees a row: its values as texts, `None` for NULL.
+pub(crate) type Visit<'a> = dyn FnMut(&[Option<&[u8]>]) -> Result<()> + 'a;
+
+/// The database, reached.
+pub(crate) struct Source {
+    pub address: Address,
+    /// `MariaDB 10.11.19`, `MySQL 8.0.36`.
+    pub engine: String,
+    session: Conn,
+}
+
+/// A column as the server describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub name: String,
+    /// Such as `varchar`.
+    pub data_type: String,
+}
+
+/// A table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub name: String,
+    pub columns: Vec<Column>,
+    /// The columns of its primary key.
+    pub key: Vec<String>,
+    /// Its storage engine.
+    pub storage: String,
+}
+
+impl Source {
+    /// Reaches the database of a server whose driver is `mysql`.
+    ///
+    /// # Errors
+    /// Refused when its data source is not understood, asks for what is not supported, or does not get in.
+    pub(crate) fn reach(installation: &Installation) -> Result<Self> {
+        let address = Address::parse(installation.config.data_source()?.0.reveal())?;
+        if let Some(tls) = address.tls.as_ref().filter(|_| !address.is_here()) {
+            return Err(Error::refused(format!("the data source asks for TLS (tls={tls}) to {}", address.host))
+                .because("a move out of MySQL over TLS is not supported, and without it messages and passwords could be read on the way")
+                .hint("let a tunnel (ssh -L, stunnel) end on a port of 127.0.0.1, and let SqlSettings.DataSource lead there for the time of the move"));
+        }
+        let options = OptsBuilder::new()
+            .user(Some(&address.user))
+            .pass(address.password.as_ref().map(Secret::reveal))
+            .db_name(Some(&address.database))
+            .prefer_socket(false)
+            .tcp_connect_timeout(Some(CONNECT_LIMIT))
+            .read_timeout(Some(SILENCE_LIMIT))
+            .init(SESSION.to_vec());
+        let options = match &address.socket {
+            Some(path) => options.socket(Some(path.to_string_lossy())),
+            None => options.ip_or_hostname(Some(&address.host)).tcp_port(address.port),
+        };
+        let attempt = format!(
+            "cannot connect to the database `{}` at {}, port {}, as `{}`",
+            address.database, address.host, address.port, address.user
+        );
+        let hint = "the database has to be reachable as the server reaches it; start it, or fix its data source";
+        let session = wait::given_up(GREETING_LIMIT, move || Conn::new(options.clone())).and_then(|reached| {
+            reached.map_err(|error| Error::failed("it was not let in").because(error).of_kind(Kind::Refused))
+        });
+        let session = session.map_err(|error| error.within(attempt.clone()).hint(hint))?;
+        let mut source = Self { address, engine: String::new(), session };
+        let version: String = source.one("SELECT VERSION()").context(|| attempt)?;
+        source.engine = named(&version);
+        // Each knows the other's limit not at all.
+        let limit = if source.engine.starts_with("MariaDB") { "max_statement_time" } else { "max_execution_time" };
+        let _ = source.execute(&format!("SET SESSION {limit} = 0"));
+        Ok(source)
+    }
+
+    /// Who it is.
+    pub(crate) fn place(&self) -> Place {
+        let Address { host, port, database, .. } = &self.address;
+        let engine = Some(self.engine.clone());
+        Place { host: host.clone(), port: *port, database: database.clone(), engine, ..Place::default() }
+    }
+
+    /// Does something with the session that waits for the server. What has hung up is not gone on with.
+    fn asked<T>(&mut self, ask: impl FnOnce(&mut Conn, &Pulse) -> Result<T>) -> Result<T> {
+        let Self { session, .. } = self;
+        let socket = session.as_raw_fd();
+        let hang_up = || {
+            // Where it is gone already nothing waits for it either.
+            let _ = shutdown(socket, Shutdown::Both);
+        };
+        wait::guarded(watch::patience(), hang_up, |pulse| ask(session, pulse))
+    }
+
+    fn execute(&mut self, sql: &str) -> Result<()> {
+        self.asked(|session, _| session.query_drop(sql).map_err(failed))
+    }
+
+    fn all<T: FromRow>(&mut self, sql: &str) -> Result<Vec<T>> {
+        self.asked(|session, _| session.query(sql).map_err(failed))
+    }
+
+    fn one<T: FromRow>(&mut self, sql: &str) -> Result<T> {
+        self.all(sql)?.into_iter().next().ok_or_else(|| Error::failed("the server gave no answer"))
+    }
+
+    /// From now on everything is seen as it is now, whoever writes.
+    pub(crate) fn freeze(&mut self) -> Result<()> {
+        self.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    }
+
+    /// What is seen is no longer held.
+    pub(crate) fn thaw(&mut self) -> Result<()> {
+        self.execute("ROLLBACK")
+    }
+
+    /// The tables, by their names in lower case.
+    pub(crate) fn tables(&mut self) -> Result<BTreeMap<String, Table>> {
+        let mut tables: BTreeMap<String, Table> = BTreeMap::new();
+        let listed: Vec<(String, Option<String>)> = self.all(
+            "SELECT CAST(TABLE_NAME AS CHAR), CAST(ENGINE AS CHAR) FROM information_schema.TABLES
+                 WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE'",
+        )?;
+        for (name, storage) in listed {
+            let table = Table { name: name.clone(), storage: storage.unwrap_or_default(), ..Table::default() };
+            if let Some(other) = tables.insert(name.to_lowercase(), table) {
+                return Err(Error::refused(format!("the tables `{}` and `{name}` differ in case alone", other.name))
+                    .because("PostgreSQL has one table for both")
+                    .hint("find out which one the server uses, and rename the other"));
+            }
+        }
+        let columns: Vec<(String, String, String)> = self.all(
+            "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR), CAST(DATA_TYPE AS CHAR) FROM information_schema.COLUMNS
+                 WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME, ORDINAL_POSITION",
+        )?;
+        for (table, name, data_type) in columns {
+            if let Some(table) = tables.get_mut(&table.to_lowercase()) {
+                table.columns.push(Column { name, data_type: data_type.to_lowercase() });
+            }
+        }
+        let keys: Vec<(String, String)> = self.all(
+            "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR) FROM information_schema.STATISTICS
+                 WHERE TABLE_SCHEMA = DATABASE() AND INDEX_NAME = 'PRIMARY' ORDER BY TABLE_NAME, SEQ_IN_INDEX",
+        )?;
+        for (table, column) in keys {
+            if let Some(table) = tables.get_mut(&table.to_lowercase()) {
+                table.key.push(column);
+            }
+        }
+        Ok(tables)
+    }
+
+    /// Lets `visit` see every row of a table: the values of these columns, in this order. When `visit` fails, that was the
+    /// last of this session.
+    pub(crate) fn rows(&mut self, table: &str, columns: &[String], visit: &mut Visit<'_>) -> Result<()> {
+        let engine = self.engine.clone();
+        let attempt = || format!("cannot read the table `{table}` of {engine}");
+        let list: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+        let sql = format!("SELECT {} FROM {}", list.join(", "), quoted(table));
+        let socket = self.session.as_raw_fd();
+        let read = self.asked(|session, pulse| {
+            for row in session.query_iter(sql).map_err(failed)?.by_ref() {
+                let values = Row::unwrap(row.map_err(failed)?);
+                pulse.beat();
+                let mut texts = Vec::with_capacity(values.len());
+                for value in &values {
+                    texts.push(match value {
+                        Value::NULL => None,
+                        Value::Bytes(bytes) => Some(bytes.as_slice()),
+                        _ => return Err(Error::failed("it sent a value in a form that was not asked for")),
+                    });
+                }
+                if let Err(error) = visit(&texts) {
+                    // The rest of the rows would be read before anything else could be.
+                    let _ = shutdown(socket, Shutdown::Both);
+                    return Err(error);
+                }
+                pulse.beat();
+            }
+            Ok(())
+        });
+        read.context(attempt)
+    }
+
+    /// From where else somebody is connected to the database as our user, whose sessions every account may see.
+    ///
+    /// # Errors
+    /// When the server does not tell.
+    pub(crate) fn others(&mut self) -> Result<Vec<String>> {
+        let (own, user): (u64, String) = self.one("SELECT CONNECTION_ID(), SUBSTRING_INDEX(USER(), '@', 1)")?;
+        let rows: Vec<Row> = self.all("SHOW PROCESSLIST")?;
+        let mut found = BTreeSet::new();
+        for row in rows {
+            let text = |name: &str| row.get_opt::<String, _>(name).and_then(std::result::Result::ok);
+            let id = row.get_opt::<u64, _>("Id").and_then(std::result::Result::ok);
+            let is_ours = text("User").as_deref() == Some(user.as_str())
+                && text("db").as_deref() == Some(self.address.database.as_str());
+            if is_ours && id != Some(own) {
+                found.insert(format!("{user} from {}", text("Host").unwrap_or_default()));
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// How many bytes its data has.
+    pub(crate) fn bytes(&mut self) -> Result<u64> {
+        let sum = "SELECT CAST(COALESCE(SUM(DATA_LENGTH), 0) AS UNSIGNED) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
+        self.one(sum)
+    }
+}
+
+fn failed(error: mysql::Error) -> Error {
+    Error::failed("MySQL says no").because(error)
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// `10.11.19-MariaDB-0+deb12u1`, or `8.0.36-0ubuntu0.22.04.1`; a replica's server may put `5.5.5-` before it.
+fn named(version: &str) -> String {
+    let is_maria = version.to_lowercase().contains("mariadb");
+    let version = version.strip_prefix("5.5.5-").filter(|_| is_maria).unwrap_or(version);
+    let number = version.split(|c: char| c != '.' && !c.is_ascii_digit()).next().unwrap_or(version);
+    format!("{} {number}", if is_maria { "MariaDB" } else { "MySQL" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_is_told_from_its_version() {
+        for (version, wanted) in [
+            ("10.11.19-MariaDB-0+deb12u1", "MariaDB 10.11.19"),
+            ("5.5.5-10.5.8-MariaDB-log", "MariaDB 10.5.8"),
+            ("8.0.36-0ubuntu0.22.04.1", "MySQL 8.0.36"),
+            ("5.7.44", "MySQL 5.7.44"),
+        ] {
+            assert_eq!(named(version), wanted);
+        }
+        assert_eq!(quoted("a`b"), "`a``b`");
+    }
+}

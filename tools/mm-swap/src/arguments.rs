@@ -228,6 +228,8 @@ The way back:
   (mm-pgbump rollback), and else restores the dump of the restore point (mm-backup restore ID --database). The dump is
   restored beside the running server, which is stopped last: what users write until then goes as well, and is counted.
   Where it cannot be restored the server runs on as before (1). A server that has failed is stopped at once.
+  prune gives the way back up: when the last retired release of a run that has arrived is removed (--keep 0), the run is
+  closed, and its restore points are no longer pinned.
 
 Install roots:
   Releases are staged beside the install root, in `.NAME.mm`. Inside it when the root is a mount point; the directory itself,

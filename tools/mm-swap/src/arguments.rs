@@ -119,8 +119,8 @@ pub struct RollbackArguments {
     /// written since is lost
     #[arg(long)]
     pub database: bool,
-    /// The release to arrive at: the one before the last swap that has not gone back yet. Needed only for a second hop:
-    /// without it, a rollback that is done already is not followed by another one
+    /// Target release: the one before the last swap that was not rolled back yet. Needed only for a second hop: without it,
+    /// a rollback that is done already is not followed by another one
     #[arg(long, value_name = "VERSION", value_parser = version::parse)]
     pub to: Option<Version>,
     /// How long it may take to get healthy

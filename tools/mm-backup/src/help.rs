@@ -135,9 +135,9 @@ THE WAY BACK
   create refuses (5) with what opens the way back where it is closed; --accept rollback goes on
   all the same. A restore point of no hop is made, and the same is said as a warning.
 
-  While a run of any of the tools is open that was cut off, create, prune and restore refuse, and
-  the hint is the command that ends it. recover ends a restore, and so does the next restore; one
-  that mm-swap had asked for is ended by mm-swap recover, as part of the swap.
+  While a run of any of the tools is open that was cut off, create, complete, restore, unpin and
+  prune refuse, and the hint is the command that ends it. recover ends a restore, and so does the
+  next restore; one that mm-swap had asked for is ended by mm-swap recover, as part of the swap.
 
 EXIT STATUS
   0 done; 1 failed, nothing half-made is kept; 2 wrong usage; 3 stopped half-way, the hint

@@ -97,7 +97,7 @@ FROZEN RESTORE POINTS
 
   Where the database cannot be copied it is dumped while the server is stopped, and that is said
   before the stop: others are connected to it, prepared transactions, too little space, another
-  collation version, no superuser at hand, --whole-cluster, a hop that upgrades PostgreSQL. A
+  collation version, no superuser available, --whole-cluster, a hop that upgrades PostgreSQL. A
   CHECKPOINT is made before the stop, for at most 10 seconds. Of the copies of a run that of its
   first hop and the newest stay; the one of the hop before goes when the new one is there and the
   server serves again, or before, where there is no room for three. prune removes those of restore

@@ -1,5 +1,5 @@
 complete -c mm-rehearse -l to -d 'release to arrive at (as mm-path takes it)' -r
-complete -c mm-rehearse -l store -d 'where the restore points are (as mm-backup takes it)' -r -F
+complete -c mm-rehearse -l store -d 'where the restore points are (as mm-backup takes it) [default: that of mm-backup: MM_STORE, or /var/backups/mattermost]' -r -F
 complete -c mm-rehearse -l point -d 'the restore point [default: the newest one of the installed version and database]' -r
 complete -c mm-rehearse -l install -d 'install root of the server that the restore point is of; needed where the store has several' -r -F
 complete -c mm-rehearse -l policy -d 'esr, minor or direct [default: esr]' -r

@@ -91,7 +91,7 @@ complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -l dry-run -d 'Say 
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -s q -l quiet -d 'Say nothing on stderr but errors'
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l to -d 'The release to arrive at: the one before the last swap that has not gone back yet. Needed only for a second hop: without it, a rollback that is done already is not followed by another one' -r
+complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l to -d 'Target release: the one before the last swap that was not rolled back yet. Needed only for a second hop: without it, a rollback that is done already is not followed by another one' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l start-timeout -d 'Seconds a started server may take to get healthy, migrations included' -r
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-swap -n "__fish_mm_swap_using_subcommand rollback" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F

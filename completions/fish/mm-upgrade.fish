@@ -25,7 +25,7 @@ function __fish_mm_upgrade_using_subcommand
 end
 
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l to -d 'release to arrive at (as mm-path takes it)' -r
-complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l store -d 'where restore points go (as mm-backup takes it) [default: MM_STORE]' -r -F
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l store -d 'where restore points go (as mm-backup takes it) [default: that of mm-backup: MM_STORE, or /var/backups/mattermost]' -r -F
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l install -d 'install root [default: MM_INSTALL, or /opt/mattermost]' -r -F
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l policy -d 'esr, minor or direct [default: esr]' -r
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l postgres -d 'PostgreSQL major to be on at the end' -r

@@ -8,7 +8,7 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// Stopped half-way and could not undo: a person is needed.
 pub const HALF_DONE: u8 = 3;
-/// A check says no; nothing was touched.
+/// A check failed; nothing was touched.
 pub const CHECK_SAYS_NO: u8 = 4;
 /// Refused, because a precondition does not hold; nothing was touched.
 pub const REFUSED: u8 = 5;
@@ -29,7 +29,7 @@ pub const HELP: &str = "Exit status:
   1   failed; the machine is as before, running it again is safe
   2   wrong usage; nothing touched
   3   stopped half-way and could not undo; the hint names the recovery command
-  4   a check says no; nothing touched
+  4   a check failed; nothing touched
   5   refused: a precondition does not hold; nothing touched
   6   failed and rolled back; the machine is as before the run
   7   partly done: what could be done is, and what could not is named

@@ -36,6 +36,11 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   database has a dump of its own, database/config-NAME.dump, which restore puts into an empty
   database: mm-backup restore ID --config --into-database URL. Into place it is never restored.
 
+  A store on a file system that /etc/fstab names and that is not mounted is refused (5), and so is
+  one that does not keep links, owners, modes, times and every name, as FAT and many network shares
+  (NFS needs no_root_squash). It is tried before anything is stopped. To such a place a restore
+  point goes as one file: mm-backup export.
+
   With --whole-cluster every other database of the same local cluster is dumped too, as its
   superuser and under a snapshot of its own, templates that take connections among them: what
   mm-pgbump --shared-cluster asks for. verify proves them; restore leaves them to their owners:
@@ -92,10 +97,11 @@ FROZEN RESTORE POINTS
 
   Where the database cannot be copied it is dumped while the server is stopped, and that is said
   before the stop: others are connected to it, prepared transactions, too little space, another
-  collation version, no superuser at hand, --whole-cluster, a hop that upgrades PostgreSQL. A
+  collation version, no superuser available, --whole-cluster, a hop that upgrades PostgreSQL. A
   CHECKPOINT is made before the stop, for at most 10 seconds. Of the copies of a run that of its
   first hop and the newest stay; the one of the hop before goes when the new one is there and the
-  server serves again. prune removes those of restore points that are complete and not pinned.
+  server serves again, or before, where there is no room for three. prune removes those of restore
+  points that are complete and not pinned.
 
 COPIES
   copy --into DIR makes a private copy of the site, as a staging server or to try an upgrade on,
@@ -129,8 +135,9 @@ THE WAY BACK
   create refuses (5) with what opens the way back where it is closed; --accept rollback goes on
   all the same. A restore point of no hop is made, and the same is said as a warning.
 
-  While a run of any of the tools is open that was cut off, create, prune and restore refuse, and
-  the hint is the command that ends it.
+  While a run of any of the tools is open that was cut off, create, complete, restore, unpin and
+  prune refuse, and the hint is the command that ends it. recover ends a restore, and so does the
+  next restore; one that mm-swap had asked for is ended by mm-swap recover, as part of the swap.
 
 EXIT STATUS
   0 done; 1 failed, nothing half-made is kept; 2 wrong usage; 3 stopped half-way, the hint

@@ -166,7 +166,7 @@ EXAMPLES
   The releases of a plan:
       mm-path --to 10.6.1 | mm-fetch
 
-  Two releases, to have them at hand:
+  Two releases, downloaded beforehand:
       mm-fetch --edition team 5.37.10 10.6.1
 
   For a host without internet, first here, then there:

@@ -65,9 +65,9 @@ pub enum Verb {
     /// Carry the database into another PostgreSQL server (--target), prove every row, and point the configuration at it;
     /// the old database stays as it is
     Move,
-    /// End what a run that was killed has begun, and nothing more
+    /// Finish or undo an interrupted run, and nothing more
     Recover,
-    /// Let the old cluster serve again; after a move, point the server at the old database again
+    /// Switch back to the old cluster; after a move, point the server at the old database again
     Rollback,
     /// Drop the old cluster, once mm-verify is content with the new one
     DropOld {
@@ -191,6 +191,8 @@ CHECKS
   indexes          every B-tree index is asked of amcheck where that extension is installed, and else read from end to
                    end and compared with the order of its collation: what a new C library has put out of order makes
                    lookups miss rows. Those that cannot be read so are named.
+  foreign-code     an index, statistics or a partition key calls a function that is no superuser's: the proof would run it
+                   as a superuser. Cannot be accepted. Of databases that a restore has kept, such rows are not compared.
   bound-services   a unit that names the unit of the old cluster stops with it, and would start it again; that of the
                    server itself has to name postgresql.service instead.
 
@@ -211,17 +213,22 @@ MOVE
   one of another host or port, in a container, of another distribution. It takes the place of run in a pipeline: where the
   next hop needs no later major it does nothing, where the database is in a cluster of this machine it does what run does.
   Without a document it always moves. --target names a file that only root or the caller can read: line 1 is the data
-  source as it is to stand in the configuration, line 2, if any, that of an administrator, who makes what is not there (a
-  superuser the role, anybody with CREATEDB the database). No password gets into the command line, the environment, the
-  document or a log.
+  source as it is to stand in the configuration, line 2, if any, that of an administrator, who makes what is not there:
+  the role with CREATEROLE, the database with CREATEDB; it need not be a superuser. No password gets into the command
+  line, the environment, the document or a log: where the administrator is no superuser, a log of the target could show
+  the statement that makes the role, so that holds a SCRAM verifier instead.
   The server is stopped, the database dumped and hashed under one snapshot; the dump is run by the role of line 1, which
   must not be a superuser; rights are given to the roles of the same names; rows, sequences, large objects, definitions
   and rights of both sides are compared as by run; statistics are collected; the server's role connects, reads, and makes
   and drops a table. Then the data source is exchanged wherever the server reads it from (see above). The old role becomes
   the new one, and whatever other roles owned is the new one's too.
-  The old database is only read. rollback points the server back at it and names the tables that were written to since;
-  drop-old does not touch it. A move that failed or was killed leaves the target as it was: gone, empty, or with the
-  database that --replace has renamed.
+  A move fails, and is rolled back, when either side does not answer for three minutes, or answers and makes no progress.
+  The old database is only read. rollback points the server back at it, also when the target is gone, and names the
+  tables that were written to since; drop-old does not touch it. While another release than that of the move is installed,
+  rollback refuses, because it would migrate the old database: mm-swap rollback --database brings both back.
+  A move that failed or was killed leaves the target as it was: gone, empty, or with the database that --replace has
+  renamed. The server does not wait for that: a target that cannot be reached is cleared later, by recover or the next
+  move, unless somebody works in it. For a target that is gone for good: recover --accept move-leftovers.
   Both data sources stay in the state directory (mode 600, in a directory of root's) as long as there is a way back.
   Checks of check --target and of move, for --accept: move-version, move-server, move-rights, move-encoding,
   move-extensions, move-roles, move-left-behind (what only a superuser makes: publications, event triggers, foreign

@@ -119,8 +119,8 @@ pub struct RollbackArguments {
     /// written since is lost
     #[arg(long)]
     pub database: bool,
-    /// The release to arrive at: the one before the last swap that has not gone back yet. Needed only for a second hop:
-    /// without it, a rollback that is done already is not followed by another one
+    /// Target release: the one before the last swap that was not rolled back yet. Needed only for a second hop: without it,
+    /// a rollback that is done already is not followed by another one
     #[arg(long, value_name = "VERSION", value_parser = version::parse)]
     pub to: Option<Version>,
     /// How long it may take to get healthy
@@ -228,6 +228,8 @@ The way back:
   (mm-pgbump rollback), and else restores the dump of the restore point (mm-backup restore ID --database). The dump is
   restored beside the running server, which is stopped last: what users write until then goes as well, and is counted.
   Where it cannot be restored the server runs on as before (1). A server that has failed is stopped at once.
+  prune gives the way back up: when the last retired release of a run that has arrived is removed (--keep 0), the run is
+  closed, and its restore points are no longer pinned.
 
 Install roots:
   Releases are staged beside the install root, in `.NAME.mm`. Inside it when the root is a mount point; the directory itself,

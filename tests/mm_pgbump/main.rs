@@ -21,7 +21,6 @@ mod moving;
 mod moving_back;
 #[cfg(feature = "checkpoints")]
 mod moving_killed;
-#[cfg(feature = "checkpoints")]
 mod moving_lost;
 mod nodes;
 mod out_of_mysql;

@@ -23,7 +23,14 @@ pub fn missing(path: &Path) -> Result<Option<PathBuf>> {
     };
     let mounted = below(Path::new("/"))?;
     let path = resolved(path);
-    Ok(named(&text).into_iter().find(|point| path.starts_with(point) && !mounted.contains(point)))
+    // What is mounted further down holds the path, whatever is missing above it.
+    let deepest = mounted.iter().filter(|mount| path.starts_with(mount)).max_by_key(|mount| mount.components().count());
+    // No link to a share that does not answer is looked at, as it is mounted.
+    let mut absent = named(&text).into_iter().filter(|point| !mounted.contains(point)).map(|point| resolved(&point));
+    Ok(absent.find(|point| {
+        let is_above = deepest.is_some_and(|mount| mount.starts_with(point));
+        point != Path::new("/") && path.starts_with(point) && !is_above
+    }))
 }
 
 /// The path with all links in it resolved, as far as it is there.
@@ -43,7 +50,7 @@ fn named(table: &[u8]) -> Vec<PathBuf> {
         let first = fields.next().filter(|field| !field.starts_with(b"#"));
         first.and_then(|_| fields.next()).map(unescape)
     };
-    lines.filter_map(fields).filter(|point| point.is_absolute()).map(|point| resolved(&point)).collect()
+    lines.filter_map(fields).filter(|point| point.is_absolute()).collect()
 }
 
 /// The table is bytes (proc(5)): somebody's mount point may have any name.

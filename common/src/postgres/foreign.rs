@@ -116,8 +116,8 @@ pub(super) fn hint(superuser: &Database, found: &[Use]) -> String {
     let given: BTreeSet<&str> = found.iter().map(|one| one.given.as_str()).collect();
     let given: Vec<&str> = given.into_iter().collect();
     format!(
-        "read what each function does (\\sf in psql). Give those that do no harm to a superuser, and read them once more, as \
-         nobody can change them then: {}. Drop what uses the others",
+        "read what each function does (\\sf in psql), and drop what uses those that do harm. Give the others to a superuser, and \
+         read them once more, as nobody can change them then: {}",
         superuser.shown(&given.join(" "))
     )
 }

@@ -120,8 +120,12 @@ fn locks(version_num: u32, tables: &[Table]) -> String {
         ""
     };
     let lock = |table: &Table| {
-        let mode = if table.divided { "SHARE UPDATE EXCLUSIVE" } else { "ROW EXCLUSIVE" };
-        format!("LOCK TABLE {} IN {mode} MODE;", table.name)
+        if table.divided {
+            // A standby takes no such lock, and lets nobody make anything either.
+            format!("\\if :mm_locks\nLOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE;\n\\endif", table.name)
+        } else {
+            format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE;", table.name)
+        }
     };
     let tables = tables.iter().map(lock).collect::<Vec<_>>().join("\n");
     format!(

@@ -67,7 +67,9 @@ impl Kept {
                     place.open = Some(open).filter(|open| open.talk.ended().is_none());
                     return Ok(answer);
                 }
-                Err(_) if !self.only && open.talk.ended().is_some_and(|status| status.code() == Some(LOST)) => {}
+                Err(_)
+                    if !self.only
+                        && open.talk.ended().is_some_and(|status| status.code().is_none_or(|code| code == LOST)) => {}
                 Err(error) => return Err(error),
             }
         }

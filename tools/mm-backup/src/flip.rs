@@ -307,7 +307,7 @@ pub(crate) fn unrecorded(state: &State, error: Error) -> Error {
 
 fn half_done(journal: &Journal, error: Error) -> Error {
     error.of_kind(Kind::HalfDone).with_hint(format!(
-        "the journal `{}` says what was exchanged; fix the cause, then: mm-backup recover",
+        "the journal `{}` says what was exchanged; fix the cause, then: mm-backup recover, with the same --install and --state-dir",
         journal.path().display()
     ))
 }

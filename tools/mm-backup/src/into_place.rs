@@ -65,7 +65,7 @@ pub(crate) fn restore(
                 again::start(session, installation, "everything is restored", wanted.limit.duration(), &lock)?;
             }
             // A failure leaves the service as it was, whatever the next tool would have wanted.
-            Err(_) if starts => drop(installation.service.start(&[], &lock)),
+            Err(error) if starts && error.kind() != Kind::HalfDone => drop(installation.service.start(&[], &lock)),
             _ => {}
         }
     }

@@ -231,8 +231,8 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
     let made = (|| {
         let store = Store::create(&arguments.store)?;
         let plan = plan::plan(&observe::observe(&installation, &store, flags.no_data)?, &flags.wish())?;
-        suited::refuse_unsuited(&store, &installation.owner)?;
         store.refuse_unsafe()?;
+        suited::refuse_unsuited(&store, &installation.owner)?;
         try_way_back(session, &installation, &plan, &lock)?;
         let accepts_database = session.common.accepts(proven::ACCEPT);
         let run = pinning::run_of_hop(session)?;

@@ -36,16 +36,14 @@ pub(crate) fn recover(session: &mut Session, limit: Duration) -> Result<String> 
         Recovered::Finished(_) => ("finished", Outcome::Restored, ran && !open.leaves_stopped()),
         Recovered::Undone | Recovered::Nothing => ("undone", Outcome::AsBefore, ran),
     };
-    if open.is_everything() {
-        start::note(&state, &open.id, outcome)?;
-    }
+    let noted = if open.is_everything() { start::note(&state, &open.id, outcome) } else { Ok(()) };
     let done = format!("the restore of {} that was cut off is {done}", open.id);
     if let Some(there) = there.filter(|_| starts)
         && !there.service.is_running()?
     {
         again::start(session, there, &done, limit, &lock)?;
     }
-    Ok(done)
+    noted.map(|()| done)
 }
 
 /// The installation; absent where there is nothing yet that could be looked at, and no server runs there.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::{near, shell, time, ui};
 use mm_common::machine::process::Identity;
-use mm_common::machine::{files, pins, tree};
+use mm_common::machine::{files, mounts, pins, tree};
 use nix::unistd::geteuid;
 
 use crate::completion;
@@ -16,7 +16,7 @@ use crate::suspects;
 use crate::text::Name;
 
 /// How the directory of a restore point under construction begins: `.partial-ID.PID.START.BOOT`.
-const PARTIAL: &str = ".partial-";
+pub(crate) const PARTIAL: &str = ".partial-";
 /// How one that is being removed begins.
 const CONDEMNED: &str = ".removing-";
 
@@ -109,10 +109,10 @@ impl Store {
             Ok(path) => Ok(Self { path }),
             Err(error) => Err(Error::refused(format!("there is no store at `{}`", path.display()))
                 .because(error)
-                .hint(format!(
-                    "name the directory of the restore points with --to, or see whether its disk is mounted: findmnt --target {}",
-                    shell::word(path)
-                ))),
+                .hint(match mounts::missing(path).ok().flatten() {
+                    Some(point) => format!("its disk is not mounted: mount {}", shell::word(&point)),
+                    None => "name the directory of the restore points with --to".into(),
+                })),
         }
     }
 
@@ -246,7 +246,8 @@ impl Store {
 /// What to do where nothing can be written into a store.
 pub(crate) fn unwritable(path: &Path, error: Error) -> Error {
     let said = error.one_line();
-    let word = shell::word(path);
+    let there = path.ancestors().find(|above| above.exists()).unwrap_or(path);
+    let word = shell::word(there);
     if said.contains("Read-only file system") {
         error.hint(format!(
             "findmnt --target {word} names the file system, which is mounted read-only; or give another store with --to"

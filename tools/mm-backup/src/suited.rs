@@ -7,8 +7,8 @@ use std::path::Path;
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::shell;
-use mm_common::machine::files;
 use mm_common::machine::mounts;
+use mm_common::machine::process::Identity;
 use mm_common::machine::tree::{self, Attributes, Dir, Kind, Time};
 use mm_common::machine::user::{self, User};
 
@@ -26,19 +26,18 @@ pub(crate) fn refuse_unmounted(path: &Path) -> Result<()> {
 /// Tries what a restore point is made of: links, owners, modes, times and any name, as the kernel's own file systems have
 /// them. Those of other systems, and many shares of a network, have not.
 pub(crate) fn refuse_unsuited(store: &Store, owner: &User) -> Result<()> {
-    let name = format!(".trial-{}", files::random_hexadecimal(8)?);
+    let name = format!("{}trial.{}", store::PARTIAL, Identity::own()?);
     let dir = Dir::open(&store.path)?;
     let made = dir.create_directory(OsStr::new(&name)).map_err(|error| store::unwritable(&store.path, error))?;
     let trial = tried(&made, owner);
     tree::remove_in(&dir, OsStr::new(&name))?;
     let Some(lacks) = trial? else { return Ok(()) };
-    let word = shell::word(&store.path);
     Err(Error::refused(format!("the file system of the store `{}` cannot hold restore points", store.path.display()))
         .because(lacks)
-        .hint(format!(
-            "findmnt --target {word} names it: give a store on one of Linux (ext4, xfs, btrfs) with --to, or on a share of NFS \
-             that is exported with no_root_squash; to others a restore point goes as one file (mm-backup export)"
-        )))
+        .hint(
+            "give a store on a file system of Linux (ext4, xfs, btrfs) with --to, or on a share of NFS that is exported with \
+             no_root_squash; to others a restore point goes as one file (mm-backup export)",
+        ))
 }
 
 /// What cannot be kept in this directory, if there is something.

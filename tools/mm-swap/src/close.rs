@@ -1,5 +1,7 @@
 //! A run that has arrived is closed with its last retired release: without one there is no way back any more.
 
+use std::time::Duration;
+
 use mm_common::contract::document::Document;
 use mm_common::contract::error::Result;
 use mm_common::contract::sections::Path;
@@ -28,7 +30,8 @@ pub(crate) fn runs(session: &mut Session, ground: &Ground, records: &[Operation]
         if has_a_release || run.end()?.is_some() || !Story::read(&run).is_ok_and(|story| has_arrived(&story.base)) {
             continue;
         }
-        let _run = run.lock(session.lock_wait())?;
+        // One that a tool works for is under way.
+        let Ok(_run) = run.lock(Duration::ZERO) else { continue };
         let closing = Closing::of(&run, &ground.root)?;
         session.changed |= closing.close(lock)?;
         let released = ui::count(closing.pinned(), "restore point");

@@ -47,7 +47,9 @@ pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<Str
     if let Some(mut open) = Operation::open(&ground.state)? {
         let to = target::of(session, arguments.archive.as_deref()).map(|target| target.manifest.version);
         let goes_on = match to {
-            Ok(to) if arguments.no_backup => recover::give_up(session, &mut open, &to, &lock)?,
+            Ok(to) if arguments.no_backup && !restore_point::is_cluster_cut_off(&ground.state)? => {
+                recover::give_up(session, &mut open, &to, &lock)?
+            }
             _ => false,
         };
         if goes_on {

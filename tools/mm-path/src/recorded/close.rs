@@ -23,6 +23,8 @@ pub(crate) fn close(session: &mut Session, arguments: &PathArguments) -> Result<
         return Ok(format!("would close the run {} and release {released}", run.id));
     }
     let lock = state.lock(session.lock_wait())?;
+    // Whoever held the lock may have been killed.
+    door::refuse_open(state, root, &[])?;
     let _run = run.lock(session.lock_wait())?;
     session.changed = closing.close(&lock)?;
     Ok(if session.changed {

@@ -54,7 +54,7 @@ const MANY: usize = 3;
 pub(crate) fn too_many_open(state: &State, root: &Path) -> Result<Option<Note>> {
     let mut open = Vec::new();
     for run in Runs::of(state.path()).all()? {
-        if run.end()?.is_none() {
+        if matches!(run.end(), Ok(None)) {
             open.push(run.id);
         }
     }

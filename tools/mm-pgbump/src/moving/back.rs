@@ -134,7 +134,7 @@ pub(crate) fn probe(session: &mut Session, is_asked_for: bool) -> Result<Install
     let records = Records::at(ground.state.path());
     let open = records.journal.read::<Entry>()?;
     let of = if open.is_some() { Of::Open } else { Of::Last };
-    let Some(entry) = open.map_or_else(|| records.last.read::<Entry>(), |entry| Ok(Some(entry)))? else {
+    let Some(mut entry) = open.map_or_else(|| records.last.read::<Entry>(), |entry| Ok(Some(entry)))? else {
         return Err(failed);
     };
     // The files of a move that is being rolled back are those of the finished one.
@@ -153,6 +153,14 @@ pub(crate) fn probe(session: &mut Session, is_asked_for: bool) -> Result<Install
     }
     let lock = ground.state.lock(session.lock_wait())?;
     ui::say(&format!("pointing the server at {from} again, where its configuration is"));
+    // The target may be in use since: then it is a finished move, whose way back drops nothing.
+    let is_pointed = of == Of::Open && entry.phase == Phase::Proven && !records.private(of)?.changes.is_empty();
+    let of = if is_pointed {
+        run::close(&mut entry, &records, &lock)?;
+        Of::Last
+    } else {
+        of
+    };
     let steps = || -> Result<()> {
         ground.service.stop(STOP_LIMIT, &lock)?;
         if of == Of::Last {
@@ -174,14 +182,14 @@ fn unfinished(error: Error, entry: &Entry) -> Error {
 }
 
 /// A later release would migrate the old database as soon as it is started on it, and take the way back away.
-fn require_release(entry: &Entry, installation: &Installation, stays_stopped: bool) -> Result<()> {
+pub(super) fn require_release(entry: &Entry, installation: &Installation, stays_stopped: bool) -> Result<()> {
     if entry.release == installation.version || stays_stopped {
         return Ok(());
     }
     let (now, then) = (&installation.version, &entry.release);
     Err(Error::refused(format!("{now} is installed, and the old database is one of {then}"))
         .because(format!("{now} would migrate it when it is started, and {then} could not work with it any more"))
-        .hint("mm-swap rollback --database, which brings both back; or --leave-stopped, and start nothing but the old release"))
+        .hint("mm-swap rollback --database, which brings both back"))
 }
 
 /// `mm-pgbump rollback` after a move.
@@ -201,7 +209,9 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
         return Err(Error::refused("there is no move to take back"));
     };
     let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
-    let stays_stopped = options.leave_stopped || door::is_undoing_swap(&installation.state);
+    // What has begun is finished; a later release is not started on the old database.
+    let is_later = entry.phase == Phase::RollingBack && entry.release != installation.version;
+    let stays_stopped = options.leave_stopped || is_later || door::is_undoing_swap(&installation.state);
     require_release(&entry, &installation, stays_stopped)?;
     let Some(lock) = guard else { return Ok(format!("would point the server at {from} again")) };
     let is_pointed = || point::leads_to_target(&entry, &records.private(Of::Open)?, &installation);

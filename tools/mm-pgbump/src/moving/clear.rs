@@ -120,11 +120,18 @@ pub(crate) fn leftovers(
     for leftover in records.leftovers()? {
         let Leftover { entry, private } = &leftover;
         let label = entry.moved.to.label();
-        let cleared = match installation.database() {
+        let is_own = installation.database().and_then(|database| {
+            let to = &entry.moved.to;
+            let is_there = (to.host.as_str(), to.port) == database.reached_at() && to.database == database.name;
+            Ok(is_there || to.is(&database)?)
+        });
+        let cleared = match is_own {
             // Somebody has made it the server's own since.
-            Ok(database) if entry.moved.to.is(&database).unwrap_or(false) => Ok(()),
-            _ => require_unused(entry, private, &installation.owner)
+            Ok(true) => Ok(()),
+            Ok(false) => require_unused(entry, private, &installation.owner)
                 .and_then(|()| clear(entry, private, &installation.owner)),
+            // What cannot be told from the server's own stays.
+            Err(error) => Err(error),
         };
         match cleared {
             Ok(()) => removed.push(format!("what a move had left at {label} is removed")),

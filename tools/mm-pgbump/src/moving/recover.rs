@@ -71,6 +71,8 @@ pub(crate) fn recover(
         Phase::RollingBack => {
             back::carry_out(&entry, installation, records, lock)?;
             session.changed = true;
+            // A later release must not be started on the old database: half done keeps it stopped.
+            back::require_release(&entry, installation, false).map_err(|error| error.of_kind(Kind::HalfDone))?;
             Ok(None)
         }
     }

@@ -74,10 +74,14 @@ pub(crate) fn bundles(look: &mut Look) -> Result<Finding> {
     if !is_client(status, &html) || found.is_empty() {
         return Ok(Finding::pass(format!("{served}; at {base} another page is shown ({status})")));
     }
-    let own_names: BTreeSet<&str> = names.iter().map(|name| below(&look.server.url, name)).collect();
-    let is_own = found.iter().all(|name| own_names.contains(below(&base, name)));
+    // What stands between may add files of its own; an earlier page lacks some of this one's.
+    let there: BTreeSet<&str> = found.iter().map(|name| below(&base, name)).collect();
+    let is_own = names.iter().all(|name| there.contains(below(&look.server.url, name)));
     // What stands between may compress and shorten what it passes on.
     let through = answers(&outside, &found, &budget, &|_| Ok(None))?;
+    if let Some(limit) = &through.limit {
+        return Ok(Finding::warn(format!("{served}; at {base}: {limit}")));
+    }
     if let Some(finding) = through.at(&base).finding(
         "users would see a white page: purge the cache of the proxy, and see that it passes /static/ on to the server",
     ) {

@@ -21,16 +21,19 @@ pub fn missing(path: &Path) -> Result<Option<PathBuf>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("read", table, error)),
     };
-    let mounted = below(Path::new("/"))?;
-    let path = resolved(path);
+    Ok(unmounted(&text, &below(Path::new("/"))?, &resolved(path)))
+}
+
+/// The file system of a table as of fstab(5) that would hold `path` if it were mounted.
+fn unmounted(table: &[u8], mounted: &[PathBuf], path: &Path) -> Option<PathBuf> {
     // What is mounted further down holds the path, whatever is missing above it.
     let deepest = mounted.iter().filter(|mount| path.starts_with(mount)).max_by_key(|mount| mount.components().count());
     // No link to a share that does not answer is looked at, as it is mounted.
-    let mut absent = named(&text).into_iter().filter(|point| !mounted.contains(point)).map(|point| resolved(&point));
-    Ok(absent.find(|point| {
+    let mut absent = named(table).into_iter().filter(|point| !mounted.contains(point)).map(|point| resolved(&point));
+    absent.find(|point| {
         let is_above = deepest.is_some_and(|mount| mount.starts_with(point));
         point != Path::new("/") && path.starts_with(point) && !is_above
-    }))
+    })
 }
 
 /// The path with all links in it resolved, as far as it is there.
@@ -96,6 +99,23 @@ mod tests {
         let table = b"# comment /mnt/no\n\nUUID=1 /\text4 defaults 0 1\n  /dev/b   /no/such\\040disk  xfs noauto\nswap none swap\n";
         assert_eq!(named(table), [PathBuf::from("/"), PathBuf::from("/no/such disk")]);
         assert_eq!(resolved(Path::new("/proc/self/../no/such")), Path::new("/proc/no/such"));
+    }
+
+    #[test]
+    fn a_file_system_is_missed_where_it_would_hold_the_path() {
+        let table = b"UUID=1 / ext4 defaults 0 1\n/dev/b /no/such xfs noauto\n/dev/c /no/such/store xfs noauto\n";
+        let missed = |mounted: &[&str], path: &str| {
+            unmounted(table, &mounted.iter().map(PathBuf::from).collect::<Vec<_>>(), Path::new(path))
+        };
+        assert_eq!(missed(&["/"], "/no/such/point"), Some("/no/such".into()));
+        assert_eq!(missed(&["/", "/no/such"], "/no/such/store/a"), Some("/no/such/store".into()));
+        for mounted in [&["/", "/no/such"][..], &["/", "/no/such/point"], &["/", "/no/such/point/deeper"]] {
+            let below = mounted[1].ends_with("deeper");
+            let missing = below.then(|| PathBuf::from("/no/such"));
+            assert_eq!(missed(mounted, "/no/such/point"), missing, "{mounted:?}");
+        }
+        // In a chroot even the root may be none.
+        assert_eq!(missed(&[], "/srv/backup"), None);
     }
 
     #[test]

@@ -181,7 +181,7 @@ fn not_by_index(plan: &Value, name: &str) -> Option<String> {
     }
 }
 
-/// Every B-tree index of the users' tables in a database, whose tables are held as they are ([`fingerprint::hold`]).
+/// Every B-tree index of the users' tables in a database, whose tables are held as they are ([`mm_common::postgres::fingerprint::hold`]).
 ///
 /// # Errors
 /// When the database cannot be asked; what is the matter with one index is its state.

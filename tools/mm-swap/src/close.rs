@@ -58,7 +58,7 @@ mod tests {
         let hop = r#"{"from": "1.0.0", "to": "2.0.0", "changes": [], "edition": "team", "url": "", "sha256": [], "why": [], "needs": {}, "notes": []}"#;
         let document = |target: &str, next: &str, more: &str| {
             let path = format!(
-                r#""path": {{"catalogue": "", "checks": [], "current": "1.0.0", "target": "{target}", "policy": "esr", "hops": [], "next": {next}, "blockers": [], "notes": []}}"#
+                r#""path": {{"current": "1.0.0", "target": "{target}", "policy": "esr", "hops": [], "next": {next}, "blockers": [], "notes": []}}"#
             );
             Document::parse(format!(r#"{{"schema": "mm.upgrade/1", {path}{more}}}"#).as_bytes(), "here").unwrap()
         };

@@ -1,4 +1,4 @@
-//! The way back of a move where not everything is at hand: the server of the target is gone, and with it the configuration; and
+//! The way back of a move where not everything can be reached: the server of the target is gone, and with it the configuration; and
 //! what a role that is no superuser can make at a target goes again.
 
 use std::path::PathBuf;

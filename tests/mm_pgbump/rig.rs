@@ -141,7 +141,7 @@ impl Rig {
         self.pgbump(code, &[&["--to", "15", "--no-backup"], further].concat())
     }
 
-    /// `check` says no with these ids and words, for these causes. Each cause is taken away at the end.
+    /// `check` fails with these ids and words, for these causes. Each cause is taken away at the end.
     pub(crate) fn finds(&self, faults: &[(&str, &str, &str, &str)]) {
         for (_, _, cause, _) in faults {
             self.site.cluster.query(cause);

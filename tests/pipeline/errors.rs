@@ -62,7 +62,7 @@ fn a_store_that_cannot_be_written_and_a_point_that_is_not_there_are_told_with_wh
     assert!(text.contains("Read-only file system") && text.contains(&format!("findmnt --target {store}")), "{text}");
 }
 
-/// What people have at hand for backups: a full disk, a stick, a share, a disk that is not mounted.
+/// What people keep backups on: a full disk, a stick, a share, a disk that is not mounted.
 #[test]
 fn a_store_on_the_wrong_file_system_is_refused_before_anything_is_stopped() {
     let site = Site::builder("10.5.12").running().build();

@@ -44,7 +44,7 @@ pub(crate) fn observe(
 ) -> Result<Option<Installation>> {
     let supposed = Supposed { version: point.head.version.clone(), edition: point.head.edition };
     match session.probe() {
-        // The database alone does not wait for its server to be mended.
+        // The database alone does not wait for its server to be fixed.
         Err(_) if wish.files.is_none() => session.probe_ruin(&supposed).map(Some),
         Ok(installation) => Ok(Some(installation)),
         Err(error) if wish.files.is_some() && process::servers(install).is_empty() => {

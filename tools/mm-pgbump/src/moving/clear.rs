@@ -127,14 +127,15 @@ pub(crate) fn leftovers(
         });
         let cleared = match is_own {
             // Somebody has made it the server's own since.
-            Ok(true) => Ok(()),
+            Ok(true) => Ok(format!("what a move had left at {label} is the server's own now, and stays")),
             Ok(false) => require_unused(entry, private, &installation.owner)
-                .and_then(|()| clear(entry, private, &installation.owner)),
+                .and_then(|()| clear(entry, private, &installation.owner))
+                .map(|()| format!("what a move had left at {label} is removed")),
             // What cannot be told from the server's own stays.
             Err(error) => Err(error),
         };
         match cleared {
-            Ok(()) => removed.push(format!("what a move had left at {label} is removed")),
+            Ok(words) => removed.push(words),
             Err(error) => {
                 let hint = format!(
                     "when it can be reached: mm-pgbump recover; if that server is gone for good: mm-pgbump recover --accept {ACCEPT}"

@@ -240,7 +240,7 @@ impl Source {
 }
 
 fn failed(error: mysql::Error) -> Error {
-    Error::failed("MySQL says no").because(error)
+    Error::failed("MySQL answered with an error").because(error)
 }
 
 fn quoted(name: &str) -> String {

@@ -54,6 +54,11 @@ fn knows_pdeathsig() -> bool {
     *KNOWS.get_or_init(|| Cmd::new("setpriv").args(["--pdeathsig", "TERM", "--", "true"]).run().is_ok())
 }
 
+/// Asks of this host what commands need to know of it, so that it is known when users wait.
+pub fn ask_the_host() {
+    knows_pdeathsig();
+}
+
 /// Whether a variable has the dynamic loader or the C library read a file: what `ld.so` ignores in a program that gains
 /// privileges (glibc's `unsecvars.h`), as ours would where it only loses them later.
 fn concerns_the_loader(name: &OsStr) -> bool {

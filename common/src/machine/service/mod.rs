@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use self::process::Process;
+use super::command;
 use super::lock::LockGuard;
 use super::state::State;
 use super::user::User;
@@ -172,6 +173,7 @@ impl Service {
         let running = self.process()?;
         let known = self.processes(running);
         if running.is_some() {
+            command::ask_the_host();
             note::leave(&self.state, &self.manager, lock)?;
         }
         match &self.manager {

@@ -195,6 +195,28 @@ fn what_a_check_may_not_read_is_not_a_fault() {
 }
 
 #[test]
+fn text_that_is_no_json_is_fixed_by_what_is_printed_and_the_rest_of_it_stays() {
+    let lab = Lab::new(13);
+    let from = Version::new(5, 37, 10);
+    let database = lab.database("text", &from);
+    let before = r#"{"path": "C:\\u0000", "zeros": "a\u0000\u0000b\\\u0000"}"#;
+    let after = r#"{"path": "C:\\u0000", "zeros": "a\u2400\u2400b\\\u2400"}"#;
+    let read = || database.value("SELECT props FROM posts WHERE id = 'p1'").unwrap();
+    database
+        .execute(&format!("UPDATE posts SET props = '{before}' WHERE id = 'p1'; UPDATE users SET timezone = ''"))
+        .unwrap();
+    assert_eq!(read(), before);
+    let hops = hops(&from, "6.3", Edition::Team, None);
+    let look = || find(&database::findings(&database, way(&from, &hops, Edition::Team)).unwrap(), "json-text").clone();
+    let found = look();
+    assert_eq!(found.status, Status::Fail, "{found:?}");
+    database.execute(found.fix.strip_prefix("after a backup: ").unwrap()).unwrap();
+    assert_eq!(look().status, Status::Pass);
+    assert_eq!(read(), after);
+    database.execute("SELECT props::jsonb, 1 FROM posts; SELECT timezone::jsonb FROM users").unwrap();
+}
+
+#[test]
 fn duplicates_block_where_postgresql_is_upgraded() {
     let lab = Lab::new(13);
     let from = Version::new(5, 37, 10);

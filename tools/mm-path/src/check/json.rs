@@ -56,22 +56,30 @@ fn json_text(view: &DatabaseView<'_>) -> Result<Outcome> {
         .collect();
     let counted = view.counts(&wanted)?;
     let mut evidence = Vec::new();
+    let mut fix = Vec::new();
     for ((table, column), counts) in columns.iter().zip(counted.chunks(2)) {
         if counts[0] > 0 {
             evidence.push(format!(r"{table}.{column} holds \u0000 in {}", ui::count(counts[0], "row")));
+            fix.push(format!("UPDATE {table} SET {column} = {} WHERE {}", shown_instead(column), zero(column)));
         }
         if counts[1] > 0 {
+            let empty = if *column == "participants" { "[]" } else { "{}" };
             evidence.push(format!("{table}.{column} is an empty text in {}", ui::count(counts[1], "row")));
+            fix.push(format!("UPDATE {table} SET {column} = '{empty}' WHERE {column} = ''"));
         }
     }
-    Ok(Outcome::of(evidence, "all of it can be converted", |evidence| {
-        Bad {
+    Ok(Outcome::of(evidence, "all of it can be converted", |evidence| Bad {
         severity: Severity::Block,
         evidence,
         hop: Some(hop.to.clone()),
-        fix: r"after a backup: UPDATE ... SET props = pg_catalog.regexp_replace(props, '\\u0000', '', 'g') for the first kind, = '{}' for the second".into(),
-    }
+        fix: format!("after a backup: {}", fix.join("; ")),
     }))
+}
+
+/// The text with the picture of the character 0 (U+2400) in its place, and everything else as it was: a backslash that is
+/// itself escaped begins no escape.
+fn shown_instead(column: &str) -> String {
+    format!(r"pg_catalog.regexp_replace({column}, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\u2400', 'g')")
 }
 
 fn json_defaults(view: &DatabaseView<'_>) -> Outcome {

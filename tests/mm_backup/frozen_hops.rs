@@ -1,7 +1,8 @@
 //! Frozen restore points over several hops of a run, and what is left when one is cut off.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use mm_test_support::process;
@@ -226,4 +227,42 @@ fn a_copy_that_is_still_made_for_a_run_that_has_ended_is_none_on_postgresql_13()
 #[test]
 fn a_copy_that_is_still_made_for_a_run_that_has_ended_is_none_on_postgresql_15() {
     a_copy_that_is_still_made_for_a_run_that_has_ended_is_none(15);
+}
+
+/// A file system in memory, mounted until this is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn at(place: PathBuf) -> Self {
+        fs::create_dir_all(&place).unwrap();
+        process::run("mount", &["-t", "tmpfs", "-o", "mode=700", "tmpfs", place.to_str().unwrap()]);
+        Self(place)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_store_is_known_again_where_its_file_system_has_another_number() {
+    let site = Site::builder("10.5.14").build();
+    let numbers = |place: &Path| fs::metadata(place).map(|data| (data.dev(), data.ino())).unwrap();
+    let store = site.store();
+    let first = Mounted::at(store.clone());
+    let id = make(&site, &FREEZE)["id"].as_str().unwrap().to_owned();
+    let before = numbers(&store);
+    fs::remove_dir_all(store.join(&id)).unwrap();
+    // The same directory with the same in it, as after a mount that has got another number.
+    let second = Mounted::at(site.directory().join("again"));
+    process::run("cp", &["-a", &format!("{}/.", store.display()), second.0.to_str().unwrap()]);
+    drop(first);
+    process::run("mount", &["--bind", second.0.to_str().unwrap(), store.to_str().unwrap()]);
+    let _bound = Mounted(store.clone());
+    let after = numbers(&store);
+    assert!(before.0 != after.0 && before.1 == after.1, "{before:?}, {after:?}");
+    let (code, said) = run(&site, &["prune", "-v"]);
+    assert!(code == 0 && copies(&site).is_empty(), "what is of no restore point goes: {said}");
 }

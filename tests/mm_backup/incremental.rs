@@ -6,6 +6,7 @@ use std::path::Path;
 
 use mm_test_support::process;
 use mm_test_support::site::Site;
+use mm_test_support::tool::executable;
 
 use crate::{listed, make, stored, verify};
 
@@ -84,4 +85,40 @@ fn a_clock_that_is_set_back_does_not_make_an_old_restore_point_the_newest() {
     make(&site, &["--keep-last", "1"]);
     let left = listed(&site).0;
     assert!(left.len() == 1 && left[0].as_str() > id && left[0] != "20990101T000000Z", "{left:?}");
+}
+
+/// The most memory in kB that a run takes, all it starts included.
+fn memory(site: &Site) -> u64 {
+    let script = "import os, resource, subprocess, sys\n\
+        subprocess.run(sys.argv[1:], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)\n\
+        print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
+    let mut arguments = vec!["-c".to_owned(), script.to_owned(), executable("mm-backup").display().to_string()];
+    arguments.extend(site.flags());
+    let own = ["--to", site.store().to_str().unwrap(), "--no-database", "--stop"].map(str::to_owned);
+    arguments.extend(own);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    process::run("python3", &arguments).trim().parse().unwrap()
+}
+
+#[test]
+fn memory_does_not_grow_with_the_files() {
+    let site = Site::builder("10.5.14").running().build();
+    make(&site, &["--no-database"]);
+    let few = memory(&site);
+    let files = 100_000;
+    for number in 0..files {
+        let directory = site.install().join(format!("data/many/{}", number / 1000));
+        if number % 1000 == 0 {
+            fs::create_dir_all(&directory).unwrap();
+        }
+        fs::write(directory.join(format!("a-file-with-a-name-of-some-length-{number}")), "").unwrap();
+    }
+    process::run("chown", &["-R", "mm-test:", site.install().join("data/many").to_str().unwrap()]);
+    // All are new, then all are as they were: known from the restore point before, and from the pass before the stop.
+    for what in ["new", "known"] {
+        let many = memory(&site);
+        // 50 bytes each for what is known of them, and what is held of entries until it goes into a file.
+        let allowed = few + files * 50 / 1024 + 24 * 1024;
+        assert!(many < allowed, "{what}: {many} kB, and {few} kB for few; {allowed} kB are allowed");
+    }
 }

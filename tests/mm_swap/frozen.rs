@@ -40,8 +40,9 @@ fn a_rollback_goes_back_by_the_copy_whenever_it_is_cut_off() {
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let way = &document["plan"]["mm-swap"]["way_back"];
     assert_eq!((&way["kind"], &way["seconds"]), (&json!("frozen-copy"), &json!(1)), "{document}");
-    for checkpoint in ["undo-config", "undo-restored"] {
-        let verb = if checkpoint == "undo-config" { &["rollback", "--database"][..] } else { &["recover"] };
+    // The copy is put back first, beside the running server, which is stopped for the change of names alone.
+    for checkpoint in ["undo-restored", "undo-config"] {
+        let verb = if checkpoint == "undo-restored" { &["rollback", "--database"][..] } else { &["recover"] };
         let output = lab.swap(verb, checkpoint);
         assert_eq!(output.status.signal(), Some(9), "it was to die at `{checkpoint}`: {}", said(&output));
     }

@@ -3,12 +3,11 @@
 
 use std::fs;
 
-use mm_test_support::pipeline::{hop, plan, run};
+use mm_test_support::pipeline::{hop_with, plan, run};
 use mm_test_support::site::{Site, quick};
 
-/// As many as there are; who adds one has to say why here. Two of them hold tables while a superuser reads them, once for
-/// the rows and once for the history: else functions of others would run as that superuser.
-const PROGRAMS: usize = 10;
+/// No more than these, whichever way.
+const PROGRAMS: usize = 8;
 
 /// The programs that were started between two points of the log.
 fn between(log: &str, from: &str, to: &str) -> Vec<String> {
@@ -16,18 +15,49 @@ fn between(log: &str, from: &str, to: &str) -> Vec<String> {
     inside.filter_map(|line| line.strip_prefix("  ").map(str::to_owned)).collect()
 }
 
+/// Carries out a hop that changes the schema, with these flags of mm-backup, and the way back of it. Returns what is started in
+/// the window of each.
+fn there_and_back(flags: &str) -> [Vec<String>; 2] {
+    let site = Site::builder("10.5.14").running().build();
+    let releases = site.releases(&["10.5.14", "10.6.1"].map(|version| quick(version).build()));
+    let log = site.directory().join("programs");
+    let document = plan(&site, &releases, &["--to", "10.6.1"]);
+    let own = |tool: &str| if tool == "mm-backup" { flags.to_owned() } else { String::new() };
+    let pipeline = format!("export MM_CHECKPOINT_PROGRAMS={}; {}", log.display(), hop_with(&site, &releases, own));
+    run(&pipeline, &document).good();
+    let there = fs::read_to_string(&log).expect("the tools are built with the feature `checkpoints`");
+    fs::remove_file(&log).unwrap();
+    let mut command = site.tool("mm-swap");
+    command.args(["rollback", "--database"]).env("MM_CHECKPOINT_PROGRAMS", &log).assert().success();
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"));
+    let back = fs::read_to_string(&log).unwrap();
+    [there, back].map(|text| {
+        let programs = between(&text, "service-stopped", "start-commanded");
+        assert!(!programs.is_empty() && text.contains("\nstart-commanded\n"), "{text}");
+        programs
+    })
+}
+
+fn assert_few(programs: &[String]) {
+    assert!(programs.len() <= PROGRAMS, "{} programs:\n{}", programs.len(), programs.join("\n"));
+}
+
 #[test]
 fn few_programs_are_started_between_the_stop_and_the_start() {
-    let site = Site::builder("10.5.12").running().build();
-    let releases = site.releases(&["10.5.12", "10.5.14"].map(|version| quick(version).build()));
-    let log = site.directory().join("programs");
-    let document = plan(&site, &releases, &["--to", "10.5.14"]);
-    let pipeline = format!("export MM_CHECKPOINT_PROGRAMS={}; {}", log.display(), hop(&site, &releases));
-    run(&pipeline, &document).good();
-    let text = fs::read_to_string(&log).expect("the tools are built with the feature `checkpoints`");
-    let programs = between(&text, "service-stopped", "start-commanded");
-    assert!(programs.iter().any(|line| line.contains("pg_dump")), "{text}");
-    assert!(programs.len() <= PROGRAMS, "{} programs:\n{}", programs.len(), programs.join("\n"));
+    let [there, back] = there_and_back("");
+    assert!(there.iter().any(|line| line.contains("pg_dump")), "{there:?}");
+    assert_few(&there);
+    // The dump is restored before the stop.
+    assert!(!back.iter().any(|line| line.contains("pg_restore")), "{back:?}");
+    assert_few(&back);
+}
+
+#[test]
+fn few_programs_are_started_where_the_database_is_frozen() {
+    let [there, back] = there_and_back("--freeze");
+    assert!(!there.iter().any(|line| line.contains("pg_dump")), "{there:?}");
+    assert_few(&there);
+    assert_few(&back);
 }
 
 #[test]

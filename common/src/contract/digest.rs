@@ -45,7 +45,12 @@ impl Hasher {
 
     /// The digest of all bytes added, as 64 hexadecimal digits.
     pub fn finish(self) -> String {
-        hex(&self.0.finalize())
+        hex(&self.finish_as_bytes())
+    }
+
+    /// The digest of all bytes added.
+    pub fn finish_as_bytes(self) -> [u8; 32] {
+        self.0.finalize().into()
     }
 }
 

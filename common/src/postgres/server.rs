@@ -174,7 +174,7 @@ impl Database {
     }
 
     /// The same database, asked in one session that is kept until this value and its clones are dropped. For rows; what is
-    /// executed has a session of its own.
+    /// executed has a session of its own, unless no signal ends this one ([`Database::not_cancelled`]).
     #[must_use]
     pub fn kept(mut self) -> Self {
         self.kept.get_or_insert_default();

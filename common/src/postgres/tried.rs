@@ -17,6 +17,8 @@ pub struct Abilities {
 
 const READ: &str = "SELECT pg_catalog.count(*) AS n FROM (SELECT 1 FROM posts LIMIT 1) AS first";
 
+const CREATE: &str = "BEGIN; CREATE TABLE mm_tools_tried (n pg_catalog.int4); DROP TABLE mm_tools_tried; COMMIT;\n";
+
 /// What it can do now, in `own`, a database reached as the server reaches it. Nothing is changed.
 pub fn now(own: &Database) -> Abilities {
     let may = "SELECT coalesce(pg_catalog.has_schema_privilege(pg_catalog.current_schema(), 'CREATE'), false) AS may";
@@ -29,14 +31,11 @@ pub fn now(own: &Database) -> Abilities {
 /// When it cannot do any more what `could` says that it could.
 pub fn as_the_server(own: &Database, could: Abilities) -> Result<()> {
     let read = if could.reads { READ } else { "SELECT 1 AS one" };
-    let tried = own.value(read).map(drop).and_then(|()| if could.creates { create(own) } else { Ok(()) });
-    tried.map_err(|error| {
+    let create = if could.creates { CREATE } else { "" };
+    // In one go: users may be waiting.
+    own.script(&format!("{read};\n{create}")).map(drop).map_err(|error| {
         error
             .within(format!("the server's own role cannot work in the database `{}`", own.name))
             .hint("compare owners and rights of its schema with those of before (\\dn+ as the superuser)")
     })
-}
-
-fn create(own: &Database) -> Result<()> {
-    own.execute("CREATE TABLE mm_tools_tried (n pg_catalog.int4); DROP TABLE mm_tools_tried")
 }

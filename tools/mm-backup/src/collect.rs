@@ -8,21 +8,22 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::machine::tree::{self, Attributes, Dir, Kind as There, Meta};
-use mm_common::machine::{command, signals, threads};
+use mm_common::machine::{command, files, signals, threads};
 
 use crate::collected::{Collected, vanished};
-use crate::entry::{Before, entry_of, store_file};
+use crate::entries;
+use crate::entry::{Before, Stored, entry_of, store_file};
 use crate::first::First;
 use crate::guard::{self, Guard};
 use crate::manifest::{Kind, Root, Skipped};
 use crate::plan::{Excludes, Plan};
 use crate::previous::Previous;
 
-use further::Further;
+use further::{FirstName, Further};
 
 /// What is to be stored, and where.
 pub(crate) struct Collection<'a> {
@@ -73,7 +74,7 @@ struct Shared {
     busy: usize,
     error: Option<Error>,
     collected: Collected,
-    first_names: HashMap<(u64, u64), PathBuf>,
+    first_names: HashMap<(u64, u64), Arc<FirstName>>,
     further: Vec<Further>,
 }
 
@@ -102,10 +103,15 @@ pub(crate) fn collect(collection: &Collection<'_>) -> Result<Collected> {
     }
     let further = std::mem::take(&mut shared.further);
     let mut collected = shared.collected;
-    collected.entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     further::link(collection, &further, &mut collected)?;
+    collected.entries.spill(&waiting(collection)?, entries::HELD)?;
     collected.excluded.sort_unstable();
     Ok(collected)
+}
+
+/// Where entries wait that are too many to be held.
+fn waiting(collection: &Collection<'_>) -> Result<PathBuf> {
+    Ok(files::parent(collection.target)?.join(entries::DIRECTORY))
 }
 
 impl Workers<'_> {
@@ -117,7 +123,7 @@ impl Workers<'_> {
         let source = match self.collection.guard.admit(parent, name, &root.path, guarded)? {
             Ok(source) => source.ok_or_else(missing)?,
             Err(denied) => {
-                self.take_over(Collected { denied: vec![denied], ..Collected::default() });
+                self.take_over(Collected { denied: vec![denied], ..Collected::default() })?;
                 return self.forget_root(root);
             }
         };
@@ -148,8 +154,7 @@ impl Workers<'_> {
         let previous = previous.as_ref();
         let is_there = self.collection.first.is_some();
         self.entry(&Found { source, target, previous, name, path: &root.path, meta, guarded, is_there }, &mut found)?;
-        self.take_over(found);
-        Ok(())
+        self.take_over(found)
     }
 
     fn work(&self) {
@@ -198,8 +203,7 @@ impl Workers<'_> {
         let mut found = Collected::default();
         let Some(source) = self.enter(task, &mut found)? else {
             tree::remove_in(&task.target, &task.name)?;
-            self.take_over(found);
-            return Ok(());
+            return self.take_over(found);
         };
         let previous = match &task.previous {
             Some(previous) => previous.child_directory(&task.name)?.map(Arc::new),
@@ -251,7 +255,7 @@ impl Workers<'_> {
         // All its entries are there by now, so nothing changes its times any more.
         attributes.apply(target.file(), target.path())?;
         found.entries.push(entry_of(&task.path, Kind::Directory, &meta, attributes.xattrs));
-        self.take_over(found);
+        self.take_over(found)?;
         // The first of them is worked on first.
         self.shared().pile.extend(tasks.into_iter().rev());
         self.changed.notify_all();
@@ -301,15 +305,24 @@ impl Workers<'_> {
                         return Ok(());
                     }
                 };
-                if meta.names > 1 && self.is_further_name(path, meta, guarded) {
-                    return Ok(());
-                }
+                let first = if meta.names > 1 {
+                    let Some(first) = self.first_name(path, meta, guarded) else { return Ok(()) };
+                    Some(first)
+                } else {
+                    None
+                };
                 let open = || self.open(entry, || source.open_file(name));
                 let known = self.collection.previous.and_then(|before| before.unchanged(path, &meta));
                 let is_suspect = |ino| self.collection.previous.is_some_and(|before| before.is_suspect(path, ino));
-                let before =
-                    known.zip(previous).map(|(known, directory)| Before { known, directory, is_suspect: &is_suspect });
+                let before = known.as_ref().zip(previous).map(|(known, directory)| Before {
+                    known,
+                    directory,
+                    is_suspect: &is_suspect,
+                });
                 let stored = store_file(&open, target, before.as_ref(), name, path, &mut found.damaged)?;
+                if let (Some(first), Stored::Linked(entry) | Stored::Copied(entry)) = (first, &stored) {
+                    let _ = first.entry.set(entry.clone());
+                }
                 found.add(self.collection.plan, stored, path);
             }
             There::Directory | There::Special => {
@@ -336,23 +349,22 @@ impl Workers<'_> {
         }
     }
 
-    fn is_further_name(&self, path: &Path, meta: Meta, guarded: bool) -> bool {
+    /// Notes the name of a file that has several. Returns it when it is the first one; a further one is linked in the end.
+    fn first_name(&self, path: &Path, meta: Meta, guarded: bool) -> Option<Arc<FirstName>> {
         let mut shared = self.shared();
-        match shared.first_names.get(&(meta.dev, meta.ino)).cloned() {
-            None => {
-                shared.first_names.insert((meta.dev, meta.ino), path.into());
-                false
-            }
-            Some(first) => {
-                shared.further.push(Further { path: path.into(), first, meta, guarded });
-                true
-            }
+        if let Some(first) = shared.first_names.get(&(meta.dev, meta.ino)).cloned() {
+            shared.further.push(Further { path: path.into(), first, meta, guarded });
+            return None;
         }
+        let first = Arc::new(FirstName { path: path.into(), entry: OnceLock::new() });
+        shared.first_names.insert((meta.dev, meta.ino), Arc::clone(&first));
+        Some(first)
     }
 
-    fn take_over(&self, mut found: Collected) {
+    fn take_over(&self, mut found: Collected) -> Result<()> {
         let mut shared = self.shared();
         shared.collected.take_over(&mut found);
+        shared.collected.entries.spill(&waiting(self.collection)?, entries::HELD)
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use mm_common::contract::progress;
 
+use crate::entries::Entries;
 use crate::entry::Stored;
-use crate::manifest::{Entry, Skipped};
+use crate::manifest::Skipped;
 use crate::plan::{Plan, change_matters};
 use crate::reuse::Damage;
 use crate::text::Name;
@@ -13,8 +14,8 @@ use crate::text::Name;
 /// What came of storing trees.
 #[derive(Debug, Default)]
 pub(crate) struct Collected {
-    /// Everything stored, ordered by path.
-    pub entries: Vec<Entry>,
+    /// Everything stored.
+    pub entries: Entries,
     /// What was left out on purpose.
     pub excluded: Vec<Name>,
     /// What could not be stored and does not matter.
@@ -32,7 +33,7 @@ pub(crate) struct Collected {
 }
 
 impl Collected {
-    /// Takes over all but the entries' order.
+    /// Takes over all of `found`.
     pub(crate) fn take_over(&mut self, found: &mut Self) {
         self.entries.append(&mut found.entries);
         self.excluded.append(&mut found.excluded);

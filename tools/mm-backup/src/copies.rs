@@ -32,12 +32,13 @@ pub(crate) struct Record {
     pub id: String,
     /// The store it is in.
     pub store: PathBuf,
-    /// The store's directory itself, as the file system numbers it: what stands in its place when it is not mounted is another.
+    /// What the store calls itself: what stands in its place when it is not mounted has no such name. It is not known by the
+    /// numbers of its file system, which a mount may change (btrfs, NFS). An earlier program wrote none.
+    #[serde(default)]
+    pub store_mark: String,
+    /// The store's directory, as its file system numbers it: a copy of the store is another one.
     #[serde(default)]
     pub store_inode: u64,
-    /// The file system that directory is on.
-    #[serde(default)]
-    pub store_device: u64,
 }
 
 /// What a copy is to its restore point.
@@ -59,8 +60,8 @@ impl Record {
 
     /// Whether this is the directory in which the restore point was to be.
     fn is_of(&self, store: &Store) -> bool {
-        let there = numbers(&store.path);
-        self.store_inode != 0 && there.is_ok_and(|there| there == (self.store_inode, self.store_device))
+        let is_marked = store.mark().is_ok_and(|mark| mark.is_some_and(|mark| mark == self.store_mark));
+        is_marked && inode(&store.path).is_ok_and(|inode| inode == self.store_inode)
     }
 
     fn standing(&self) -> Standing {
@@ -81,17 +82,15 @@ impl Record {
     }
 }
 
-/// The numbers of a store's directory and of the file system it is on.
-fn numbers(store: &Path) -> Result<(u64, u64)> {
-    let data = std::fs::metadata(store).map_err(|error| Error::io("look at", store, error))?;
-    Ok((data.ino(), data.dev()))
+fn inode(store: &Path) -> Result<u64> {
+    Ok(std::fs::metadata(store).map_err(|error| Error::io("look at", store, error))?.ino())
 }
 
-/// Writes down that a copy is about to be made.
-pub(crate) fn announce(state: &State, record: &Record, _lock: &LockGuard) -> Result<()> {
+/// Writes down that a copy is about to be made for a restore point of this store.
+pub(crate) fn announce(state: &State, record: &Record, store: &Store, _lock: &LockGuard) -> Result<()> {
     files::create_directory(&state.path().join(DIRECTORY), 0o700)?;
-    let (store_inode, store_device) = numbers(&record.store)?;
-    let record = Record { store_inode, store_device, ..record.clone() };
+    let (store_mark, store_inode) = (store.marked()?, inode(&store.path)?);
+    let record = Record { store_mark, store_inode, ..record.clone() };
     let text = serde_json::to_vec_pretty(&record).context(|| "cannot write down the frozen copy".into())?;
     files::write(&record.path(state), &text, Access::PRIVATE)
 }

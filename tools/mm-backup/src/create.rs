@@ -22,6 +22,7 @@ use mm_common::postgres::proven::Claim;
 use crate::collect::{self, Collection};
 use crate::collected::Collected;
 use crate::database::{self, Onlooker, View};
+use crate::entries;
 use crate::first::{Begun, First};
 use crate::freeze::{self, Outlook, Ready, Taken};
 use crate::guard::Guard;
@@ -162,6 +163,9 @@ fn make(
         guard: &guard,
         cancel: &cancel,
     };
+    if let Some(ready) = order.ready() {
+        ready.announce(installation, (id, order.store), lock)?;
+    }
     let meter = Meter::passing("storing files", Some(expected));
     let first = if order.plan.stop && installation.service.is_running()? {
         stop_after_first_pass(installation, &collection(None), lock)?
@@ -213,7 +217,8 @@ fn make(
     let databases = Databases { own: database, config: config_database, others: other_databases };
     let mut head = head::of(order, (id, sequence), (created, cold), databases, &collected);
     head.totals.seconds = started.elapsed().as_secs_f64();
-    let manifest_sha256 = manifest::write(partial, &head, &collected.entries)?;
+    let manifest_sha256 = manifest::write(partial, &head, collected.entries.sorted()?)?;
+    tree::remove(&partial.join(entries::DIRECTORY))?;
     checkpoint::pass("manifest-written");
     files::sync_file_system(partial)?;
     checkpoint::pass("synced");
@@ -275,7 +280,7 @@ fn first_pass(collection: &Collection<'_>) -> Result<Option<First>> {
     };
     let collected = collect::collect(collection)?;
     ui::progress_done();
-    Ok(Some(First::of(collected, &begun)))
+    First::of(collected, &begun, collection.previous).map(Some)
 }
 
 /// The restore point before, when nobody can have changed what it says.

@@ -3,17 +3,21 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use mm_common::contract::digest::Hasher;
 use mm_common::contract::error::{Error, Result};
 use mm_common::machine::files;
 use mm_common::machine::tree::{Dir, Meta, Time};
 
 use crate::collected::Collected;
+use crate::entries::{Entries, Filter};
 use crate::entry::CLOCK_STEP;
 use crate::manifest::{Entry, Kind};
 use crate::plan::Plan;
+use crate::previous::Previous;
 use crate::reuse::Damage;
 
 /// From when on a change is seen in a file's times.
@@ -41,43 +45,87 @@ impl Begun {
 
 /// What the first pass has stored.
 pub(crate) struct First {
-    /// Files of one name that did not change while they were read, ordered by path.
-    entries: Vec<Entry>,
-    /// Which of them are still what was stored.
-    kept: Vec<AtomicBool>,
+    entries: Entries,
+    known: Arc<Known>,
     /// Copies in the store that turned out to be damaged.
     damaged: Vec<Damage>,
 }
 
-impl First {
-    /// Takes over what a pass has found.
-    pub(crate) fn of(collected: Collected, begun: &Begun) -> Self {
-        let Collected { mut entries, damaged, .. } = collected;
-        entries.retain(|entry| {
-            entry.kind == Kind::File && entry.same_as.is_none() && !entry.changed && entry.ctime < begun.0
-        });
-        let kept = entries.iter().map(|_| AtomicBool::new(false)).collect();
-        Self { entries, kept, damaged }
+/// Whether the file was linked from the restore point before.
+const LINKED: u8 = 1;
+/// Whether the file is still what was stored.
+const KEPT: u8 = 2;
+
+/// By which a file is known again: a hash of its path and of all that [`Entry::is_of`] compares. So the pass after the stop,
+/// while users wait, reads nothing.
+type Mark = [u8; 16];
+
+/// Files of one name that did not change while they were read.
+struct Known {
+    marks: Vec<Mark>,
+    /// What is known of each.
+    state: Vec<AtomicU8>,
+}
+
+fn mark(path: &[u8], (bytes, mtime, ctime, ino): (u64, Time, Time, u64)) -> Mark {
+    let mut hasher = Hasher::default();
+    for number in [bytes, ino] {
+        hasher.update(&number.to_le_bytes());
+    }
+    for time in [mtime, ctime] {
+        hasher.update(&time.seconds.to_le_bytes());
+        hasher.update(&time.nanoseconds.to_le_bytes());
+    }
+    hasher.update(path);
+    let [mark, _] = *hasher.finish_as_bytes().as_chunks::<16>().0 else { return Mark::default() };
+    mark
+}
+
+impl Known {
+    fn find(&self, mark: &Mark) -> Option<&AtomicU8> {
+        self.marks.binary_search(mark).ok().and_then(|index| self.state.get(index))
     }
 
-    /// The entry of a file that is as it was stored, and from now on is part of the restore point. A file of several names
-    /// is none: which of them was the first is for each pass to say.
-    pub(crate) fn keep(&self, path: &Path, meta: &Meta) -> Option<&Entry> {
+    fn is_kept(&self, entry: &Entry) -> bool {
+        let mark = mark(entry.path.as_bytes(), (entry.bytes, entry.mtime, entry.ctime, entry.ino));
+        entry.kind == Kind::File && self.find(&mark).is_some_and(|state| state.load(Ordering::Relaxed) & KEPT != 0)
+    }
+}
+
+impl First {
+    /// Takes over what a pass has found.
+    pub(crate) fn of(collected: Collected, begun: &Begun, previous: Option<&Previous>) -> Result<Self> {
+        let Collected { entries, damaged, .. } = collected;
+        let mut all = Vec::with_capacity(usize::try_from(entries.tally().files).unwrap_or_default().min(1 << 24));
+        entries.each(&mut |entry| {
+            if entry.kind == Kind::File && entry.same_as.is_none() && !entry.changed && entry.ctime < begun.0 {
+                let before = previous.and_then(|previous| previous.of(entry.path.as_bytes()));
+                let is_linked = before.is_some_and(|before| before.stored == entry.stored);
+                let mark = mark(entry.path.as_bytes(), (entry.bytes, entry.mtime, entry.ctime, entry.ino));
+                all.push((mark, if is_linked { LINKED } else { 0 }));
+            }
+        })?;
+        all.sort_unstable();
+        let (marks, state) = all.into_iter().map(|(mark, state)| (mark, AtomicU8::new(state))).unzip();
+        Ok(Self { entries, known: Arc::new(Known { marks, state }), damaged })
+    }
+
+    /// Whether a file is as it was stored; from now on it is part of the restore point. Says whether it was linked from the
+    /// one before. A file of several names is none: which of them was the first is for each pass to say.
+    pub(crate) fn keep(&self, path: &Path, meta: &Meta) -> Option<bool> {
         if meta.names > 1 {
             return None;
         }
-        let wanted = path.as_os_str().as_bytes();
-        let index = self.entries.binary_search_by(|entry| entry.path.as_bytes().cmp(wanted)).ok()?;
-        let entry = self.entries.get(index).filter(|entry| entry.is_of(meta))?;
-        self.kept.get(index)?.store(true, Ordering::Relaxed);
-        Some(entry)
+        let mark = mark(path.as_os_str().as_bytes(), (meta.bytes, meta.mtime, meta.ctime, meta.ino));
+        let before = self.known.find(&mark)?.fetch_or(KEPT, Ordering::Relaxed);
+        Some(before & LINKED != 0)
     }
 
     /// Adds what is kept of it to what the pass after it has stored.
     pub(crate) fn join(self, collected: &mut Collected) {
-        let kept = self.entries.into_iter().zip(self.kept);
-        collected.entries.extend(kept.filter_map(|(entry, kept)| kept.into_inner().then_some(entry)));
-        collected.entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+        let known = self.known;
+        let filter: Arc<Filter> = Arc::new(move |entry: &Entry| known.is_kept(entry));
+        collected.entries.join(self.entries, &filter);
         collected.damaged.extend(self.damaged);
     }
 }

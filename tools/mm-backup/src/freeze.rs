@@ -24,6 +24,7 @@ use crate::database::{self, Onlooker};
 use crate::manifest::{DatabasePart, FrozenPart};
 use crate::plan::Plan;
 use crate::replace::beside;
+use crate::store::Store;
 
 /// What a copy needs beyond its own size: catalogues, and room for the cluster to go on.
 const AROUND: u64 = 256 << 20;
@@ -199,7 +200,25 @@ pub(crate) struct Place<'a> {
 
 impl Ready {
     fn record(&self, place: (&str, &Path)) -> Record {
-        Record { copy: self.copy.clone(), id: place.0.into(), store: place.1.into(), store_inode: 0, store_device: 0 }
+        Record {
+            copy: self.copy.clone(),
+            id: place.0.into(),
+            store: place.1.into(),
+            store_mark: String::new(),
+            store_inode: 0,
+        }
+    }
+
+    /// Writes down that the copy will be made, before the server is stopped.
+    pub(crate) fn announce(
+        &self,
+        installation: &Installation,
+        (id, store): (&str, &Store),
+        lock: &LockGuard,
+    ) -> Result<()> {
+        copies::announce(&installation.state, &self.record((id, &store.path)), store, lock)?;
+        checkpoint::pass("freeze-noted");
+        Ok(())
     }
 
     /// Freezes the database of the stopped server; where the server does not let us, it is dumped.
@@ -211,8 +230,6 @@ impl Ready {
         lock: &LockGuard,
     ) -> Result<Taken> {
         let record = self.record((place.id, place.store));
-        copies::announce(&installation.state, &record, lock)?;
-        checkpoint::pass("freeze-noted");
         let error = match self.copy_database(cancel) {
             Ok(part) => return Ok(Taken { frozen: Some(part), ..Taken::default() }),
             Err(error) => error,

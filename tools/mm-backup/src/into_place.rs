@@ -102,7 +102,7 @@ fn replace_all(
     checkpoint::pass("restore-staged");
     let beside = |there| prepare(point, wish, there, placed.as_ref(), (&stamp, jobs, accepts), lock);
     let prepared = installation.map_or(Ok((None, None)), beside);
-    let (prepared, led) = match prepared {
+    let (mut prepared, led) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             give_up(placed.as_ref());
@@ -112,14 +112,16 @@ fn replace_all(
     };
     checkpoint::pass("restore-prepared");
     let flipped: Result<Intent> = (|| {
+        let renaming = prepared.as_mut().map(Prepared::renaming).transpose()?;
         if let (true, Some(installation)) = (running, installation) {
             installation.service.stop(STOP_LIMIT, lock)?;
+            checkpoint::pass("service-stopped");
         }
         let mut intent = match &placed {
             Some(placed) => placed.intent(announced.clone(), point, wish.database, lock)?,
             None => announced.clone(),
         };
-        intent.database = prepared.as_ref().map(Prepared::renaming).transpose()?;
+        intent.database = renaming;
         flip::flip(state, &intent, lock)?;
         Ok(intent)
     })();
@@ -137,6 +139,8 @@ fn replace_all(
         }
     };
     let prepared = match (prepared, wish.database) {
+        // Where no files were restored, the configuration is that of before.
+        (Some(prepared), _) if placed.is_none() => Ok(Some(prepared)),
         (Some(prepared), _) => match installation.map(|there| configuration::prove(there, &prepared)).transpose() {
             Ok(_) => Ok(Some(prepared)),
             Err(error) => {
@@ -248,13 +252,16 @@ fn prepare(
 }
 
 /// Gives the restored database its name, as the journal says beforehand.
-fn exchange(prepared: Prepared, intent: &mut Intent, state: &State, lock: &LockGuard) -> Result<Exchanged> {
-    let announced = prepared.renaming().and_then(|renaming| {
-        intent.database = Some(renaming);
-        flip::announce(state, intent, lock)
-    });
-    announced.inspect_err(|_| prepared.give_up())?;
-    prepared.exchange()
+fn exchange(mut prepared: Prepared, intent: &mut Intent, state: &State, lock: &LockGuard) -> Result<Exchanged> {
+    let announced = match intent.database.clone() {
+        Some(renaming) => Ok(renaming),
+        None => prepared.renaming().and_then(|renaming| {
+            intent.database = Some(renaming.clone());
+            flip::announce(state, intent, lock).map(|()| renaming)
+        }),
+    };
+    let renaming = announced.inspect_err(|_| prepared.give_up())?;
+    prepared.exchange(&renaming)
 }
 
 /// Nothing is begun any more. Where the journal cannot be removed, the next run does what it says: nothing.

@@ -12,6 +12,7 @@ mod copy;
 mod create;
 mod database;
 mod earlier;
+mod entries;
 mod entry;
 mod equal;
 mod export;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::text;
 
-pub(crate) use file::{DIGEST_NAME, NAME, Reader, recorded_digest, write};
+pub(crate) use file::{DIGEST_NAME, NAME, Reader, recorded_digest, understand, write};
 
 /// The schema this code writes.
 pub(crate) const SCHEMA: &str = "mm.backup/1";

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::{near, shell, time, ui};
+use mm_common::machine::files::{self, Access};
 use mm_common::machine::process::Identity;
-use mm_common::machine::{files, mounts, pins, tree};
+use mm_common::machine::{mounts, pins, tree};
 use nix::unistd::geteuid;
 
 use crate::completion;
@@ -19,6 +20,9 @@ use crate::text::Name;
 pub(crate) const PARTIAL: &str = ".partial-";
 /// How one that is being removed begins.
 const CONDEMNED: &str = ".removing-";
+
+/// The file in which a store has a name of its own.
+const MARK: &str = ".store-mark";
 
 /// A store.
 #[derive(Debug, Clone)]
@@ -235,6 +239,25 @@ impl Store {
             }
         }
         Ok(removed)
+    }
+
+    /// What it calls itself, where it has been marked.
+    pub(crate) fn mark(&self) -> Result<Option<String>> {
+        let path = self.path.join(MARK);
+        if files::look(&path)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(files::read_text(&path, 4096)?.trim().to_owned()).filter(|mark| !mark.is_empty()))
+    }
+
+    /// The same; it is marked now where it was not.
+    pub(crate) fn marked(&self) -> Result<String> {
+        if let Some(mark) = self.mark()? {
+            return Ok(mark);
+        }
+        let mark = files::random_hexadecimal(16)?;
+        files::write(&self.path.join(MARK), format!("{mark}\n").as_bytes(), Access::PRIVATE)?;
+        Ok(mark)
     }
 
     fn names(&self) -> Result<Vec<String>> {

@@ -29,6 +29,8 @@ use crate::launch::Launch;
 use crate::operation::{self, Operation, Verdict};
 use crate::{config, private, restore_point, run, shape};
 
+use beside::Restored;
+
 mod beside;
 
 /// How long a failed server may take to stop: twice what a healthy one was observed to need. Users are waiting.
@@ -82,31 +84,42 @@ fn attempt(means: &mut Means<'_>, operation: &mut Operation, reason: &str, lock:
     if !is_back(means.site, operation)? {
         ui::say(&format!("going back to {}", operation.from));
         // A server that has failed is stopped at once, and so is one whose way back has been begun.
-        if is_done {
-            beside::restore(means, operation, &held, lock)?;
-        }
-        means.site.service.stop_or_kill(FAILED_STOP, lock)?;
-        checkpoint::pass("undo-stopped");
-        if let Some(saved) = operation.config.as_ref().filter(|_| !operation.config_is_back) {
-            config::restore(saved, lock)?;
-            operation.config_is_back = true;
-            operation.write(&means.site.state, lock)?;
-        }
-        checkpoint::pass("undo-config");
-        database(means, operation, lock)?;
-        checkpoint::pass("undo-database");
-        Flip::of(operation)?.back(lock)?;
-    }
-    checkpoint::pass("undo-exchanged");
-    if operation.was_running {
-        start(means, operation, lock)?;
+        let restored = if is_done { beside::restore(means, operation, &held, lock)? } else { None };
+        let done = put_back(means, operation, restored.is_some(), lock).and_then(|()| serve(means, operation, lock));
+        restored.into_iter().for_each(Restored::tell);
+        done?;
     } else {
-        private::forget(&means.site.state, lock)?;
+        checkpoint::pass("undo-exchanged");
+        serve(means, operation, lock)?;
     }
     operation.verdict = Verdict::Undone;
     operation.close(&means.site.state, lock)?;
     checkpoint::pass("undone");
     Ok(())
+}
+
+/// Stops the server, and puts back configuration, database where that `is_restored` not yet, and tree.
+fn put_back(means: &mut Means<'_>, operation: &mut Operation, is_restored: bool, lock: &LockGuard) -> Result<()> {
+    means.site.service.stop_or_kill(FAILED_STOP, lock)?;
+    checkpoint::pass("undo-stopped");
+    if let Some(saved) = operation.config.as_ref().filter(|_| !operation.config_is_back) {
+        config::restore(saved, lock)?;
+        operation.config_is_back = true;
+        operation.write(&means.site.state, lock)?;
+    }
+    checkpoint::pass("undo-config");
+    if !is_restored {
+        database(means, operation, lock)?;
+    }
+    checkpoint::pass("undo-database");
+    Flip::of(operation)?.back(lock)?;
+    checkpoint::pass("undo-exchanged");
+    Ok(())
+}
+
+/// The old server runs again, if it ran.
+fn serve(means: &Means<'_>, operation: &Operation, lock: &LockGuard) -> Result<()> {
+    if operation.was_running { start(means, operation, lock) } else { private::forget(&means.site.state, lock) }
 }
 
 /// Holds the new server and then decides, so that after the decision no power cut gives it to users.
@@ -228,7 +241,7 @@ fn say_lost(posts: Option<u64>, since: &str, said: &str) {
 }
 
 fn require_unmoved(operation: &Operation, site: &Installation, whence: &str) -> Result<()> {
-    if !moved(operation, &site.database()?)? {
+    if !moved(operation, &site.database_kept()?)? {
         return Ok(());
     }
     Err(Error::failed("the database that was put back is not as it was before the swap")

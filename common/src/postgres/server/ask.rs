@@ -57,7 +57,12 @@ impl Database {
     /// # Errors
     /// When one of them fails; none of them has had an effect then.
     pub fn execute_verbatim(&self, sql: &str) -> Result<()> {
-        self.psql()?.run_with(&verbatim("", sql)).map(drop)
+        let script = verbatim("", sql);
+        match &self.kept {
+            Some(kept) if self.steady => kept.ask(|| self.psql(), &script).map(drop),
+            // A signal that ends what is asked must not end what is done.
+            _ => self.psql()?.run_with(&script).map(drop),
+        }
     }
 
     /// As [`Database::execute_verbatim`], as a superuser, for a statement with a password in it: the server's log gets

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use mm_common::contract::error::Result;
 use mm_common::machine::tree::{Attributes, Dir, Meta};
@@ -16,12 +17,20 @@ use crate::manifest::Entry;
 pub(super) struct Further {
     /// The name.
     pub path: PathBuf,
-    /// The one that was met first.
-    pub first: PathBuf,
+    /// The one that was met first, and what was stored under it.
+    pub first: Arc<FirstName>,
     /// What was seen of it.
     pub meta: Meta,
     /// Whether it is opened with the server's rights.
     pub guarded: bool,
+}
+
+/// The name under which a file with several was met first.
+pub(super) struct FirstName {
+    /// The name.
+    pub path: PathBuf,
+    /// What was stored.
+    pub entry: OnceLock<Entry>,
 }
 
 /// Gives files their further names. Where the first name did not make it, or has as many names as the file system
@@ -32,30 +41,22 @@ pub(super) fn link(collection: &Collection<'_>, further: &[Further], collected: 
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
         Ok(top.descend(parent.strip_prefix("/").unwrap_or(parent))?.map(|dir| (dir, name.to_owned())))
     };
-    let mut made = Vec::new();
     for Further { path, first, meta, guarded } in further {
         let Some((dir, name)) = place(path)? else { continue };
         let times = dir.meta()?.mtime;
-        let entries = &collected.entries;
-        let known = entries.binary_search_by(|entry| entry.path.as_bytes().cmp(first.as_os_str().as_encoded_bytes()));
-        let linked = match (known, place(first)?) {
-            (Ok(index), Some((other, other_name))) if dir.link(&name, &other, &other_name)? => Some(&entries[index]),
+        let linked = match (first.entry.get(), place(&first.path)?) {
+            (Some(entry), Some((other, other_name))) if dir.link(&name, &other, &other_name)? => Some(entry),
             _ => None,
         };
         if let Some(entry) = linked {
-            let (path, first) = (path.clone().into(), Some(first.clone().into()));
-            made.push(Entry { path, same_as: first, ino: meta.ino, ..entry.clone() });
+            let (path, first) = (path.clone().into(), Some(first.path.clone().into()));
+            collected.entries.push(Entry { path, same_as: first, ino: meta.ino, ..entry.clone() });
         } else {
             let mut found = Collected::default();
             collect_again(collection, path, *guarded, (&dir, &name), &mut found)?;
-            made.append(&mut found.entries);
             collected.take_over(&mut found);
         }
         Attributes::touch(dir.file(), times, dir.path())?;
-    }
-    if !made.is_empty() {
-        collected.entries.append(&mut made);
-        collected.entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     }
     Ok(())
 }

@@ -35,13 +35,13 @@ impl Workers<'_> {
     pub(super) fn is_kept(&self, entry: &Found<'_>, found: &mut Collected) -> Result<bool> {
         let Some(first) = self.collection.first.filter(|_| entry.meta.kind == There::File) else { return Ok(false) };
         let Ok(meta) = guard::left_out(self.seen(entry), entry.guarded, entry.path)? else { return Ok(false) };
-        let Some(kept) = first.keep(entry.path, &meta) else { return Ok(false) };
-        let before = self.collection.previous.and_then(|before| before.unchanged(entry.path, &meta));
-        if before.is_some_and(|before| before.stored == kept.stored) {
+        let Some(is_linked) = first.keep(entry.path, &meta) else { return Ok(false) };
+        if is_linked {
             found.linked += 1;
         } else {
-            found.added += kept.bytes;
+            found.added += meta.bytes;
         }
+        found.entries.count(&meta);
         Ok(true)
     }
 }

@@ -6,8 +6,9 @@ use mm_common::machine::user::User;
 
 use super::Order;
 use crate::collected::Collected;
+use crate::entries::Tally;
 use crate::freeze::Taken;
-use crate::manifest::{DatabasePart, Head, Kind, SCHEMA, Totals};
+use crate::manifest::{DatabasePart, Head, SCHEMA, Totals};
 
 /// What was dumped.
 pub(super) struct Databases {
@@ -50,14 +51,10 @@ pub(super) fn of(
         other_databases: databases.others,
         totals: Totals { linked: collected.linked, added: collected.added, ..Totals::default() },
     };
-    for entry in &collected.entries {
-        head.users.entry(entry.uid).or_default();
-        head.groups.entry(entry.gid).or_default();
-        if entry.kind == Kind::File {
-            head.totals.files += 1;
-            head.totals.bytes += if entry.same_as.is_none() { entry.bytes } else { 0 };
-        }
-    }
+    let Tally { users, groups, files, bytes } = collected.entries.tally();
+    head.users = users.iter().map(|uid| (*uid, String::new())).collect();
+    head.groups = groups.iter().map(|gid| (*gid, String::new())).collect();
+    (head.totals.files, head.totals.bytes) = (*files, *bytes);
     name_owners(&mut head);
     count_dumps(&mut head);
     head

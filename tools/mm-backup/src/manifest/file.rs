@@ -8,6 +8,7 @@ use mm_common::contract::error::{Context as _, Error, Result};
 use mm_common::machine::files;
 
 use super::{Entry, Head, SCHEMA};
+use crate::entries::Sorted;
 
 /// The manifest's name in a restore point.
 pub(crate) const NAME: &str = "manifest.json";
@@ -17,7 +18,7 @@ pub(crate) const DIGEST_NAME: &str = "manifest.json.sha256";
 const ENTRIES: &str = "\"entries\": [";
 
 /// Writes a manifest and the file with its digest; returns the digest. Not synced: the whole point is, later.
-pub(crate) fn write(directory: &Path, head: &Head, entries: &[Entry]) -> Result<String> {
+pub(crate) fn write(directory: &Path, head: &Head, mut entries: Sorted) -> Result<String> {
     let path = directory.join(NAME);
     let failed = |error: std::io::Error| Error::io("write", &path, error);
     let mut file = std::io::BufWriter::with_capacity(256 * 1024, create(&path)?);
@@ -28,13 +29,14 @@ pub(crate) fn write(directory: &Path, head: &Head, entries: &[Entry]) -> Result<
     };
     let text = serde_json::to_string_pretty(head).context(|| format!("cannot write `{}`", path.display()))?;
     let open = text.trim_end().trim_end_matches('}').trim_end();
-    put(format!("{open},\n  {ENTRIES}\n").as_bytes()).map_err(failed)?;
-    for (number, entry) in entries.iter().enumerate() {
-        let mut line = serde_json::to_vec(entry).context(|| format!("cannot write `{}`", path.display()))?;
-        line.extend_from_slice(if number + 1 < entries.len() { b",\n" } else { b"\n" });
-        put(&line).map_err(failed)?;
+    put(format!("{open},\n  {ENTRIES}").as_bytes()).map_err(failed)?;
+    let mut end = "\n";
+    while let Some(entry) = entries.next()? {
+        put(end.as_bytes()).map_err(failed)?;
+        put(&serde_json::to_vec(&entry).context(|| format!("cannot write `{}`", path.display()))?).map_err(failed)?;
+        end = ",\n";
     }
-    put(b"  ]\n}\n").map_err(failed)?;
+    put(b"\n  ]\n}\n").map_err(failed)?;
     file.flush().map_err(failed)?;
     let digest = hasher.finish();
     let path = directory.join(DIGEST_NAME);
@@ -55,6 +57,7 @@ pub(crate) struct Reader {
     path: PathBuf,
     line: Vec<u8>,
     ended: bool,
+    position: u64,
 }
 
 impl Reader {
@@ -63,12 +66,14 @@ impl Reader {
         let path = directory.join(NAME);
         let mut lines = std::io::BufReader::with_capacity(256 * 1024, files::open_nofollow(&path)?);
         let mut head = String::new();
+        let mut position = 0;
         loop {
             let start = head.len();
             let count = lines.read_line(&mut head).map_err(|error| Error::io("read", &path, error))?;
             if count == 0 {
                 return Err(broken(&path, "it ends before its entries"));
             }
+            position += count as u64;
             if head[start..].trim() == ENTRIES {
                 head.truncate(start);
                 break;
@@ -79,7 +84,7 @@ impl Reader {
         if head.schema != SCHEMA {
             return Err(broken(&path, &format!("its schema is `{}`, this tool reads `{SCHEMA}`", head.schema)));
         }
-        Ok(Self { head, lines, path, line: Vec::new(), ended: false })
+        Ok(Self { head, lines, path, line: Vec::new(), ended: false, position })
     }
 
     /// The next entry; `None` after the last.
@@ -90,6 +95,7 @@ impl Reader {
         self.line.clear();
         let read =
             self.lines.read_until(b'\n', &mut self.line).map_err(|error| Error::io("read", &self.path, error))?;
+        self.position += read as u64;
         let line = self.line.trim_ascii();
         if read == 0 {
             return Err(broken(&self.path, "it is truncated"));
@@ -98,9 +104,19 @@ impl Reader {
             self.ended = true;
             return Ok(None);
         }
-        let line = line.strip_suffix(b",").unwrap_or(line);
-        serde_json::from_slice(line).map(Some).map_err(|error| broken(&self.path, &error.to_string()))
+        understand(line).map(Some).map_err(|error| broken(&self.path, &error.to_string()))
     }
+
+    /// Where the next entry begins.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+}
+
+/// The entry of a line.
+pub(crate) fn understand(line: &[u8]) -> serde_json::Result<Entry> {
+    let line = line.trim_ascii();
+    serde_json::from_slice(line.strip_suffix(b",").unwrap_or(line))
 }
 
 fn broken(path: &Path, why: &str) -> Error {

@@ -50,15 +50,17 @@ pub(crate) struct Exchanged {
 }
 
 impl Prepared {
-    /// What the exchange will change.
-    pub(crate) fn renaming(&self) -> Result<Renaming> {
+    /// What the exchange will change. Users wait from the exchange on, or sooner, so the session in which it is made is begun
+    /// now.
+    pub(crate) fn renaming(&mut self) -> Result<Renaming> {
+        self.admin = self.admin.clone().not_cancelled().kept();
         let kept = has(&self.admin, &self.target)?.then(|| self.kept.clone());
         Ok(Renaming { target: self.target.clone(), new: self.new.clone(), kept })
     }
 
     /// Exchanges the names, in one transaction. Connections to the old database are ended.
-    pub(crate) fn exchange(self) -> Result<Exchanged> {
-        let exchanged = self.rename().and_then(|exchanged| match &self.untried {
+    pub(crate) fn exchange(self, renaming: &Renaming) -> Result<Exchanged> {
+        let exchanged = self.rename(renaming).and_then(|exchanged| match &self.untried {
             None => Ok(exchanged),
             Some((own, could)) => match tried::as_the_server(own, *could) {
                 Ok(()) => Ok(exchanged),
@@ -75,9 +77,8 @@ impl Prepared {
         exchanged
     }
 
-    fn rename(&self) -> Result<Exchanged> {
-        let there = has(&self.admin, &self.target)?;
-        let kept = there.then(|| self.kept.clone());
+    fn rename(&self, renaming: &Renaming) -> Result<Exchanged> {
+        let kept = renaming.kept.clone();
         let in_place = [(&self.new, &self.target)];
         let renamings: Vec<_> = kept.iter().map(|kept| (&self.target, kept)).chain(in_place).collect();
         self.rename_all(&renamings, self.frozen.as_ref().map_or("", |frozen| &frozen.open))?;

@@ -1,6 +1,7 @@
 //! The way back that somebody has asked for, while the new server serves: the dump is restored beside it, compared and
-//! given its statistics, and the server is stopped when nothing is left but to exchange names. What users write meanwhile
-//! goes with what they have written since the restore point, as they would have been told of it a moment later.
+//! given its statistics, or the frozen copy is looked at and made ready, and the server is stopped when nothing is left but to
+//! exchange names. What users write meanwhile goes with what they have written since the restore point, as they would have
+//! been told of it a moment later.
 
 use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::shell;
@@ -17,36 +18,63 @@ use super::{Means, claim, moved, require_unmoved, say_lost};
 use crate::operation::Operation;
 use crate::restore_point;
 
-/// Restores the database while the server runs, where that is how it goes back; the server is stopped then.
+/// A database that was put back.
+pub(super) struct Restored {
+    database: Database,
+    point: RestorePoint,
+    before: Option<u64>,
+    said: String,
+}
+
+impl Restored {
+    /// Says what of the users' is not in it. Counting that is for when the server serves again.
+    pub(super) fn tell(self) {
+        let Self { database, point, before, said } = self;
+        say_lost(written(&database, &point).or(before), &point.created, &said);
+    }
+}
+
+/// Puts the database back while the server runs, where a restore point is what it goes back to; the server is stopped then, and
+/// the database is proven to be that of before.
 ///
 /// # Errors
 /// Failed when it could not be restored: the new server serves as before, and the operation is done again. Half done when it
 /// has been stopped already.
-pub(super) fn restore(means: &mut Means<'_>, operation: &mut Operation, held: &[Held], lock: &LockGuard) -> Result<()> {
+pub(super) fn restore(
+    means: &mut Means<'_>,
+    operation: &mut Operation,
+    held: &[Held],
+    lock: &LockGuard,
+) -> Result<Option<Restored>> {
     let site = &*means.site;
     let Some(point) = operation.restore_point.clone().filter(|_| site.service.is_running().unwrap_or(false)) else {
-        return Ok(());
+        return Ok(None);
     };
     // What cannot be reached is no longer used by anybody, and the way back is another one or none.
-    let Ok(database) = site.database() else { return Ok(()) };
-    if !moved(operation, &database)?
-        || way_back::of_hop(operation.hop(), site, &database, &claim(site, false))?.kind != way_back::Kind::Dump
-    {
-        return Ok(());
+    let Ok(database) = site.database() else { return Ok(None) };
+    if !moved(operation, &database)? {
+        return Ok(None);
+    }
+    let way = way_back::of_hop(operation.hop(), site, &database, &claim(site, false))?;
+    if !matches!(way.kind, way_back::Kind::Dump | way_back::Kind::FrozenCopy) {
+        return Ok(None);
     }
     ui::say(&format!(
-        "restoring the restore point {} beside the running server; what is written until it is stopped goes as well",
-        point.id
+        "putting the database back beside the running server: {}; what is written until it is stopped goes as well",
+        way.in_words()
     ));
-    let before = way_back::posts_since(&database, &point.created).ok();
     let command = restore_point::command(operation, &point, means.flags)?.args(["--stop", "--leave-stopped"]);
     let said = match restore_point::restore(&command, lock) {
         Ok(said) => said,
         Err(error) => return Err(stays(means, operation, held, error, lock)),
     };
     checkpoint::pass("undo-restored");
-    say_lost(written(&database, &point).or(before), &point.created, &said);
-    require_unmoved(operation, site, &format!("restore point {}", point.id))
+    let restored = Restored { database, before: way.posts, said, point };
+    if let Err(error) = require_unmoved(operation, site, &format!("restore point {}", restored.point.id)) {
+        restored.tell();
+        return Err(error);
+    }
+    Ok(Some(restored))
 }
 
 /// Posts in the database that was put aside: it has what came in until the stop.

@@ -2,6 +2,8 @@
 //! `MM_CHECKPOINT` and the process kills itself there with SIGKILL, as a power cut would. Without the feature, which
 //! no release build has, they compile to nothing.
 
+use super::command::Cmd;
+
 /// Passes the point `name`; with the feature, dies there when `MM_CHECKPOINT` names it, or, with `MM_CHECKPOINT_SIGNAL`,
 /// gets that signal instead. Several are separated by commas.
 /// `MM_CHECKPOINT_LOG` names a file to which every point passed is appended, so that tests can enumerate them.
@@ -29,6 +31,21 @@ pub fn started(line: &str) {
 /// Notes that a program is started.
 #[cfg(not(feature = "checkpoints"))]
 pub fn started(_line: &str) {}
+
+/// A tool that is run by another one notes what it does in the same file.
+#[cfg(feature = "checkpoints")]
+pub fn hand_on(command: Cmd) -> Cmd {
+    match std::env::var("MM_CHECKPOINT_PROGRAMS") {
+        Ok(file) => command.env("MM_CHECKPOINT_PROGRAMS", file),
+        Err(_) => command,
+    }
+}
+
+/// Hands nothing on.
+#[cfg(not(feature = "checkpoints"))]
+pub fn hand_on(command: Cmd) -> Cmd {
+    command
+}
 
 #[cfg(feature = "checkpoints")]
 fn append(variable: &str, line: &str) {

@@ -143,12 +143,12 @@ fn make(
     let files = partial.join("files");
     files::create_directory(&files, 0o700)?;
     // The failure of one part ends the others.
-    let cancel = Arc::new(AtomicBool::new(false));
+    let cancel = order.ready().map_or_else(Arc::default, Ready::cancel);
     // What can be known before the stop is known before it.
     let claim = order.claim(Some(lock));
     let dumps = order.plan.database && order.ready().is_none();
-    let onlooker = dumps.then(|| Onlooker::of_server(installation, &claim)).transpose()?;
-    let config_onlooker = Onlooker::of_configuration(installation, &claim)?;
+    let onlooker = dumps.then(|| Onlooker::of_server(installation, &claim, &cancel)).transpose()?;
+    let config_onlooker = Onlooker::of_configuration(installation, &claim, &cancel)?;
     let known = match previous {
         Some(point) if !order.rehash => believed(point).map_err(|error| ui::warn(&error.one_line())).ok(),
         _ => None,

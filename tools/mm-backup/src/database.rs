@@ -60,17 +60,21 @@ pub(crate) struct Onlooker {
 }
 
 impl Onlooker {
-    /// For the server's database.
-    pub(crate) fn of_server(installation: &Installation, claim: &Claim<'_>) -> Result<Self> {
+    /// For the server's database. Setting `cancel` ends whatever is asked.
+    pub(crate) fn of_server(installation: &Installation, claim: &Claim<'_>, cancel: &Arc<AtomicBool>) -> Result<Self> {
         let own = installation.database()?;
         let reader = reader(&own, claim);
         // That there is one is known now, and not when users wait.
         dump::called(&reader)?;
-        Ok(Self { own, reader, what: What::Server })
+        Self { own, reader, what: What::Server }.ready(cancel)
     }
 
     /// For the database that holds the configuration, when it is another one.
-    pub(crate) fn of_configuration(installation: &Installation, claim: &Claim<'_>) -> Result<Option<Self>> {
+    pub(crate) fn of_configuration(
+        installation: &Installation,
+        claim: &Claim<'_>,
+        cancel: &Arc<AtomicBool>,
+    ) -> Result<Option<Self>> {
         let config = &installation.config;
         let Some(place) = environment::value(&config.overrides, "MM_CONFIG").filter(|_| config.path.is_none()) else {
             return Ok(None);
@@ -86,7 +90,17 @@ impl Onlooker {
         let own = Database::connect(&source, Some(&installation.owner))?;
         // What an administrator has accepted is the server's own database, and no other.
         let reader = reader(&own, &Claim { role: &source.user, accepted: false, ..*claim });
-        Ok(Some(Self { own, reader, what: What::Configuration }))
+        Self { own, reader, what: What::Configuration }.ready(cancel).map(Some)
+    }
+
+    /// Begins the sessions in which it is asked: users may be waiting then.
+    fn ready(self, cancel: &Arc<AtomicBool>) -> Result<Self> {
+        let reader = self.reader.with_limit(fingerprint::LIMIT).cancelled_by(cancel).kept();
+        let own = self.own.cancelled_by(cancel).kept();
+        for database in [&reader, &own] {
+            database.value("SELECT true AS there")?;
+        }
+        Ok(Self { own, reader, ..self })
     }
 
     /// Takes a view of it as it is now. Setting `cancel` ends whatever is done with it.
@@ -113,12 +127,13 @@ pub(crate) struct View {
 impl View {
     /// Takes a view of another database of the server's cluster; see [`others`].
     pub(crate) fn take_other(other: Database, cancel: &Arc<AtomicBool>) -> Result<Self> {
-        Self::of(Onlooker { own: other.clone(), reader: other, what: What::Other }, cancel)
+        Self::of(Onlooker { own: other.clone(), reader: other, what: What::Other }.ready(cancel)?, cancel)
     }
 
     /// Takes a view of a frozen copy, which a superuser reads.
     pub(crate) fn take_frozen(copy: Database, part: &FrozenPart, cancel: &Arc<AtomicBool>) -> Result<Self> {
-        let mut view = Self::of(Onlooker { own: copy.clone(), reader: copy, what: What::Frozen }, cancel)?;
+        let onlooker = Onlooker { own: copy.clone(), reader: copy, what: What::Frozen }.ready(cancel)?;
+        let mut view = Self::of(onlooker, cancel)?;
         let FrozenPart { copy, schema } = part.clone();
         view.facts = Some(Facts { name: copy.name, bytes: copy.bytes, properties: copy.properties, schema });
         Ok(view)
@@ -139,8 +154,6 @@ impl View {
     }
 
     fn of(Onlooker { own, reader, what }: Onlooker, cancel: &Arc<AtomicBool>) -> Result<Self> {
-        let reader = reader.with_limit(fingerprint::LIMIT).cancelled_by(cancel).kept();
-        let own = own.cancelled_by(cancel).kept();
         let taken = time::now();
         let snapshot = reader.snapshot()?;
         Ok(Self { own, reader, snapshot, what, facts: None, taken, cancel: Arc::clone(cancel) })

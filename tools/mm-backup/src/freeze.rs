@@ -12,7 +12,7 @@ use mm_common::machine::{checkpoint, disk, signals};
 use mm_common::mattermost::schema;
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::administrator;
-use mm_common::postgres::dump::literal;
+use mm_common::postgres::dump::{self, literal};
 use mm_common::postgres::fingerprint;
 use mm_common::postgres::frozen::{self, Frozen};
 use mm_common::postgres::properties::{self, Properties};
@@ -45,6 +45,8 @@ pub(crate) struct Ready {
     schema: schema::Level,
     /// Whether a CHECKPOINT was made in time.
     pub(crate) checkpointed: bool,
+    /// Ends what the server is asked.
+    cancel: Arc<AtomicBool>,
 }
 
 /// Whether the database can be frozen.
@@ -87,6 +89,9 @@ pub(crate) fn ready(
     outlook.tell(installation);
     if let Outlook::Ready(ready) = &mut outlook {
         ready.checkpointed = frozen::write_out(&ready.admin);
+        // Begun now: users wait when it is asked for the copy.
+        ready.admin = ready.admin.clone().with_limit(dump::LIMIT).cancelled_by(&ready.cancel).kept();
+        ready.admin.value("SELECT true AS there")?;
     }
     Ok(outlook)
 }
@@ -133,6 +138,7 @@ fn look(installation: &Installation, claim: &Claim<'_>, plan: &Plan, bumps: bool
         role,
         bytes,
         checkpointed: false,
+        cancel: Arc::default(),
     })))
 }
 
@@ -209,6 +215,11 @@ impl Ready {
         }
     }
 
+    /// What ends it when set.
+    pub(crate) fn cancel(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.cancel)
+    }
+
     /// Writes down that the copy will be made, before the server is stopped.
     pub(crate) fn announce(
         &self,
@@ -230,7 +241,7 @@ impl Ready {
         lock: &LockGuard,
     ) -> Result<Taken> {
         let record = self.record((place.id, place.store));
-        let error = match self.copy_database(cancel) {
+        let error = match self.copy_database() {
             Ok(part) => return Ok(Taken { frozen: Some(part), ..Taken::default() }),
             Err(error) => error,
         };
@@ -241,13 +252,13 @@ impl Ready {
         copies::remove(&self.admin, &installation.state, &record, lock)?;
         let reason = error.one_line();
         ui::warn(&format!("the database is dumped while the server is stopped: {reason}"));
-        let view = Onlooker::of_server(installation, claim)?.look(cancel)?;
+        let view = Onlooker::of_server(installation, claim, cancel)?.look(cancel)?;
         Ok(Taken { part: Some(view.store(place.partial, place.jobs)?), frozen: None, reason: Some(reason) })
     }
 
-    fn copy_database(&self, cancel: &Arc<AtomicBool>) -> Result<FrozenPart> {
-        let made = frozen::make(&self.admin, (&self.name, &self.role), &self.copy, cancel)?;
-        let copy = self.admin.sibling(&self.copy).looking_in(self.schemas.clone()).cancelled_by(cancel);
+    fn copy_database(&self) -> Result<FrozenPart> {
+        let made = frozen::make(&self.admin, (&self.name, &self.role), &self.copy)?;
+        let copy = self.admin.sibling(&self.copy).looking_in(self.schemas.clone());
         let noted = frozen::note(&copy, made.transaction)?;
         checkpoint::pass("freeze-proven");
         let copy = Frozen {

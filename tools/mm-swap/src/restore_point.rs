@@ -11,7 +11,7 @@ use mm_common::contract::sections::Backup;
 use mm_common::machine::command::Cmd;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::state::State;
-use mm_common::machine::{door, files, journal};
+use mm_common::machine::{checkpoint, door, files, journal};
 use mm_common::mattermost::way_back::RestorePoint;
 
 use crate::operation::Operation;
@@ -116,7 +116,7 @@ fn tool(name: &str) -> Result<Cmd> {
     let own = std::env::current_exe().context(|| "cannot find the directory of this program".to_owned())?;
     let program: PathBuf = files::parent(&own)?.join(name);
     let program = if program.is_file() { program.to_string_lossy().into_owned() } else { name.to_owned() };
-    Ok(Cmd::new(program).limit(LIMIT).ends_with_us())
+    Ok(checkpoint::hand_on(Cmd::new(program).limit(LIMIT).ends_with_us()))
 }
 
 /// Puts the database back. The other tool gets the lock as its standard input: nobody comes in between, and it knows by that

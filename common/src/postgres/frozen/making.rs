@@ -1,7 +1,5 @@
 //! Making a frozen copy while nobody writes, and removing one.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +7,7 @@ use crate::contract::error::{Error, Result};
 use crate::contract::ui;
 use crate::machine::checkpoint;
 use crate::postgres::cluster::FROZEN;
-use crate::postgres::dump::{self, identifier, literal};
+use crate::postgres::dump::{identifier, literal};
 use crate::postgres::server::Database;
 
 /// How long `CHECKPOINT` may take beside the running server: what it writes, the copy need not.
@@ -53,14 +51,13 @@ pub fn write_out(admin: &Database) -> bool {
     }
 }
 
-/// Makes a copy of the database `name` under the name `copy`, as the superuser `admin`, who is connected to another one. The
-/// sessions that the stopped server of `role` has left are ended.
+/// Makes a copy of the database `name` under the name `copy`, as the superuser `admin`, who is connected to another one and has
+/// the time for it. The sessions that the stopped server of `role` has left are ended.
 ///
 /// # Errors
 /// Failed when somebody else is connected; nothing is left then.
-pub fn make(admin: &Database, (name, role): (&str, &str), copy: &str, cancel: &Arc<AtomicBool>) -> Result<Made> {
+pub fn make(admin: &Database, (name, role): (&str, &str), copy: &str) -> Result<Made> {
     let attempt = || format!("cannot freeze the database `{name}`");
-    let admin = admin.clone().with_limit(dump::LIMIT).cancelled_by(cancel);
     let end_sessions = format!(
         "SELECT pg_catalog.json_build_array(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity
          WHERE datname = {} AND usename = {} AND pid <> pg_catalog.pg_backend_pid();\n",
@@ -94,7 +91,7 @@ pub fn make(admin: &Database, (name, role): (&str, &str), copy: &str, cancel: &A
         Ok(rows) => rows,
         Err(error) => {
             // What came before the failing statement stays.
-            if let Err(other) = drop_copy(&admin, copy) {
+            if let Err(other) = drop_copy(admin, copy) {
                 ui::warn(&format!("the database `{copy}` may be left over: {}", other.one_line()));
             }
             return Err(error.within(attempt()));

@@ -9,6 +9,7 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   STORE/ID/manifest.json           what everything is (schema mm.backup/1), one entry a line
   STORE/ID/manifest.json.sha256    its digest, as sha256sum -c reads it
   STORE/ID/database.json           of a frozen one that was completed: what the dump holds (with .sha256)
+  STORE/.store-mark                with --freeze: by which the store is known again, wherever it is mounted
 
   Without this tool: cp -a STORE/ID/files/opt/mattermost /opt/, then createdb -O mmuser
   mattermost, then pg_restore -d mattermost STORE/ID/database/mattermost.dump.

@@ -225,8 +225,9 @@ The way back:
   Where mm-swap stops the server itself, it tries first whether the database could be put back, and refuses (5) with what
   opens the way when it could not; --accept rollback goes on all the same. A later rollback lets the cluster of before the
   hop serve again, where PostgreSQL was upgraded in that hop and no other application has written to the new cluster since
-  (mm-pgbump rollback), and else restores the dump of the restore point (mm-backup restore ID --database). The dump is
-  restored beside the running server, which is stopped last: what users write until then goes as well, and is counted.
+  (mm-pgbump rollback), and else puts back the frozen copy or the dump of the restore point (mm-backup restore ID
+  --database). Either is made ready beside the running server, which is stopped when only names are left to be exchanged:
+  what users write until then goes as well, and is counted.
   Where it cannot be restored the server runs on as before (1). A server that has failed is stopped at once.
   prune gives the way back up: when the last retired release of a run that has arrived is removed (--keep 0), the run is
   closed, and its restore points are no longer pinned.

@@ -74,6 +74,11 @@ impl Order<'_> {
         }
     }
 
+    /// Writes down that the copy will be made, where one will.
+    fn announce_copy(&self, id: &str, lock: &LockGuard) -> Result<()> {
+        self.ready().map_or(Ok(()), |ready| ready.announce(self.installation, (id, self.store), lock))
+    }
+
     /// What the document says of it.
     fn freeze(&self, taken: &Taken) -> Option<Freeze> {
         let reason = match self.freezing.as_ref()? {
@@ -163,9 +168,7 @@ fn make(
         guard: &guard,
         cancel: &cancel,
     };
-    if let Some(ready) = order.ready() {
-        ready.announce(installation, (id, order.store), lock)?;
-    }
+    order.announce_copy(id, lock)?;
     let meter = Meter::passing("storing files", Some(expected));
     let first = if order.plan.stop && installation.service.is_running()? {
         stop_after_first_pass(installation, &collection(None), lock)?

@@ -25,6 +25,9 @@ pub(crate) const HELD: usize = 16 * 1024;
 /// The buffer of each file that is merged.
 const BUFFER: usize = 32 * 1024;
 
+/// Names the files, those of both passes.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
 /// What the head of the manifest says of all entries.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -128,7 +131,6 @@ impl Entries {
         if self.held.len() <= most {
             return Ok(());
         }
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
         files::create_directory(directory, 0o700)?;
         self.held.sort_unstable_by(by_path);
         let path = directory.join(NUMBER.fetch_add(1, Memory::Relaxed).to_string());

@@ -113,10 +113,7 @@ fn replace_all(
     checkpoint::pass("restore-prepared");
     let flipped: Result<Intent> = (|| {
         let renaming = prepared.as_mut().map(Prepared::renaming).transpose()?;
-        if let (true, Some(installation)) = (running, installation) {
-            installation.service.stop(STOP_LIMIT, lock)?;
-            checkpoint::pass("service-stopped");
-        }
+        installation.filter(|_| running).map_or(Ok(()), |there| stop(there, lock))?;
         let mut intent = match &placed {
             Some(placed) => placed.intent(announced.clone(), point, wish.database, lock)?,
             None => announced.clone(),
@@ -193,6 +190,12 @@ fn replace_all(
         done.push(format!("what was there before is kept until prune: {kept}"));
     }
     Ok((done.join(", "), placed.map(|placed| placed.left_out).unwrap_or_default()))
+}
+
+fn stop(installation: &Installation, lock: &LockGuard) -> Result<()> {
+    installation.service.stop(STOP_LIMIT, lock)?;
+    checkpoint::pass("service-stopped");
+    Ok(())
 }
 
 /// What `--accept` lets through.

@@ -81,16 +81,16 @@ fn attempt(means: &mut Means<'_>, operation: &mut Operation, reason: &str, lock:
     let is_done = operation.verdict == Verdict::Done;
     let held = decide(means.site, operation, reason, lock)?;
     checkpoint::pass("undo-decided");
-    if !is_back(means.site, operation)? {
+    if is_back(means.site, operation)? {
+        checkpoint::pass("undo-exchanged");
+        serve(means, operation, lock)?;
+    } else {
         ui::say(&format!("going back to {}", operation.from));
         // A server that has failed is stopped at once, and so is one whose way back has been begun.
         let restored = if is_done { beside::restore(means, operation, &held, lock)? } else { None };
         let done = put_back(means, operation, restored.is_some(), lock).and_then(|()| serve(means, operation, lock));
         restored.into_iter().for_each(Restored::tell);
         done?;
-    } else {
-        checkpoint::pass("undo-exchanged");
-        serve(means, operation, lock)?;
     }
     operation.verdict = Verdict::Undone;
     operation.close(&means.site.state, lock)?;

@@ -21,6 +21,8 @@ mod moving;
 mod moving_back;
 #[cfg(feature = "checkpoints")]
 mod moving_killed;
+#[cfg(feature = "checkpoints")]
+mod moving_later;
 mod moving_lost;
 mod nodes;
 mod out_of_mysql;
@@ -29,6 +31,8 @@ mod out_of_mysql_killed;
 mod refused;
 #[cfg(feature = "checkpoints")]
 mod repoint;
+#[cfg(feature = "checkpoints")]
+mod repoint_stored;
 #[cfg(feature = "checkpoints")]
 mod restore;
 mod rig;

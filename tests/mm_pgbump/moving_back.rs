@@ -8,10 +8,10 @@ use mm_test_support::process::run;
 
 use crate::moving::Moving;
 use crate::moving_killed::dies_at;
-use crate::repoint::store;
+use crate::repoint_stored::store;
 
 /// A moved server whose configuration is in its database.
-fn stored() -> (Moving, PathBuf, String) {
+pub(crate) fn stored() -> (Moving, PathBuf, String) {
     let moving = Moving::new(false);
     let site = &moving.site;
     store(&site.cluster, "mattermost", site.config());

@@ -6,6 +6,7 @@ use std::process::Output;
 
 use mm_test_support::pipeline::{hop_with, plan, run};
 use mm_test_support::site::{Releases, Site, quick};
+use mm_test_support::tool::shell;
 use serde_json::{Value, json};
 
 use super::back::{FROM, NEXT, said};
@@ -51,6 +52,15 @@ impl Hop {
         (serde_json::from_slice(&output.stdout).unwrap(), said(&output))
     }
 
+    /// A tool that mm-swap has started, and handed its lock on to, is killed.
+    fn dies_asked(&self, command: &str, checkpoint: &str) {
+        let state = std::fs::read_dir(self.site.state()).unwrap().flatten().next().unwrap().path();
+        let flags = self.site.flags().join(" ");
+        let script = format!("exec {command} --document none {flags} <'{}'", state.join("lock").display());
+        let output = shell(&script).env("MM_CHECKPOINT", checkpoint).output().unwrap();
+        assert_eq!(output.status.signal(), Some(9), "`{command}` at `{checkpoint}`: {}", said(&output));
+    }
+
     pub(super) fn history(&self) -> &str {
         &self.history
     }
@@ -86,6 +96,10 @@ fn the_cluster_that_was_kept_serves_again_and_the_hop_can_be_gone_once_more() {
         assert_eq!(hop.tool("mm-swap", BACK, "undo-config").status.signal(), Some(9));
         let alone = hop.tool("mm-pgbump", &["rollback", "--leave-stopped"], "");
         assert_eq!(alone.status.code(), Some(5), "{}", said(&alone));
+        // So is that, with the lock handed on as mm-swap does.
+        for checkpoint in ["rollback-intent", "rollback-parked", "rollback-old-started"] {
+            hop.dies_asked("mm-pgbump rollback --leave-stopped", checkpoint);
+        }
         for _ in 0..2 {
             hop.swap(BACK, 0);
             hop.is_back_on(13);
@@ -104,6 +118,26 @@ fn a_release_that_fails_after_its_migrations_goes_back_with_the_cluster() {
     let hop = Hop::new(Some("hang-before-listening"));
     hop.forward("", 6);
     hop.is_back_on(13);
+}
+
+/// A release is not put in place again while the database is between two clusters.
+#[test]
+fn what_was_cut_off_between_the_clusters_is_finished_before_a_release_is_given_once_more() {
+    let hop = Hop::new(None);
+    let archive = quick(NEXT).build().tarball;
+    let flags = hop.site.flags().join(" ");
+    let swap = format!("mm-swap run --no-backup --start-timeout 60 --archive {} {flags}", archive.display());
+    let script = format!("mm-pgbump run --to 15 --no-backup --leave-stopped {flags} </dev/null | {swap}");
+    let forward = shell(&script).output().unwrap();
+    assert_eq!(forward.status.code(), Some(0), "{}", said(&forward));
+    assert_eq!(hop.tool("mm-swap", BACK, "undo-config").status.signal(), Some(9));
+    hop.dies_asked("mm-pgbump rollback --leave-stopped", "rollback-parked");
+    let again = shell(&format!("{swap} </dev/null")).output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    assert_eq!(hop.site.running_version().as_deref(), Some(NEXT));
+    let clusters = hop.site.cluster.all_of_this_name();
+    assert!(clusters.contains(&(13, hop.site.cluster.port, "online".into())), "{clusters:?}");
+    assert_eq!(hop.site.history(), hop.history);
 }
 
 #[test]

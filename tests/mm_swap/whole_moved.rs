@@ -38,7 +38,8 @@ fn the_old_database_serves_the_old_release_again() {
     // The new release would migrate it as soon as it is started there.
     let refused = hop.tool("mm-pgbump", &["rollback"], "");
     let said = super::back::said(&refused);
-    assert!(refused.status.code() == Some(5) && said.contains("mm-swap rollback --database"), "{said}");
+    assert!(refused.status.code() == Some(5) && said.contains("hint: mm-swap rollback --database"), "{said}");
+    assert!(!said.contains("--leave-stopped"), "nobody may start it there: {said}");
     assert_eq!(hop.site.running_version().as_deref(), Some(NEXT));
     hop.swap(BACK, 0);
     is_back(&hop, &source);

@@ -254,6 +254,59 @@ fn a_run_is_closed_with_its_last_retired_release() {
     assert!(!said.contains("is closed"), "{said}");
 }
 
+/// Who works for a run has its lock: the run is under way, and no reason to fail.
+#[test]
+fn a_run_that_a_tool_works_for_is_not_closed_with_its_last_retired_release() {
+    let recorded = Recorded::of(&["10.5.14", "10.6.1"]);
+    let site = &recorded.site;
+    let document = plan(site, &recorded.releases, &["--to", "10.6.1"]);
+    pipeline::run(&hop(site, &recorded.releases), &document).good();
+    let lock = fs::File::options().write(true).open(recorded.run().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let prune = || {
+        let output = site.tool("mm-swap").args(["prune", "--keep", "0", "-v"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        said
+    };
+    let said = prune();
+    assert!(!said.contains("is closed"), "{said}");
+    drop(lock);
+    let said = prune();
+    assert!(said.contains("has no retired release left and is closed"), "{said}");
+}
+
+/// Whoever had the lock may have been killed meanwhile.
+#[test]
+fn a_run_is_not_closed_beside_what_was_cut_off_while_that_was_waited_for() {
+    let recorded = Recorded::of(&["10.5.14", "10.6.1"]);
+    let site = &recorded.site;
+    let document = plan(site, &recorded.releases, &["--to", "10.6.1"]);
+    pipeline::run(&recorded.steps("mm-fetch"), &document).good();
+    let state = recorded.run().parent().unwrap().parent().unwrap().to_owned();
+    let (lock, journal) = (state.join("lock"), state.join("swap.journal"));
+    let held = fs::File::options().create(true).truncate(false).write(true).open(&lock).unwrap();
+    held.lock().unwrap();
+    let mut closing = std::process::Command::new(tool::executable("mm-path"))
+        .args(["--close", "--lock-wait", "60"])
+        .args(site.flags())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let patience = std::time::Duration::from_secs(60);
+    process::wait_until("it to wait", patience, || process::has_open(closing.id(), &lock));
+    fs::write(&journal, r#"{"verdict": "open", "to": "10.6.1"}"#).unwrap();
+    drop(held);
+    assert_eq!(closing.wait().unwrap().code(), Some(5));
+    assert_ne!(recorded.asks("--status").1["status"]["how"], "closed");
+    fs::remove_file(&journal).unwrap();
+    let (code, _, said) = recorded.asks("--close");
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(recorded.asks("--status").1["status"]["how"], "closed");
+}
+
 #[test]
 fn from_three_open_runs_on_there_is_a_warning() {
     let recorded = Recorded::of(&["10.5.14", "10.6.1"]);

@@ -9,10 +9,11 @@ use mm_common::postgres::proven::{self, Claim};
 use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
 
+use crate::plan::{self, Ending};
 use crate::preflight::{self, Findings};
+use crate::ready::{Ready, ready};
 use crate::record::{Entry, Records};
-use crate::repoint::{self, End};
-use crate::{Options, plan, wish};
+use crate::{Options, recover, wish};
 
 /// Looks at everything, tries the way back, and leaves everything as it was.
 ///
@@ -95,36 +96,13 @@ pub(crate) fn set(session: &mut Session, findings: &Findings) -> Result<()> {
 pub(crate) fn dry_run(session: &mut Session, options: &Options, installation: &Installation) -> Result<String> {
     let records = Records::at(installation.state.path());
     if let Some(entry) = records.journal.read::<Entry>()? {
-        return Ok(format!("would first end the upgrade of {} that was cut off at {:?}", entry.from(), entry.phase));
+        let first = recover::decide(Ending::Either, &entry)?.in_words(&entry.from(), &entry.to());
+        return Ok(format!("would first {first}"));
     }
-    let Some(wish) = wish::find(session, options, installation)? else {
+    let Some(Ready { plan, .. }) = ready(session, options, installation, None)? else {
         session.document.set("pgbump", &Pgbump::default())?;
         return Ok("the database server needs no upgrade".into());
     };
-    let question = wish.question(options, None);
-    let mut findings = preflight::look(&question);
-    findings.accept(&session.common.accept);
-    set(session, &findings)?;
-    if let Some(refusal) = findings.refusal(&question.obstacle()) {
-        return Err(refusal);
-    }
-    if options.keep_port {
-        let host = installation.source.as_ref().map(|source| source.host.as_str());
-        repoint::rehearse(installation, &End::of(&wish.old, host)?)?;
-    }
-    let method = plan::method(options.method, findings.clone_works);
-    let steps = [
-        "stop the service".to_owned(),
-        format!("shut {} to everybody else and read every table", wish.old.label()),
-        format!("pg_upgradecluster --version {} --method {} into {}", wish.major, method.name(), wish.data.display()),
-        "start the new cluster shut and compare every fact; any difference leads back".into(),
-        if options.keep_port {
-            "repoint the configuration to the new port".into()
-        } else {
-            format!("serve on port {}", wish.old.port)
-        },
-        if options.leave_stopped { "leave the service stopped".into() } else { "start the service again".to_owned() },
-    ];
-    session.human = Some(steps.map(|step| format!("would {step}")).join("\n") + "\n");
-    Ok(format!("would upgrade {} to PostgreSQL {} with --method {}", wish.old.label(), wish.major, method.name()))
+    session.human = Some(plan.steps().iter().fold(String::new(), |text, step| text + "would " + step + "\n"));
+    Ok(format!("would {}", plan.in_words()))
 }

@@ -16,6 +16,7 @@ mod open;
 pub mod plan;
 mod preflight;
 mod reach;
+mod ready;
 mod record;
 mod recover;
 mod references;

@@ -1,10 +1,16 @@
 //! What is to be done, worked out from what was seen: no I/O, no clock, no environment.
 
+mod recovery;
+mod upgrade;
+
 use std::path::{Component, Path, PathBuf};
 
 use clap::ValueEnum;
 use mm_common::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
+
+pub use recovery::{Ending, Recovery, recovery};
+pub use upgrade::{Before, Upgrade};
 
 /// How `pg_upgradecluster` brings the data over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]

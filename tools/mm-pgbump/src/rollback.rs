@@ -16,9 +16,9 @@ use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
 
 use crate::evidence::Facts;
-use crate::plan::{Method, Phase};
+use crate::plan::{Ending, Method, Phase, Recovery};
 use crate::record::{Entry, Records};
-use crate::{Options, aside, control, moving, reach, repoint, undo};
+use crate::{Options, aside, control, moving, reach, recover, repoint, undo};
 
 /// Goes back to the cluster before the last upgrade.
 pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
@@ -35,21 +35,19 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
         session.refuse_open_unless_asked(&[door::PGBUMP])?;
         installation = reach::observe(session)?;
     }
-    let (entry, cut_off) = match (records.journal.read::<Entry>()?, records.last.read::<Entry>()?) {
-        (Some(entry), _) => (entry, true),
-        (None, Some(entry)) => (entry, false),
-        (None, None) => {
-            return Err(Error::refused("there is no upgrade to take back")
-                .because(format!("`{}` does not exist", records.last.path().display())));
-        }
+    let open = records.journal.read::<Entry>()?;
+    let Some(entry) = open.map_or_else(|| records.last.read::<Entry>(), |entry| Ok(Some(entry)))? else {
+        return Err(Error::refused("there is no upgrade to take back")
+            .because(format!("`{}` does not exist", records.last.path().display())));
     };
+    let recovery = recover::decide(Ending::Back, &entry)?;
     let Some(lock) = guard else {
-        return Ok(format!("would stop {} and let {} serve on port {}", entry.to(), entry.from(), entry.old.port));
+        return Ok(format!("would {}", recovery.in_words(&entry.from(), &entry.to())));
     };
     signals::check()?;
     // Up to the server that answers again: an old cluster that serves nobody is no way back.
     let _back = signals::finishing(format!("the way back to {} is finished, within some minutes", entry.from()));
-    if cut_off && !matches!(entry.phase, Phase::RollingBack | Phase::Done) && !undo::was_open(&entry)? {
+    if recovery == Recovery::TakeBack {
         undo::back(&entry, &installation.service, &records, &lock)?;
         session.changed = true;
         installation.reload()?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mm_common::contract::digest;
-use mm_common::contract::sections::{Backup, Path, Pgbump, Status};
+use mm_common::contract::sections::{Backup, Path, Pgbump};
 use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
@@ -21,11 +21,11 @@ use serde_json::{Value, json};
 use crate::Options;
 use crate::evidence::{self, Facts};
 use crate::open::open;
-use crate::plan::{self, Phase};
-use crate::preflight::{self, Target};
+use crate::plan::{Before, Phase};
+use crate::ready::{Ready, ready};
 use crate::record::{Entry, Records, RestorePoint};
 use crate::repoint::End;
-use crate::{aside, check, control, finish, reach, repoint, restore_point, rollback, undo, upgrade, wish};
+use crate::{aside, check, control, finish, preflight, reach, recover, repoint, restore_point, undo, upgrade, wish};
 
 /// Upgrades the cluster when the hop or the flags ask for it.
 pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
@@ -69,62 +69,49 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     let begun = Instant::now();
     let records = Records::at(installation.state.path());
     let run = session.ensure_run()?.id;
-    if let Some(message) = recover(session, installation, &records, options.leave_stopped, lock)? {
+    if let Some(message) = recover::end(session, installation, &records, options.leave_stopped, lock)? {
         return Ok(message);
     }
     if let Some(last) = records.last.read::<Entry>()?.filter(|last| last.run == run) {
         // Done by an earlier run whose report was lost.
         return report(session, &last, &records, begun, &Carried::default());
     }
-    let Some(wish) = wish::find(session, options, installation)? else {
+    let Some(Ready { wish, plan, from_end }) = ready(session, options, installation, Some(lock))? else {
         return needless(session);
     };
     let question = wish.question(options, Some(lock));
-    let mut findings = preflight::look(&question);
-    findings.accept(&session.common.accept);
-    check::set(session, &findings)?;
-    for check in findings.checks.iter().filter(|check| check.status == Status::Warn) {
-        ui::warn(&format!("{} [{}]: {}", check.title, check.id, check.evidence));
-    }
-    if let Some(refusal) = findings.refusal(&question.obstacle()) {
-        return Err(refusal);
-    }
-    let from_end = End::of(&wish.old, installation.source.as_ref().map(|source| source.host.as_str()))?;
-    if options.keep_port {
-        repoint::rehearse(installation, &from_end)?;
-    }
     let others = preflight::other_databases(&question)?;
     let point = point_of_hop(session, options.restore_point(), installation, (&wish.database, &others))?;
     if options.restore_point() != restore_point::Wanted::None && installation.service.is_running()? {
         let release = session.document.section::<Path>("path")?.is_some_and(|path| path.next.is_some());
-        let trial = Trial { site: installation, claim: question.claim, bump: Some(wish.major), release };
+        let trial = Trial { site: installation, claim: question.claim, bump: Some(plan.major), release };
         way_back::judge(&trial.run(), true, session.common.accepts(way_back::ACCEPT))?;
     }
-    match preflight::target(&question)? {
-        Target::Empty(empty) => {
+    match &plan.before {
+        Before::Nothing => {}
+        Before::Drop(empty) => {
             ui::say(&format!("dropping the cluster {}, which has never held anything", empty.label()));
-            control::stop(&empty)?;
-            control::drop_cluster(&empty)?;
+            control::stop(empty)?;
+            control::drop_cluster(empty)?;
         }
-        Target::RolledBack(cluster) => aside::put_aside(&cluster)?,
-        Target::Free | Target::Taken(_) => {}
+        Before::Rename(kept) => aside::put_aside(kept)?,
     }
     let mut entry = Entry {
         run,
         started: time::now(),
         phase: Phase::Reading,
-        identifier: Some(wish.old.system_identifier()?),
-        old_start: control::start_conf(&wish.old)?,
-        major: wish.major,
-        data: plan::new_data(&wish.old.data, wish.old.major, wish.major),
-        log: plan::new_log(&wish.old.log, wish.major, &wish.old.name),
-        old: wish.old.clone(),
-        method: plan::method(options.method, findings.clone_works),
-        keep_port: options.keep_port,
-        force_packages: findings.warns(preflight::PACKAGES),
-        database: wish.database.clone(),
-        restore_point: point,
+        identifier: Some(plan.old.system_identifier()?),
+        old_start: control::start_conf(&plan.old)?,
+        old: plan.old,
+        major: plan.major,
+        data: plan.data,
+        log: plan.log,
+        method: plan.method,
+        keep_port: plan.keep_port,
+        force_packages: plan.force_packages,
         hashed: Method::of_rows(wish.old.major),
+        database: wish.database,
+        restore_point: point,
         could: installation.database().map(|own| tried::now(&own)).unwrap_or_default(),
         group: None,
         from_end,
@@ -177,7 +164,7 @@ pub(crate) fn point_of_hop(
 
 /// What a run that carried the cluster over has to say of it.
 #[derive(Debug, Default)]
-struct Carried {
+pub(crate) struct Carried {
     /// What differs and is no loss.
     notes: Vec<String>,
     /// Seconds of each part, from the service being stopped to the new cluster being open.
@@ -271,7 +258,7 @@ fn prove(entry: &Entry, before: &Facts, kept: &finish::Kept) -> Result<Vec<Strin
 }
 
 /// The upgrade is over: the record stays, the journal goes.
-fn close(entry: &mut Entry, records: &Records, lock: &LockGuard) -> Result<()> {
+pub(crate) fn close(entry: &mut Entry, records: &Records, lock: &LockGuard) -> Result<()> {
     control::forget_shut(&entry.old)?;
     entry.phase = Phase::Done;
     records.last.write(entry, lock)?;
@@ -280,7 +267,7 @@ fn close(entry: &mut Entry, records: &Records, lock: &LockGuard) -> Result<()> {
 }
 
 /// Goes back after a failure; the next start of the server is then one with the configuration as it was.
-fn taken_back(
+pub(crate) fn taken_back(
     error: Error,
     entry: &Entry,
     installation: &mut Installation,
@@ -294,69 +281,12 @@ fn taken_back(
     }
 }
 
-/// What is to be said when an upgrade cannot be finished and users may have been in the new cluster.
-fn unfinished(error: Error, entry: &Entry) -> Error {
-    let first = error.next_step().unwrap_or("remove the cause").to_owned();
-    error
-        .within(format!("cannot finish the upgrade of {} to {}", entry.from(), entry.to()))
-        .because(format!("{} has been open already: what was written there since would go on the way back", entry.to()))
-        .of_kind(Kind::HalfDone)
-        .with_hint(format!(
-            "{first}; then run mm-pgbump again; or mm-pgbump rollback, which keeps {} with what was written there",
-            entry.to()
-        ))
-}
-
-/// Ends what an earlier run began. `Some` when that was everything there was to do.
-pub(crate) fn recover(
-    session: &mut Session,
-    installation: &mut Installation,
-    records: &Records,
-    analyzes: bool,
-    lock: &LockGuard,
-) -> Result<Option<String>> {
-    let begun = Instant::now();
-    let Some(mut entry) = records.journal.read::<Entry>()? else { return Ok(None) };
-    ui::say(&format!("an upgrade of {} begun at {} was cut off", entry.from(), entry.started));
-    match entry.phase {
-        Phase::RollingBack => {
-            rollback::carry_out(&entry, &installation.service, records, lock)?;
-            installation.reload()?;
-            Ok(None)
-        }
-        Phase::Finishing => {
-            // Proven already, and perhaps open: forward is the shorter way.
-            upgrade::end(&entry)?;
-            let was_open = undo::was_open(&entry)?;
-            if let Err(error) = open(&mut entry, installation, records, analyzes, lock) {
-                return Err(if was_open {
-                    unfinished(error, &entry)
-                } else {
-                    taken_back(error, &entry, installation, records, lock)
-                });
-            }
-            session.changed = true;
-            close(&mut entry, records, lock)?;
-            report(session, &entry, records, begun, &Carried::default()).map(Some)
-        }
-        Phase::Done => {
-            close(&mut entry, records, lock)?;
-            report(session, &entry, records, begun, &Carried::default()).map(Some)
-        }
-        Phase::Reading | Phase::Upgrading | Phase::Proving => {
-            undo::back(&entry, &installation.service, records, lock)?;
-            ui::say(&format!("the cluster {} is as before, beginning anew", entry.from()));
-            Ok(None)
-        }
-    }
-}
-
 fn age(created: &str) -> Option<Duration> {
     let created: jiff::Timestamp = created.parse().ok()?;
     Duration::try_from(jiff::Timestamp::now().duration_since(created)).ok()
 }
 
-fn report(
+pub(crate) fn report(
     session: &mut Session,
     entry: &Entry,
     records: &Records,

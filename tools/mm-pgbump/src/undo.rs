@@ -78,10 +78,10 @@ pub(crate) fn new_cluster(entry: &Entry) -> Result<Option<Cluster>> {
 /// Whether the new cluster, proven by then, has been open to everybody: a machine that was started since may have let
 /// users in, and what they wrote is nowhere else.
 pub(crate) fn was_open(entry: &Entry) -> Result<bool> {
-    match new_cluster(entry)?.filter(|_| entry.phase == plan::Phase::Finishing) {
-        Some(new) => Ok(!control::is_held(&new)?),
-        None => Ok(false),
+    if entry.phase != plan::Phase::Finishing {
+        return Ok(false);
     }
+    new_cluster(entry)?.map_or(Ok(false), |new| Ok(!control::is_held(&new)?))
 }
 
 fn configuration(entry: &Entry) -> PathBuf {

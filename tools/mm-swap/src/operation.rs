@@ -136,7 +136,14 @@ impl Operation {
 
     /// The open exchange that an earlier run left.
     pub(crate) fn open(state: &State) -> Result<Option<Self>> {
-        Journal::at(state.path(), JOURNAL).read()
+        Ok(Journal::at(state.path(), JOURNAL).read::<Self>()?.map(Self::understood))
+    }
+
+    /// As it was meant: what was written before there was [`Operation::asked`] tells it by its reason.
+    fn understood(mut self) -> Self {
+        let goes_back = matches!(self.verdict, Verdict::Undo | Verdict::Undone);
+        self.asked |= goes_back && self.reason.as_deref() == Some(ASKED);
+        self
     }
 
     /// Puts it into the journal.
@@ -179,8 +186,7 @@ impl Operation {
 
     /// Whether it was done and has gone back since, because somebody has asked for it.
     pub(crate) fn is_rolled_back(&self) -> bool {
-        let asked = self.asked || self.reason.as_deref() == Some(ASKED);
-        self.verdict == Verdict::Undone && asked
+        self.verdict == Verdict::Undone && self.asked
     }
 
     /// Path of an entry in the tree, for messages.
@@ -235,7 +241,7 @@ pub(crate) fn forget(state: &State, id: &str, _lock: &LockGuard) -> Result<()> {
 
 fn read(path: &Path) -> Result<Operation> {
     let text = files::read(path, MOST)?;
-    serde_json::from_slice(&text).map_err(|error| {
+    serde_json::from_slice(&text).map(Operation::understood).map_err(|error| {
         Error::failed(format!("cannot understand the record `{}`", path.display()))
             .because(error)
             .hint("move it elsewhere; the way back over the exchange that it tells of goes with it")

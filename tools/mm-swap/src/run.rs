@@ -3,36 +3,30 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use mm_common::contract::error::{Error, Kind, Result};
-use mm_common::contract::sections::{Backup, Pgbump, Swap};
-use mm_common::contract::shell;
+use mm_common::contract::sections::Swap;
 use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::service::{Manager, STOP_LIMIT};
+use mm_common::machine::service::STOP_LIMIT;
 use mm_common::machine::{checkpoint, files, signals};
-use mm_common::mattermost::handed_on;
-use mm_common::mattermost::manifest::Manifest;
 use mm_common::mattermost::schema;
 use mm_common::mattermost::site::{self, Installation};
-use mm_common::mattermost::way_back::{self, Bump, RestorePoint, Trial};
+use mm_common::mattermost::way_back::{self, Trial};
 use mm_common::postgres::proven::{self, Claim};
 use mm_common::postgres::server::Database;
 use mm_common::run::Session;
 
+use self::prepare::{Prepared, modified, prepare};
 use crate::arguments::{Common, RunArguments};
 use crate::flip::{self, Flip};
-use crate::hashed::Hashed;
 use crate::launch::Launch;
-use crate::observe::{self, Observed};
 use crate::operation::{self, Operation, Verdict};
-use crate::plan::{self, Plan};
-
 use crate::target::{self, Target};
 use crate::undo::{self, Means};
-use crate::{allowed, config, door, private, recover, restore_point, shape, stage};
+use crate::{config, door, private, recover, restore_point, shape, stage};
 
 mod foresee;
+mod prepare;
 
 /// Carries the verb out.
 pub(crate) fn run(session: &mut Session, arguments: &RunArguments) -> Result<String> {
@@ -110,18 +104,6 @@ fn ready(
     Ok(Some((operation, prepared.database)))
 }
 
-/// What is known before anything is done.
-struct Prepared {
-    database: Database,
-    old: Option<Manifest>,
-    observed: Observed,
-    plan: Plan,
-    restore_point: Option<RestorePoint>,
-    bump: Option<Bump>,
-    shape: shape::Shape,
-    excused: Vec<String>,
-}
-
 /// Whether the document's way has no hop left.
 fn arrived(session: &Session, arguments: &RunArguments) -> Result<Option<String>> {
     let version = if arguments.archive.is_none() { session.arrived()? } else { None };
@@ -130,14 +112,6 @@ fn arrived(session: &Session, arguments: &RunArguments) -> Result<Option<String>
 
 fn is_installed(site: &Installation, target: &Target) -> bool {
     site.version == target.manifest.version && site.edition == target.manifest.edition
-}
-
-fn modified(site: &Installation, prepared: &Prepared) -> Result<Vec<mm_common::contract::sections::ModifiedFile>> {
-    match &prepared.old {
-        // What mm-swap stage has read is as it was, or is read again.
-        Some(old) => observe::modified(&site.root, old, &prepared.observed, &mut Hashed::read(&site.state)),
-        None => Ok(Vec::new()),
-    }
 }
 
 /// The new release is in place: its server is to run. This is also how a run that was cut off after its last step ends.
@@ -192,89 +166,6 @@ fn section(operation: &Operation) -> Swap {
         healthy_after_seconds: 0.0,
         private_address: operation.private.as_deref().map(private::url),
     }
-}
-
-/// The restore point, when it is one of this installation. Who goes without one is not sent back to somebody else's.
-fn own(
-    point: Option<RestorePoint>,
-    backup: Option<&Backup>,
-    (site, database): (&Installation, &str),
-    goes_without: bool,
-) -> Result<Option<RestorePoint>> {
-    match backup.map(|backup| handed_on::require_own(backup, &site.root, database)) {
-        Some(Err(error)) if goes_without => {
-            ui::warn(&format!("it is not kept as a way back: {}", error.one_line()));
-            Ok(None)
-        }
-        Some(Err(error)) => Err(error),
-        _ => Ok(point),
-    }
-}
-
-/// Everything that can be refused is refused here, with nothing done.
-fn prepare(session: &Session, arguments: &RunArguments, site: &Installation, target: &Target) -> Result<Prepared> {
-    let new = &target.manifest;
-    if new.version < site.version {
-        return Err(Error::refused(format!("{} is older than the installed {}", new.version, site.version))
-            .because("an older server does not work on the database of a newer one")
-            .hint(format!("to undo the last upgrade: mm-swap rollback --install {}", shell::word(&site.root))));
-    }
-    let base = session.common.state_dir.as_deref();
-    if !session.common.accepts(allowed::ACCEPT) {
-        allowed::refuse_jump(base, site, new)?;
-    }
-    if arguments.private && matches!(site.service.manager, Manager::Sysv { .. } | Manager::Supervisor { .. }) {
-        return Err(Error::refused(format!("{} cannot start the server privately", site.service.manager.name()))
-            .because("it hands no variables on for a single start")
-            .hint("leave out --private"));
-    }
-    let backup: Option<Backup> = session.document.section("backup")?;
-    let restore_point = restore_point::check(backup.as_ref(), arguments.restore_point(), Timestamp::now())?;
-    let database = site.database_kept()?;
-    let name = name_before(session, &database.name)?;
-    let restore_point = own(restore_point, backup.as_ref(), (site, &name), arguments.no_backup)?;
-    allowed::refuse_old_database(base, &database, new)?;
-    let shape = shape::of(&database)?;
-    allowed::refuse_clash(base, site, &shape.level, new)?;
-    let mut excused = schema::missing_flags(&database, &site.version)?;
-    excused.extend(schema::jobs_begun(&database)?);
-    let old = target::installed(session, site)?;
-    if old.is_none() {
-        ui::warn(&format!(
-            "the release {} has not been fetched, so files that only it has cannot be told from your own and stay",
-            site.version
-        ));
-    }
-    let theirs = observe::named_in_configuration(&site.root, &site.config);
-    let observed = observe::observe(&site.root, &theirs)?;
-    let plan = plan::plan(old.as_ref(), new, &observed.tree(), &theirs);
-    refuse_conflicts(site, &plan)?;
-    Ok(Prepared { database, old, observed, plan, restore_point, bump: bump(session)?, shape, excused })
-}
-
-/// What the database was called when the restore point was made: a move in this hop may have given it another name.
-fn name_before(session: &Session, now: &str) -> Result<String> {
-    let section: Option<Pgbump> = session.document.section("pgbump")?;
-    let from = section.filter(|section| section.method.as_deref() == Some("move")).and_then(|section| section.from);
-    let name = from.as_deref().and_then(|label| label.rsplit_once('/')).map(|(_, name)| name);
-    Ok(name.unwrap_or(now).to_owned())
-}
-
-/// The upgrade of PostgreSQL that this hop has begun with.
-fn bump(session: &Session) -> Result<Option<Bump>> {
-    let section: Option<Pgbump> = session.document.section("pgbump")?;
-    Ok(section.and_then(|section| Some(Bump { from: section.from?, to: section.to? })))
-}
-
-fn refuse_conflicts(site: &Installation, plan: &Plan) -> Result<()> {
-    if plan.conflicts.is_empty() {
-        return Ok(());
-    }
-    let error = Error::refused(format!("something in `{}` is in the way of the new release", site.root.display()));
-    let error = plan.conflicts.iter().fold(error, |error, conflict| {
-        error.because(format!("`{}`: {}", site.root.join(&conflict.path).display(), conflict.reason))
-    });
-    Err(error.hint("move it out of the way, then run this again"))
 }
 
 fn exchange(

@@ -5,7 +5,8 @@ use mm_common::contract::sections::Swap;
 use mm_common::contract::ui;
 use mm_common::run::Session;
 
-use super::{arrived, is_installed, modified, prepare};
+use super::prepare::{modified, prepare};
+use super::{arrived, is_installed};
 use crate::arguments::RunArguments;
 use crate::operation::Operation;
 use crate::{stage, target};

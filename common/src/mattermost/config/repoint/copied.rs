@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::super::{environment, is_database, stored, variable, variable_name};
-use super::{Change, Config, LISTS, Spot, Way, read, variable_change};
+use super::carried_out::Way;
+use super::{Change, Config, LISTS, Spot, read, variable_change};
 use crate::contract::error::{Context as _, Result};
 use crate::machine::lock::LockGuard;
 use crate::machine::service::{Manager, Service};

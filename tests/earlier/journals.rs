@@ -73,7 +73,7 @@ fn a_swap_is_finished() {
     cut.dies("mm-swap", &run, "exchanged", ("swap.journal", "journals/swap.json"));
     cut.is_ended_by("mm-swap", ("mm-backup", &["--to", &cut.store()]));
     cut.serves(TO);
-    assert_eq!(good(&cut.site, "mm-swap", &["status"])["status"]["retired"].as_array().map(Vec::len), Some(1));
+    assert_eq!(good(&cut.site, "mm-swap", &["status"])["status"]["kept"].as_array().map(Vec::len), Some(1));
 }
 
 /// What was asked for is finished, and not taken for a hop that has failed.

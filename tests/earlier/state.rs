@@ -16,7 +16,7 @@ fn the_record_of_an_earlier_swap_leads_back() {
     run(steps.rsplit_once(" | ").unwrap().0, &plan(&site, &releases, &["--to", "10.6.1"])).good();
     put(&only(&state(&site).join("swaps")), "state/swap.json");
     let status = good(&site, "mm-swap", &["status"])["status"].clone();
-    assert_eq!(status["retired"].as_array().map(Vec::len), Some(1), "{status}");
+    assert_eq!(status["kept"].as_array().map(Vec::len), Some(1), "{status}");
     let refused = document(&ask(&site, "mm-swap", &["rollback"]), 5);
     let hint = refused["error"]["hint"].as_str().unwrap();
     assert!(hint.contains("mm-swap rollback --database"), "{hint}");
@@ -38,7 +38,10 @@ fn the_record_of_an_earlier_upgrade_of_postgresql_leads_back() {
     let verified = document(&verify.output().unwrap(), 0);
     let checks = verified["verify"]["checks"].as_array().unwrap();
     let history_of = checks.iter().find(|check| check["id"] == "history.posts").unwrap();
-    assert!(history_of["status"] == "pass" && history_of["evidence"].to_string().contains("baseline"), "{history_of}");
+    assert!(
+        history_of["status"] == "pass" && history_of["compared_with"].to_string().contains("baseline of 2026-11-30"),
+        "{history_of}"
+    );
     let told = document(&ask(&site, "mm-pgbump", &["rollback", "--dry-run"]), 0);
     assert!(told["msg"].as_str().unwrap().starts_with("would stop 15/"), "{}", told["msg"]);
     good(&site, "mm-pgbump", &["rollback"]);

@@ -53,7 +53,8 @@ fn a_later_release_is_not_started_on_the_old_database() {
         assert_eq!(moving.source(), source, "{said}");
         assert!(moving.site.pids().is_empty(), "{verb} has started it: {said}");
         if verb == "recover" {
-            assert_eq!(document["error"]["hint"], "mm-swap rollback --database", "{said}");
+            let hint = document["error"]["hint"].as_str().unwrap();
+            assert!(hint.starts_with("mm-swap rollback --database"), "{said}");
         }
     }
 }

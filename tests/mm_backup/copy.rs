@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::process::Output;
 
+use mm_test_support::asked::{Asked, nothing_is_open};
 use mm_test_support::cluster;
 use mm_test_support::process::{self, TEST_USER, ids};
 use mm_test_support::site::Site;
@@ -264,6 +265,30 @@ fn a_copy_that_was_cut_off_is_removed_or_made_anew() {
     let original = Original::of(Site::builder("10.5.14").build(), &[]);
     is_killed_at(&original, "copy-configured", false);
     is_killed_at(&original, "copy-files", true);
+}
+
+/// Whoever asks has nothing to wait for, what is half-made is named with what removes it, and the site itself is not touched.
+#[test]
+fn asked_while_it_makes_a_copy_it_makes_it_or_the_next_run_does() {
+    let original = Original::of(Site::builder("10.5.14").running().build(), &[]);
+    let site = &original.site;
+    let (into, store, pids) = (original.place(), site.store().display().to_string(), site.pids());
+    let into = into.to_str().unwrap();
+    let asked = Asked::of(site, "mm-backup", &["copy", "--into", into, "--to", &store]);
+    let remove = |at: &str| {
+        let output = original.run(&["--remove", into], "");
+        assert_eq!(output.status.code(), Some(0), "{at}: {}", said(&output));
+        assert_eq!(original.left(), Vec::<String>::new(), "{at}");
+    };
+    let checkpoints = asked.checkpoints();
+    remove("undisturbed");
+    asked.at_each(&checkpoints, |ended| {
+        assert_eq!(site.pids(), pids, "{}: {}", ended.at, ended.said);
+        nothing_is_open(site, &ended.at);
+        let copy = original.copy(&[]);
+        assert!(answers(copy["url"].as_str().unwrap()), "{}", ended.at);
+        remove(&ended.at);
+    });
 }
 
 #[test]

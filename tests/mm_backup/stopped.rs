@@ -87,3 +87,32 @@ fn asked_while_it_restores_it_restores_or_leaves_what_was_there() {
     });
     assert!(codes.contains(&0) && codes.iter().any(|code| *code != 0), "{codes:?} at {checkpoints:?}");
 }
+
+#[test]
+fn asked_while_it_ends_a_restore_that_was_cut_off_it_is_ended_or_can_be() {
+    let site = Site::builder(VERSION).running().build();
+    let point = make(&site, &["--stop"]);
+    let id = point["id"].as_str().unwrap();
+    let store = site.store().display().to_string();
+    let cut_off = || {
+        std::fs::write(site.install().join("NOTICE.txt"), "since").unwrap();
+        let mut command = site.tool("mm-backup");
+        command.args(["restore", id, "--to", &store, "--stop"]).env("MM_CHECKPOINT", "restore-moved");
+        assert_eq!(command.output().unwrap().status.code(), None);
+    };
+    cut_off();
+    let asked = Asked::of(&site, "mm-backup", &["recover"]);
+    let checkpoints = asked.checkpoints();
+    for (name, signal) in checkpoints.iter().zip(["SIGTERM", "SIGINT"].into_iter().cycle()) {
+        cut_off();
+        let ended = asked.at(signal, name);
+        if ended.code != 0 {
+            let again = asked.at("SIGTERM", "never");
+            assert_eq!(again.code, 0, "after {}: {}", ended.at, again.said);
+        }
+        let notice = std::fs::read_to_string(site.install().join("NOTICE.txt")).unwrap();
+        assert_eq!(notice, "since", "{}: it was undone", ended.at);
+        wait_until("the server", PATIENCE, || site.answers());
+        nothing_is_open(&site, &ended.at);
+    }
+}

@@ -104,3 +104,25 @@ fn asked_at_any_step_of_a_move_it_moves_or_undoes_it() {
     });
     assert!(codes.contains(&0) && codes.iter().any(|code| *code != 0), "{codes:?} at {checkpoints:?}");
 }
+
+#[test]
+fn asked_while_it_ends_what_was_cut_off_it_is_ended_or_can_be() {
+    let rig = Rig::running();
+    let cut_off = || {
+        let mut command = rig.site.tool("mm-pgbump");
+        command.args(["--to", "15", "--no-backup"]).env("MM_CHECKPOINT", "proving");
+        assert_eq!(command.output().unwrap().status.code(), None);
+    };
+    cut_off();
+    let asked = Asked::of(&rig.site, "mm-pgbump", &["recover"]);
+    let checkpoints = asked.checkpoints();
+    for (name, signal) in checkpoints.iter().zip(["SIGTERM", "SIGINT"].into_iter().cycle()) {
+        cut_off();
+        let ended = asked.at(signal, name);
+        if ended.code == 1 {
+            let again = asked.at("SIGTERM", "never");
+            assert_eq!(again.code, 0, "after {}: {}", ended.at, again.said);
+        }
+        serves(&rig, "13", &ended.at);
+    }
+}

@@ -2,7 +2,9 @@
 
 use std::process::Output;
 
+use mm_test_support::asked::{Asked, nothing_is_open};
 use mm_test_support::matrix;
+use mm_test_support::process;
 use mm_test_support::release::Release;
 use mm_test_support::site::{Site, quick};
 
@@ -99,4 +101,88 @@ fn a_terminal_that_is_gone_stops_nothing() {
     let release = quick(TO).build();
     let output = asked(&site, &release, "SIGHUP", "stopped,exchanged,start-commanded,healthy");
     assert_eq!(is_true(&site, &output, "SIGHUP"), 0);
+}
+
+#[test]
+fn asked_while_it_stages_the_server_is_not_touched_and_nothing_half_made_stays() {
+    let site = Site::builder(FROM).running().build();
+    let release = quick(TO).build();
+    let pids = site.pids();
+    let asked = Asked::of(&site, "mm-swap", &["stage", "--archive", release.tarball.to_str().unwrap()]);
+    let staged = || {
+        let place = site.directory().join("opt").display().to_string();
+        process::run("find", &[&place, "-name", "staged-*", "-o", "-name", "building"])
+    };
+    let away = || staged().lines().for_each(|path| std::fs::remove_dir_all(path).unwrap());
+    let checkpoints = asked.checkpoints();
+    assert!(staged().contains("staged-"), "{}", staged());
+    away();
+    asked.at_each(&checkpoints, |ended| {
+        assert!(!staged().contains("building"), "{}: {}", ended.at, ended.said);
+        assert_eq!(site.pids(), pids, "{}: {}", ended.at, ended.said);
+        nothing_is_open(&site, &ended.at);
+        let again = asked.at("SIGTERM", "never");
+        assert_eq!(again.code, 0, "after {}: {}", ended.at, again.said);
+        away();
+    });
+}
+
+#[test]
+fn asked_while_it_lets_users_in_it_lets_them_in_or_changes_nothing() {
+    let site = Site::builder(FROM).running().build();
+    let release = quick(TO).build();
+    let keep_out = || {
+        let flags = ["--no-backup", "--private", "--start-timeout", "20", "--archive"];
+        site.tool("mm-swap").args(flags).arg(&release.tarball).assert().success();
+        assert!(!site.answers());
+    };
+    let again = || {
+        site.tool("mm-swap").arg("rollback").assert().success();
+        site.tool("mm-swap").args(["prune", "--keep", "0"]).assert().success();
+    };
+    keep_out();
+    let asked = Asked::of(&site, "mm-swap", &["publish"]);
+    let checkpoints = asked.checkpoints();
+    assert!(site.answers());
+    again();
+    for (name, signal) in checkpoints.iter().zip(["SIGTERM", "SIGINT"].into_iter().cycle()) {
+        keep_out();
+        let ended = asked.at(signal, name);
+        assert!(!site.pids().is_empty(), "{}: {}", ended.at, ended.said);
+        assert_eq!(site.answers(), ended.code == 0, "{}: {}", ended.at, ended.said);
+        nothing_is_open(&site, &ended.at);
+        again();
+    }
+}
+
+#[test]
+fn asked_while_it_ends_what_was_cut_off_it_is_ended_or_can_be() {
+    let site = Site::builder(FROM).running().build();
+    let release = quick(TO).build();
+    let cut_off = |checkpoint: &str| {
+        let mut command = site.tool("mm-swap");
+        command.env("MM_CHECKPOINT", checkpoint).args(["--no-backup", "--start-timeout", "20", "--archive"]);
+        assert_eq!(command.arg(&release.tarball).output().unwrap().status.code(), None, "{checkpoint}");
+    };
+    let asked = Asked::of(&site, "mm-swap", &["recover"]);
+    // One that is undone, and one that goes on.
+    for (checkpoint, signal) in [("stopped", "SIGTERM"), ("exchanged", "SIGINT")] {
+        cut_off(checkpoint);
+        let names = asked.checkpoints();
+        assert!(!names.is_empty());
+        for name in names {
+            if site.running_version().as_deref() == Some(TO) {
+                site.tool("mm-swap").arg("rollback").assert().success();
+                site.tool("mm-swap").args(["prune", "--keep", "0"]).assert().success();
+            }
+            cut_off(checkpoint);
+            let ended = asked.at(signal, &name);
+            if ended.code == 1 {
+                let again = asked.at("SIGTERM", "never");
+                assert_eq!(again.code, 0, "after {}: {}", ended.at, again.said);
+            }
+            assert!(site.answers(), "{checkpoint}, {}: {}", ended.at, ended.said);
+            nothing_is_open(&site, &ended.at);
+        }
+    }
 }

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and its files need not outlive a power cut"
 )]
 
+mod asked;
 mod by_hand;
 mod failing;
 mod killed;

@@ -67,11 +67,28 @@ fn a_dry_run_shows_the_card_and_changes_nothing() {
     let site = &upgrade.site;
     let output = upgrade.run("run", &["--to", "10.5.14", "--dry-run"]);
     let text = good(&output);
-    for words in
-        ["hop 1: 9.11.18 to 10.5.14", "Ctrl-C now costs nothing", "  mm-backup --stop --freeze --leave-stopped "]
-    {
+    let (install, runs) = (site.install().display().to_string(), upgrade.runs().display().to_string());
+    for words in [
+        "  hop 1 of 1: 9.11.18 to 10.5.14",
+        "Users are out from the restore point of a hop until its release serves",
+        &format!("  mm-rehearse --to 10.5.14 --store {} --install {install}\n", site.store().display()),
+        "Space: about ",
+        &format!("  mm-swap rollback --database --install {install}\n"),
+        &format!("  mm-upgrade rollback --runs {runs}\n"),
+        "the database mattermost from the",
+        "Not covered: ",
+        "Nothing is stopped yet: Ctrl-C now costs nothing.\n",
+        "  users are out from here on\n",
+        &format!("  mm-backup --to {} --stop --freeze --leave-stopped ", site.store().display()),
+    ] {
         assert!(text.contains(words), "{words}: {text}");
     }
+    // Every command as it would be run, in this order.
+    let commands = text.lines().filter_map(|line| line.strip_prefix("  mm-"));
+    let commands: Vec<String> = commands.map(|line| line.split(" --").next().unwrap().to_owned()).collect();
+    let expected = ["rehearse", "swap rollback", "upgrade rollback", "pgbump check", "fetch", "verify baseline"];
+    let hop = ["fetch", "swap stage", "backup", "pgbump", "swap", "backup complete", "verify", "path"];
+    assert_eq!(commands, [&expected[..], &hop].concat(), "{text}");
     assert!(!upgrade.runs().exists() && !site.store().exists() && !site.state().exists() && !site.cache().exists());
 }
 

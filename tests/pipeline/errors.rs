@@ -94,15 +94,20 @@ fn a_store_on_the_wrong_file_system_is_refused_before_anything_is_stopped() {
     full.unwrap();
 
     // No links, as on a stick; no owners, as on a share.
-    for (call, lacks) in
-        [("symlinkat", "it does not keep links"), ("utimensat", "it does not keep owners, modes and times")]
-    {
+    let traced = |call: &str, error: &str| {
         let mut traced = std::process::Command::new("strace");
         traced.args(["-f", "-qq", "-o", "/dev/null", "-e"]).arg(format!("trace={call}"));
-        traced.args(["-e", &format!("inject={call}:error=EPERM")]).arg(tool::executable("mm-backup")).args(&flags);
+        traced.args(["-e", &format!("inject={call}:error={error}")]).arg(tool::executable("mm-backup")).args(&flags);
+        traced
+    };
+    for (call, error, lacks) in [
+        ("symlinkat", "EPERM", "it does not keep links"),
+        ("utimensat", "EPERM", "it does not keep owners, modes and times"),
+        ("linkat", "EIO", "it does not keep hard links"),
+    ] {
         refused(
             call,
-            traced.env_clear().env("PATH", PATH),
+            traced(call, error).env_clear().env("PATH", PATH),
             &["cannot hold restore points", lacks, "give a store on a file system of Linux", "no_root_squash"],
         );
     }
@@ -115,6 +120,10 @@ fn a_store_on_the_wrong_file_system_is_refused_before_anything_is_stopped() {
     alone.args(["--mount", "bash", "-c", script]).arg(&table).arg(tool::executable("mm-backup")).args(&flags);
     let hint = format!("mount {word}");
     refused("not mounted", alone.env_clear().env("PATH", PATH), &["is not mounted", "/etc/fstab names one", &hint]);
+    // Without hard links a store only takes more room.
+    let mut without = traced("linkat", "EPERM");
+    let output = without.env_clear().env("PATH", PATH).stdin(std::process::Stdio::null()).output().unwrap();
+    assert!(output.status.success() && said(&output).contains("has no hard links"), "{}", said(&output));
     assert!(backup().output().unwrap().status.success());
 }
 

@@ -247,8 +247,16 @@ fn a_run_is_closed_with_its_last_retired_release() {
     let pinned = || process::run("sh", &["-c", &format!("ls -A {} | grep -c ^.pin- || true", site.store().display())]);
     prune("1");
     assert_eq!((how(), pinned().trim() == "0"), ("finished".into(), false));
+    let foreseen = || {
+        let output = site.tool("mm-swap").args(["prune", "--keep", "0", "--dry-run"]).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["msg"].as_str().unwrap().to_owned()
+    };
+    let said = foreseen();
+    assert!(said.contains("would close the run ") && said.contains("cannot be taken back any more"), "{said}");
+    assert_eq!((how(), pinned().trim() == "0"), ("finished".into(), false));
     let said = prune("0");
     assert!(said.contains("has no retired release left and is closed"), "{said}");
+    assert!(!foreseen().contains("would close"), "{}", foreseen());
     assert_eq!((how(), pinned().trim()), ("closed".into(), "0"));
     let said = prune("0");
     assert!(!said.contains("is closed"), "{said}");

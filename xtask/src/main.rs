@@ -2,8 +2,10 @@
 //! as their `--help` does.
 //!
 //! `cargo run -p xtask` writes `man/*.1` and `completions/`; `cargo run -p xtask -- --check` only says whether they are
-//! up to date (exit 1 when not). `cargo run -p xtask -- --sql` looks for names in our SQL that are not qualified.
+//! up to date (exit 1 when not). `cargo run -p xtask -- --sql` looks for names in our SQL that are not qualified, and `--commands`
+//! for commands in our texts that would not run.
 
+mod commands;
 mod manual;
 mod script;
 mod sql;
@@ -36,8 +38,9 @@ fn main() -> ExitCode {
         None => pages().and_then(|pages| write(&root, &pages)),
         Some("--check") => pages().and_then(|pages| compare(&root, &pages)),
         Some("--sql") => sql::check(&root),
+        Some("--commands") => tools().and_then(|tools| commands::check(&root, &tools)),
         Some(_) => {
-            say("usage: cargo run -p xtask [-- --check|--sql]");
+            say("usage: cargo run -p xtask [-- --check|--sql|--commands]");
             return ExitCode::from(2);
         }
     };

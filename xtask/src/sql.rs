@@ -58,12 +58,8 @@ struct Finding {
 /// # Errors
 /// Failed with every finding in it, and when there is no SQL at all.
 pub(crate) fn check(root: &Path) -> Result<()> {
-    let mut sources = Vec::new();
-    for directory in ["common/src", "tools"] {
-        collect(&root.join(directory), &mut sources)?;
-    }
     let (mut found, mut texts) = (Vec::new(), 0);
-    for path in &sources {
+    for path in &sources(root)? {
         let (findings, count) = read(&files::read_text(path, MOST)?)
             .map_err(|error| Error::failed(format!("cannot read `{}`", path.display())).because(error))?;
         texts += count;
@@ -77,6 +73,18 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Error::failed(format!("names in SQL without `pg_catalog.`:\n{}", found.join("\n"))))
+}
+
+/// The sources of the tools.
+///
+/// # Errors
+/// When a directory cannot be read.
+pub(crate) fn sources(root: &Path) -> Result<Vec<std::path::PathBuf>> {
+    let mut sources = Vec::new();
+    for directory in ["common/src", "tools"] {
+        collect(&root.join(directory), &mut sources)?;
+    }
+    Ok(sources)
 }
 
 fn collect(directory: &Path, into: &mut Vec<std::path::PathBuf>) -> Result<()> {
@@ -94,14 +102,23 @@ fn collect(directory: &Path, into: &mut Vec<std::path::PathBuf>) -> Result<()> {
 
 /// What is found in a source, and how many texts of it are SQL.
 fn read(source: &str) -> std::result::Result<(Vec<Finding>, usize), proc_macro2::LexError> {
-    let mut texts = Vec::new();
-    literals(source.parse()?, &mut texts);
+    let mut texts = texts(source)?;
     texts.retain(|(_, text)| is_sql(text));
     let names = |(line, text): &(usize, String)| {
         let line = *line;
         unqualified(text).into_iter().map(move |name| Finding { line, name })
     };
     Ok((texts.iter().flat_map(names).collect(), texts.len()))
+}
+
+/// The texts of a source with the lines they begin on.
+///
+/// # Errors
+/// When it is no Rust.
+pub(crate) fn texts(source: &str) -> std::result::Result<Vec<(usize, String)>, proc_macro2::LexError> {
+    let mut texts = Vec::new();
+    literals(source.parse()?, &mut texts);
+    Ok(texts)
 }
 
 /// The texts of a source with the lines they begin on, but for comments and the modules of unit tests.

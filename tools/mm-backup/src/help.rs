@@ -147,6 +147,17 @@ EXIT STATUS
   restore point are damaged, all others are restored; 65 no or a broken document;
   74 the document could not be delivered; 75 another run holds the lock.
 
+EXIT STATUS 3
+  A restore is half in place and could be neither finished nor undone; the error says why. Nothing
+  is lost: the restore point is only read, and what was there before is kept beside it.
+  Safe: looking; correcting the cause; mm-backup recover, as often as you like; another boot.
+  Not safe: starting the server by hand, renaming or dropping databases, removing anything from
+  the store, the state directory or beside the install root. Other tools refuse until it is ended.
+  Three commands:
+      mm-swap status       what is half done, and what ends it
+      mm-backup recover    finishes or undoes it, once the cause is corrected
+      mm-verify            whether the server is well afterwards
+
 EXAMPLES
   Every night, with retention, in cron:
       mm-backup --install /opt/mattermost --to /srv/backup --keep-daily 7 --keep-weekly 4

@@ -107,7 +107,7 @@ fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
     }
     if arguments.create != CreateArguments::default() {
         return Err(Error::usage("flags of `create` do not go with another verb")
-            .hint("put the verb first: mm-backup VERB --flags"));
+            .hint("put the verb first, and its flags behind it"));
     }
     match &arguments.verb {
         Some(Verb::Complete { id }) => complete::complete(session, arguments, id.as_deref()),

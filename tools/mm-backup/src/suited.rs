@@ -7,6 +7,7 @@ use std::path::Path;
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::shell;
+use mm_common::contract::ui;
 use mm_common::machine::mounts;
 use mm_common::machine::process::Identity;
 use mm_common::machine::tree::{self, Attributes, Dir, Kind, Time};
@@ -64,6 +65,14 @@ fn tried(trial: &Dir, owner: &User) -> Result<Option<String>> {
     };
     if let Err(error) = attributes.apply(&file, &trial.path().join(given)) {
         return lacks("owners, modes and times", &error.one_line());
+    }
+    match trial.link(OsStr::new("second"), trial, given) {
+        Ok(true) => {}
+        Ok(false) => ui::warn(
+            "the file system of the store has no hard links, by which restore points share what has not changed: each takes \
+             the room of all files. One on ext4, xfs or btrfs is given with --to",
+        ),
+        Err(error) => return lacks("hard links", &error.one_line()),
     }
     let kept = trial.look(given)?;
     let is_kept = kept.as_ref().is_some_and(|kept| {

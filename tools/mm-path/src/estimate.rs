@@ -1,6 +1,7 @@
 //! How long a hop may take. Guesses from documented rates on other people's machines, and called so.
 
 use mm_common::mattermost::catalogue::Catalogue;
+use mm_common::mattermost::way_back;
 use semver::Version;
 use serde_json::{Map, Value, json};
 
@@ -47,6 +48,7 @@ pub(crate) fn of_hop(catalogue: &Catalogue, start: &Start, from: &Version, to: &
     }
     if let Some(bytes) = start.database_bytes {
         estimate.insert("database_bytes".into(), bytes.into());
+        estimate.insert("restore_seconds".into(), way_back::restore_seconds(bytes).into());
     }
     estimate
 }

@@ -279,6 +279,17 @@ EXIT STATUS
   74  the document could not be delivered; the work is done
   75  another run holds the lock
 
+EXIT STATUS 3
+  The database could be brought neither to the new server nor back; the error says why. Nothing is lost: the old
+  cluster, or the old database, is kept and was only read.
+  Safe: looking; correcting the cause; mm-pgbump recover, as often as you like; another boot of the machine.
+  Not safe: starting clusters or the server by hand, pg_dropcluster, changing the data source or start.conf,
+  removing anything from the state directory. Other tools refuse until it is ended.
+  Three commands:
+      mm-swap status       what is half done, and what ends it
+      mm-pgbump recover    finishes or undoes it, once the cause is corrected
+      mm-verify            whether the server is well afterwards
+
 EXAMPLES
   What would stand in the way of PostgreSQL 15, while the server runs:
       mm-pgbump check --to 15

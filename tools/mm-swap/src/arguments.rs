@@ -217,6 +217,17 @@ const AFTER: &str = concat!(
 
 A tool that only passes on the error of an earlier tool exits with that error's code.
 
+Exit status 3:
+  Something is half in place and could be neither finished nor undone; the error says why. Nothing is lost: the
+  retired release, the restore points and the database of before are where they were.
+  Safe: looking; correcting the cause; mm-swap recover, as often as you like; another boot of the machine.
+  Not safe: starting the server by hand, giving bin/mattermost its execute permission back, removing anything
+  from `.NAME.mm`, the state directory or the store. Other tools refuse until it is ended.
+  Three commands:
+      mm-swap status       what is half done, and what ends it
+      mm-swap recover      finishes or undoes it, once the cause is corrected
+      mm-verify            whether the server is well afterwards
+
 Jumps:
   A release that the rules of the catalogue forbid over the installed one is refused, with or without a document;
   `mm-path --to VERSION` shows the path over the releases that have to run in between. --accept jump lets it through.

@@ -1,5 +1,6 @@
 //! A run that has arrived is closed with its last retired release: without one there is no way back any more.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use mm_common::contract::document::Document;
@@ -9,27 +10,51 @@ use mm_common::contract::ui;
 use mm_common::machine::closing::Closing;
 use mm_common::machine::files;
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::runs::Runs;
+use mm_common::machine::runs::{Run, Runs};
 use mm_common::machine::story::Story;
 use mm_common::mattermost::site::Ground;
 use mm_common::run::Session;
 
 use crate::operation::Operation;
 
-/// Closes the runs that have arrived and none of whose releases in `records` is left.
-pub(crate) fn runs(session: &mut Session, ground: &Ground, records: &[Operation], lock: &LockGuard) -> Result<()> {
+/// The runs that have arrived, are open, and have none of their releases in `records` left but what is `going`.
+fn finished(ground: &Ground, records: &[Operation], going: &[&Operation]) -> Result<Vec<Run>> {
     let mut left = Vec::new();
-    for record in records {
+    for record in records.iter().filter(|record| !going.contains(record)) {
         if files::look(&record.aside)?.is_some() {
             left.push(record.run.as_deref());
         }
     }
+    let mut finished = Vec::new();
     for run in Runs::of(ground.state.path()).all()? {
         // Of a release without a run nobody knows whose it is.
         let has_a_release = left.iter().any(|of| of.is_none_or(|of| of == run.id));
-        if has_a_release || run.end()?.is_some() || !Story::read(&run).is_ok_and(|story| has_arrived(&story.base)) {
-            continue;
+        if !has_a_release && run.end()?.is_none() && Story::read(&run).is_ok_and(|story| has_arrived(&story.base)) {
+            finished.push(run);
         }
+    }
+    Ok(finished)
+}
+
+/// What closing them would say, when `going` went.
+pub(crate) fn foreseen(ground: &Ground, records: &[Operation], going: &[&Operation]) -> Result<String> {
+    let mut text = String::new();
+    for run in finished(ground, records, going)? {
+        let closing = Closing::of(&run, &ground.root)?;
+        let released = ui::count(closing.pinned(), "restore point");
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "; would close the run {}, which has no retired release left then: {released} released, and it cannot be taken back any more",
+            run.id
+        );
+    }
+    Ok(text)
+}
+
+/// Closes the runs that have arrived and none of whose releases in `records` is left.
+pub(crate) fn runs(session: &mut Session, ground: &Ground, records: &[Operation], lock: &LockGuard) -> Result<()> {
+    for run in finished(ground, records, &[])? {
         // One that a tool works for is under way.
         let Ok(_run) = run.lock(Duration::ZERO) else { continue };
         let closing = Closing::of(&run, &ground.root)?;

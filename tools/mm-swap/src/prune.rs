@@ -30,7 +30,10 @@ pub(crate) fn prune(session: &mut Session, keep: usize) -> Result<String> {
         bytes += tree::size(path)?.bytes;
     }
     let count = ui::count(going.len() + unknown.len(), "release");
-    let Some(lock) = guard else { return Ok(format!("would remove {count}, {bytes} bytes")) };
+    let Some(lock) = guard else {
+        let closed = close::foreseen(&ground, &records, &going)?;
+        return Ok(format!("would remove {count}, {bytes} bytes{closed}"));
+    };
     if files::look(&place)?.is_some() {
         area::check(&place)?;
     }

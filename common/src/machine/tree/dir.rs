@@ -237,8 +237,10 @@ impl Dir {
     pub fn link(&self, name: &OsStr, other: &Self, other_name: &OsStr) -> Result<bool> {
         match linkat(&other.file, other_name, &self.file, name, AtFlags::empty()) {
             Ok(()) => Ok(true),
-            Err(Errno::EXDEV | Errno::EMLINK | Errno::EPERM | Errno::ENOENT | Errno::EOPNOTSUPP) => Ok(false),
-            Err(error) => Err(self.failed("link", name, error)),
+            Err(Errno::EXDEV | Errno::EMLINK | Errno::EPERM | Errno::ENOENT | Errno::EOPNOTSUPP | Errno::ENOSYS) => {
+                Ok(false)
+            }
+            Err(error) => Err(self.failed("give a second name (hard link) to", name, error)),
         }
     }
 

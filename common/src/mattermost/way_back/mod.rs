@@ -43,6 +43,12 @@ const AROUND_A_RESTORE: u64 = 10;
 /// Bytes of database that a restore makes in a second: 602 MB took 30 s with two processes (see [`crate::postgres::dump`]).
 const RESTORED_PER_SECOND: u64 = 20 << 20;
 
+/// About how long it takes to restore the dump of a database of so many bytes, in seconds.
+#[must_use]
+pub const fn restore_seconds(bytes: u64) -> u64 {
+    AROUND_A_RESTORE + bytes / RESTORED_PER_SECOND
+}
+
 /// A restore point that a hop can be rolled back with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestorePoint {
@@ -235,7 +241,7 @@ fn dump<'a>(hop: Hop<'a>, site: &Installation, claim: &Claim<'_>) -> Result<(&'a
         // What cannot be seen now is for the restore to say.
         _ => {}
     }
-    Ok((point, AROUND_A_RESTORE + held.bytes / RESTORED_PER_SECOND))
+    Ok((point, restore_seconds(held.bytes)))
 }
 
 /// Posts created since a moment (RFC 3339): what a return to it takes from the users.

@@ -135,7 +135,8 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
         now,
         target: path.map(|path| path.target.to_string()).unwrap_or_default(),
         to_do: hops.iter().map(Leg::of).collect(),
-        expected_seconds: expected.into_iter().sum(),
+        // The sum of nothing would be a negative zero.
+        expected_seconds: expected.into_iter().try_fold(0.0, |sum, seconds| Some(sum + seconds?)),
         done,
         hop,
         error: failure,

@@ -283,7 +283,9 @@ fn asked_while_it_makes_a_copy_it_makes_it_or_the_next_run_does() {
     let checkpoints = asked.checkpoints();
     remove("undisturbed");
     asked.at_each(&checkpoints, |ended| {
-        assert_eq!(site.pids(), pids, "{}: {}", ended.at, ended.said);
+        // The copy lies below the directory of the site: its server is one of those, too.
+        assert!(pids.iter().all(|pid| site.pids().contains(pid)), "{}: {}", ended.at, ended.said);
+        assert!(ended.code == 0 || !ended.said.contains("nothing has been begun"), "{}: {}", ended.at, ended.said);
         nothing_is_open(site, &ended.at);
         let copy = original.copy(&[]);
         assert!(answers(copy["url"].as_str().unwrap()), "{}", ended.at);

@@ -17,8 +17,8 @@ use crate::{SCRIPTS, sql};
 const MOST: u64 = 1024 * 1024;
 
 /// What can stand in the place of something that is filled in.
-const VALUES: [&str; 9] =
-    ["10.6.1", "/srv/x", "20260101T000000Z", "15", "team", "3s", "02:00-05:00", "mm-path=--x", "last"];
+const VALUES: [&str; 10] =
+    ["10.6.1", "/srv/x", "20260101T000000Z", "15", "json", "markdown", "team", "3s", "02:00-05:00", "mm-path=--x"];
 
 /// Texts beside the sources, in which all is prose or an example.
 const TEXTS: [&str; 8] = [
@@ -125,6 +125,10 @@ fn command(tool: &Command, rest: &str) -> Option<Vec<Word>> {
     let mut verb: Option<&Command> = None;
     let mut wants_value = false;
     for token in rest.split_ascii_whitespace() {
+        // Where its output goes is no word of it.
+        if token.contains(['<', '>']) {
+            break;
+        }
         let word = token.trim_start_matches(['"', '\'', '[', '(']);
         let end =
             word.find([',', ';', '`', ')', ']', '"', '\'', '\u{ff0c}', '\u{3002}', '\u{ff1b}', '\u{ff09}', '\u{3001}']);
@@ -137,7 +141,9 @@ fn command(tool: &Command, rest: &str) -> Option<Vec<Word>> {
             None => (word.trim_end_matches(['.', ':']), word.ends_with(['.', ':'])),
         };
         if wants_value {
-            words.push(if is_hole(word) { Word::Value } else { Word::Fixed(word.to_owned()) });
+            // One of several, as a usage has it.
+            let is_open = is_hole(word) || word.contains('|');
+            words.push(if is_open { Word::Value } else { Word::Fixed(word.to_owned()) });
             wants_value = false;
         } else if word.starts_with("--") && word.len() > 2 {
             // `--database{to}`: something may come behind it.
@@ -160,6 +166,9 @@ fn command(tool: &Command, rest: &str) -> Option<Vec<Word>> {
         } else if verb.is_none() && words.len() == 1 && tool.find_subcommand(word).is_some() {
             verb = tool.find_subcommand(word);
             words.push(Word::Fixed(word.to_owned()));
+        } else if let Some((verb, _)) = word.split_once('$').filter(|(verb, _)| tool.find_subcommand(verb).is_some()) {
+            words.push(Word::Fixed(verb.to_owned()));
+            break;
         } else if word.starts_with(['{', '$']) {
             words.push(Word::Perhaps);
         } else if is_hole(word) {

@@ -2,9 +2,9 @@
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::{shell, ui};
-use mm_common::machine::checkpoint;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::state::State;
+use mm_common::machine::{checkpoint, signals};
 use mm_common::mattermost::site::Installation;
 use serde_json::Value;
 
@@ -32,15 +32,23 @@ pub(super) fn build(
     record.with_plugins = copying.wanted.with_plugins;
     // Before anything is made: what a killed run leaves is found by it.
     record.write(state, lock)?;
+    let undone = format!(
+        "removing the copy in {}, which is half made; the original is not touched",
+        copying.directory.display()
+    );
+    signals::leads_to(&undone);
     checkpoint::pass("copy-recorded");
     match fill(copying, looked, &mut record, state, lock) {
         Ok(there) => Ok((record, there)),
-        Err(error) => Err(match remove(&record, state, lock) {
-            Ok(()) => error,
-            Err(other) => error
-                .because(format!("and what was made of the copy is still there: {}", other.one_line()))
-                .with_hint(format!("mm-backup copy --remove {}", shell::word(&copying.directory))),
-        }),
+        Err(error) => {
+            let _undo = signals::undoing(undone);
+            Err(match remove(&record, state, lock) {
+                Ok(()) => error,
+                Err(other) => error
+                    .because(format!("and what was made of the copy is still there: {}", other.one_line()))
+                    .with_hint(format!("mm-backup copy --remove {}", shell::word(&copying.directory))),
+            })
+        }
     }
 }
 

@@ -64,7 +64,9 @@ pub(crate) fn check(root: &Path, tools: &[Command]) -> Result<()> {
         let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
         let texts = sql::texts(&files::read_text(&path, MOST)?)
             .map_err(|error| Error::failed(format!("cannot read `{name}`")).because(error))?;
-        texts.iter().for_each(|(line, text)| look(&name, *line, text));
+        for (line, text) in &texts {
+            look(&name, *line, text);
+        }
     }
     for name in TEXTS {
         let text = files::read_text(&root.join(name), MOST)?;

@@ -74,6 +74,12 @@ pub fn install(major: u32, part: Part) -> String {
     system.install(major, part, offered, Path::new(PGDG).exists())
 }
 
+/// The command by which the packages of this machine upgrade a server of their own to a major, where they have one that is not
+/// Debian's.
+pub fn own_upgrade(major: u32) -> Option<String> {
+    System::of_this_machine().own_upgrade(major, command::exists("postgresql-setup"))
+}
+
 /// Whether apt knows where to get a major.
 fn is_offered(major: u32) -> bool {
     let asked = Cmd::new("apt-cache").args(["policy", &format!("postgresql-{major}")]).run();
@@ -147,6 +153,14 @@ impl System {
     }
 
     /// The client of whatever major the distribution has.
+    fn own_upgrade(self, major: u32, setup: bool) -> Option<String> {
+        match self {
+            Self::RedHat { project: true } => Some(format!("/usr/pgsql-{major}/bin/postgresql-{major}-setup upgrade")),
+            _ if setup || self == Self::RedHat { project: false } => Some("postgresql-setup --upgrade".to_owned()),
+            _ => None,
+        }
+    }
+
     fn client(self) -> &'static str {
         match self {
             Self::Debian => "apt-get install postgresql-client",
@@ -180,6 +194,16 @@ mod tests {
         let project = System::RedHat { project: true };
         assert_eq!(server(project, true, false), "dnf install postgresql17 postgresql17-server postgresql17-contrib");
         assert_eq!(System::Debian.install(16, Part::Client, true, true), "apt-get install postgresql-client-16");
+    }
+
+    #[test]
+    fn the_packages_own_way_to_a_major_is_known() {
+        let of = |system: System, setup| system.own_upgrade(16, setup);
+        let project = of(System::RedHat { project: true }, true);
+        assert_eq!(project.as_deref(), Some("/usr/pgsql-16/bin/postgresql-16-setup upgrade"));
+        assert_eq!(of(System::RedHat { project: false }, false).as_deref(), Some("postgresql-setup --upgrade"));
+        assert_eq!(of(System::Other, true).as_deref(), Some("postgresql-setup --upgrade"));
+        assert_eq!((of(System::Suse, false), of(System::Debian, false)), (None, None));
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use mm_common::contract::sections::Path;
-use mm_common::machine::command;
 use mm_common::machine::lock::LockGuard;
 use mm_common::mattermost::site::{self, Installation};
 use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::postgres::programs;
 use mm_common::postgres::proven::{self, Claim};
 use mm_common::postgres::server::Database;
 use mm_common::run::Session;
@@ -124,15 +124,19 @@ fn elsewhere(installation: &Installation, database: &Database, to: u32) -> Error
     Error::refused(format!("the database server at {host} is none of this machine's Debian clusters"))
         .because(format!("it runs PostgreSQL {}, and the next release needs {to}", database.version))
         .because("pg_lsclusters shows no running cluster with its system identifier (remote, managed, in a container, or not in Debian's layout)")
-        .hint(by_hand(to, command::exists("postgresql-setup")))
+        .hint(by_hand(to, programs::own_upgrade(to).as_deref()))
 }
 
-/// How a server that this tool does not upgrade gets to a major; `setup` where Red Hat's own program for it is there.
-fn by_hand(to: u32, setup: bool) -> String {
-    let own = if setup { "; or with the packages of this system: postgresql-setup --upgrade" } else { "" };
+/// How a server that this tool does not upgrade gets to a major; `own` is the command that this system's packages have for it.
+fn by_hand(to: u32, own: Option<&str>) -> String {
+    let own = own.map_or_else(
+        || format!("as whoever runs it does it (a managed service: its own upgrade to {to})"),
+        |command| format!("with the packages of this system ({command})"),
+    );
     format!(
         "take a server of PostgreSQL {to} or later, write its data source into a file (mode 600), then: mm-pgbump check --target FILE, \
-         and mm-pgbump move --target FILE; or upgrade it where it runs{own} (a managed service: its own upgrade to {to}), then run this again"
+         and mm-pgbump move --target FILE; or `mm-backup --stop --leave-stopped --document none >point.json`, upgrade it where it \
+         runs, {own}, start Mattermost, and prove it with `mm-verify --document point.json`; then run this again"
     )
 }
 
@@ -142,7 +146,8 @@ mod tests {
 
     #[test]
     fn the_systems_own_way_is_named_where_it_has_one() {
-        assert!(by_hand(16, true).contains("postgresql-setup --upgrade"));
-        assert!(!by_hand(16, false).contains("postgresql-setup"));
+        let said = by_hand(16, Some("postgresql-setup --upgrade"));
+        assert!(said.contains("(postgresql-setup --upgrade)") && said.contains("mm-verify --document"), "{said}");
+        assert!(by_hand(16, None).contains("a managed service: its own upgrade to 16"));
     }
 }

@@ -33,6 +33,9 @@ const HOPS: [&str; 11] = [
 ];
 const OTHERS: [&str; 4] = ["install", "alone-path", "alone-fetch", "announce"];
 
+/// Run on booted hosts, by `scripts/test-host`.
+const ON_HOSTS: [&str; 5] = ["package", "tarball", "upgrade-package", "remove-package", "remove-tarball"];
+
 /// The examples by their names.
 fn examples() -> BTreeMap<String, String> {
     let text = fs::read_to_string(Path::new(REPOSITORY).join("README.md")).unwrap();
@@ -166,9 +169,14 @@ impl Reader {
 
 #[test]
 fn every_example_is_run_by_one_of_the_tests() {
-    let mut run: Vec<&str> = UPGRADE.into_iter().chain(HOPS).chain(OTHERS).collect();
+    let mut run: Vec<&str> = UPGRADE.into_iter().chain(HOPS).chain(OTHERS).chain(ON_HOSTS).collect();
     run.sort_unstable();
     assert_eq!(examples().into_keys().collect::<Vec<_>>(), run);
+    let hosts = ["acceptance", "redhat"].map(|part| Path::new(REPOSITORY).join("scripts/host.d").join(part));
+    let hosts = hosts.map(|part| fs::read_to_string(part).unwrap()).concat();
+    for name in ON_HOSTS {
+        assert!(hosts.lines().any(|line| line.trim() == format!("example {name}")), "no host runs the example {name}");
+    }
 }
 
 #[test]

@@ -112,17 +112,44 @@ fn a_target_without_support_is_warned_of() {
 
 #[test]
 fn a_blocked_path_exits_5_with_everything_known() {
-    let plan = paper(&["--from", "9.5.3", "--from-mysql", "8.0.36", "--to", "latest"]).code(5);
+    let way = ["--from", "9.5.3", "--to", "latest", "--postgres", "12"];
+    let plan = paper(&way).code(5);
     let document = document(&plan);
-    assert_eq!(document["path"]["blockers"][0]["id"], "mysql-gone");
+    assert_eq!(document["path"]["blockers"][0]["id"], "postgres");
     assert_eq!(stops(&document), ["9.11.18", "10.5.14", "10.11.23", "11.7.15", "12.1.0"]);
     assert_eq!((&document["error"]["tool"], &document["error"]["code"]), (&json!("mm-path"), &json!(5)));
     assert!(document["error"]["hint"].as_str().unwrap().contains("PostgreSQL"));
     let errors = stderr(&plan);
     assert!(errors.contains("error:") && errors.contains("hint:"), "{errors}");
-    let table =
-        stdout(&paper(&["--from", "9.5.3", "--from-mysql", "8.0.36", "--to", "latest", "--format", "human"]).code(5));
+    let table = stdout(&paper(&[&way[..], &["--format", "human"]].concat()).code(5));
     assert!(table.contains("Blocked") && table.contains("9.5.3 -> 9.11.18"), "{table}");
+}
+
+#[test]
+fn mysql_is_left_first_of_all_at_the_installed_release() {
+    let way = ["--from", "9.5.3", "--from-mysql", "8.0.36", "--to", "11.7"];
+    let plan = document(&paper(&way).success());
+    assert_eq!(stops(&plan), ["9.5.3", "9.11.18", "10.5.14", "10.11.23", "11.7.15"]);
+    let hop = &plan["path"]["next"];
+    assert_eq!((&hop["from"], &hop["changes"]), (&json!("9.5.3"), &json!(["database"])));
+    assert_eq!((&hop["needs"]["move"], &hop["needs"]["postgres"]), (&json!(true), &json!(14)), "as 11.7 will ask");
+    assert_eq!(plan["path"]["hops"][1]["needs"]["postgres"], Value::Null, "moved once");
+    let said = hop["notes"][0]["action"].as_str().unwrap();
+    for command in ["`mm-pgbump check --target FILE`", "`mm-pgbump move --target FILE`", "--postgres-target FILE"] {
+        assert!(said.contains(command), "{said}");
+    }
+    let table = stdout(&paper(&[&way[..], &["--format", "human"]].concat()).success());
+    assert!(table.contains("  1  9.5.3, whose database is moved to PostgreSQL 14 or later\n"), "{table}");
+    let hops = stdout(&paper(&[&way[..], &["--hops"]].concat()).success());
+    assert_eq!(hops, "9.11.18\n10.5.14\n10.11.23\n11.7.15\n");
+    // Also where no release is to follow, with another edition after it, and to a major that is wished for.
+    let alone = document(&paper(&["--from", "10.11.23", "--from-mysql", "8.0", "--to", "10.11.23"]).success());
+    assert_eq!((stops(&alone), &alone["path"]["next"]["needs"]["postgres"]), (vec!["10.11.23"], &json!(13)));
+    let way = ["--from", "10.5.14", "--from-edition", "team", "--edition", "enterprise", "--from-mysql", "8.0"];
+    let plan = document(&paper(&[&way[..], &["--to", "10.11", "--postgres", "17"]].concat()).success());
+    let hops = &plan["path"]["hops"];
+    assert_eq!((&hops[0]["edition"], &hops[0]["needs"]["postgres"]), (&json!("team"), &json!(17)));
+    assert_eq!((&hops[1]["edition"], &hops[1]["changes"]), (&json!("enterprise"), &json!(["release", "edition"])));
 }
 
 #[test]

@@ -16,7 +16,6 @@ mod indexes;
 #[cfg(feature = "checkpoints")]
 mod kill;
 mod lab;
-mod mariadb;
 mod moving;
 mod moving_back;
 #[cfg(feature = "checkpoints")]

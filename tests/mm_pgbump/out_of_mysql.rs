@@ -1,10 +1,10 @@
 //! Out of `MariaDB` into PostgreSQL, and the way back.
 
 use mm_test_support::cluster::{Cluster, TELLTALE};
+use mm_test_support::mariadb::Mariadb;
 use mm_test_support::site::Site;
 use serde_json::Value;
 
-use crate::mariadb::Mariadb;
 use crate::moving::Moving;
 use crate::rig::{VERSION, check_of, find_below};
 
@@ -21,13 +21,8 @@ pub(crate) struct Leaving {
 impl Leaving {
     pub(crate) fn new() -> Self {
         let site = Site::builder(VERSION).build();
-        let mariadb = Mariadb::start(site.directory());
-        mariadb.fill(&site.cluster);
         let posts = Moving::posts(&site.cluster, "mattermost");
-        // Nothing of it is to be of use to anybody.
-        site.cluster.stop();
-        site.set("SqlSettings", "DriverName", "mysql".into());
-        site.set("SqlSettings", "DataSource", mariadb.source().into());
+        let mariadb = Mariadb::under(&site);
         let config = std::fs::read(site.config_path()).unwrap();
         Self { moving: Moving { site, target: Cluster::create(15) }, mariadb, posts, config }
     }

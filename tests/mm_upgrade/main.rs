@@ -12,6 +12,8 @@ mod asked;
 mod by_hand;
 mod failing;
 mod killed;
+#[cfg(feature = "checkpoints")]
+mod moved;
 mod rehearse;
 mod reports;
 mod run;

@@ -4,6 +4,7 @@
 //! lock is a guard inside the acting function, so it is released before the document is written.
 
 mod arguments;
+pub mod beside;
 mod defaults;
 mod flags;
 mod input;

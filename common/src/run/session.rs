@@ -14,6 +14,7 @@ use crate::machine::door::Open;
 use crate::machine::state::{BASE, State};
 use crate::machine::{door, host, runs};
 use crate::mattermost::site::{self, Ground, Installation, Supposed, Wanted};
+use crate::mattermost::way_back;
 
 /// Seconds that a tool of a pipeline waits for another run; the checks of mm-verify take a few.
 const PIPELINE_WAIT: u64 = 60;
@@ -154,11 +155,8 @@ impl Session {
         if installation.version != hop.to || installation.edition != hop.edition {
             return Ok(None);
         }
-        let major = match hop.needs.postgres {
-            Some(_) => Some(installation.database()?.major()),
-            None => None,
-        };
-        Ok(hop.is_in_place((&installation.version, installation.edition), major).then_some(hop))
+        let database = way_back::database_for(&hop, installation)?;
+        Ok(hop.is_in_place((&installation.version, installation.edition), database).then_some(hop))
     }
 
     /// From here on this tool works for a run, as if it had been given a document of it: its own is put down there.

@@ -62,17 +62,17 @@ fn paths_of_all_eras_in_both_editions() {
 }
 
 #[test]
-fn the_same_paths_hold_on_mysql_until_it_ends() {
+fn the_same_paths_hold_behind_the_move_out_of_mysql() {
     for case in CASES {
         let mut start = start(case.from, Edition::Enterprise);
         start.driver = Some(Driver::Mysql);
         start.mysql = Some("8.0.36".parse().unwrap());
         let plan = planned(&start, &wish(case.to, case.policy));
-        assert_eq!(stops(&plan), case.stops, "{} to {}", case.from, case.to);
-        let beyond = |hop: &Hop| hop.to >= semver::Version::new(10, 12, 0);
-        let within = start.version < semver::Version::new(10, 12, 0);
-        let expected: &[&str] = if within && plan.path.hops.iter().any(beyond) { &["mysql-gone"] } else { &[] };
-        assert_eq!(blockers(&plan), expected, "{} to {}", case.from, case.to);
+        assert_eq!(stops(&plan)[1..], *case.stops, "{} to {}", case.from, case.to);
+        let first = &plan.path.hops[0];
+        assert!(first.is_of_database_alone() && first.needs.is_move, "{} to {}", case.from, case.to);
+        assert_eq!(first.to, start.version);
+        assert_eq!(blockers(&plan), [""; 0], "{} to {}", case.from, case.to);
     }
 }
 

@@ -32,6 +32,29 @@ fn postgres_is_placed_where_it_is_first_refused_and_for_all_that_follows() {
     }
 }
 
+/// Where no tool here can upgrade the server, the same hop is met by a move, to whatever major the rest of the way asks for.
+#[test]
+fn a_database_elsewhere_moves_in_the_hop_that_needs_it() {
+    let mut start = with_postgres("10.5.14", 11);
+    start.postgres = Some(Server { major: 11, available: None, elsewhere: true });
+    let plan = planned(&start, &wish("11.7", Esr));
+    assert_eq!(placed(&plan), Some(("10.11.23", 14)));
+    let hop = &plan.path.hops[0];
+    assert!(hop.needs.is_move && hop.changes == ["release", "database"] && !hop.is_of_database_alone(), "{hop:?}");
+    assert!(hop.notes[0].action.contains("`mm-pgbump move --target FILE`"), "{:?}", hop.notes[0]);
+    let here = planned(&with_postgres("10.5.14", 11), &wish("11.7", Esr));
+    assert!(!here.path.hops[0].needs.is_move && here.path.hops[0].notes[0].action.contains("mm-pgbump does it"));
+    let alone = planned(
+        &Start { version: "10.11.23".parse().unwrap(), ..start },
+        &Wish { postgres: Some(15), ..wish("10.11.23", Esr) },
+    );
+    assert!(
+        alone.path.notes.iter().any(|note| note.action.contains("mm-pgbump move --target FILE")),
+        "{:?}",
+        alone.path.notes
+    );
+}
+
 fn placed(plan: &Plan) -> Option<(&str, u32)> {
     let mut bumps = plan.path.hops.iter().filter_map(|hop| Some((hop, hop.needs.postgres?)));
     let (hop, major) = bumps.next()?;

@@ -22,6 +22,7 @@ pub mod faults;
 pub mod forwarder;
 pub mod host;
 pub mod layout;
+pub mod mariadb;
 pub mod matrix;
 pub mod pipeline;
 pub mod process;

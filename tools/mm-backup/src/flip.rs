@@ -29,7 +29,7 @@ use crate::wish::Wish;
 pub(crate) const JOURNAL: &str = journal::RESTORE;
 
 /// The one flag of a restore that does not choose what is restored.
-const LEAVE_STOPPED: &[u8] = b"--leave-stopped";
+pub(crate) const LEAVE_STOPPED: &[u8] = b"--leave-stopped";
 
 /// One name that changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -51,6 +51,7 @@ mod suspects;
 mod target;
 mod text;
 mod trust;
+mod untouched;
 mod verify;
 mod wish;
 
@@ -188,9 +189,22 @@ fn try_way_back(session: &Session, installation: &Installation, plan: &plan::Pla
         return Ok(());
     }
     let claim = database::claim(installation, session.common.accepts(proven::ACCEPT), Some(lock));
-    let bump = hop.as_ref().and_then(|hop| hop.needs.postgres);
+    let bump = hop.as_ref().and_then(|hop| hop.needs.postgres.filter(|_| !hop.needs.is_move));
     let findings = Trial { site: installation, claim, bump, release: hop.is_some() }.run();
     way_back::judge(&findings, hop.is_some(), session.common.accepts(way_back::ACCEPT))
+}
+
+/// What is wanted of the restore point of this hop. One that takes the database out of MySQL leaves that as it is, which is its
+/// way back; the point holds what else there is.
+fn wished(session: &Session, flags: &CreateArguments, installation: &Installation) -> Result<plan::Wish> {
+    let path: Option<Path> = session.document.section("path")?;
+    let is_move = path.and_then(|path| path.next).is_some_and(|hop| hop.is_of_database_alone());
+    let mut wish = flags.wish();
+    if is_move && installation.source.is_none() && !wish.no_database {
+        ui::say("the database is not in PostgreSQL and is left out: the move of this hop only reads it");
+        wish.no_database = true;
+    }
+    Ok(wish)
 }
 
 /// Whether this hop upgrades PostgreSQL.
@@ -213,7 +227,10 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
             return Ok(in_place(hop));
         }
         let store = Store { path: arguments.store.clone() };
-        let plan = plan::plan(&observe::observe(&installation, &store, flags.no_data)?, &flags.wish())?;
+        let plan = plan::plan(
+            &observe::observe(&installation, &store, flags.no_data)?,
+            &wished(session, flags, &installation)?,
+        )?;
         session.human = Some(list::plan_table(&plan));
         let text = serde_json::to_value(&plan).unwrap_or_default();
         session.document.set("plan", &serde_json::json!({ "mm-backup": text }))?;
@@ -231,7 +248,10 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
     let absent = store::absent(&arguments.store)?;
     let made = (|| {
         let store = Store::create(&arguments.store)?;
-        let plan = plan::plan(&observe::observe(&installation, &store, flags.no_data)?, &flags.wish())?;
+        let plan = plan::plan(
+            &observe::observe(&installation, &store, flags.no_data)?,
+            &wished(session, flags, &installation)?,
+        )?;
         store.refuse_unsafe()?;
         suited::refuse_unsuited(&store, &installation.owner)?;
         try_way_back(session, &installation, &plan, &lock)?;

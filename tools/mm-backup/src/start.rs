@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::arguments::RestoreArguments;
 use crate::store::{Point, Store};
 use crate::wish::Wish;
-use crate::{flip, restore, trust};
+use crate::{flip, restore, trust, untouched};
 
 /// Carries it out. A run that has been taken back already stays so: what was written since would be lost.
 ///
@@ -22,8 +22,11 @@ use crate::{flip, restore, trust};
 /// Refused (exit 5) when there is no such run, or its restore point is gone; otherwise as a restore.
 pub(crate) fn back(session: &mut Session, id: &str, wanted: &RestoreArguments, jobs: usize) -> Result<String> {
     let ground = session.ground()?;
-    door::refuse_open(&ground.state, &ground.root, &[flip::JOURNAL])?;
     let run = Runs::of(ground.state.path()).named(Some(id))?;
+    let goes_on = run.end()?.is_some_and(|end| end.ending == Ending::RollingBack);
+    // Once this has begun, what it has asked of mm-pgbump is part of it.
+    let own: &[&str] = if goes_on { &[flip::JOURNAL, door::MOVE, door::PGBUMP] } else { &[flip::JOURNAL] };
+    door::refuse_open(&ground.state, &ground.root, own)?;
     if let Some(End { ending: Ending::RolledBack, at, .. }) = run.end()? {
         return Ok(format!("the run {} has been rolled back already, at {at}", run.id));
     }
@@ -41,10 +44,25 @@ pub(crate) fn back(session: &mut Session, id: &str, wanted: &RestoreArguments, j
     };
     let point = Store::open(&place)?.find(&id)?;
     trust::require(&point, session.common.accepts(trust::ACCEPT))?;
-    if !session.dry_run {
-        run.set_end(Ending::RollingBack, Some(&id))?;
+    let mut wish = Wish::new(&point, wanted)?;
+    let moved = untouched::of_run(&ground.state, &run.id)?;
+    if let Some(moved) = &moved {
+        wish.database &= !untouched::is_of_first_hop(moved, &story.base)?;
     }
-    restore(session, &point, wanted, jobs)
+    if session.dry_run {
+        let said = carry_out(session, &point, wanted, &wish, jobs)?;
+        let back = moved.map(|moved| format!("would point the server at {} again; ", moved.from.label()));
+        return Ok(back.unwrap_or_default() + &said);
+    }
+    run.set_end(Ending::RollingBack, Some(&id))?;
+    untouched::point_back(session, &ground, &run.id).or_else(|error| {
+        // What has not begun is not gone on with.
+        if !untouched::is_open(&ground.state)? && !goes_on {
+            run.forget_end()?;
+        }
+        Err(error)
+    })?;
+    carry_out(session, &point, wanted, &wish, jobs)
 }
 
 /// A restore that may be one to the start of a run, whatever it was asked for by: the run is told what has become of it.
@@ -52,8 +70,17 @@ pub(crate) fn back(session: &mut Session, id: &str, wanted: &RestoreArguments, j
 /// # Errors
 /// As [`restore::restore`].
 pub(crate) fn restore(session: &mut Session, point: &Point, wanted: &RestoreArguments, jobs: usize) -> Result<String> {
-    let wish = Wish::new(point, wanted)?;
-    let done = restore::restore(session, point, wanted, &wish, jobs);
+    carry_out(session, point, wanted, &Wish::new(point, wanted)?, jobs)
+}
+
+fn carry_out(
+    session: &mut Session,
+    point: &Point,
+    wanted: &RestoreArguments,
+    wish: &Wish,
+    jobs: usize,
+) -> Result<String> {
+    let done = restore::restore(session, point, wanted, wish, jobs);
     if !session.dry_run && wish.is_everything() {
         let outcome = Outcome::of(&done, session.changed);
         note(&session.state(&point.head.install), &point.head.id, outcome)?;

@@ -3,6 +3,7 @@
 use mm_common::contract::error::{Error, Result};
 
 use crate::arguments::RestoreArguments;
+use crate::flip::LEAVE_STOPPED;
 use crate::restore_files::Selection;
 use crate::store::Point;
 use crate::text::Name;
@@ -72,7 +73,8 @@ impl Wish {
 
     /// Whether it puts back all that the restore point holds.
     pub(crate) fn is_everything(&self) -> bool {
-        self.database && !self.elsewhere && matches!(self.files, Some(Selection::Everything))
+        let names_nothing = self.flags.iter().all(|flag| flag.as_bytes() == LEAVE_STOPPED);
+        (self.database || names_nothing) && !self.elsewhere && matches!(self.files, Some(Selection::Everything))
     }
 
     pub(crate) fn in_words(&self) -> &'static str {

@@ -179,7 +179,8 @@ fn asked(session: &mut Session, arguments: &FetchArguments, path: Option<&Path>)
     let mut releases = vec![release(&path.current, path.current_edition.unwrap_or(next.edition), false)];
     // What the document says is about the processor of this machine.
     let same = arguments.arch.is_none() || arguments.arch == Arch::of_host();
-    releases.extend(path.hops.iter().map(|hop| Release {
+    let hops = path.hops.iter().filter(|hop| !hop.is_of_database_alone());
+    releases.extend(hops.map(|hop| Release {
         url: (same && !hop.url.is_empty()).then(|| hop.url.clone()),
         sha256: if same { hop.sha256.clone() } else { Vec::new() },
         ..release(&hop.to, hop.edition, true)

@@ -30,16 +30,21 @@ pub(crate) fn progress(
     document: &Document,
     path: &Path,
     (installed, edition): (&Version, Edition),
+    is_moved: impl FnOnce(&Hop) -> Result<bool>,
     dry_run: bool,
 ) -> Result<Progress> {
     let Some(hop) = &path.next else { return Ok(Progress::Before) };
     let touched = OF_A_HOP.iter().any(|key| document.get(key).is_some());
-    // A hop may change nothing but the edition.
-    let there = *installed == hop.to && edition == hop.edition;
+    // A hop may change nothing but the edition, or the database.
+    let there = *installed == hop.to && edition == hop.edition && (!hop.is_of_database_alone() || is_moved(hop)?);
     if there || (dry_run && touched) {
         return Ok(Progress::After(Box::new(hop.clone())));
     }
     let acted = OF_A_HOP.iter().filter(|key| **key != "fetch").any(|key| document.get(key).is_some());
+    if acted && hop.is_of_database_alone() {
+        return Err(Error::refused(format!("the hop is not done: the database of {installed} has not been moved"))
+            .hint("in the place of mm-pgbump in the pipeline: mm-pgbump move --target FILE --leave-stopped; to plan afresh, give --to"));
+    }
     if acted && *installed == hop.from {
         return Err(Error::refused(format!("the hop from {} to {} is not done: {installed} ({edition}) is still installed", hop.from, hop.to))
             .hint("a pipeline of one hop is mm-fetch | mm-backup | mm-pgbump | mm-swap | mm-verify; to plan afresh, give --to"));
@@ -68,12 +73,23 @@ pub(crate) fn forget_hop(document: &mut Document) -> Result<()> {
 
 /// Hops that have been taken back since are done no more: the record ends with the one that has led to what is installed.
 /// Where none has, and the first did not begin there either, it stays as it is.
-pub(crate) fn keep_what_is_true(document: &mut Document, installed: &Version, edition: Edition) -> Result<()> {
+pub(crate) fn keep_what_is_true(
+    document: &mut Document,
+    (installed, edition): (&Version, Edition),
+    is_moved: impl Fn(&Hop) -> Result<bool>,
+) -> Result<()> {
     let done: Vec<Map<String, Value>> = document.section("done")?.unwrap_or_default();
     let hops: Vec<Option<Hop>> =
         done.iter().map(|record| serde_json::from_value(record.get("hop")?.clone()).ok()).collect();
-    let led_there = |hop: &Option<Hop>| hop.as_ref().is_some_and(|hop| hop.to == *installed && hop.edition == edition);
-    let length = match hops.iter().rposition(led_there) {
+    let mut led_there = Vec::new();
+    for hop in &hops {
+        led_there.push(match hop {
+            Some(hop) if hop.is_of_database_alone() => hop.to == *installed && is_moved(hop)?,
+            Some(hop) => hop.to == *installed && hop.edition == edition,
+            None => false,
+        });
+    }
+    let length = match led_there.iter().rposition(|led| *led) {
         Some(last) => last + 1,
         None if hops.first().is_some_and(|hop| hop.as_ref().is_some_and(|hop| hop.from == *installed)) => 0,
         None => return Ok(()),
@@ -186,6 +202,10 @@ mod tests {
         plan(&Catalogue::embedded().unwrap(), &start, &wish).unwrap().path
     }
 
+    fn never(_: &Hop) -> Result<bool> {
+        panic!("nobody has to know")
+    }
+
     fn document(sections: &[&str]) -> Document {
         let mut document = Document::default();
         for section in sections {
@@ -196,18 +216,19 @@ mod tests {
 
     #[test]
     fn a_hop_is_finished_when_its_release_is_installed() {
-        let progress = progress(&document(&["swap"]), &path(), (&version("10.6.1"), Edition::Team), false).unwrap();
+        let progress =
+            progress(&document(&["swap"]), &path(), (&version("10.6.1"), Edition::Team), never, false).unwrap();
         assert!(matches!(progress, Progress::After(hop) if hop.to == version("10.6.1")));
     }
 
     #[test]
     fn a_plan_that_was_not_begun_stays() {
         assert_eq!(
-            progress(&document(&[]), &path(), (&version("10.5.14"), Edition::Team), false).unwrap(),
+            progress(&document(&[]), &path(), (&version("10.5.14"), Edition::Team), never, false).unwrap(),
             Progress::Before
         );
         assert_eq!(
-            progress(&document(&["fetch"]), &path(), (&version("10.5.14"), Edition::Team), false).unwrap(),
+            progress(&document(&["fetch"]), &path(), (&version("10.5.14"), Edition::Team), never, false).unwrap(),
             Progress::Before
         );
     }
@@ -217,15 +238,46 @@ mod tests {
         let mut path = path();
         let hop = path.next.as_mut().unwrap();
         (hop.to, hop.edition) = (hop.from.clone(), Edition::Enterprise);
-        let with = |edition| progress(&document(&["swap"]), &path, (&version("10.5.14"), edition), false);
+        let with = |edition| progress(&document(&["swap"]), &path, (&version("10.5.14"), edition), never, false);
         assert!(matches!(with(Edition::Enterprise).unwrap(), Progress::After(_)));
         assert_eq!(with(Edition::Team).unwrap_err().code(), 5, "nothing has happened yet");
     }
 
+    /// The release is the same before and after.
+    #[test]
+    fn a_hop_that_changes_only_the_database_is_done_when_that_has_moved() {
+        let mut path = path();
+        let hop = path.next.as_mut().unwrap();
+        (hop.to, hop.changes) = (hop.from.clone(), vec!["database".into()]);
+        let with = |sections: &[&str], moved: bool, dry_run: bool| {
+            progress(&document(sections), &path, (&version("10.5.14"), Edition::Team), |_| Ok(moved), dry_run)
+        };
+        assert!(matches!(with(&["pgbump"], true, false).unwrap(), Progress::After(_)));
+        assert_eq!(with(&[], false, false).unwrap(), Progress::Before);
+        assert_eq!(with(&["fetch"], false, false).unwrap(), Progress::Before);
+        let error = with(&["backup"], false, false).unwrap_err();
+        assert!(error.code() == 5 && error.next_step().unwrap().contains("mm-pgbump move --target"), "{error:?}");
+        assert!(matches!(with(&["pgbump"], false, true).unwrap(), Progress::After(_)));
+    }
+
+    #[test]
+    fn a_move_that_was_taken_back_is_done_no_more() {
+        let hop = |from: &str, to: &str, changes: &str| json!({"hop": {"from": from, "to": to, "changes": [changes], "edition": "team", "url": "", "sha256": []}});
+        let left = |installed: &str, moved: bool| {
+            let mut document = Document::default();
+            let done = [hop("10.5.14", "10.5.14", "database"), hop("10.5.14", "10.6.1", "release")];
+            document.set("done", &json!(done)).unwrap();
+            keep_what_is_true(&mut document, (&version(installed), Edition::Team), |_| Ok(moved)).unwrap();
+            document.get("done").unwrap().as_array().unwrap().len()
+        };
+        assert_eq!((left("10.6.1", true), left("10.5.14", true), left("10.5.14", false)), (2, 1, 0));
+    }
+
     #[test]
     fn a_round_without_effect_is_refused_so_that_a_loop_ends() {
-        let error = progress(&document(&["fetch", "backup"]), &path(), (&version("10.5.14"), Edition::Team), false)
-            .unwrap_err();
+        let error =
+            progress(&document(&["fetch", "backup"]), &path(), (&version("10.5.14"), Edition::Team), never, false)
+                .unwrap_err();
         assert_eq!(error.code(), 5);
         assert!(error.message().contains("10.5.14 (team) is still installed"), "{}", error.message());
     }
@@ -233,7 +285,8 @@ mod tests {
     #[test]
     fn a_dry_run_goes_on_without_anything_installed() {
         let mut document = document(&["fetch", "swap"]);
-        let Progress::After(hop) = progress(&document, &path(), (&version("10.5.14"), Edition::Team), true).unwrap()
+        let Progress::After(hop) =
+            progress(&document, &path(), (&version("10.5.14"), Edition::Team), never, true).unwrap()
         else {
             panic!()
         };
@@ -250,7 +303,7 @@ mod tests {
         let left = |installed: &str| {
             let mut document = Document::default();
             document.set("done", &json!([hop("9.11.18", "10.5.14"), hop("10.5.14", "10.6.1")])).unwrap();
-            keep_what_is_true(&mut document, &version(installed), Edition::Team).unwrap();
+            keep_what_is_true(&mut document, (&version(installed), Edition::Team), never).unwrap();
             document.get("done").unwrap().as_array().unwrap().len()
         };
         assert_eq!((left("10.6.1"), left("10.5.14"), left("9.11.18"), left("10.6.2")), (2, 1, 0, 2));

@@ -30,7 +30,7 @@ pub(crate) fn table(path: &Path, document: &Document, conclusion: Option<&str>, 
 
 fn headline(text: &mut String, path: &Path, done: usize) {
     let (mut current, mut target) = (path.current.to_string(), path.target.to_string());
-    if let (Some(before), Some(hop)) = (path.current_edition, &path.next) {
+    if let (Some(before), Some(hop)) = (path.current_edition, path.hops.last()) {
         // Writing to a String cannot fail.
         let _ = (write!(current, " ({before})"), write!(target, " ({})", hop.edition));
     }
@@ -50,9 +50,17 @@ fn headline(text: &mut String, path: &Path, done: usize) {
 
 fn one_hop(text: &mut String, number: usize, hop: &Hop, brief: bool) {
     let mut line = format!("{number:>3}  {} -> {}", hop.from, hop.to);
+    if hop.is_of_database_alone() {
+        line = format!("{number:>3}  {}, whose database is", hop.to);
+    }
     if let Some(major) = hop.needs.postgres {
         // Writing to a String cannot fail.
-        let _ = write!(line, "   with PostgreSQL {major}");
+        let _ = if hop.needs.is_move {
+            let gap = if hop.is_of_database_alone() { "" } else { "  " };
+            write!(line, "{gap} moved to PostgreSQL {major} or later")
+        } else {
+            write!(line, "   with PostgreSQL {major}")
+        };
     }
     // Less than a second is not worth a word.
     if let Some(seconds) = hop.estimate.get("seconds").and_then(Value::as_f64).filter(|seconds| *seconds >= 1.0) {
@@ -113,7 +121,8 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 /// The releases to stop at, one a line.
 pub(crate) fn hops(path: &Path) -> String {
-    path.hops.iter().fold(String::new(), |text, hop| text + &hop.to.to_string() + "\n")
+    let stops = path.hops.iter().filter(|hop| !hop.is_of_database_alone());
+    stops.fold(String::new(), |text, hop| text + &hop.to.to_string() + "\n")
 }
 
 /// When a note matters.

@@ -11,6 +11,7 @@ mod glibc;
 mod human;
 mod interrupted;
 mod migrations;
+mod moves;
 mod observe;
 mod picture;
 pub mod plan;
@@ -29,12 +30,13 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 use mm_common::contract::error::{Error, Result};
-use mm_common::contract::sections::{Note, Path};
+use mm_common::contract::sections::{Hop, Note, Path};
 use mm_common::contract::{shell, time, ui};
 use mm_common::machine::threads;
 use mm_common::mattermost::catalogue::{Catalogue, Driver, day};
 use mm_common::mattermost::schema;
 use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::way_back;
 use mm_common::postgres::server::Database;
 use mm_common::run::{self, Output, Session};
 
@@ -160,9 +162,10 @@ fn for_the_installation(
     let (wished, outside) = (asked.wish.edition, Outside::of(&installation));
     let mut start = observe::installation(&installation, &section, database.as_ref().ok(), wished, &outside)?;
     start.measured.extend(fold::measured(&session.document));
+    let is_moved = |hop: &Hop| way_back::database_for(hop, &installation).map(|database| database.is_moved);
     if let Some(path) = recorded
         && let fold::Progress::After(hop) =
-            fold::progress(&session.document, path, (&start.version, start.edition), session.dry_run)?
+            fold::progress(&session.document, path, (&start.version, start.edition), is_moved, session.dry_run)?
     {
         fold::finish(&mut session.document, &hop, &time::now())?;
     }
@@ -196,8 +199,7 @@ fn for_the_installation(
     }
     // A database elsewhere is not upgraded by mm-pgbump.
     if let Ok(database) = &database
-        && section.database.cluster.is_some()
-        && plan.path.hops.iter().any(|hop| hop.needs.postgres.is_some())
+        && plan.path.hops.iter().any(|hop| hop.needs.postgres.is_some() && !hop.needs.is_move)
     {
         match observe::neighbours(database) {
             Ok(others) => plan.path.notes.extend((!others.is_empty()).then(|| remark::shared_cluster(&others))),
@@ -246,8 +248,13 @@ fn for_the_installation(
 fn imagine(session: &Session, start: &mut Start) -> Result<()> {
     if let Some((version, edition, postgres)) = fold::imagined(&session.document)? {
         (start.version, start.edition) = (version, edition);
-        if let (Some(major), Some(server)) = (postgres, &mut start.postgres) {
-            server.major = major;
+        match (postgres, &mut start.postgres) {
+            (Some(major), Some(server)) => server.major = major,
+            (Some(major), none) => {
+                start.driver = Some(Driver::Postgres);
+                *none = Some(Server { major, available: None, elsewhere: true });
+            }
+            (None, _) => {}
         }
     }
     Ok(())
@@ -321,8 +328,14 @@ fn report(session: &mut Session, arguments: &PathArguments, asked: &Asked, mut p
     }
     Ok(match (&path.next, path.hops.len()) {
         (None, _) => format!("{} is installed, which is what is wanted: nothing to do", path.current),
+        (Some(hop), 1) if hop.is_of_database_alone() => {
+            format!("1 hop: the database of {} moves to PostgreSQL", hop.to)
+        }
         (Some(hop), 1) if hop.from == hop.to => format!("1 hop: {} becomes {} edition", hop.to, hop.edition),
         (Some(hop), 1) => format!("1 hop from {} to {}", hop.from, hop.to),
-        (Some(hop), hops) => format!("{hops} hops from {} to {}; next is {}", path.current, path.target, hop.to),
+        (Some(hop), hops) => {
+            let next = if hop.is_of_database_alone() { "the move of the database".into() } else { hop.to.to_string() };
+            format!("{hops} hops from {} to {}; next is {next}", path.current, path.target)
+        }
     })
 }

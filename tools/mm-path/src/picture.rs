@@ -62,6 +62,7 @@ pub(crate) fn mermaid(plan: &Plan) -> String {
 /// The rules that put the hop there, and the PostgreSQL upgrade in it.
 fn label(hop: &Hop) -> String {
     let mut parts: Vec<String> = hop.why.iter().map(|why| why.rule.clone()).collect();
-    parts.extend(hop.needs.postgres.map(|major| format!("PostgreSQL {major}")));
+    let word = if hop.needs.is_move { "moved to " } else { "" };
+    parts.extend(hop.needs.postgres.map(|major| format!("{word}PostgreSQL {major}")));
     parts.join(", ")
 }

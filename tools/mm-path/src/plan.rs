@@ -14,7 +14,7 @@ use crate::postgres::{self, Misfit, Server};
 use crate::route::Graph;
 use crate::target;
 use crate::wish::{Policy, Spot, Target, Wish};
-use crate::{ceiling, estimate, reason, remark, rolling};
+use crate::{ceiling, estimate, moves, reason, remark, rolling};
 
 /// What is known of the site. Everything but the release is optional: what is not known is not guessed.
 #[derive(Debug, Clone)]
@@ -111,6 +111,15 @@ pub struct Plan {
 /// Refuses (exit 5) a target that is unknown, older than the installed release or among those to avoid, and a `--via`
 /// that lies beyond the target; one behind the installed release is done, and a note says so. What else stands in the way becomes a blocker of the plan.
 pub fn plan(catalogue: &Catalogue, start: &Start, wish: &Wish) -> Result<Plan> {
+    if start.driver == Some(Driver::Mysql) {
+        moves::out_of_mysql(catalogue, start, wish)
+    } else {
+        releases(catalogue, start, wish)
+    }
+}
+
+/// The way of the releases, on PostgreSQL or what is not known.
+pub(crate) fn releases(catalogue: &Catalogue, start: &Start, wish: &Wish) -> Result<Plan> {
     let installed = start.edition;
     let start = &start.becoming(wish.edition.unwrap_or(installed));
     let change = (start.edition != installed).then_some(installed);
@@ -202,7 +211,7 @@ fn nothing_to_do(catalogue: &Catalogue, start: &Start, wish: &Wish, target: &Ver
     if let (Some(wished), Some(server)) = (wish.postgres, &start.postgres)
         && wished > server.major
     {
-        notes.push(remark::postgres_alone(server.major, wished));
+        notes.push(remark::postgres_alone(server, wished));
     }
     let path = Path {
         current: start.version.clone(),
@@ -270,9 +279,6 @@ fn bump(
     stops: &[Version],
     blockers: &mut Vec<Note>,
 ) -> Option<postgres::Bump> {
-    if start.driver == Some(Driver::Mysql) {
-        return None;
-    }
     let Some(server) = start.postgres.as_ref() else {
         let misfit = wish.postgres.and_then(|wished| postgres::refusal(catalogue, stops, wished));
         blockers.extend(misfit.as_ref().map(remark::of_misfit));
@@ -297,8 +303,9 @@ fn hop(catalogue: &Catalogue, start: &Start, wish: &Wish, graph: &Graph<'_>, ste
     let mut needs = Needs { bytes: start.release_bytes.map(estimate::grown), ..Needs::default() };
     if let Some(bump) = step.bump {
         needs.postgres = Some(bump.to);
-        notes.insert(0, remark::of_bump(bump, step.to, start.postgres.as_ref().is_some_and(|server| server.elsewhere)));
-        if let Some(bytes) = start.database_bytes {
+        needs.is_move = start.postgres.as_ref().is_some_and(|server| server.elsewhere);
+        notes.insert(0, remark::of_bump(bump, step.to, needs.is_move));
+        if let (Some(bytes), false) = (start.database_bytes, needs.is_move) {
             // Dump and restore leaves the old cluster where it is, so the new one comes on top.
             needs.more.insert("postgres_bytes".into(), bytes.into());
         }

@@ -2,15 +2,15 @@
 
 use mm_common::contract::sections::Note;
 use mm_common::mattermost::catalogue::{
-    Artefact, Catalogue, Driver, Facts, Level, Line, Note as Known, Rule, RuleKind, Severity, Trust, Verdict,
+    Artefact, Catalogue, Facts, Level, Line, Note as Known, Rule, RuleKind, Severity, Trust, Verdict,
 };
 use semver::Version;
 
-use crate::ceiling;
 use crate::plan::Start;
-use crate::postgres::{Bump, Misfit};
+use crate::postgres::{Bump, Misfit, Server};
 use crate::route::Graph;
 use crate::wish::{Target, Wish};
+use crate::{ceiling, moves};
 
 fn note(id: &str, severity: &str, title: String, action: impl Into<String>, source: impl Into<String>) -> Note {
     Note { id: id.into(), severity: severity.into(), title, action: action.into(), source: source.into() }
@@ -100,9 +100,9 @@ pub(crate) fn of_bump(bump: &Bump, to: &Version, elsewhere: bool) -> Note {
     let action = if elsewhere {
         format!(
             "The database is in no cluster of this host that pg_lsclusters shows. Upgrade it where it runs; or take a server of \
-             PostgreSQL {0} or later and move it there in this hop: `mm-pgbump check --target FILE`, then `mm-pgbump move --target \
-             FILE` in the place of mm-pgbump.",
-            bump.to
+             PostgreSQL {} or later and write its data source into a file (mode 600): {}.",
+            bump.to,
+            moves::commands()
         )
     } else {
         "mm-pgbump does it in this hop.".to_owned()
@@ -133,9 +133,11 @@ pub(crate) fn ahead(installed: &Version, newest: &Version) -> Note {
 }
 
 /// A wish for a newer PostgreSQL without any hop to carry it out in.
-pub(crate) fn postgres_alone(from: u32, wished: u32) -> Note {
-    let title = format!("PostgreSQL {from} stays: there is no hop to upgrade it to {wished} in");
-    note("postgres-upgrade", "action", title, format!("mm-pgbump --to {wished}"), "the command line")
+pub(crate) fn postgres_alone(server: &Server, wished: u32) -> Note {
+    let title = format!("PostgreSQL {} stays: there is no hop to upgrade it to {wished} in", server.major);
+    let action =
+        if server.elsewhere { "mm-pgbump move --target FILE".into() } else { format!("mm-pgbump --to {wished}") };
+    note("postgres-upgrade", "action", title, action, "the command line")
 }
 
 /// The upgrade notes of a hop that apply to this site, weightiest first, and those that block it.
@@ -209,27 +211,6 @@ pub(crate) fn of_requirement(
 ) -> Vec<Note> {
     let (before, Some(now)) = (catalogue.requirement(from), catalogue.requirement(to)) else { return Vec::new() };
     let mut blockers = Vec::new();
-    if start.driver == Some(Driver::Mysql) {
-        match (&now.mysql, &start.mysql) {
-            (None, _) if before.is_none_or(|before| before.mysql.is_some()) => blockers.push(note(
-                "mysql-gone",
-                "block",
-                format!("{to} has no MySQL support any more"),
-                "Move the database to PostgreSQL while on 10.11 or older (mm-pgbump check --target FILE, then mm-pgbump move --target FILE; not with Mattermost's migration-assist --fix-varchar, which counts bytes and deletes valid rows with long non-ASCII text), then plan again.",
-                now.source.clone(),
-            )),
-            (Some(needed), Some(present)) if present < needed && before.is_none_or(|before| before.mysql.as_ref() != Some(needed)) => {
-                blockers.push(note(
-                    "mysql-version",
-                    "block",
-                    format!("{to} needs MySQL {needed}, and {present} runs"),
-                    format!("Upgrade MySQL to {needed} or newer first."),
-                    now.source.clone(),
-                ));
-            }
-            _ => {}
-        }
-    }
     if before.is_none_or(|before| before.glibc != now.glibc) {
         blockers.extend(ceiling::blocker(catalogue, start, wish, to));
     }
@@ -282,24 +263,7 @@ pub(crate) fn about_the_path(catalogue: &Catalogue, start: &Start, wish: &Wish, 
             ));
         }
     }
-    if start.driver == Some(Driver::Mysql) {
-        let needed = |version: &Version| catalogue.requirement(version).and_then(|entry| entry.mysql.as_ref());
-        let hardest = stops.iter().filter(|version| needed(version).is_some()).max_by_key(|version| needed(version));
-        let unknown = hardest.filter(|_| start.mysql.is_none()).zip(hardest.and_then(needed));
-        let version =
-            unknown.map(|(release, version)| format!(" Its version is not known; {release} needs {version}."));
-        notes.push(note(
-            "mysql",
-            "action",
-            format!(
-                "The database is MySQL: nothing has looked into it, no restore point can hold it, and mm-swap does not work on it.{}",
-                version.unwrap_or_default()
-            ),
-            "Move it to PostgreSQL first, while on 10.11 or older (mm-pgbump check --target FILE, then mm-pgbump move --target FILE; not with Mattermost's migration-assist --fix-varchar, which counts bytes and deletes valid rows with long non-ASCII text). Else go these hops by hand: mm-fetch proves the releases, mm-backup --no-database keeps the files, and a dump with MySQL's own tools is needed before each hop.",
-            "mattermost/docs: important-upgrade-notes v11.0",
-        ));
-    }
-    if start.driver != Some(Driver::Mysql) && start.postgres.is_none() {
+    if start.postgres.is_none() {
         notes.push(note(
             "postgres-unknown",
             "info",

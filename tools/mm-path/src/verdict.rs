@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use jiff::civil::Date;
 use mm_common::contract::sections::Path;
 use mm_common::contract::ui;
-use mm_common::mattermost::catalogue::{Catalogue, LONGEST, Line};
+use mm_common::mattermost::catalogue::{Catalogue, Driver, LONGEST, Line};
 use serde_json::Value;
 
 use crate::human::{duration, wrap};
+use crate::moves;
 use crate::plan::Start;
 
 /// What is asked about, with the way there.
@@ -21,8 +22,11 @@ pub(crate) struct Ways {
 /// The text of it. `install` is the install root as the shell takes it.
 pub(crate) fn text(catalogue: &Catalogue, start: &Start, install: &str, ways: &Ways, today: Date) -> String {
     let mut text = String::new();
-    let database =
-        start.postgres.as_ref().map_or_else(String::new, |server| format!(" on PostgreSQL {}", server.major));
+    let database = match &start.postgres {
+        Some(server) => format!(" on PostgreSQL {}", server.major),
+        None if start.driver == Some(Driver::Mysql) => format!(" on {}", moves::engine(start)),
+        None => String::new(),
+    };
     // Writing to a String cannot fail.
     let _ = writeln!(text, "Mattermost {} ({}){database} in {install}.", start.version, start.edition);
     let _ = writeln!(text, "{}", support(catalogue, start, today));
@@ -65,13 +69,15 @@ fn way(catalogue: &Catalogue, path: &Path) -> String {
     if path.hops.is_empty() {
         return format!("{}: installed, or something newer is", path.target);
     }
-    let stops: Vec<String> = path.hops.iter().map(|hop| hop.to.to_string()).collect();
-    let mut text = format!("{}{until}: {}", path.target, ui::count(stops.len(), "hop"));
+    let stops = path.hops.iter().filter(|hop| !hop.is_of_database_alone());
+    let stops: Vec<String> = stops.map(|hop| hop.to.to_string()).collect();
+    let mut text = format!("{}{until}: {}", path.target, ui::count(path.hops.len(), "hop"));
     if stops.len() > 1 {
         let _ = write!(text, " ({})", stops.join(", "));
     }
-    if let Some(major) = path.hops.iter().find_map(|hop| hop.needs.postgres) {
-        let _ = write!(text, ", PostgreSQL {major} on the way");
+    if let Some((needs, major)) = path.hops.iter().find_map(|hop| Some((&hop.needs, hop.needs.postgres?))) {
+        let how = if needs.is_move { "moved to " } else { "" };
+        let _ = write!(text, ", {how}PostgreSQL {major} on the way");
     }
     let seconds = path.hops.iter().filter_map(|hop| hop.estimate.get("seconds").and_then(Value::as_f64));
     let seconds: f64 = seconds.sum();

@@ -211,8 +211,9 @@ PROOF
 MOVE
   move carries the server's database, wherever that is, into another PostgreSQL server that exists already: a managed one,
   one of another host or port, in a container, of another distribution. It takes the place of run in a pipeline: where the
-  next hop needs no later major it does nothing, where the database is in a cluster of this machine it does what run does.
-  Without a document it always moves. --target names a file that only root or the caller can read: line 1 is the data
+  next hop needs no later major it does nothing, where the database is in a cluster of this machine it does what run does;
+  check --target likewise, of all hops that remain. Run itself is refused in a hop that needs a move. The whole upgrade:
+  mm-upgrade run --postgres-target FILE. Without a document it always moves. --target names a file that only root or the caller can read: line 1 is the data
   source as it is to stand in the configuration, line 2, if any, that of an administrator, who makes what is not there:
   the role with CREATEROLE, the database with CREATEDB; it need not be a superuser. No password gets into the command
   line, the environment, the document or a log: where the administrator is no superuser, a log of the target could show
@@ -238,7 +239,8 @@ MOVE
 
 OUT OF MYSQL
   move takes a server that works with MariaDB or MySQL to PostgreSQL, at the release that is installed (10.11 or earlier: 11
-  has no MySQL). Target file, rollback and recover are as above; a restore point is not asked for, as none can hold MySQL.
+  has no MySQL): in a hop of its own, which mm-path plans before all others, and in which mm-backup stores all but the
+  database. Target file, rollback and recover are as above; a restore point is not asked for, as none can hold MySQL.
   MySQL is only read, in sessions that may not write: an account with SELECT on its database is enough.
   The installed release makes its tables in the target itself: it is started once on the empty database, with a
   configuration that names no host but the target, and is ended when it answers; the server in use goes on meanwhile. Every

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mm_common::contract::sections::Path;
+use mm_common::contract::sections::{Needs, Path};
 use mm_common::machine::lock::LockGuard;
 use mm_common::mattermost::site::{self, Installation};
 use mm_common::postgres::cluster::{self, Cluster};
@@ -13,6 +13,7 @@ use mm_common::run::Session;
 use mm_common::{Error, Result};
 
 use crate::Options;
+use crate::moving;
 use crate::plan::{self, Need};
 use crate::preflight::Question;
 use crate::record::{Entry, Records};
@@ -62,7 +63,8 @@ pub(crate) fn is_needless(session: &Session, options: &Options) -> Result<bool> 
     let path: Option<Path> = session.document.section("path")?;
     let hop = path.and_then(|path| path.next);
     let is_asked = session.dry_run || options.to.is_some();
-    if is_asked || hop.is_none_or(|hop| hop.needs.postgres.is_some()) || session.document.site()?.is_none() {
+    let asks = |needs: &Needs| needs.postgres.is_some() || needs.is_move;
+    if is_asked || hop.is_none_or(|hop| asks(&hop.needs)) || session.document.site()?.is_none() {
         return Ok(false);
     }
     let Ok(ground) = site::ground(&session.wanted()?) else { return Ok(false) };
@@ -79,7 +81,12 @@ pub(crate) fn is_needless(session: &Session, options: &Options) -> Result<bool> 
 pub(crate) fn find(session: &Session, options: &Options, installation: &Installation) -> Result<Option<Wish>> {
     let path: Option<Path> = session.document.section("path")?;
     let hop = path.and_then(|path| path.next);
-    let Some(wanted) = options.to.or_else(|| hop.and_then(|hop| hop.needs.postgres)) else { return Ok(None) };
+    let wanted = options.to.or_else(|| hop.as_ref().and_then(|hop| hop.needs.postgres));
+    if moving::run::is_mysql(installation) && (wanted.is_some() || hop.is_some_and(|hop| hop.needs.is_move)) {
+        let some = wanted.map_or_else(String::new, |major| format!(" {major} or later"));
+        return Err(Error::refused("the server works with MySQL, which no upgrade leads out of").hint(by_move(&some)));
+    }
+    let Some(wanted) = wanted else { return Ok(None) };
     let database = installation.database().map_err(|error| {
         error.hint("the database has to be reachable as the server reaches it; start it, or fix its data source")
     })?;
@@ -127,15 +134,23 @@ fn elsewhere(installation: &Installation, database: &Database, to: u32) -> Error
         .hint(by_hand(to, programs::own_upgrade(to).as_deref()))
 }
 
+/// How the database gets to another server of PostgreSQL.
+fn by_move(version: &str) -> String {
+    format!(
+        "take a server of PostgreSQL{version}, write its data source into a file (mode 600), then: mm-pgbump check --target FILE, \
+         and mm-pgbump move --target FILE (mm-upgrade run: --postgres-target FILE)"
+    )
+}
+
 /// How a server that this tool does not upgrade gets to a major; `own` is the command that this system's packages have for it.
 fn by_hand(to: u32, own: Option<&str>) -> String {
     let own = own.map_or_else(
         || format!("as whoever runs it does it (a managed service: its own upgrade to {to})"),
         |command| format!("with the packages of this system ({command})"),
     );
+    let moved = by_move(&format!(" {to} or later"));
     format!(
-        "take a server of PostgreSQL {to} or later, write its data source into a file (mode 600), then: mm-pgbump check --target FILE, \
-         and mm-pgbump move --target FILE; or `mm-backup --stop --leave-stopped --document none >point.json`, upgrade it where it \
+        "{moved}; or `mm-backup --stop --leave-stopped --document none >point.json`, upgrade it where it \
          runs, {own}, start Mattermost, and prove it with `mm-verify --document point.json`; then run this again"
     )
 }

@@ -21,6 +21,9 @@ pub(crate) fn stage(session: &mut Session, arguments: &StageArguments) -> Result
     if arguments.archive.is_none() && path.as_ref().is_some_and(|path| path.next.is_none()) {
         return Ok("there is no next hop: nothing to stage".into());
     }
+    if target::is_of_database_alone(session, arguments.archive.as_deref())? {
+        return Ok("the next hop changes the database alone: nothing to stage".into());
+    }
     let ground = site::ground(&session.wanted()?)?;
     let lock = if session.dry_run { None } else { Some(ground.state.lock(session.lock_wait())?) };
     // A release that is half exchanged may be needed to finish or undo that.

@@ -10,7 +10,7 @@ use mm_common::machine::lock::{self, LockGuard};
 use mm_common::machine::state::State;
 use mm_common::run::Session;
 
-use crate::restore_point::LIMIT;
+use mm_common::run::beside::LIMIT;
 
 /// The runs of other tools that were cut off.
 pub(crate) fn foreign(state: &State, root: &Path) -> Result<Vec<Open>> {

@@ -65,7 +65,7 @@ pub(crate) fn finish(
     if let Some(saved) = &open.config {
         config::heal(saved, lock)?;
     }
-    let flags = run::backup_flags(&session.common);
+    let flags = session.common.of_installation();
     let ground = standing::ground(session)?;
     undo::finish_cluster(&ground.root, &ground.state, &flags, lock)?;
     let mut site = standing::probe(session, &ground)?;

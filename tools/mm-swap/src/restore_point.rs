@@ -1,23 +1,21 @@
 //! The restore point that an exchange can be undone with, and the one place where a tool runs another: the database is
 //! put back by `mm-backup` or `mm-pgbump`, from beside this program.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mm_common::contract::error::{Context as _, Error, Kind, Result};
+use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::sections::Backup;
 use mm_common::machine::command::Cmd;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::state::State;
-use mm_common::machine::{checkpoint, door, files, journal};
+use mm_common::machine::{door, files, journal};
 use mm_common::mattermost::way_back::RestorePoint;
+use mm_common::run::beside::beside;
 
 use crate::operation::Operation;
-
-/// A restored database is as large as the one that was dumped: hours are possible, for ever is not.
-pub(crate) const LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 /// How old a restore point may be: `90m`, `24h`, `2d`, or a number of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +93,7 @@ pub(crate) fn check(backup: Option<&Backup>, wanted: Wanted, now: Timestamp) -> 
 
 /// The command that puts the database of a restore point back, as this program runs it and as a person would.
 pub(crate) fn command(operation: &Operation, point: &RestorePoint, flags: &[String]) -> Result<Cmd> {
-    Ok(tool("mm-backup")?
+    Ok(beside("mm-backup")?
         .args(["restore", &point.id, "--database", "--document", "none", "--format", "json", "--to"])
         .arg(&point.store)
         .arg("--install")
@@ -105,18 +103,10 @@ pub(crate) fn command(operation: &Operation, point: &RestorePoint, flags: &[Stri
 
 /// The command that lets the cluster of before the hop serve again.
 pub(crate) fn cluster_command(root: &Path, flags: &[String]) -> Result<Cmd> {
-    Ok(tool("mm-pgbump")?
+    Ok(beside("mm-pgbump")?
         .args(["rollback", "--leave-stopped", "--document", "none", "--format", "json", "--install"])
         .arg(root)
         .args(flags))
-}
-
-/// Another tool, from beside this program. It ends with this one: nobody but this one waits for it.
-fn tool(name: &str) -> Result<Cmd> {
-    let own = std::env::current_exe().context(|| "cannot find the directory of this program".to_owned())?;
-    let program: PathBuf = files::parent(&own)?.join(name);
-    let program = if program.is_file() { program.to_string_lossy().into_owned() } else { name.to_owned() };
-    Ok(checkpoint::hand_on(Cmd::new(program).limit(LIMIT).ends_with_us()))
 }
 
 /// Puts the database back. The other tool gets the lock as its standard input: nobody comes in between, and it knows by that
@@ -144,6 +134,8 @@ pub(crate) fn is_cluster_cut_off(state: &State) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use mm_common::contract::digest;
     use mm_common::machine::files::Access;
 

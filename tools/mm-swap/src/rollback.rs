@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::arguments::RollbackArguments;
 use crate::operation::{self, Operation, Verdict};
 use crate::undo::{self, Means};
-use crate::{config, door, recover, run, standing};
+use crate::{config, door, recover, standing};
 
 /// Carries the verb out: one hop, whatever cut it off and however often it is run again.
 pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Result<String> {
@@ -61,7 +61,7 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
     // The state to come back to is that of now: whether it runs.
     let was_running = site.was_running || begun.is_some_and(|open| open.was_running);
     (last.was_running, last.start, last.asked) = (was_running, was_running, true);
-    let flags = run::backup_flags(&session.common);
+    let flags = session.common.of_installation();
     let mut means = Means { site: &mut site, flags: &flags, start_limit: limit };
     signals::check()?;
     session.changed = true;

@@ -17,7 +17,7 @@ use mm_common::postgres::server::Database;
 use mm_common::run::Session;
 
 use self::prepare::{Prepared, modified, prepare};
-use crate::arguments::{Common, RunArguments};
+use crate::arguments::RunArguments;
 use crate::flip::{self, Flip};
 use crate::launch::Launch;
 use crate::operation::{self, Operation, Verdict};
@@ -75,6 +75,10 @@ fn ready(
     abandoned: Option<&Operation>,
     lock: &LockGuard,
 ) -> Result<Option<(Operation, Database)>> {
+    if target::is_of_database_alone(session, arguments.archive.as_deref())? {
+        require_moved(session, site)?;
+        return Ok(None);
+    }
     let target = target::of(session, arguments.archive.as_deref())?;
     if is_installed(site, &target) {
         return Ok(None);
@@ -104,6 +108,18 @@ fn ready(
     Ok(Some((operation, prepared.database)))
 }
 
+/// Without its move such a hop has not been carried out, whatever runs.
+fn require_moved(session: &Session, site: &Installation) -> Result<()> {
+    match session.hop_in_place(site)? {
+        Some(_) => Ok(()),
+        None => Err(Error::refused(format!(
+            "the database of {} has not been moved, which is what this hop is for",
+            site.version
+        ))
+        .hint("put `mm-pgbump move --target FILE --leave-stopped` before mm-swap in the pipeline")),
+    }
+}
+
 /// Whether the document's way has no hop left.
 fn arrived(session: &Session, arguments: &RunArguments) -> Result<Option<String>> {
     let version = if arguments.archive.is_none() { session.arrived()? } else { None };
@@ -116,7 +132,8 @@ fn is_installed(site: &Installation, target: &Target) -> bool {
 
 /// The new release is in place: its server is to run. This is also how a run that was cut off after its last step ends.
 fn already(session: &mut Session, site: &Installation, arguments: &RunArguments, lock: &LockGuard) -> Result<String> {
-    let last = operation::records(&site.state)?.pop();
+    let exchanges = !target::is_of_database_alone(session, arguments.archive.as_deref())?;
+    let last = operation::records(&site.state)?.pop().filter(|_| exchanges);
     let mut section = match last.filter(|last| last.to == site.version && last.verdict == Verdict::Done) {
         Some(last) => section(&last),
         None => Swap {
@@ -178,7 +195,7 @@ fn exchange(
     session.changed = true;
     signals::leads_to(way_back_in_words(&operation));
     let done = act((&*site, database), &mut operation, arguments.limit(), lock);
-    let flags = backup_flags(&session.common);
+    let flags = session.common.of_installation();
     match done {
         Ok((window, healthy)) => {
             operation.close_done(&site.state, lock)?;
@@ -218,21 +235,6 @@ pub(crate) fn go_back(means: &mut Means<'_>, operation: &mut Operation, error: E
             .hint("the reason stands above; the old server runs as before. Fix it and run this again"),
         Err(undo) => error.causes().iter().fold(undo.because(error.message()), Error::because),
     }
-}
-
-/// What mm-backup needs to work on the same installation.
-pub(crate) fn backup_flags(common: &Common) -> Vec<String> {
-    let mut flags = Vec::new();
-    let mut add = |flag: &str, value: Option<String>| {
-        if let Some(value) = value {
-            flags.extend([flag.to_owned(), value]);
-        }
-    };
-    add("--state-dir", common.state_dir.as_ref().map(|path| path.display().to_string()));
-    add("--service", common.service.clone());
-    add("--stop-command", common.stop_command.clone());
-    add("--start-command", common.start_command.clone());
-    flags
 }
 
 fn operation(

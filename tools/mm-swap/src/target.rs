@@ -45,6 +45,12 @@ pub(crate) fn of(session: &Session, archive: Option<&Path>) -> Result<Target> {
     Ok(Target { archive: fetched.archive, manifest, unproven: false })
 }
 
+/// Whether the next hop exchanges no release.
+pub(crate) fn is_of_database_alone(session: &Session, archive: Option<&Path>) -> Result<bool> {
+    let path: Option<mm_common::contract::sections::Path> = session.document.section("path")?;
+    Ok(archive.is_none() && path.and_then(|path| path.next).is_some_and(|hop| hop.is_of_database_alone()))
+}
+
 /// The next hop, when its release is not at hand: in a dry run mm-fetch fetches nothing.
 pub(crate) fn unfetched(session: &Session) -> Result<Option<Hop>> {
     let path: Option<mm_common::contract::sections::Path> = session.document.section("path")?;

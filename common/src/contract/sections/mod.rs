@@ -8,7 +8,7 @@ mod server;
 mod steps;
 mod verify;
 
-pub use path::{CatalogueSeen, Hop, Needs, Note, Path, Preflight, Why};
+pub use path::{CatalogueSeen, DatabaseNow, Hop, Needs, Note, Path, Preflight, Why};
 pub use server::{Run, Site, SiteConfig, SiteDatabase, SiteService};
 pub use steps::{Backup, Fetch, Fetched, Freeze, Missing, ModifiedFile, Pgbump, Swap};
 pub use verify::{Check, Status, Verify};

@@ -115,11 +115,38 @@ pub struct Hop {
 }
 
 impl Hop {
-    /// Whether all that it changes is in place: release, edition and, where it asks for one, PostgreSQL major.
-    pub fn is_in_place(&self, (installed, edition): (&Version, Edition), major: Option<u32>) -> bool {
-        let is_late_enough = |needed: u32| major.is_none_or(|major| major >= needed);
-        *installed == self.to && edition == self.edition && self.needs.postgres.is_none_or(is_late_enough)
+    /// Whether it changes the database and nothing else: then the release says nothing about how far it is.
+    pub fn is_of_database_alone(&self) -> bool {
+        self.from == self.to && self.changes == ["database"]
     }
+
+    /// Whether all that it changes is in place: release, edition and what it asks of the database.
+    pub fn is_in_place(&self, (installed, edition): (&Version, Edition), database: DatabaseNow) -> bool {
+        let is_late_enough = |needed: u32| database.major.is_none_or(|major| major >= needed);
+        let is_fit = if self.is_of_database_alone() {
+            database.is_moved
+        } else {
+            self.needs.postgres.is_none_or(is_late_enough)
+        };
+        *installed == self.to && edition == self.edition && is_fit
+    }
+
+    /// Its releases, as people are told of them.
+    pub fn in_words(&self) -> String {
+        if self.is_of_database_alone() {
+            return format!("{}, whose database moves", self.to);
+        }
+        format!("{} to {}", self.from, self.to)
+    }
+}
+
+/// What a hop can have changed of the database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DatabaseNow {
+    /// The PostgreSQL major, where it could be asked.
+    pub major: Option<u32>,
+    /// The server works with what the last move has carried and proven.
+    pub is_moved: bool,
 }
 
 /// A rule that put a hop where it is.
@@ -142,6 +169,9 @@ pub struct Needs {
     /// PostgreSQL major to be on before this hop's server starts; absent when the present one will do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<u32>,
+    /// Whether `mm-pgbump move --target FILE` meets it: the database is in no cluster of this host that can be upgraded.
+    #[serde(rename = "move", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_move: bool,
     /// Free bytes beside the install root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use administrator::{Administrator, administrator, exists};
-pub use moved::{Moved, Place, last as last_move};
+pub use moved::{Moved, Place, database_for, last as last_move};
 pub use trial::{ACCEPT, Finding, Trial, checks, judge};
 
 use super::handed_on;

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Hop;
 use crate::contract::error::Result;
+use crate::contract::sections::{self, DatabaseNow};
 use crate::machine::door::MOVE;
 use crate::machine::journal::Journal;
+use crate::mattermost::site::Installation;
 use crate::postgres::server::Database;
 
 /// A database on a server, as it is known again; nothing of it is secret.
@@ -113,6 +115,20 @@ pub(super) enum Look {
 /// As [`Journal::read`].
 pub fn last(state: &Path) -> Result<Option<Moved>> {
     Journal::finished(state, MOVE).read()
+}
+
+/// What is to be known of the database to tell whether a hop is in place; where nothing is, nothing is asked.
+///
+/// # Errors
+/// When the database cannot be asked, or the record of the move cannot be read.
+pub fn database_for(hop: &sections::Hop, site: &Installation) -> Result<DatabaseNow> {
+    if hop.is_of_database_alone() {
+        let moved = last(site.state.path())?.filter(|moved| moved.proven && site.source.is_some());
+        let is_moved = moved.map_or(Ok(false), |moved| moved.to.is(&site.database()?))?;
+        return Ok(DatabaseNow { major: None, is_moved });
+    }
+    let major = hop.needs.postgres.map(|_| site.database().map(|database| database.major())).transpose()?;
+    Ok(DatabaseNow { major, is_moved: false })
 }
 
 /// The move that was part of a hop, where nothing has moved since.

@@ -72,7 +72,7 @@ impl Way<'_> {
 
     /// The hop with which PostgreSQL is upgraded.
     pub(crate) fn bump(&self) -> Option<&Hop> {
-        self.hops.iter().find(|hop| hop.needs.postgres.is_some())
+        self.hops.iter().find(|hop| hop.needs.postgres.is_some() && !hop.needs.is_move)
     }
 }
 

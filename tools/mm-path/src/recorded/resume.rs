@@ -2,13 +2,14 @@
 
 use mm_common::contract::document::Document;
 use mm_common::contract::error::{Error, Kind, Result};
-use mm_common::contract::sections::{Hop, Path};
+use mm_common::contract::sections::{DatabaseNow, Hop, Path};
 use mm_common::contract::shell;
 use mm_common::contract::version::Edition;
 use mm_common::machine::door;
 use mm_common::machine::journal::state_flag;
 use mm_common::machine::runs::Ending;
 use mm_common::machine::story::Story;
+use mm_common::mattermost::way_back;
 use mm_common::run::Session;
 use semver::Version;
 
@@ -21,8 +22,8 @@ use crate::fold;
 pub(crate) struct Installed<'a> {
     pub(crate) version: &'a Version,
     pub(crate) edition: Edition,
-    /// The PostgreSQL major, when it could be asked.
-    pub(crate) major: Option<u32>,
+    /// What the hop asks of the database.
+    pub(crate) database: DatabaseNow,
 }
 
 /// How a run goes on.
@@ -40,7 +41,7 @@ pub(crate) enum Decision {
 pub(crate) fn decide(base: &Document, installed: Installed<'_>) -> Result<Decision> {
     let path: Option<Path> = base.section("path")?;
     let Some(hop) = path.and_then(|path| path.next) else { return Ok(Decision::Afresh) };
-    if !hop.is_in_place((installed.version, installed.edition), installed.major) {
+    if !hop.is_in_place((installed.version, installed.edition), installed.database) {
         return Ok(Decision::Afresh);
     }
     // It is there in the document of mm-verify alone, and that one has not failed.
@@ -63,19 +64,22 @@ pub(crate) fn resume(session: &mut Session, arguments: &PathArguments) -> Result
     let installation = session.probe()?;
     let site = installation.section();
     session.document.set("site", &site)?;
-    let installed =
-        Installed { version: &installation.version, edition: installation.edition, major: site.database.major };
+    let path: Option<Path> = session.document.section("path")?;
+    let database = match path.and_then(|path| path.next).filter(Hop::is_of_database_alone) {
+        Some(hop) => way_back::database_for(&hop, &installation)?,
+        None => DatabaseNow { major: site.database.major, is_moved: false },
+    };
+    let installed = Installed { version: &installation.version, edition: installation.edition, database };
     match decide(&session.document, installed)? {
         Decision::Again(hop) => {
-            return Ok(Some(format!(
-                "the hop from {} to {} is in place and not verified: it is given once more",
-                hop.from, hop.to
-            )));
+            return Ok(Some(format!("the hop {} is in place and not verified: it is given once more", hop.in_words())));
         }
         Decision::Finished(_) => {}
         Decision::Afresh => {
             fold::forget_hop(&mut session.document)?;
-            fold::keep_what_is_true(&mut session.document, installed.version, installed.edition)?;
+            let is_moved = |hop: &Hop| way_back::database_for(hop, &installation).map(|database| database.is_moved);
+            let release = (installed.version, installed.edition);
+            fold::keep_what_is_true(&mut session.document, release, is_moved)?;
         }
     }
     Ok(None)
@@ -133,7 +137,8 @@ mod tests {
     }
 
     fn name(base: &Document, version: &Version, edition: Edition, major: Option<u32>) -> &'static str {
-        match decide(base, Installed { version, edition, major }).unwrap() {
+        let database = DatabaseNow { major, is_moved: false };
+        match decide(base, Installed { version, edition, database }).unwrap() {
             Decision::Finished(_) => "finished",
             Decision::Again(_) => "again",
             Decision::Afresh => "afresh",
@@ -167,6 +172,24 @@ mod tests {
             (with(Some(13)), with(Some(15)), with(Some(16)), with(None)),
             ("afresh", "finished", "finished", "finished")
         );
+    }
+
+    #[test]
+    fn a_hop_of_the_database_alone_is_in_place_when_that_has_moved() {
+        let mut base = document(&[]);
+        let mut path: Path = base.section("path").unwrap().unwrap();
+        let hop = path.next.as_mut().unwrap();
+        (hop.to, hop.changes) = (hop.from.clone(), vec!["database".into()]);
+        base.set("path", &path).unwrap();
+        let version = Version::new(9, 11, 18);
+        let with = |base: &Document, is_moved| {
+            let database = DatabaseNow { major: Some(15), is_moved };
+            decide(base, Installed { version: &version, edition: Edition::Team, database }).unwrap()
+        };
+        assert_eq!(with(&base, false), Decision::Afresh, "the release is the same before it began");
+        assert!(matches!(with(&base, true), Decision::Again(_)));
+        base.set("verify", &json!({})).unwrap();
+        assert!(matches!(with(&base, true), Decision::Finished(_)));
     }
 
     #[test]

@@ -6,13 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mm_common::contract::document::Document;
 use mm_common::contract::error::Result;
-use mm_common::contract::sections::{Hop, Path};
+use mm_common::contract::sections::{DatabaseNow, Hop, Path};
 use mm_common::contract::shell;
 use mm_common::machine::journal::state_flag;
 use mm_common::machine::runs::Ending;
 use mm_common::machine::story::Story;
 use mm_common::machine::{door, files, signals};
 use mm_common::mattermost::site::{self, Installation, private};
+use mm_common::mattermost::way_back;
 use mm_common::run::{self, Session};
 use serde_json::Value;
 
@@ -70,12 +71,12 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
     if path.as_ref().is_some_and(|path| path.next.is_none()) {
         hops.clear();
     }
-    let major = || seen.as_ref().and_then(|seen| seen.database().ok()).map(|database| database.major());
     let mut in_place = false;
     if let Some(seen) = &seen {
-        // Only where the hop asks for a major is the database asked.
-        let major = hops.first().and_then(|hop| hop.needs.postgres).and_then(|_| major());
-        let installed = Installed { version: &seen.version, edition: seen.edition, major };
+        // What cannot be asked is not known, and nothing fails for it.
+        let asked = hops.first().and_then(|hop| way_back::database_for(hop, seen).ok());
+        let database = asked.unwrap_or_else(DatabaseNow::default);
+        let installed = Installed { version: &seen.version, edition: seen.edition, database };
         match decide(&base, installed)? {
             Decision::Finished(hop) => {
                 done.push(Leg::of(&hop));
@@ -108,6 +109,7 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
         of: done.len() + hops.len(),
         from: hop.from.to_string(),
         to: hop.to.to_string(),
+        changes: hop.changes.clone(),
         in_place,
         expected_seconds: expected[0],
     });

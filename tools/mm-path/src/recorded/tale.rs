@@ -56,6 +56,8 @@ pub(crate) struct Current {
     pub(crate) of: usize,
     pub(crate) from: String,
     pub(crate) to: String,
+    /// What it changes.
+    pub(crate) changes: Vec<String>,
     /// Whether it is in place, and only its verification is missing.
     pub(crate) in_place: bool,
     /// Seconds that it is expected to take, where that is known.
@@ -77,11 +79,21 @@ pub(crate) struct Server {
 pub(crate) struct Leg {
     pub(crate) from: String,
     pub(crate) to: String,
+    /// What it changes.
+    pub(crate) changes: Vec<String>,
+}
+
+/// What a hop does, for people.
+fn in_words(from: &str, to: &str, changes: &[String]) -> String {
+    if from == to && changes == ["database"] {
+        return format!("{to}, whose database moves");
+    }
+    format!("{from} to {to}")
 }
 
 impl Leg {
     pub(crate) fn of(hop: &Hop) -> Self {
-        Self { from: hop.from.to_string(), to: hop.to.to_string() }
+        Self { from: hop.from.to_string(), to: hop.to.to_string(), changes: hop.changes.clone() }
     }
 }
 
@@ -122,6 +134,7 @@ fn stage(working: &Working) -> &'static str {
         ("mm-swap", "stage") => "unpacking the release; users notice nothing",
         ("mm-backup", "create") => "making the restore point",
         ("mm-backup", "restore") => "restoring; the server is stopped",
+        ("mm-pgbump", "move") => "moving the database; the server is stopped while its rows are carried",
         ("mm-pgbump", "run") => "upgrading PostgreSQL; the server is stopped",
         ("mm-swap", "run") => "exchanging the release and starting the server",
         ("mm-swap" | "mm-pgbump", "rollback" | "recover") => "going back",
@@ -151,10 +164,11 @@ impl Tale {
         line("now", &format!("{}{back}", self.now));
         line("target", &self.target);
         for leg in &self.done {
-            line("done", &format!("{} to {}", leg.from, leg.to));
+            line("done", &in_words(&leg.from, &leg.to, &leg.changes));
         }
         if let Some(hop) = &self.hop {
-            let mut words = format!("{} of {}: {} to {}", hop.number, hop.of, hop.from, hop.to);
+            let what = in_words(&hop.from, &hop.to, &hop.changes);
+            let mut words = format!("{} of {}: {what}", hop.number, hop.of);
             if hop.in_place {
                 words.push_str(", in place, not verified");
             }
@@ -165,7 +179,7 @@ impl Tale {
             line("hop", &words);
         }
         for leg in &self.to_do {
-            line("to do", &format!("{} to {}", leg.from, leg.to));
+            line("to do", &in_words(&leg.from, &leg.to, &leg.changes));
         }
         if let Some(seconds) = self.expected_seconds.filter(|_| self.to_do.len() > 1) {
             line("left", &format!("about {}", crate::human::duration(seconds)));
@@ -208,7 +222,7 @@ mod tests {
     use super::*;
 
     fn tale() -> Tale {
-        let leg = |from: &str, to: &str| Leg { from: from.into(), to: to.into() };
+        let leg = |from: &str, to: &str| Leg { from: from.into(), to: to.into(), changes: vec!["release".into()] };
         Tale {
             run: "20261122T030000Z-1".into(),
             directory: "/var/lib/mm-tools/x/runs/20261122T030000Z-1".into(),
@@ -231,6 +245,7 @@ mod tests {
                 of: 3,
                 from: "10.5.14".into(),
                 to: "10.6.1".into(),
+                changes: vec!["release".into()],
                 in_place: false,
                 expected_seconds: Some(40.0),
             }),
@@ -294,6 +309,8 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }
+        tale.done[0] = Leg { from: "9.11.18".into(), to: "9.11.18".into(), changes: vec!["database".into()] };
+        assert!(tale.text().contains("done     9.11.18, whose database moves\n"), "{}", tale.text());
         tale.how = How::RolledBack;
         assert!(tale.text().contains("now      10.5.14, rolled back\n"));
     }

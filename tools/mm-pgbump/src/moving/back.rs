@@ -1,6 +1,7 @@
 //! The way back of a move: the configuration is pointed at the old database again. That was only read; what was written to
 //! the target since stays there, and is named.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use mm_common::contract::ui;
@@ -18,7 +19,7 @@ use mm_common::{Error, Kind, Result};
 use super::named::Named;
 use super::record::{Entry, Facts, Of, Phase, Private, Records};
 use super::target::Target;
-use super::{clear, point, prove, run, watch};
+use super::{clear, command, point, prove, run, watch};
 use crate::{Options, reach};
 
 /// What a signal leads to while a move can still be taken back.
@@ -68,8 +69,8 @@ pub(crate) fn undo(
             .within(format!("cannot take back the move to {}", entry.moved.to.label()))
             .of_kind(Kind::HalfDone)
             .with_hint(format!(
-                "{first}; then: mm-pgbump recover, which goes on from {}. The old database is untouched",
-                records.journal.path().display()
+                "{first}; then: {}. The old database is untouched",
+                command("recover", &installation.root, installation.state.path())
             ))
     })?;
     installation.reload()?;
@@ -95,7 +96,10 @@ pub(crate) fn taken_back(
                 None => error.hint(format!("{works} run this again")),
                 Some(left) => error
                     .because(format!("what was filled at the target is still there: {}", left.one_line()))
-                    .with_hint(format!("{works} mm-pgbump recover, which clears the target, and run this again")),
+                    .with_hint(format!(
+                        "{works} clear the target, and run this again: {}",
+                        command("recover", &installation.root, installation.state.path())
+                    )),
             }
         }
         Err(undoing) => undoing.because(format!("this was to be done because {}", error.one_line())),
@@ -106,7 +110,7 @@ pub(crate) fn taken_back(
 ///
 /// # Errors
 /// As the journals.
-pub(crate) fn is_latest(state: &std::path::Path) -> Result<bool> {
+pub(crate) fn is_latest(state: &Path) -> Result<bool> {
     let (records, others) = (Records::at(state), crate::record::Records::at(state));
     if records.journal.read::<Entry>()?.is_some() {
         return Ok(true);
@@ -148,7 +152,8 @@ pub(crate) fn probe(session: &mut Session, is_asked_for: bool) -> Result<Install
     }
     if !is_asked_for && of == Of::Open {
         return Err(failed.with_hint(format!(
-            "bring that database back; or mm-pgbump rollback, which points the server at {from} again"
+            "bring that database back; or point the server at {from} again: {}",
+            command("rollback", &ground.root, ground.state.path())
         )));
     }
     let lock = ground.state.lock(session.lock_wait())?;
@@ -168,17 +173,17 @@ pub(crate) fn probe(session: &mut Session, is_asked_for: bool) -> Result<Install
         }
         point::back(&records.private(of)?, &ground.service, &lock)
     };
-    steps().map_err(|error| unfinished(error, &entry))?;
+    steps().map_err(|error| unfinished(error, &entry, (&ground.root, ground.state.path())))?;
     drop(lock);
     reach::observe(session)
 }
 
-fn unfinished(error: Error, entry: &Entry) -> Error {
+fn unfinished(error: Error, entry: &Entry, (root, state): (&Path, &Path)) -> Error {
     let first = error.next_step().unwrap_or("remove the cause").to_owned();
     error
         .within(format!("cannot point the server at {} again", entry.moved.from.label()))
         .of_kind(Kind::HalfDone)
-        .with_hint(format!("{first}; then run mm-pgbump rollback again: it goes on where it stopped"))
+        .with_hint(format!("{first}; then, to go on where it stopped: {}", command("rollback", root, state)))
 }
 
 /// A later release would migrate the old database as soon as it is started on it, and take the way back away.
@@ -229,11 +234,13 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
         }
         let left = left.map_or_else(String::new, |error| {
             format!(
-                "; what was filled at the target is still there ({}): mm-pgbump recover clears it",
-                error.one_line()
+                "; what was filled at the target is still there ({}); to clear it: {}",
+                error.one_line(),
+                command("recover", &installation.root, installation.state.path())
             )
         });
-        return Ok(format!("the move that was cut off is taken back; the server works with {from} as before{left}"));
+        let works = if stays_stopped { "is stopped, and leads to" } else { "works with" };
+        return Ok(format!("the move that was cut off is taken back; the server {works} {from} as before{left}"));
     } else if open.is_some() && entry.phase == Phase::Done {
         records.close(&entry, &lock)?;
     }
@@ -273,8 +280,9 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
     } else {
         format!("what was written since is only in {to}: {}", lost.join(", "))
     };
-    session.human = Some(format!("the server works with {from} again; {since}\n"));
-    Ok(format!("the server works with {from} again; {since}"))
+    let works = if installation.service.is_running()? { "works with" } else { "is stopped, and leads to" };
+    session.human = Some(format!("the server {works} {from} again; {since}\n"));
+    Ok(format!("the server {works} {from} again; {since}"))
 }
 
 /// Points the server back after a move that was finished, and forgets the move. May be repeated after any part of it.
@@ -299,7 +307,7 @@ pub(crate) fn carry_out(
         installation.service.stop(STOP_LIMIT, lock)?;
         point::back(&records.private(Of::Last)?, &installation.service, lock)
     };
-    steps().map_err(|error| unfinished(error, entry))?;
+    steps().map_err(|error| unfinished(error, entry, (&installation.root, installation.state.path())))?;
     checkpoint::pass("move-rollback-pointed");
     installation.reload()?;
     records.drop_repairs(entry)?;

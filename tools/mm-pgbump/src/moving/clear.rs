@@ -8,8 +8,10 @@ use mm_common::machine::user::User;
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back;
 use mm_common::postgres::dump::{identifier, literal};
+use mm_common::postgres::server::Database;
 use mm_common::{Error, Kind, Result};
 
+use super::command;
 use super::emptied;
 use super::named::Named;
 use super::record::{Entry, Leftover, Private, Records};
@@ -120,11 +122,13 @@ pub(crate) fn leftovers(
     for leftover in records.leftovers()? {
         let Leftover { entry, private } = &leftover;
         let label = entry.moved.to.label();
-        let is_own = installation.database().and_then(|database| {
+        let is_at = |database: Database| {
             let to = &entry.moved.to;
             let is_there = (to.host.as_str(), to.port) == database.reached_at() && to.database == database.name;
             Ok(is_there || to.is(&database)?)
-        });
+        };
+        // Nothing of PostgreSQL is the own of a server that works with MySQL.
+        let is_own = if installation.source.is_none() { Ok(false) } else { installation.database().and_then(is_at) };
         let cleared = match is_own {
             // Somebody has made it the server's own since.
             Ok(true) => Ok(format!("what a move had left at {label} is the server's own now, and stays")),
@@ -137,8 +141,9 @@ pub(crate) fn leftovers(
         match cleared {
             Ok(words) => removed.push(words),
             Err(error) => {
+                let recover = command("recover", &installation.root, installation.state.path());
                 let hint = format!(
-                    "when it can be reached: mm-pgbump recover; if that server is gone for good: mm-pgbump recover --accept {ACCEPT}"
+                    "when it can be reached: {recover}; if that server is gone for good: {recover} --accept {ACCEPT}"
                 );
                 let error = error.within(format!("what a move has left at {label} is not removed"));
                 failed.push(error.of_kind(Kind::Failed).with_hint(hint));

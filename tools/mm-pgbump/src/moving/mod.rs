@@ -18,3 +18,13 @@ mod source;
 pub(crate) mod target;
 pub(crate) mod verbs;
 pub(crate) mod watch;
+
+use std::path::Path;
+
+use mm_common::contract::shell;
+use mm_common::machine::journal::state_flag;
+
+/// A command of this tool for the installation with this root and state directory, as it can be typed.
+pub(crate) fn command(verb: &str, root: &Path, state: &Path) -> String {
+    format!("mm-pgbump {verb} --install {}{}", shell::word(root), state_flag(state))
+}

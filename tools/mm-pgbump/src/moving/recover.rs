@@ -11,7 +11,7 @@ use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
 
 use super::record::{Entry, Of, Phase, Records};
-use super::{back, point, run};
+use super::{back, command, point, run};
 
 /// Ends what an earlier run began. `Some` when that was everything there was to do.
 pub(crate) fn recover(
@@ -24,12 +24,14 @@ pub(crate) fn recover(
     let Some(mut entry) = records.journal.read::<Entry>()? else { return Ok(None) };
     let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
     ui::say(&format!("a move of {from} to {to} begun at {} was cut off", entry.moved.started));
+    let again = command("recover", &installation.root, installation.state.path());
+    let or_back = command("rollback", &installation.root, installation.state.path());
     let cannot = |error: Error| {
         let first = error.next_step().unwrap_or("remove the cause").to_owned();
         error
             .within(format!("cannot end the move of {from} to {to}"))
             .of_kind(Kind::HalfDone)
-            .with_hint(format!("{first}; then run mm-pgbump recover again"))
+            .with_hint(format!("{first}; then: {again}"))
     };
     let is_pointed = entry.phase == Phase::Proven
         && records
@@ -50,9 +52,7 @@ pub(crate) fn recover(
                 let mut private = records.private(Of::Open)?;
                 run::point_at_target(&mut entry, &mut private, installation, records, lock).map_err(|error| {
                     let first = error.next_step().unwrap_or("remove the cause").to_owned();
-                    let hint = format!(
-                        "{first}; then run mm-pgbump recover again; or mm-pgbump rollback, which points back at {from}"
-                    );
+                    let hint = format!("{first}; then: {again}; or, to point back at {from}: {or_back}");
                     error
                         .within(format!("cannot finish the move of {from} to {to}"))
                         .of_kind(Kind::HalfDone)

@@ -40,7 +40,7 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
     let mut installation = back::probe(session, false)?;
     match need(session, &installation)? {
         Need::Bump => return crate::run::run(session, options),
-        Need::Nothing if Records::at(installation.state.path()).journal.read::<Entry>()?.is_none() => {
+        Need::Nothing if !is_to_be_told(session, &installation)? => {
             session.document.set("pgbump", &Pgbump::default())?;
             return Ok("the database server needs no upgrade".into());
         }
@@ -95,6 +95,44 @@ fn need(session: &Session, installation: &Installation) -> Result<Need> {
     Ok(if cluster::of_database(&database)?.is_some() { Need::Bump } else { Need::Move })
 }
 
+/// Whether any hop of the document's way moves the database; without a way, that is what is asked for.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub(crate) fn is_planned(session: &Session, installation: &Installation) -> Result<bool> {
+    if is_mysql(installation) {
+        return Ok(true);
+    }
+    let Some(path) = session.document.section::<Path>("path")? else { return Ok(true) };
+    let Some(needed) = path.hops.iter().filter_map(|hop| hop.needs.postgres).max() else { return Ok(false) };
+    let database = installation.database()?;
+    Ok(database.major() < needed && cluster::of_database(&database)?.is_none())
+}
+
+/// Whether a move is open, or was made in this hop by an earlier run whose report was lost.
+fn is_to_be_told(session: &Session, installation: &Installation) -> Result<bool> {
+    let records = Records::at(installation.state.path());
+    if records.journal.read::<Entry>()?.is_some() {
+        return Ok(true);
+    }
+    let path: Option<Path> = session.document.section("path")?;
+    let needs = path.and_then(|path| path.next).map(|hop| hop.needs);
+    let asks = needs.is_some_and(|needs| needs.postgres.is_some() || needs.is_move);
+    Ok(asks && !session.dry_run && made(session, installation, &records)?.is_some())
+}
+
+/// The move that this run of the document has made, where the server works with its target.
+fn made(session: &Session, installation: &Installation, records: &Records) -> Result<Option<Entry>> {
+    let run = session.document.run()?.map(|run| run.id);
+    let Some(last) = records.last.read::<Entry>()?.filter(|last| Some(&last.moved.run) == run.as_ref()) else {
+        return Ok(None);
+    };
+    if is_mysql(installation) || !last.moved.to.is(&installation.database()?)? {
+        return Ok(None);
+    }
+    Ok(Some(last))
+}
+
 /// Reads the file that names the target.
 ///
 /// # Errors
@@ -119,7 +157,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     for error in clear::leftovers(installation, &records, session.common.accepts(clear::ACCEPT), lock)?.1 {
         ui::warn(&format!("{}; {}", error.one_line(), error.next_step().unwrap_or_default()));
     }
-    if let Some(last) = records.last.read::<Entry>()?.filter(|last| last.moved.run == run) {
+    if let Some(last) = made(session, installation, &records)? {
         // Done by an earlier run whose report was lost.
         return report(session, &last, &records, begun, &[]);
     }
@@ -399,7 +437,6 @@ pub(crate) fn report(
         ui::count(tables, "table"),
         ui::count(total, "row")
     );
-    session.human =
-        Some(format!("{message}\n{from} is left as it was: mm-pgbump rollback points the server back at it\n"));
+    session.human = Some(format!("{message}\n{from} is left as it was, for mm-pgbump rollback\n"));
     Ok(message)
 }

@@ -50,6 +50,9 @@ pub(crate) fn check(session: &mut Session, options: &Options) -> Result<String> 
     let says_no = |error: Error| error.of_kind(Kind::CheckSaysNo);
     session.refuse_open(&[]).map_err(says_no)?;
     let installation = session.probe()?;
+    if !run::is_planned(session, &installation)? {
+        return check::run(session, options);
+    }
     if run::is_mysql(&installation) {
         #[cfg(feature = "mysql")]
         return crate::mysql::run::check(session, options, &installation);
@@ -112,7 +115,7 @@ pub(crate) fn recover(session: &mut Session, options: &Options, installation: &m
     if !half_done && !options.leave_stopped {
         installation.put_service_back(&lock)?;
     }
-    Ok(result?.unwrap_or_else(|| format!("the move that was cut off is taken back: the server works with {from}")))
+    Ok(result?.unwrap_or_else(|| format!("the move that was cut off is taken back: the server leads to {from} again")))
 }
 
 /// Removes what earlier moves have left, here and at their targets.

@@ -27,7 +27,7 @@ use super::{examine, prove, schema};
 use crate::moving::record::{Entry, Facts, Phase, Private, Records};
 use crate::moving::roles::RoleMap;
 use crate::moving::target::{self, Target};
-use crate::moving::{back, emptied, fill, look as looking, run as moving, watch};
+use crate::moving::{back, command, emptied, fill, look as looking, run as moving, watch};
 use crate::preflight::{Findings, List};
 use crate::{Options, check as checking};
 
@@ -35,7 +35,10 @@ use crate::{Options, check as checking};
 const NODES: &str = "move-nodes";
 
 /// What removes what could not be removed from the target at once.
-const CLEARS: &str = "when the target can be reached again: mm-pgbump recover, which clears it";
+fn clears(installation: &Installation) -> String {
+    let recover = command("recover", &installation.root, installation.state.path());
+    format!("when the target can be reached again, to clear it: {recover}")
+}
 
 /// A move that is written down: what follows can be taken back.
 struct Begun {
@@ -193,13 +196,17 @@ impl Begun {
         fill::analyze(own, &to);
         tried::as_the_server(own, entry.could)?;
         entry.moved.to.identify(own)?;
-        let hash = |own: &Database, _: &AtomicBool| fingerprint::tables_by(own, entry.hashed, threads::fitting());
+        let hash = |own: &Database, _: &AtomicBool| {
+            Ok((fingerprint::tables_by(own, entry.hashed, threads::fitting())?, fingerprint::history(own, None)?))
+        };
+        // Every row of it is as it was read, as was just seen.
+        let (rows, history) = watch::watched(own, &to, || 0, |_| (), hash)?;
         let facts = Facts {
-            rows: watch::watched(own, &to, || 0, |_| (), hash)?,
+            rows,
             contents: BTreeMap::new(),
             definitions: BTreeMap::new(),
             of_mysql: Some(json!({
-                "engine": source.engine, "tables": sent, "repaired": repairs, "repairs": repaired,
+                "engine": source.engine, "tables": sent, "repaired": repairs, "repairs": repaired, "history": history,
             })),
         };
         records.keep_facts(&facts, lock)?;
@@ -317,9 +324,9 @@ fn taken_back(
     }
     match back::undo(entry, installation, records, lock) {
         Ok(None) => error,
-        Ok(Some(left)) => {
-            error.because(format!("what was filled at the target is still there: {}", left.one_line())).hint(CLEARS)
-        }
+        Ok(Some(left)) => error
+            .because(format!("what was filled at the target is still there: {}", left.one_line()))
+            .hint(clears(installation)),
         Err(undoing) => undoing.because(format!("this was to be done because {}", error.one_line())),
     }
 }
@@ -344,7 +351,9 @@ pub(crate) fn check(session: &mut Session, options: &Options, installation: &Ins
     let left = back::undo(&begun.entry, &mut installation, &records, &lock)?;
     examined?;
     if let Some(left) = left {
-        return Err(left.within("what was filled at the target for the check is still there").with_hint(CLEARS));
+        return Err(left
+            .within("what was filled at the target for the check is still there")
+            .with_hint(clears(&installation)));
     }
     checking::set(session, &begun.findings)?;
     session.human = Some(checking::table(&begun.findings));

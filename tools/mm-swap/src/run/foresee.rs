@@ -20,6 +20,9 @@ pub(super) fn foresee(session: &mut Session, arguments: &RunArguments) -> Result
     if let Some(message) = arrived(session, arguments)? {
         return Ok(message);
     }
+    if target::is_of_database_alone(session, arguments.archive.as_deref())? {
+        return Ok(format!("the hop changes the database alone; would see to it that {} runs", site.version));
+    }
     if arguments.archive.is_none()
         && let Some(hop) = target::unfetched(session)?
     {

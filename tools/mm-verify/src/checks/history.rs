@@ -1,4 +1,5 @@
-//! The messages: compared with the restore point of this hop, else with the baseline.
+//! The messages: compared with the restore point of this hop, else with what its move has read from MySQL, else with the
+//! baseline.
 
 use std::path::Path;
 use std::time::Duration;
@@ -35,6 +36,13 @@ fn before(look: &Look) -> Result<Option<Before>> {
         let point = RestorePoint::of(backup)?;
         let label = format!("the restore point {}", point.id);
         return Ok(point.history.map(|history| Before { history, label, cold: point.cold, end: point.end }));
+    }
+    let proof = look.pgbump.as_ref().and_then(|pgbump| pgbump.proof.as_ref());
+    if let Some(history) = proof.and_then(|proof| proof.pointer("/mysql/history")) {
+        let history: History = serde_json::from_value(history.clone())
+            .context(|| "cannot understand `pgbump.proof.mysql.history`".into())?;
+        let end = history.newest.map_or(0, |newest| newest + 1);
+        return Ok(Some(Before { history, label: "what was read from MySQL in this hop".into(), cold: true, end }));
     }
     let Some(baseline) = &look.baseline else { return Ok(None) };
     let end = baseline.created.parse().map_or(u64::MAX, |created: jiff::Timestamp| {

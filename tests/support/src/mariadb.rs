@@ -5,29 +5,33 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use mm_test_support::cluster::Cluster;
-use mm_test_support::process::{TEST_USER, free_port, run, wait_until};
-use mm_test_support::tool;
-use mm_test_support::watchdog::Cleanup;
 use mysql::prelude::Queryable as _;
 use mysql::{Conn, OptsBuilder, Params, Value};
+
+use crate::cluster::Cluster;
+use crate::process::{TEST_USER, free_port, run, wait_until};
+use crate::site::Site;
+use crate::tool;
+use crate::watchdog::Cleanup;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The user of the server there, and the awkward part of its password.
-pub(crate) const USER: &str = "mmuser";
-pub(crate) const PASSWORD: &str = "p@s:s/w(o)rd?geheim";
+pub const USER: &str = "mmuser";
+/// See there.
+pub const PASSWORD: &str = "p@s:s/w(o)rd?geheim";
 
 /// A server that runs until this is dropped.
-pub(crate) struct Mariadb {
+pub struct Mariadb {
     directory: PathBuf,
-    pub(crate) port: u16,
+    /// Where it listens.
+    pub port: u16,
     _cleanup: Cleanup,
 }
 
 impl Mariadb {
     /// Starts one, with an empty database `mattermost`, below a directory of the test's.
-    pub(crate) fn start(below: &Path) -> Self {
+    pub fn start(below: &Path) -> Self {
         assert!(
             Path::new("/usr/sbin/mariadbd").exists(),
             "this test needs mariadb-server-core: scripts/prepare installs it"
@@ -48,7 +52,7 @@ impl Mariadb {
     }
 
     /// Starts it again.
-    pub(crate) fn up(&self) {
+    pub fn up(&self) {
         let place = self.directory.to_str().unwrap();
         let mut child = Command::new("/usr/sbin/mariadbd")
             .arg("--no-defaults")
@@ -73,13 +77,13 @@ impl Mariadb {
     }
 
     /// Sends it a signal: `-9` ends it at once, `-STOP` lets it hang until `-CONT`.
-    pub(crate) fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         let pid = std::fs::read_to_string(self.directory.join("pid")).unwrap();
         run("kill", &[signal, pid.trim()]);
     }
 
     /// Its socket.
-    pub(crate) fn socket(&self) -> PathBuf {
+    pub fn socket(&self) -> PathBuf {
         self.directory.join("socket")
     }
 
@@ -92,14 +96,14 @@ impl Mariadb {
     }
 
     /// As its administrator.
-    pub(crate) fn sql(&self, sql: &str) {
+    pub fn sql(&self, sql: &str) {
         let mut session = self.connect(Some("mattermost"));
         session.query_drop("SET SESSION sql_mode = '', foreign_key_checks = 0").unwrap();
         session.query_drop(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     /// As its administrator, with a value.
-    pub(crate) fn set(&self, sql: &str, value: &[u8]) {
+    pub fn set(&self, sql: &str, value: &[u8]) {
         let mut session = self.connect(Some("mattermost"));
         session.query_drop("SET SESSION sql_mode = ''").unwrap();
         session.exec_drop(sql, (value,)).unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -107,12 +111,12 @@ impl Mariadb {
     }
 
     /// The first column of a query.
-    pub(crate) fn column(&self, sql: &str) -> Vec<String> {
+    pub fn column(&self, sql: &str) -> Vec<String> {
         self.connect(Some("mattermost")).query(sql).unwrap()
     }
 
     /// Number of rows and checksum of every table.
-    pub(crate) fn state(&self) -> String {
+    pub fn state(&self) -> String {
         let mut session = self.connect(Some("mattermost"));
         let tables: Vec<String> = session.query("SHOW TABLES").unwrap();
         let list: Vec<String> = tables.iter().map(|table| format!("`{table}`")).collect();
@@ -121,12 +125,23 @@ impl Mariadb {
     }
 
     /// The data source as Mattermost has it.
-    pub(crate) fn source(&self) -> String {
+    pub fn source(&self) -> String {
         format!("{USER}:{PASSWORD}@tcp(127.0.0.1:{})/mattermost?charset=utf8mb4,utf8&writeTimeout=30s", self.port)
     }
 
+    /// Takes a site to a server of its own, below the site's directory. Its cluster is stopped: nothing of it is to be of use to
+    /// anybody.
+    pub fn under(site: &Site) -> Self {
+        let server = Self::start(site.directory());
+        server.fill(&site.cluster);
+        site.cluster.stop();
+        site.set("SqlSettings", "DriverName", "mysql".into());
+        site.set("SqlSettings", "DataSource", server.source().into());
+        server
+    }
+
     /// Puts a site's database there.
-    pub(crate) fn fill(&self, from: &Cluster) {
+    pub fn fill(&self, from: &Cluster) {
         let mut session = self.connect(Some("mattermost"));
         session.query_drop("SET SESSION sql_mode = '', autocommit = 0").unwrap();
         for table in lines(from, TABLES) {
@@ -203,7 +218,7 @@ fn lines(cluster: &Cluster, sql: &str) -> Vec<String> {
 }
 
 /// `channelmembers` is `ChannelMembers` there; for names that are compared in lower case the first letter is enough.
-pub(crate) fn camel(name: &str) -> String {
+pub fn camel(name: &str) -> String {
     if name.contains('_') { name.to_owned() } else { name[..1].to_uppercase() + &name[1..] }
 }
 

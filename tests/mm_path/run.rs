@@ -118,7 +118,7 @@ fn a_blocked_path_exits_5_with_everything_known() {
     assert_eq!(document["path"]["blockers"][0]["id"], "postgres");
     assert_eq!(stops(&document), ["9.11.18", "10.5.14", "10.11.23", "11.7.15", "12.1.0"]);
     assert_eq!((&document["error"]["tool"], &document["error"]["code"]), (&json!("mm-path"), &json!(5)));
-    assert!(document["error"]["hint"].as_str().unwrap().contains("PostgreSQL"));
+    assert!(document["error"]["hint"].as_str().unwrap().contains("--postgres 15"));
     let errors = stderr(&plan);
     assert!(errors.contains("error:") && errors.contains("hint:"), "{errors}");
     let table = stdout(&paper(&[&way[..], &["--format", "human"]].concat()).code(5));

@@ -75,7 +75,7 @@ fn a_database_elsewhere_moves_in_the_hop_that_needs_it_and_all_of_it_goes_back()
     let file = file(&upgrade, &target);
     let (killed, said) = code(&upgrade, "run", &[&way[..], &["--postgres-target", &file]].concat());
     assert_eq!(killed, Some(137), "{said}");
-    assert!(said.contains("hop 1: 10.5.14 to 10.11.23\n"), "{said}");
+    assert!(said.contains("hop 1 of 2: 10.5.14 to 10.11.23"), "{said}");
     assert!(said.contains("hop 2 of 2: 10.11.23 to 11.7.10, moved to PostgreSQL 14"), "{said}");
     assert_eq!(source(site), before.0);
     let told = status(&upgrade);

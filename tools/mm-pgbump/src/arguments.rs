@@ -253,7 +253,8 @@ OUT OF MYSQL
   Nothing is deleted and nothing is shortened. In lower case are moved users.username, users.email, teams.name,
   channels.name and publicchannels.name, which the server looks up so: the check mysql-case lists them, and the file
   mysql-repairs-TIME.jsonl in the state directory holds what was there.
-  Further checks: mysql-engine, mysql-tls, mysql-storage (warnings); for --accept: mysql-nul (U+0000 in a text; accepted,
+  Further checks: mysql-engine, mysql-tls, mysql-storage, mysql-unit (warnings: a unit of systemd that names one of MySQL
+  goes on starting and stopping with it after the move); for --accept: mysql-nul (U+0000 in a text; accepted,
   U+2400 takes its place, and the same file holds what was there), mysql-extra-tables (tables the release does not know, such as
   those of plugins: accepted, they stay in MySQL), move-replicas, move-nodes. Nobody can accept mysql-schema, mysql-json (no
   JSON), mysql-long (too many characters), mysql-null, mysql-value, mysql-case-clash (two names become one): correct

@@ -82,7 +82,7 @@ pub(crate) fn find(session: &Session, options: &Options, installation: &Installa
     let path: Option<Path> = session.document.section("path")?;
     let hop = path.and_then(|path| path.next);
     let wanted = options.to.or_else(|| hop.as_ref().and_then(|hop| hop.needs.postgres));
-    if moving::run::is_mysql(installation) && (wanted.is_some() || hop.is_some_and(|hop| hop.needs.is_move)) {
+    if moving::need::is_mysql(installation) && (wanted.is_some() || hop.is_some_and(|hop| hop.needs.is_move)) {
         let some = wanted.map_or_else(String::new, |major| format!(" {major} or later"));
         return Err(Error::refused("the server works with MySQL, which no upgrade leads out of").hint(by_move(&some)));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mm_common::contract::document::Document;
 use mm_common::contract::error::Result;
-use mm_common::contract::sections::{DatabaseNow, Hop, Path};
+use mm_common::contract::sections::{Hop, Path};
 use mm_common::contract::shell;
 use mm_common::machine::journal::state_flag;
 use mm_common::machine::runs::Ending;
@@ -75,7 +75,7 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
     if let Some(seen) = &seen {
         // What cannot be asked is not known, and nothing fails for it.
         let asked = hops.first().and_then(|hop| way_back::database_for(hop, seen).ok());
-        let database = asked.unwrap_or_else(DatabaseNow::default);
+        let database = asked.unwrap_or_default();
         let installed = Installed { version: &seen.version, edition: seen.edition, database };
         match decide(&base, installed)? {
             Decision::Finished(hop) => {

@@ -7,6 +7,7 @@ pub(crate) mod emptied;
 pub(crate) mod fill;
 pub(crate) mod look;
 pub(crate) mod named;
+pub(crate) mod need;
 mod nodes;
 pub(crate) mod point;
 pub(crate) mod prove;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
 use std::time::Instant;
 
-use mm_common::contract::sections::{Path, Pgbump};
+use mm_common::contract::sections::Pgbump;
 use mm_common::contract::{digest, time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
@@ -13,26 +13,19 @@ use mm_common::machine::{checkpoint, command, door, signals, threads};
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::Moved;
 use mm_common::postgres::server::Database;
-use mm_common::postgres::{cluster, dump, tried};
+use mm_common::postgres::{dump, tried};
 use mm_common::run::Session;
 use mm_common::{Context as _, Error, Kind, Result};
 use serde_json::{Value, json};
 
 use super::look::{self, Looked, Question};
 use super::named::Named;
+use super::need::{self, Need, is_mysql, need};
 use super::record::{Entry, Facts, Of, Phase, Private, Records};
 use super::source::Source;
 use super::target::Target;
 use super::{back, clear, emptied, fill, nodes, point, prove, recover, target, watch};
 use crate::{Options, check, restore_point};
-
-/// What a hop of the document, or its absence, asks of this verb.
-enum Need {
-    Nothing,
-    /// The database is in a cluster of this machine: it is upgraded there.
-    Bump,
-    Move,
-}
 
 /// Moves the database when the hop or the flags ask for it.
 pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
@@ -40,7 +33,7 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
     let mut installation = back::probe(session, false)?;
     match need(session, &installation)? {
         Need::Bump => return crate::run::run(session, options),
-        Need::Nothing if !is_to_be_told(session, &installation)? => {
+        Need::Nothing if !need::is_to_be_told(session, &installation)? => {
             session.document.set("pgbump", &Pgbump::default())?;
             return Ok("the database server needs no upgrade".into());
         }
@@ -70,69 +63,6 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
     }
 }
 
-/// Whether the server works with MySQL or `MariaDB`.
-pub(crate) fn is_mysql(installation: &Installation) -> bool {
-    installation.config.driver() == "mysql"
-}
-
-#[cfg(not(feature = "mysql"))]
-pub(crate) fn without_mysql() -> Error {
-    Error::refused("the server works with MySQL, and this build of mm-pgbump cannot read that")
-        .hint("take a package of the project; or build it with its default features")
-}
-
-fn need(session: &Session, installation: &Installation) -> Result<Need> {
-    // MySQL has no future, whatever the hop needs.
-    if is_mysql(installation) {
-        return Ok(Need::Move);
-    }
-    let Some(path) = session.document.section::<Path>("path")? else { return Ok(Need::Move) };
-    let Some(needed) = path.next.and_then(|hop| hop.needs.postgres) else { return Ok(Need::Nothing) };
-    let database = installation.database()?;
-    if database.major() >= needed {
-        return Ok(Need::Nothing);
-    }
-    Ok(if cluster::of_database(&database)?.is_some() { Need::Bump } else { Need::Move })
-}
-
-/// Whether any hop of the document's way moves the database; without a way, that is what is asked for.
-///
-/// # Errors
-/// When the database cannot be asked.
-pub(crate) fn is_planned(session: &Session, installation: &Installation) -> Result<bool> {
-    if is_mysql(installation) {
-        return Ok(true);
-    }
-    let Some(path) = session.document.section::<Path>("path")? else { return Ok(true) };
-    let Some(needed) = path.hops.iter().filter_map(|hop| hop.needs.postgres).max() else { return Ok(false) };
-    let database = installation.database()?;
-    Ok(database.major() < needed && cluster::of_database(&database)?.is_none())
-}
-
-/// Whether a move is open, or was made in this hop by an earlier run whose report was lost.
-fn is_to_be_told(session: &Session, installation: &Installation) -> Result<bool> {
-    let records = Records::at(installation.state.path());
-    if records.journal.read::<Entry>()?.is_some() {
-        return Ok(true);
-    }
-    let path: Option<Path> = session.document.section("path")?;
-    let needs = path.and_then(|path| path.next).map(|hop| hop.needs);
-    let asks = needs.is_some_and(|needs| needs.postgres.is_some() || needs.is_move);
-    Ok(asks && !session.dry_run && made(session, installation, &records)?.is_some())
-}
-
-/// The move that this run of the document has made, where the server works with its target.
-fn made(session: &Session, installation: &Installation, records: &Records) -> Result<Option<Entry>> {
-    let run = session.document.run()?.map(|run| run.id);
-    let Some(last) = records.last.read::<Entry>()?.filter(|last| Some(&last.moved.run) == run.as_ref()) else {
-        return Ok(None);
-    };
-    if is_mysql(installation) || !last.moved.to.is(&installation.database()?)? {
-        return Ok(None);
-    }
-    Ok(Some(last))
-}
-
 /// Reads the file that names the target.
 ///
 /// # Errors
@@ -157,7 +87,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     for error in clear::leftovers(installation, &records, session.common.accepts(clear::ACCEPT), lock)?.1 {
         ui::warn(&format!("{}; {}", error.one_line(), error.next_step().unwrap_or_default()));
     }
-    if let Some(last) = made(session, installation, &records)? {
+    if let Some(last) = need::made(session, installation, &records)? {
         // Done by an earlier run whose report was lost.
         return report(session, &last, &records, begun, &[]);
     }
@@ -169,7 +99,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         #[cfg(feature = "mysql")]
         return crate::mysql::run::act(session, options, installation, (&records, &run), lock);
         #[cfg(not(feature = "mysql"))]
-        return Err(without_mysql());
+        return Err(need::without_mysql());
     }
     let source = Source::reach(session, installation, Some(lock))?;
     let mut target = Target::reach(named(options, installation)?, &installation.owner)?;

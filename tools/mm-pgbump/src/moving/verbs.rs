@@ -7,10 +7,11 @@ use mm_common::{Error, Kind, Result};
 
 use super::clear;
 use super::look::{self, Looked, Question};
+use super::need;
 use super::point;
 use super::record::{Entry, Of, Phase, Records};
 use super::recover;
-use super::run::{self, named};
+use super::run::named;
 use super::source::Source;
 use super::target::Target;
 use crate::preflight::Findings;
@@ -50,14 +51,14 @@ pub(crate) fn check(session: &mut Session, options: &Options) -> Result<String> 
     let says_no = |error: Error| error.of_kind(Kind::CheckSaysNo);
     session.refuse_open(&[]).map_err(says_no)?;
     let installation = session.probe()?;
-    if !run::is_planned(session, &installation)? {
+    if !need::is_planned(session, &installation)? {
         return check::run(session, options);
     }
-    if run::is_mysql(&installation) {
+    if need::is_mysql(&installation) {
         #[cfg(feature = "mysql")]
         return crate::mysql::run::check(session, options, &installation);
         #[cfg(not(feature = "mysql"))]
-        return Err(run::without_mysql());
+        return Err(need::without_mysql());
     }
     let (looked, label) = looked(session, options, &installation)?;
     set(session, &looked.findings)?;
@@ -73,11 +74,11 @@ pub(crate) fn dry_run(session: &mut Session, options: &Options, installation: &I
     if let Some(entry) = records.journal.read::<Entry>()? {
         return Ok(format!("would first end the move to {} that was cut off", entry.moved.to.label()));
     }
-    if run::is_mysql(installation) {
+    if need::is_mysql(installation) {
         #[cfg(feature = "mysql")]
         return crate::mysql::run::dry_run(session, options, installation);
         #[cfg(not(feature = "mysql"))]
-        return Err(run::without_mysql());
+        return Err(need::without_mysql());
     }
     let (looked, label) = looked(session, options, installation)?;
     set(session, &looked.findings)?;

@@ -5,6 +5,7 @@ use mm_common::{Kind, Result};
 
 use super::shape::Shapes;
 use super::source::Source;
+use super::unit;
 use crate::moving::look;
 use crate::moving::point;
 use crate::moving::target::Target;
@@ -78,6 +79,7 @@ pub(crate) fn all(question: &Question<'_>, source: &mut Source) -> Findings {
             Err(error) => Err(error),
         },
     );
+    list.add("mysql-unit", "The server's unit names none of MySQL", || unit::look(installation));
     Findings { checks: list.checks, clone_works: false }
 }
 

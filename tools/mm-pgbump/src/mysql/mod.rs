@@ -4,7 +4,8 @@
 //!
 //! `address` (data sources), `source` (the server), `shape` (which table and column becomes which), `value` and `json` (one
 //! value, and the form in which both sides are compared), `schema` (the release makes its tables), `examine` (rows that
-//! PostgreSQL cannot hold), `copy` and `prove`, `look` (what is checked before), `run` (one move), `wait`.
+//! PostgreSQL cannot hold), `copy` and `prove`, `look` and
+//! `unit` (what is checked before), `run` (one move), `wait`.
 
 pub(crate) mod address;
 #[cfg(feature = "mysql")]
@@ -27,6 +28,8 @@ mod schema;
 mod shape;
 #[cfg(feature = "mysql")]
 mod source;
+#[cfg(feature = "mysql")]
+mod unit;
 #[cfg(feature = "mysql")]
 mod value;
 #[cfg(feature = "mysql")]

@@ -46,7 +46,7 @@ fn a_configuration_that_went_with_the_database_comes_back_without_it() {
     dies_at(&moving, "move-store-repointed", &["move", "--target", target.to_str().unwrap()]);
     moving.target.stop();
     let (document, said) = moving.pgbump(1, &["recover"]);
-    assert!(said.contains("mm-pgbump rollback, which points the server at"), "{document}{said}");
+    assert!(said.contains(" again: mm-pgbump rollback --install "), "{document}{said}");
     moving.pgbump(0, &["rollback"]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
     moving.target.start();

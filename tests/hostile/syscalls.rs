@@ -1,9 +1,11 @@
 //! No verb of any tool goes by path where somebody else could lead it, asserted by `scripts/check-syscalls` from logs of
 //! real runs as root: where the server's user owns the tree, and `postgres` the clusters.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use mm_test_support::cluster::Cluster;
 use mm_test_support::process::{self, PATH, workspace};
 use mm_test_support::site::{Site, quick};
 use mm_test_support::tool::{PACE, executable};
@@ -154,7 +156,21 @@ fn no_verb_goes_by_path_where_the_servers_user_could_lead_it() {
     ] {
         watched.run("mm-backup", &[&["--to", store.as_str()], words].concat());
     }
+    for words in [&["create", "--stop", "--freeze", "--accept", "rollback"][..], &["complete"]] {
+        watched.run("mm-backup", &[&["--to", store.as_str()], words].concat());
+    }
+    // What a killed restore has left open.
+    for checkpoint in ["restore-staged", "database-restored"] {
+        let mut killed = watched.site.tool("mm-backup");
+        killed.env("MM_CHECKPOINT", checkpoint).args(["--to", &store, "restore", "latest", "--stop"]);
+        assert_eq!(killed.output().unwrap().status.code(), None, "{checkpoint} is not passed any more");
+        watched.run("mm-backup", &["--to", &store, "recover"]);
+    }
     let state = text(&watched.site.state());
+    let page = place("releases.mdx");
+    let table = "| **Release** | **Released on** | **Support ends** |\n|:---|:---|:---|\n| v12.90 | 2027-02-16 | 2027-05-15 |\n";
+    std::fs::write(&page, table).unwrap();
+    watched.bare("mm-fetch", &["refresh", "--from", &page, "--state-dir", &state]);
     for words in [&["--to", store.as_str(), "--into", &copy][..], &["--stop", &copy], &["--remove", &copy]] {
         watched.bare("mm-backup", &[&["copy", "--state-dir", &state], words].concat());
     }
@@ -164,9 +180,13 @@ fn no_verb_goes_by_path_where_the_servers_user_could_lead_it() {
         &["status"],
         &["publish"],
         &["rollback"],
-        &["recover"],
-        &["prune", "--keep", "0"],
     ] {
+        watched.run("mm-swap", words);
+    }
+    let mut killed = watched.site.tool("mm-swap");
+    killed.env("MM_CHECKPOINT", "exchanged").args(["run", "--archive", &archive, "--no-backup"]);
+    assert_eq!(killed.output().unwrap().status.code(), None, "the checkpoint is not passed any more");
+    for words in [&["recover"][..], &["prune", "--keep", "0"]] {
         watched.run("mm-swap", words);
     }
     watched.site.cluster.query("UPDATE channels SET totalmsgcountroot = NULL");
@@ -188,6 +208,14 @@ fn no_verb_goes_by_path_where_postgres_could_lead_it() {
         &["run", "--to", "15", "--no-backup"],
         &["drop-old", "--force"],
     ] {
+        watched.run("mm-pgbump", words);
+    }
+    let target = Cluster::create(15);
+    let file = watched.site.directory().join("target");
+    std::fs::write(&file, target.url()).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let file = text(&file);
+    for words in [&["check", "--target", &file][..], &["move", "--target", &file], &["recover"], &["rollback"]] {
         watched.run("mm-pgbump", words);
     }
     process::wait_until("the server to answer", std::time::Duration::from_secs(60), || watched.site.answers());

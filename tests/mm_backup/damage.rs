@@ -217,3 +217,22 @@ fn a_restore_elsewhere_that_fails_leaves_nothing() {
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(left, 0);
 }
+
+/// The CHECK reads another table, and is evaluated before that is filled: such a database does not come back from any dump.
+#[test]
+fn a_database_that_does_not_restore_by_itself_is_not_blamed_on_the_disk() {
+    let site = Site::builder("10.5.14").build();
+    site.cluster.query(
+        "CREATE TABLE zz_known (word text); INSERT INTO zz_known VALUES ('a'); CREATE FUNCTION known(text) RETURNS boolean
+         LANGUAGE plpgsql AS $$ BEGIN RETURN EXISTS (SELECT FROM public.zz_known WHERE word = $1); END $$;
+         CREATE TABLE aa_said (word text CHECK (known(word))); INSERT INTO aa_said VALUES ('a');
+         ALTER TABLE zz_known OWNER TO mmuser; ALTER TABLE aa_said OWNER TO mmuser; ALTER FUNCTION known(text) OWNER TO mmuser",
+    );
+    make(&site, &[]);
+    assert_eq!(verify(&site, &[]).0, 0);
+    let (code, said) = verify(&site, &["--restore"]);
+    assert_eq!(code, 4, "{said}");
+    for word in ["does not come back as it was", "aa_said", "no disk is the cause"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+}

@@ -40,3 +40,4 @@ mod settings;
 #[cfg(feature = "checkpoints")]
 mod stopped;
 mod systemd;
+mod user_code;

@@ -177,6 +177,37 @@ fn an_unused_cluster_of_the_packages_makes_way_and_a_used_one_does_not() {
     rig.is_upgraded();
 }
 
+/// A run has several hops, and each says what was done in it.
+#[test]
+fn a_later_hop_does_not_report_what_an_earlier_one_did() {
+    let rig = Rig::new();
+    let hop = |run: Option<&Value>| -> Value {
+        let output = rig.site.tool("mm-path").args(["--to", "10.6.1"]).output().unwrap();
+        let mut document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["path"]["next"]["from"], VERSION, "{document}");
+        if let Some(run) = run {
+            document["run"]["id"] = run.clone();
+        }
+        document
+    };
+    let with = |document: &Value| -> Value {
+        let mut tool = rig.site.tool("mm-pgbump");
+        let output = tool.arg("--no-backup").write_stdin(document.to_string()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let mut earlier = hop(None);
+    earlier["path"]["next"]["needs"]["postgres"] = 15.into();
+    let done = with(&earlier);
+    assert_eq!(done["pgbump"]["needed"], true, "{done}");
+    // The same hop once more, as after a report that was lost.
+    assert_eq!(with(&earlier)["pgbump"]["to"], done["pgbump"]["to"]);
+    let mut later = hop(Some(&done["run"]["id"]));
+    later["path"]["next"]["from"] = "10.6.0".into();
+    let said = with(&later);
+    assert_eq!((&said["pgbump"]["needed"], &said["changed"]), (&false.into(), &false.into()), "{said}");
+}
+
 #[test]
 fn the_old_cluster_is_dropped_only_when_that_is_safe() {
     let rig = Rig::new();

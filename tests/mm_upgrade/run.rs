@@ -257,6 +257,8 @@ fn wrong_usage_and_a_second_run_are_refused() {
         (&["--to", "10.5.14", "--flag", "mm-swap=--format=human"][..], 2),
         (&["--to", "10.5.14", "--flag", "mm-backup=--to=/elsewhere"][..], 2),
         (&["--to", "10.5.14", "--flag", "mm-verify=--for=1h"][..], 2),
+        (&["--to", "10.5.14", "--flag", "mm-backup=--no-database"][..], 2),
+        (&["--to", "10.5.14", "--accept", "roll-back"][..], 2),
         (&["--to", "9.5.14"][..], 5),
     ] {
         let output = upgrade.run("run", arguments);

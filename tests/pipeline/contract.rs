@@ -97,6 +97,23 @@ fn a_document_file_that_is_not_there_is_refused_with_65() {
 }
 
 #[test]
+fn a_check_that_nobody_knows_cannot_be_accepted_and_those_that_there_are_are_named() {
+    for name in TOOLS {
+        let nowhere = Nowhere::new();
+        let assert = nowhere.tool(name).args(["--accept", "roll-back"]).assert().code(2);
+        let said = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        for word in ["roll-back", "--accept", "rollback", "user-code", "store-owner", "unsigned"] {
+            assert!(said.contains(word), "{name}: {word}: {said}");
+        }
+        assert!(nowhere.is_untouched(), "{name}");
+        // Another tool's is no fault: scripts give the same flags to all.
+        let output =
+            nowhere.tool(name).args(["--accept", "unsigned", "--document", "-"]).write_stdin("").output().unwrap();
+        assert_eq!(output.status.code(), Some(65), "{name}: {output:?}");
+    }
+}
+
+#[test]
 fn a_section_of_another_shape_is_refused_with_what_to_do() {
     let text = r#"{"schema":"mm.upgrade/1","run":7}"#;
     for name in TOOLS {

@@ -1,5 +1,6 @@
 //! The contract between the tools: the document, errors and exit codes, versions, digests, and what goes to stderr.
 
+pub mod accepted;
 mod advice;
 pub mod digest;
 pub mod document;

@@ -11,7 +11,7 @@ use super::tree::Dir;
 use crate::contract::error::{Context as _, Error, Result};
 
 /// How the name of a pin begins; the identifier of the restore point and `.json` follow.
-const PIN: &str = ".pin-";
+pub const PIN: &str = ".pin-";
 /// Larger than any pin.
 const LARGEST: u64 = 64 * 1024;
 /// Larger than any record of a tool.

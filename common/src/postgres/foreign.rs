@@ -16,13 +16,18 @@ pub(super) struct Use {
     given: String,
     /// Its number in the catalogue.
     number: u64,
-    /// It is a function whose call stays one: a text in SQL is put in its place, and defaults are added.
+    /// It is a function whose call stays one: defaults are added, and the text of one in SQL is put in its place.
     plain: bool,
     /// The expression, as the catalogue has it.
     tree: String,
 }
 
 impl Use {
+    /// The statements after which it is a superuser's.
+    pub(super) fn given(&self) -> &str {
+        &self.given
+    }
+
     /// Whether it may run when a statement is planned: not where every call of it has the value of a column among its
     /// arguments, which is not known then. What could become a constant in any other way is taken for one.
     pub(super) fn is_early(&self) -> bool {
@@ -57,7 +62,9 @@ fn letter(node: &str) -> &'static str {
     let is_column = match node.split(' ').next() {
         Some("VAR" | "COERCETODOMAINVALUE") => true,
         Some("CONST") if node.contains(":constisnull false") => return "C",
-        Some("RELABELTYPE") => arguments(":arg ", ':').is_some_and(|argument| argument == COLUMN),
+        Some("RELABELTYPE" | "COERCEVIAIO") => arguments(":arg ", ':').is_some_and(|argument| argument == COLUMN),
+        // The first that is not NULL is taken, and of a column nobody knows that yet. (Up to 15, and from 16 on.)
+        Some("COALESCE" | "COALESCEEXPR") => arguments(":args (", ')').is_some_and(|list| list.starts_with(COLUMN)),
         Some("FUNCEXPR" | "OPEXPR") => arguments(":args (", ')').is_some_and(|list| {
             let mut letters = list.split(' ');
             list.contains(COLUMN) && letters.all(|letter| matches!(letter, COLUMN | "C"))
@@ -92,7 +99,7 @@ pub(super) fn uses(with: &str, expressions: &[String]) -> String {
    || pg_catalog.format('ALTER FUNCTION %1$s OWNER TO %2$I; ALTER FUNCTION %1$s SECURITY INVOKER;',
      (pg_catalog.pg_identify_object('pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0)).identity, SESSION_USER) AS given,
    d.refobjid::pg_catalog.int8 AS number, coalesce(e.tree, '') AS tree,
-   o.oid IS NULL AND p.pronargdefaults = 0 AND l.lanname <> 'sql' AS plain
+   o.oid IS NULL AND p.pronargdefaults = 0 AND {PLAIN} AS plain
   FROM evaluated e JOIN pg_catalog.pg_depend d ON d.classid = e.kind AND d.objid = e.object AND d.objsubid = e.part
   LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND o.oid = d.refobjid
   JOIN pg_catalog.pg_proc p ON p.oid = CASE d.refclassid
@@ -105,15 +112,27 @@ pub(super) fn uses(with: &str, expressions: &[String]) -> String {
     )
 }
 
+/// Whether a function (`p`, its language `l`) runs nothing but itself: the text of one in SQL is put in the place of its
+/// call, and what is constant in it is computed then. So nothing that somebody else than a superuser has made may be named
+/// there; a name that can be written in several ways is taken to be.
+const PLAIN: &str = r#"(l.lanname <> 'sql' OR p.prosrc <> '' AND p.prosrc !~* 'u&"' AND NOT EXISTS (
+    SELECT FROM (SELECT f.proname::pg_catalog.text, f.proowner FROM pg_catalog.pg_proc f
+      UNION SELECT t.typname::pg_catalog.text, t.typowner FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_class k ON k.oid = t.typrelid
+       WHERE t.typelem = 0 AND (k.relkind = 'c' OR k.oid IS NULL OR t.oid IN (SELECT castsource FROM pg_catalog.pg_cast UNION SELECT casttarget FROM pg_catalog.pg_cast))
+     ) AS n(name, owner) JOIN pg_catalog.pg_roles w ON w.oid = n.owner AND NOT w.rolsuper
+    WHERE n.name ~ '[^a-zA-Z0-9_]' OR pg_catalog.octet_length(n.name) > 62 OR p.prosrc ~* pg_catalog.concat('(^|[^a-z0-9_])', n.name, '($|[^a-z0-9_])'))
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_operator x JOIN pg_catalog.pg_proc f ON f.oid = x.oprcode
+     JOIN pg_catalog.pg_roles w ON w.oid = f.proowner AND NOT w.rolsuper WHERE position(x.oprname::pg_catalog.text IN p.prosrc) > 0))"#;
+
 /// What [`uses`] finds in a database.
 pub(super) fn read(database: &Database, uses: &str) -> Result<Vec<Use>> {
     let found = database.rows(uses)?;
     serde_json::from_value(found.into()).context(|| format!("cannot understand what `{}` evaluates", database.name))
 }
 
-/// What to do about functions of others.
-pub(super) fn hint(superuser: &Database, found: &[Use]) -> String {
-    let given: BTreeSet<&str> = found.iter().map(|one| one.given.as_str()).collect();
+/// What to do about functions of others: `given` are the statements after which they are a superuser's.
+pub(super) fn hint<'a>(superuser: &Database, given: impl Iterator<Item = &'a str>) -> String {
+    let given: BTreeSet<&str> = given.collect();
     let given: Vec<&str> = given.into_iter().collect();
     format!(
         "read what each function does (\\sf in psql), and drop what uses those that do harm. Give the others to a superuser, and \
@@ -137,7 +156,8 @@ mod tests {
         );
         let null = "{CONST :consttype 23 :constisnull true :constvalue <>}";
         let as_text = format!("{{RELABELTYPE :arg {column} :resulttype 25 :relabelformat 2}}");
-        let either = format!("{{COALESCE :coalescetype 23 :args ({constant} {column}) :location 1}}");
+        let first = |one: &str, other: &str| format!("{{COALESCE :coalescetype 23 :args ({one} {other}) :location 1}}");
+        let through_text = format!("{{COERCEVIAIO :arg {column} :resulttype 25 :resultcollid 100 :location 1}}");
         let lower = |arguments: &str| format!("{{FUNCEXPR :funcid 870 :args ({arguments}) :location 1}}");
         for (tree, early) in [
             (call(column), false),
@@ -149,7 +169,10 @@ mod tests {
             (call(&format!("{column} {}", call(constant))), true),
             // Strict functions of NULL are NULL; and what COALESCE takes first is taken.
             (call(&lower(&format!("{column} {null}"))), true),
-            (call(&either), true),
+            (call(&first(constant, column)), true),
+            (call(&first(column, constant)), false),
+            (call(&first(column, &call(constant))), true),
+            (call(&through_text), false),
             (format!("{{SCALARARRAYOPEXPR :opno 98 :opfuncid 16400 :args ({column})}}"), true),
             (String::new(), true),
         ] {

@@ -105,7 +105,7 @@ fn refusal(superuser: &Database, early: &[Use]) -> Error {
         "functions of others would run as a superuser as soon as the database `{}` is read",
         superuser.name
     ));
-    reasons.into_iter().fold(error, Error::because).hint(foreign::hint(superuser, early))
+    reasons.into_iter().fold(error, Error::because).hint(foreign::hint(superuser, early.iter().map(Use::given)))
 }
 
 /// `ROW EXCLUSIVE` lets others write, and keeps them from making an index, or one that is being made from becoming valid:

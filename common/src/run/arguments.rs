@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+
+use crate::contract::accepted;
 
 /// The parser of a path that stands in the document or in a record: it has to be text, and that is known before anything
 /// is done.
@@ -39,7 +41,7 @@ pub struct Common {
     #[arg(long, value_name = "CMD", global = true)]
     pub start_command: Option<String>,
     /// Go on although the check with this id failed; can be repeated
-    #[arg(long, value_name = "ID", global = true)]
+    #[arg(long, value_name = "ID", global = true, value_parser = PossibleValuesParser::new(accepted::CHECKS), hide_possible_values = true)]
     pub accept: Vec<String>,
     /// Seconds to wait for another run to end before giving up with 75 [default: 60 with a document, else 0]
     #[arg(long, value_name = "SECONDS", global = true)]
@@ -55,6 +57,7 @@ pub struct Common {
 impl Common {
     /// Whether an administrator lets the check with this id through.
     pub fn accepts(&self, id: &str) -> bool {
+        debug_assert!(accepted::is_check(id), "`{id}` could not be accepted");
         self.accept.iter().any(|accepted| accepted == id)
     }
 }

@@ -50,11 +50,11 @@ fn every_verb(world: &World, names: &[&str]) {
     world.site.stop();
     let agreed = ["--to", "15", "--shared-cluster"];
     raced("mm-pgbump", &[&["check"], &agreed[..]].concat());
-    raced("mm-pgbump", &[&["run"], &agreed[..], &["--accept", "user-code", "--no-backup"]].concat());
+    raced("mm-pgbump", &[&["run"], &agreed[..], &["--no-backup"]].concat());
     for verb in ["recover", "rollback"] {
         raced("mm-pgbump", &[verb]);
     }
-    raced("mm-pgbump", &[&["run"], &agreed[..], &["--accept", "user-code", "--no-backup"]].concat());
+    raced("mm-pgbump", &[&["run"], &agreed[..], &["--no-backup"]].concat());
     raced("mm-pgbump", &["drop-old", "--force"]);
     raced("mm-verify", &["repair", "--fix", "all"]);
     world.site.stop();
@@ -97,6 +97,31 @@ fn no_verb_does_root_the_cluster_or_its_neighbours_any_harm() {
     let world = World::build();
     every_verb(&world, NAMES);
     every_look(&world, NAMES);
+}
+
+/// A verb is killed, and what it has left open is ended while the tree is raced for.
+#[cfg(feature = "checkpoints")]
+#[test]
+fn what_a_killed_verb_has_left_open_is_ended_without_harm() {
+    let world = World::build();
+    let release = quick(TO).build();
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let (archive, store) = (text(&release.tarball), text(&world.site.store()));
+    world.run("mm-backup", &["--to", &store, "create"], &[]);
+    let swap = ["run", "--archive", archive.as_str(), "--no-backup", "--no-start"];
+    for checkpoint in ["staged", "exchanged"] {
+        world.killed("mm-swap", &swap, checkpoint);
+        world.raced("mm-swap", &["recover"], NAMES);
+    }
+    let restore = ["--to", store.as_str(), "restore", "latest"];
+    for checkpoint in ["restore-staged", "database-restored", "restore-exchanged"] {
+        world.killed("mm-backup", &restore, checkpoint);
+        world.raced("mm-backup", &["--to", &store, "recover"], NAMES);
+    }
+    for checkpoint in ["old-shut", "proving"] {
+        world.killed("mm-pgbump", &["run", "--to", "15", "--shared-cluster", "--no-backup"], checkpoint);
+        world.raced("mm-pgbump", &["recover"], NAMES);
+    }
 }
 
 /// One name at a time, so that each is met at every step, and tables that are exchanged for views all the while.

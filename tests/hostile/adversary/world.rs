@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mm_test_support::canary::{Changes, changes, leaks};
 use mm_test_support::process::{self, TEST_USER, run};
@@ -125,6 +125,14 @@ impl World {
         code
     }
 
+    /// Runs a verb that is killed at a checkpoint.
+    #[cfg(feature = "checkpoints")]
+    pub(super) fn killed(&self, tool: &str, words: &[&str], checkpoint: &str) {
+        let output = self.site.tool(tool).args(words).env("MM_CHECKPOINT", checkpoint).timeout(LIMIT).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), None, "{tool} {words:?} does not pass {checkpoint}: {said}");
+    }
+
     fn attempt(&self, tool: &str, words: &[&str], racer: Option<Racer>) -> i32 {
         let before = self.running();
         let output = self.site.tool(tool).args(words).timeout(LIMIT).output().unwrap();
@@ -145,7 +153,13 @@ impl World {
         assert_eq!(self.facts(), self.cluster, "{what}, exit {code}: {said}");
         sql::is_not_sprung(&self.site, &said);
         assert!(!Path::new("/var/tmp/mm-hostile-sprung").exists(), "{what}: a program was started by the database");
-        let left: Vec<_> = self.running().into_iter().filter(|one| !before.contains(one)).collect();
+        let left = || -> Vec<_> { self.running().into_iter().filter(|one| !before.contains(one)).collect() };
+        // What was killed is gone when the kernel has taken its memory back, which a busy machine puts off.
+        let ended = Instant::now();
+        while !left().is_empty() && ended.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let left = left();
         assert!(left.is_empty(), "{what}, exit {code}: still runs: {left:?}; {said}");
         if code != 0 {
             eprintln!("    {code}: {}", said.trim_end().replace('\n', "\n    "));

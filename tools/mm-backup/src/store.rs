@@ -1,6 +1,7 @@
 //! The store: a directory of restore points. One that is being built has a name that says who builds it, and gets its
 //! final name only when it is complete and synced.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +80,13 @@ fn refuse_file(path: &Path) -> Result<()> {
             .hint("name a directory with --to; it is made when it is not there"));
     }
     Ok(())
+}
+
+/// Whether an entry of a directory shows that this is a store.
+pub(crate) fn is_of_store(directory: &Path, name: &OsStr) -> bool {
+    let text = name.to_string_lossy();
+    [PARTIAL, CONDEMNED, pins::PIN, suspects::RECORD].iter().any(|begin| text.starts_with(begin))
+        || directory.join(name).join(manifest::NAME).is_file()
 }
 
 impl Store {

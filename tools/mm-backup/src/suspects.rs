@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::text::Name;
 
 /// How the name of a record begins; the identifier of the restore point follows.
-const RECORD: &str = ".damaged-";
+pub(crate) const RECORD: &str = ".damaged-";
 /// A record names files; this is more than any.
 const LARGEST: u64 = 256 << 20;
 

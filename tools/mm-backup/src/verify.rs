@@ -48,10 +48,12 @@ pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value>
         database(point, part, &mut findings);
     }
     let mut proof = json!({ "files": files, "bytes": bytes });
-    if restore && findings.is_empty() {
+    let is_whole = findings.is_empty();
+    let mut advice = None;
+    if restore && is_whole {
         let mut tables = 0;
         for part in point.head.databases() {
-            tables += restored(point, part, jobs, &mut findings)?;
+            tables += restored(point, part, jobs, (&mut findings, &mut advice))?;
         }
         proof["restored_tables"] = tables.into();
     }
@@ -65,7 +67,8 @@ pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value>
         };
     }
     let count = findings.len();
-    let message = format!("the restore point {} is damaged: {}", point.head.id, ui::count(count, "finding"));
+    let is = if is_whole { "does not come back as it was" } else { "is damaged" };
+    let message = format!("the restore point {} {is}: {}", point.head.id, ui::count(count, "finding"));
     let mut error = Error::new(Kind::CheckSaysNo, message);
     for finding in findings.into_iter().take(NAMED) {
         error = error.because(finding);
@@ -73,9 +76,16 @@ pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value>
     if count > NAMED {
         error = error.because(format!("and {} more", count - NAMED));
     }
-    Err(error.hint(
-        "make a new one now (mm-backup create), which stores the damaged files anew; look at the disk and its log",
-    ))
+    Err(match (is_whole, advice) {
+        (true, Some(advice)) => error.hint(advice),
+        (true, None) => error.hint(
+            "every byte of it is as it was stored, so no disk is the cause: it is what PostgreSQL says above, about the database \
+             itself or about this machine. Remove that cause, and make a new one (mm-backup create)",
+        ),
+        (false, _) => error.hint(
+            "make a new one now (mm-backup create), which stores the damaged files anew; look at the disk and its log",
+        ),
+    })
 }
 
 fn entries(point: &Point, jobs: usize, findings: &mut Vec<String>) -> Result<(u64, u64, Vec<Suspect>)> {
@@ -181,7 +191,12 @@ pub(crate) fn stored_fault(point: &Path, stored: &Stored) -> Option<String> {
 }
 
 /// Restores a dump into a throw-away server and compares. Returns the number of tables.
-fn restored(point: &Point, part: &DatabasePart, jobs: usize, findings: &mut Vec<String>) -> Result<usize> {
+fn restored(
+    point: &Point,
+    part: &DatabasePart,
+    jobs: usize,
+    (findings, advice): (&mut Vec<String>, &mut Option<String>),
+) -> Result<usize> {
     let major = part.server_version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
     let scratch = Scratch::start(major)?;
     let server = scratch.database("postgres")?;
@@ -206,6 +221,7 @@ fn restored(point: &Point, part: &DatabasePart, jobs: usize, findings: &mut Vec<
     let role = scratch.database_as(untrusted::ROLE, COPY)?;
     if let Err(error) = untrusted::restore_for(&path, &role, jobs, &roles.ordinary) {
         findings.push(error.one_line());
+        *advice = error.next_step().map(str::to_owned);
         return Ok(0);
     }
     findings.extend(equal::of_contents(part, &path, (&copy, Some(&role)), jobs)?);

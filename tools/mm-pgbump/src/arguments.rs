@@ -193,6 +193,13 @@ CHECKS
                    lookups miss rows. Those that cannot be read so are named.
   foreign-code     an index, statistics or a partition key calls a function that is no superuser's: the proof would run it
                    as a superuser. Cannot be accepted. Of databases that a restore has kept, such rows are not compared.
+  user-code        whatever the method, a superuser makes every object anew in the new cluster. That computes what is constant
+                   in generated columns, in keys and bounds of partitions and in CHECKs of partitions, and reads constants
+                   whose type checks them by a CHECK of a domain; with --method dump, which has the superuser insert every
+                   row as well, all CHECKs, domains, generated columns and indexes. Where a function of somebody who is no
+                   superuser is called by that, it would run as a superuser: each place is named. Give such functions to a
+                   superuser once you have read them, or let them run with --accept user-code. Looked for once more when
+                   nobody but this tool can change the old cluster.
   bound-services   a unit that names the unit of the old cluster stops with it, and would start it again; that of the
                    server itself has to name postgresql.service instead.
 

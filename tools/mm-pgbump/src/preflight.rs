@@ -10,6 +10,7 @@ mod order;
 use std::path::Path;
 use std::time::Instant;
 
+use mm_common::contract::accepted;
 use mm_common::contract::error::Kind;
 use mm_common::contract::sections::{Check, Status};
 use mm_common::postgres::cluster::Cluster;
@@ -20,6 +21,7 @@ use mm_common::{Error, Result};
 use crate::plan::Method;
 use crate::rehearsal::{self, Scratch, Verdict};
 
+pub(crate) use code::{USER_CODE, require_none as require_no_user_code};
 pub(crate) use contents::other_databases;
 pub(crate) use host::{Target, target};
 
@@ -225,6 +227,7 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) fn add(&mut self, id: &str, title: &str, look: impl FnOnce() -> Result<Seen>) {
+        debug_assert!(accepted::is_check(id), "`{id}` could not be accepted");
         let begun = Instant::now();
         mm_common::contract::ui::progress(&format!("checking: {title}"));
         let seen = look().unwrap_or_else(|error| Seen {

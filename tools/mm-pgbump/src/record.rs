@@ -33,6 +33,9 @@ pub(crate) struct RestorePoint {
 pub(crate) struct Entry {
     /// The `run` of the document.
     pub run: String,
+    /// The hop of the document, if there is one: a run has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hop: Option<String>,
     /// When this upgrade began.
     pub started: String,
     /// How far it has come.

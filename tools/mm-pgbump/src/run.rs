@@ -72,7 +72,8 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     if let Some(message) = recover::end(session, installation, &records, options.leave_stopped, lock)? {
         return Ok(message);
     }
-    if let Some(last) = records.last.read::<Entry>()?.filter(|last| last.run == run) {
+    let hop = wish::hop_of(session)?;
+    if let Some(last) = records.last.read::<Entry>()?.filter(|last| last.run == run && last.hop == hop) {
         // Done by an earlier run whose report was lost.
         return report(session, &last, &records, begun, &Carried::default());
     }
@@ -98,6 +99,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     }
     let mut entry = Entry {
         run,
+        hop,
         started: time::now(),
         phase: Phase::Reading,
         identifier: Some(plan.old.system_identifier()?),
@@ -121,7 +123,8 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     records.journal.write(&entry, lock)?;
     checkpoint::pass("intent");
     signals::leads_to(undo::in_words(&entry));
-    let carried = match carry(&mut entry, options, installation, &records, lock) {
+    let accepted = session.common.accepts(preflight::USER_CODE);
+    let carried = match carry(&mut entry, (options, accepted), installation, &records, lock) {
         Ok(carried) => carried,
         Err(error) => return Err(taken_back(error, &entry, installation, &records, lock)),
     };
@@ -181,7 +184,7 @@ impl Carried {
 /// The upgrade itself. Whatever fails in here is taken back by the caller.
 fn carry(
     entry: &mut Entry,
-    options: &Options,
+    (options, user_code): (&Options, bool),
     installation: &mut Installation,
     records: &Records,
     lock: &LockGuard,
@@ -195,6 +198,7 @@ fn carry(
     control::stop(&entry.old)?;
     control::start_shut(&entry.old)?;
     checkpoint::pass("old-shut");
+    preflight::require_no_user_code(&entry.old, &entry.database, (entry.method, entry.major), user_code)?;
     let before = evidence::gather(&entry.old, &entry.database, entry.hashed, entry.major)?;
     let kept = finish::Kept::of(&entry.old, &entry.database)?;
     records.keep_facts(&before, lock)?;

@@ -70,8 +70,15 @@ pub(crate) fn is_needless(session: &Session, options: &Options) -> Result<bool> 
     let Ok(ground) = site::ground(&session.wanted()?) else { return Ok(false) };
     let records = Records::at(ground.state.path());
     let run = session.document.run()?.map(|run| run.id);
-    let last = records.last.read::<Entry>()?.map(|last| last.run);
-    Ok(records.journal.read::<Entry>()?.is_none() && (last.is_none() || last != run))
+    let hop = hop_of(session)?;
+    let is_to_be_reported = records.last.read::<Entry>()?.is_some_and(|last| Some(last.run) == run && last.hop == hop);
+    Ok(records.journal.read::<Entry>()?.is_none() && !is_to_be_reported)
+}
+
+/// The hop of the document, as records name it. What an earlier hop of the same run did is not to be reported again.
+pub(crate) fn hop_of(session: &Session) -> Result<Option<String>> {
+    let path: Option<Path> = session.document.section("path")?;
+    Ok(path.and_then(|path| path.next).map(|hop| format!("{} to {}", hop.from, hop.to)))
 }
 
 /// Finds out whether an upgrade is needed, and of which cluster.

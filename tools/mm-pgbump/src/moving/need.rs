@@ -9,6 +9,7 @@ use mm_common::postgres::cluster;
 use mm_common::run::Session;
 
 use super::record::{Entry, Records};
+use crate::wish;
 
 /// What a hop of the document, or its absence, asks of this verb.
 pub(super) enum Need {
@@ -73,12 +74,12 @@ pub(super) fn is_to_be_told(session: &Session, installation: &Installation) -> R
     Ok(asks && !session.dry_run && made(session, installation, &records)?.is_some())
 }
 
-/// The move that this run of the document has made, where the server works with its target.
+/// The move that this run of the document has made in this hop, where the server works with its target.
 pub(super) fn made(session: &Session, installation: &Installation, records: &Records) -> Result<Option<Entry>> {
     let run = session.document.run()?.map(|run| run.id);
-    let Some(last) = records.last.read::<Entry>()?.filter(|last| Some(&last.moved.run) == run.as_ref()) else {
-        return Ok(None);
-    };
+    let hop = wish::hop_of(session)?;
+    let is_of_hop = |last: &Entry| Some(&last.moved.run) == run.as_ref() && last.hop == hop;
+    let Some(last) = records.last.read::<Entry>()?.filter(is_of_hop) else { return Ok(None) };
     if is_mysql(installation) || !last.moved.to.is(&installation.database()?)? {
         return Ok(None);
     }

@@ -69,6 +69,9 @@ pub(crate) struct Entry {
     /// From where to where, and whether it is proven: what others go by.
     #[serde(flatten)]
     pub moved: Moved,
+    /// The hop of the document, if there is one: a run has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hop: Option<String>,
     /// How far it has come.
     pub phase: Phase,
     /// The database of the target was not there: we make it.

@@ -25,7 +25,7 @@ use super::record::{Entry, Facts, Of, Phase, Private, Records};
 use super::source::Source;
 use super::target::Target;
 use super::{back, clear, emptied, fill, nodes, point, prove, recover, target, watch};
-use crate::{Options, check, restore_point};
+use crate::{Options, check, restore_point, wish};
 
 /// Moves the database when the hop or the flags ask for it.
 pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
@@ -132,6 +132,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     let used = source.roles()?;
     let mut entry = Entry {
         moved: Moved { run, started: time::now(), from: source.place()?, to: target.place()?, proven: false },
+        hop: wish::hop_of(session)?,
         phase: Phase::Reading,
         makes_database: target.own.is_none() || replaced.is_some(),
         makes_role: !target.has_role,

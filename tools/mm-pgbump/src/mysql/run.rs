@@ -29,7 +29,7 @@ use crate::moving::roles::RoleMap;
 use crate::moving::target::{self, Target};
 use crate::moving::{back, command, emptied, fill, look as looking, run as moving, watch};
 use crate::preflight::{Findings, List};
-use crate::{Options, check as checking};
+use crate::{Options, check as checking, wish};
 
 /// What lets a move go on although somebody else is connected as the server is.
 const NODES: &str = "move-nodes";
@@ -93,6 +93,7 @@ fn begin(
             to: target.place()?,
             proven: false,
         },
+        hop: wish::hop_of(session)?,
         phase: Phase::Filling,
         makes_database: target.own.is_none() || replaced.is_some(),
         makes_role: !target.has_role,

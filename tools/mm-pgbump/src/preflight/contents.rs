@@ -84,6 +84,9 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
     list.add(code::FOREIGN, "Reading the tables runs nobody's functions as a superuser", || {
         code::foreign(question, &databases)
     });
+    list.add(code::USER_CODE, "Making every object anew runs no user's functions as a superuser", || {
+        code::carried(question)
+    });
     list.add("duplicates", "No unique index hides duplicate rows", || super::indexes::duplicates(question, &databases));
     list.add("indexes", "Every B-tree index holds every row, in its order", || {
         super::indexes::btrees(question, &databases)

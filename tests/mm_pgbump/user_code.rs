@@ -32,11 +32,11 @@ const MADE: &[(&str, &str, &str)] = &[
     ),
     (
         "operator",
-        "column g of table added uses the operator evil.+++(integer,integer) of mmuser",
+        "column g of table added uses the operator evil.|#|(integer,integer) of mmuser",
         "CREATE FUNCTION evil.added(int, int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
            $$ BEGIN PERFORM evil.spring('operator'); RETURN $1; END $$;
-         CREATE OPERATOR evil.+++ (LEFTARG = int, RIGHTARG = int, FUNCTION = evil.added);
-         CREATE TABLE added (n int, g int GENERATED ALWAYS AS ((1 OPERATOR(evil.+++) 1) + n) STORED)",
+         CREATE OPERATOR evil.|#| (LEFTARG = int, RIGHTARG = int, FUNCTION = evil.added);
+         CREATE TABLE added (n int, g int GENERATED ALWAYS AS ((1 OPERATOR(evil.|#|) 1) + n) STORED)",
     ),
     (
         "inlined",

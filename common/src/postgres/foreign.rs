@@ -76,9 +76,8 @@ fn letter(node: &str) -> &'static str {
 
 /// Expressions in the catalogues, each with the object that depends on what it uses. To be followed by a condition: by
 /// nothing, or by one on the table that each ends with.
-pub(super) const INDEXES: &str =
-    "SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS kind, indexrelid AS object, 0 AS part,
-   pg_catalog.concat(indexprs::pg_catalog.text, indpred::pg_catalog.text) AS tree FROM pg_catalog.pg_index
+pub(super) const INDEXES: &str = "SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, indexrelid, 0,
+   pg_catalog.concat(indexprs::pg_catalog.text, indpred::pg_catalog.text) FROM pg_catalog.pg_index
    WHERE (indexprs IS NOT NULL OR indpred IS NOT NULL) AND indrelid";
 pub(super) const STATISTICS: &str =
     "SELECT 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, oid, 0, pg_catalog.to_jsonb(s) ->> 'stxexprs' FROM pg_catalog.pg_statistic_ext s
@@ -91,7 +90,7 @@ pub(super) const PARTITIONS: &str =
 /// conditions name.
 pub(super) fn uses(with: &str, expressions: &[String]) -> String {
     format!(
-        "WITH RECURSIVE {with}{}evaluated AS ({})
+        "WITH RECURSIVE {with}{}evaluated(kind, object, part, tree) AS ({})
  SELECT DISTINCT pg_catalog.format('%s uses the %s of %s', pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid),
    pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), pg_catalog.quote_ident(r.rolname)) AS reason,
    CASE WHEN o.oid IS NOT NULL THEN pg_catalog.format('ALTER OPERATOR %s OWNER TO %I; ',

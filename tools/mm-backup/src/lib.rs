@@ -218,7 +218,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
         return Ok(format!("the way has arrived at {version}: no restore point is needed"));
     }
     suited::refuse_unmounted(&arguments.store)?;
-    suited::refuse_of_others(&arguments.store)?;
+    suited::refuse_of_the_system(&arguments.store)?;
     let wait = session.lock_wait();
     let in_place =
         |hop: Hop| format!("{} is installed already: the restore point of this hop is that of before", hop.to);

@@ -29,32 +29,23 @@ const SYSTEM: [&str; 12] =
     ["/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"];
 const SHARED: [&str; 9] = ["/", "/home", "/opt", "/root", "/tmp", "/var", "/var/lib", "/var/log", "/var/tmp"];
 
-/// What a file system has at its top by itself.
-const EMPTY: [&str; 4] = ["lost+found", ".snapshot", ".snapshots", ".zfs"];
-
-/// A slip of the hand: `--to /etc`. What makes a directory a store is that it holds nothing else at first: it gets the rights
-/// of one, is read as one, and is pruned. One that is a store stays one, wherever it is.
-pub(crate) fn refuse_of_others(path: &Path) -> Result<()> {
-    let refused = |because: String| {
-        Err(Error::refused(format!("`{}` is not made a store of restore points", path.display()))
-            .because(because)
-            .hint(format!("give it a directory of its own: --to {}", shell::word(&path.join("mattermost-backup")))))
-    };
+/// A slip of the hand: `--to /etc`. One that is a store stays one, wherever it is.
+pub(crate) fn refuse_of_the_system(path: &Path) -> Result<()> {
     let there = path.ancestors().find_map(|above| Some((above, std::fs::canonicalize(above).ok()?)));
     let Some((above, resolved)) = there else { return Ok(()) };
-    let names = if above == path && resolved.is_dir() { Dir::open(&resolved)?.names()? } else { Vec::new() };
+    let is_whole = above == path;
+    let is_of_system = SYSTEM.iter().any(|system| resolved.starts_with(system))
+        || is_whole && SHARED.iter().any(|one| resolved == Path::new(one));
+    if !is_of_system {
+        return Ok(());
+    }
+    let names = if is_whole && resolved.is_dir() { Dir::open(&resolved)?.names()? } else { Vec::new() };
     if names.iter().any(|name| store::is_of_store(&resolved, name)) {
         return Ok(());
     }
-    if SYSTEM.iter().any(|system| resolved.starts_with(system)) || SHARED.contains(&path.to_string_lossy().as_ref()) {
-        return Err(Error::refused(format!("`{}` is not made a store of restore points", path.display()))
-            .because("it is a directory of the system")
-            .hint("give a directory of its own with --to, such as /srv/backup/mattermost"));
-    }
-    match names.iter().find(|name| !EMPTY.iter().any(|own| name.as_os_str() == *own)) {
-        Some(name) => refused(format!("it holds other things, such as {}, and no restore point", shell::word(name))),
-        None => Ok(()),
-    }
+    Err(Error::refused(format!("`{}` is not made a store of restore points", path.display()))
+        .because("it is a directory of the system")
+        .hint("give a directory of its own with --to, such as /srv/backup/mattermost"))
 }
 
 /// Tries what a restore point is made of: links, owners, modes, times and any name, as the kernel's own file systems have

@@ -134,7 +134,8 @@ fn no_verb_goes_by_path_where_the_servers_user_could_lead_it() {
     let releases = site.releases(std::slice::from_ref(&release));
     let (archive, catalogue) = (text(&release.tarball), text(&releases.catalogue));
     let (store, cache) = (text(&site.store()), text(&site.cache()));
-    let place = |name: &str| text(&site.directory().join(name));
+    let directory = site.directory().to_owned();
+    let place = |name: &str| text(&directory.join(name));
     let (into, copy, mirror) = (place("into"), place("copy"), text(&releases.directory));
     let mut watched = Watched::of(site);
 

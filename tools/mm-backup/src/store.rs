@@ -85,7 +85,7 @@ fn refuse_file(path: &Path) -> Result<()> {
 /// Whether an entry of a directory shows that this is a store.
 pub(crate) fn is_of_store(directory: &Path, name: &OsStr) -> bool {
     let text = name.to_string_lossy();
-    [PARTIAL, CONDEMNED, pins::PIN, suspects::RECORD].iter().any(|begin| text.starts_with(begin))
+    [MARK, PARTIAL, CONDEMNED, pins::PIN, suspects::RECORD].iter().any(|begin| text.starts_with(begin))
         || directory.join(name).join(manifest::NAME).is_file()
 }
 

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::foreign::{self, Use};
+use super::foreign::{self, PLAIN, Use};
 use super::server::Database;
 use crate::contract::error::{Context as _, Result};
 
@@ -86,8 +86,9 @@ pub fn code(superuser: &Database, way: Way) -> Result<Option<Code>> {
     let statistics = foreign::read(superuser, &foreign::uses("", &of_any(&[foreign::STATISTICS])))?;
     found.extend(statistics.into_iter().filter(Use::is_early));
     let further = superuser.rows(&further(superuser.version_num, way, &made))?;
-    let further: Vec<Further> = serde_json::from_value(further.into())
+    let mut further: Vec<Further> = serde_json::from_value(further.into())
         .context(|| format!("cannot understand what `{}` computes", superuser.name))?;
+    further.retain(|one| way.inserts_rows || one.tree.is_empty() || foreign::is_early(&one.tree, one.plain, converts));
     let given = found.iter().map(Use::given).chain(further.iter().map(|one| one.given.as_str()));
     let hint = foreign::hint(superuser, given);
     let reasons = found.iter().map(|one| one.reason.clone()).chain(further.iter().map(|one| one.reason.clone()));
@@ -100,19 +101,24 @@ pub fn code(superuser: &Database, way: Way) -> Result<Option<Code>> {
 struct Further {
     reason: String,
     given: String,
+    /// The expression that converts, where it does only if it is computed; and whether the cast is nothing but its function.
+    tree: String,
+    plain: bool,
 }
 
-/// Functions of somebody who is no superuser.
-const THEIRS: &str = "theirs(oid, called, given) AS (
+/// Functions of somebody who is no superuser, to be completed by whether each runs nothing but itself.
+const THEIRS: &str = "theirs(oid, called, given, plain) AS (
   SELECT p.oid, pg_catalog.format('the %s of %I', pg_catalog.pg_describe_object('pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0), r.rolname),
     pg_catalog.format('ALTER FUNCTION %1$s OWNER TO %2$I; ALTER FUNCTION %1$s SECURITY INVOKER;',
-      (pg_catalog.pg_identify_object('pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0)).identity, SESSION_USER)
-   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper)";
+      (pg_catalog.pg_identify_object('pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0)).identity, SESSION_USER), ";
+const OF_OTHERS: &str = "
+   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+   JOIN pg_catalog.pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper)";
 
 /// Types to and from which such a function converts, and domains whose CHECKs call one.
-const CHECKED: &str = "casts(type, called, given) AS (
-  SELECT c.castsource, t.called, t.given FROM pg_catalog.pg_cast c JOIN theirs t ON t.oid = c.castfunc
-  UNION SELECT c.casttarget, t.called, t.given FROM pg_catalog.pg_cast c JOIN theirs t ON t.oid = c.castfunc),
+const CHECKED: &str = "casts(type, called, given, plain) AS (
+  SELECT c.castsource, t.called, t.given, t.plain FROM pg_catalog.pg_cast c JOIN theirs t ON t.oid = c.castfunc
+  UNION SELECT c.casttarget, t.called, t.given, t.plain FROM pg_catalog.pg_cast c JOIN theirs t ON t.oid = c.castfunc),
  used(type, kind, object) AS (
   SELECT c.contypid, d.refclassid, d.refobjid FROM pg_catalog.pg_constraint c
    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = c.oid
@@ -162,20 +168,31 @@ const WITH_ROWS: &str =
 
 /// What only a superuser makes, and may have made of somebody's function: it runs with what it is for.
 const OF_SUPERUSERS: &str = "SELECT pg_catalog.format('%s is ordered by %s',
-    pg_catalog.pg_describe_object('pg_catalog.pg_class'::pg_catalog.regclass, k.object, 0), t.called), t.given
+    pg_catalog.pg_describe_object('pg_catalog.pg_class'::pg_catalog.regclass, k.object, 0), t.called), t.given, '', true
    FROM (SELECT partrelid, pg_catalog.unnest(partclass::pg_catalog.oid[]) FROM pg_catalog.pg_partitioned_table
      UNION SELECT indexrelid, pg_catalog.unnest(indclass::pg_catalog.oid[]) FROM pg_catalog.pg_index) AS k(object, class)
    JOIN pg_catalog.pg_opclass c ON c.oid = k.class JOIN pg_catalog.pg_amproc p ON p.amprocfamily = c.opcfamily
    JOIN theirs t ON t.oid = p.amproc
-  UNION ALL SELECT pg_catalog.format('%s calls %s', pg_catalog.pg_describe_object(k.kind, k.object, 0), t.called), t.given
+  UNION ALL SELECT pg_catalog.format('%s calls %s', pg_catalog.pg_describe_object(k.kind, k.object, 0), t.called), t.given, '', true
    FROM (SELECT 'pg_catalog.pg_event_trigger'::pg_catalog.regclass, oid, evtfoid FROM pg_catalog.pg_event_trigger
      UNION ALL SELECT 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass, oid, fdwvalidator FROM pg_catalog.pg_foreign_data_wrapper
      UNION ALL SELECT 'pg_catalog.pg_language'::pg_catalog.regclass, oid, lanvalidator FROM pg_catalog.pg_language
    ) AS k(kind, object, function) JOIN theirs t ON t.oid = k.function";
 
-/// A node of an expression that converts, perhaps by a cast.
+/// Nodes of an expression that convert, perhaps by a cast.
 const CONVERTS: &str =
     r"'\{(COERCEVIAIO|RELABELTYPE|ARRAYCOERCEEXPR|CONVERTROWTYPEEXPR|COERCETODOMAIN|FUNCEXPR [^{}]*:funcformat [12]) '";
+
+/// Whether a node is one of them.
+fn converts(node: &str) -> bool {
+    const CONVERSIONS: [&str; 5] =
+        ["COERCEVIAIO", "RELABELTYPE", "ARRAYCOERCEEXPR", "CONVERTROWTYPEEXPR", "COERCETODOMAIN"];
+    match node.split(' ').next() {
+        Some("FUNCEXPR") => [":funcformat 1 ", ":funcformat 2 "].iter().any(|format| node.contains(format)),
+        Some(kind) => CONVERSIONS.contains(&kind),
+        None => false,
+    }
+}
 
 /// What runs without being mentioned; `made` are the expressions that are evaluated.
 fn further(version_num: u32, way: Way, made: &[String]) -> String {
@@ -197,7 +214,7 @@ fn further(version_num: u32, way: Way, made: &[String]) -> String {
     // A column has a value, and what is converted is checked, only where there are rows.
     let rows = way.inserts_rows;
     format!(
-        r"WITH RECURSIVE {THEIRS}, {checked}), {holds}),
+        r"WITH RECURSIVE {THEIRS}{PLAIN}{OF_OTHERS}, {checked}), {holds}),
  tainted(type, called, given) AS (
   SELECT type, called, given FROM checked
   UNION SELECT h.outer_type, t.called, t.given FROM tainted t JOIN holds h ON h.inner_type = t.type),
@@ -207,13 +224,13 @@ fn further(version_num: u32, way: Way, made: &[String]) -> String {
   UNION ALL SELECT r.kind, r.object, r.part, m.found[1]::pg_catalog.oid
    FROM read r, pg_catalog.regexp_matches(r.tree, '\{{CONST :consttype (\d+) ', 'g') AS m(found) WHERE EXISTS (SELECT FROM tainted))
  SELECT pg_catalog.format('%s has a value of the type %s, which calls %s', pg_catalog.pg_describe_object(i.kind, i.object, i.part),
-   pg_catalog.format_type(i.type, NULL), t.called) AS reason, t.given AS given FROM input i JOIN tainted t ON t.type = i.type
+   pg_catalog.format_type(i.type, NULL), t.called) AS reason, t.given AS given, '' AS tree, true AS plain FROM input i JOIN tainted t ON t.type = i.type
  UNION SELECT pg_catalog.format('%s converts %s, which calls %s', pg_catalog.pg_describe_object(m.kind, m.object, m.part),
-   pg_catalog.format_type(k.type, NULL), k.called), k.given
+   pg_catalog.format_type(k.type, NULL), k.called), k.given, m.tree, k.plain
   FROM made m JOIN pg_catalog.pg_depend d ON d.classid = m.kind AND d.objid = m.object AND d.objsubid = m.part
   LEFT JOIN pg_catalog.pg_attribute a ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND a.attrelid = d.refobjid
    AND a.attnum = d.refobjsubid AND {rows}
-  JOIN (SELECT type, called, given FROM casts UNION SELECT type, called, given FROM tainted WHERE {rows}) AS k ON k.type = CASE d.refclassid WHEN 'pg_catalog.pg_type'::pg_catalog.regclass THEN d.refobjid ELSE a.atttypid END
+  JOIN (SELECT type, called, given, plain FROM casts UNION SELECT type, called, given, true FROM tainted WHERE {rows}) AS k ON k.type = CASE d.refclassid WHEN 'pg_catalog.pg_type'::pg_catalog.regclass THEN d.refobjid ELSE a.atttypid END
   WHERE m.tree ~ {CONVERTS}
  UNION {OF_SUPERUSERS}
  ORDER BY reason",

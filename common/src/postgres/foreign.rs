@@ -31,26 +31,30 @@ impl Use {
     /// Whether it may run when a statement is planned: not where every call of it has the value of a column among its
     /// arguments, which is not known then. What could become a constant in any other way is taken for one.
     pub(super) fn is_early(&self) -> bool {
-        let mentions = |node: &str| {
+        is_early(&self.tree, self.plain, |node| {
             let calls = [":funcid", ":opno", ":opfuncid"].map(|key| format!("{key} {} ", self.number));
             calls.iter().any(|call| node.contains(call.as_str()))
-        };
-        let (mut rest, mut met) = (self.tree.clone(), false);
-        // From the innermost node outwards: each becomes a letter.
-        while let Some(end) = rest.find('}') {
-            let Some(start) = rest[..end].rfind('{') else { return true };
-            let node = &rest[start + 1..end];
-            let letter = letter(node);
-            if mentions(node) {
-                if letter != COLUMN || !self.plain {
-                    return true;
-                }
-                met = true;
-            }
-            rest.replace_range(start..=end, letter);
-        }
-        !met
+        })
     }
+}
+
+/// Whether a node of an expression that is `meant` may be computed before any row is known; also where none is found.
+pub(super) fn is_early(tree: &str, plain: bool, meant: impl Fn(&str) -> bool) -> bool {
+    let (mut rest, mut met) = (tree.to_owned(), false);
+    // From the innermost node outwards: each becomes a letter.
+    while let Some(end) = rest.find('}') {
+        let Some(start) = rest[..end].rfind('{') else { return true };
+        let node = &rest[start + 1..end];
+        let letter = letter(node);
+        if meant(node) {
+            if letter != COLUMN || !plain {
+                return true;
+            }
+            met = true;
+        }
+        rest.replace_range(start..=end, letter);
+    }
+    !met
 }
 
 /// What has the value of a column in it.
@@ -114,7 +118,7 @@ pub(super) fn uses(with: &str, expressions: &[String]) -> String {
 /// Whether a function (`p`, its language `l`) runs nothing but itself: the text of one in SQL is put in the place of its
 /// call, and what is constant in it is computed then. So nothing that somebody else than a superuser has made may be named
 /// there; a name that can be written in several ways is taken to be.
-const PLAIN: &str = r#"(l.lanname <> 'sql' OR p.prosrc <> '' AND p.prosrc !~* 'u&"' AND NOT EXISTS (
+pub(super) const PLAIN: &str = r#"(l.lanname <> 'sql' OR p.prosrc <> '' AND p.prosrc !~* 'u&"' AND NOT EXISTS (
     SELECT FROM (SELECT f.proname::pg_catalog.text, f.proowner FROM pg_catalog.pg_proc f
       UNION SELECT t.typname::pg_catalog.text, t.typowner FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_class k ON k.oid = t.typrelid
        WHERE t.typelem = 0 AND (k.relkind = 'c' OR k.oid IS NULL OR t.oid IN (SELECT castsource FROM pg_catalog.pg_cast UNION SELECT casttarget FROM pg_catalog.pg_cast))

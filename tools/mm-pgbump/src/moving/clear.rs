@@ -107,6 +107,13 @@ fn require_unused(entry: &Entry, private: &Private, owner: &User) -> Result<()> 
     Err(Error::refused(format!("somebody works in {}, as {}", entry.moved.to.label(), names.join(", "))))
 }
 
+/// Warns of what [`leftovers`] has not removed.
+pub(crate) fn tell_what_stays(failed: &[Error]) {
+    for error in failed {
+        ui::warn(&format!("{}; {}", error.one_line(), error.next_step().unwrap_or_default()));
+    }
+}
+
 /// Removes what earlier moves have left at their targets, as far as these can be reached now; with `forget`, what is left then
 /// is not remembered any more. Returns what was removed and what was not, in words.
 ///

@@ -84,9 +84,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         return Ok(message);
     }
     records.sweep()?;
-    for error in clear::leftovers(installation, &records, session.common.accepts(clear::ACCEPT), lock)?.1 {
-        ui::warn(&format!("{}; {}", error.one_line(), error.next_step().unwrap_or_default()));
-    }
+    clear::tell_what_stays(&clear::leftovers(installation, &records, session.common.accepts(clear::ACCEPT), lock)?.1);
     if let Some(last) = need::made(session, installation, &records)? {
         // Done by an earlier run whose report was lost.
         return report(session, &last, &records, begun, &[]);

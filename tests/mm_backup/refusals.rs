@@ -286,6 +286,11 @@ fn a_directory_of_the_system_is_not_made_a_store() {
         }
     }
     assert!(!Path::new("/etc/mattermost-points").exists());
+    // What people mount or make below such a directory is theirs.
+    for store in ["/run/media/mattermost-points", "/usr/local/mattermost-points"] {
+        let mut dry = site.tool("mm-backup");
+        dry.args(["--to", store, "--dry-run"]).assert().code(0);
+    }
     fs::create_dir_all(site.store().join("lost+found")).unwrap();
     fs::write(site.store().join("README"), "x").unwrap();
     make(&site, &[]);

@@ -1,7 +1,6 @@
 //! Frozen copies in the cluster, written down in the state directory before they are made: so that none is left over when a
 //! run is killed, and each goes with what it is for.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Context as _, Error, Result};
@@ -33,12 +32,10 @@ pub(crate) struct Record {
     /// The store it is in.
     pub store: PathBuf,
     /// What the store calls itself: what stands in its place when it is not mounted has no such name. It is not known by the
-    /// numbers of its file system, which a mount may change (btrfs, NFS). An earlier program wrote none.
+    /// numbers of its file system, which a mount may change (btrfs, NFS), and which are the same on every disk for the
+    /// directory at its top. An earlier program wrote none.
     #[serde(default)]
     pub store_mark: String,
-    /// The store's directory, as its file system numbers it: a copy of the store is another one.
-    #[serde(default)]
-    pub store_inode: u64,
 }
 
 /// What a copy is to its restore point.
@@ -60,8 +57,7 @@ impl Record {
 
     /// Whether this is the directory in which the restore point was to be.
     fn is_of(&self, store: &Store) -> bool {
-        let is_marked = store.mark().is_ok_and(|mark| mark.is_some_and(|mark| mark == self.store_mark));
-        is_marked && inode(&store.path).is_ok_and(|inode| inode == self.store_inode)
+        store.mark().is_ok_and(|mark| mark.is_some_and(|mark| mark == self.store_mark))
     }
 
     fn standing(&self) -> Standing {
@@ -82,15 +78,10 @@ impl Record {
     }
 }
 
-fn inode(store: &Path) -> Result<u64> {
-    Ok(std::fs::metadata(store).map_err(|error| Error::io("look at", store, error))?.ino())
-}
-
 /// Writes down that a copy is about to be made for a restore point of this store.
 pub(crate) fn announce(state: &State, record: &Record, store: &Store, _lock: &LockGuard) -> Result<()> {
     files::create_directory(&state.path().join(DIRECTORY), 0o700)?;
-    let (store_mark, store_inode) = (store.marked()?, inode(&store.path)?);
-    let record = Record { store_mark, store_inode, ..record.clone() };
+    let record = Record { store_mark: store.marked()?, ..record.clone() };
     let text = serde_json::to_vec_pretty(&record).context(|| "cannot write down the frozen copy".into())?;
     files::write(&record.path(state), &text, Access::PRIVATE)
 }

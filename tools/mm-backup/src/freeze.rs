@@ -206,13 +206,7 @@ pub(crate) struct Place<'a> {
 
 impl Ready {
     fn record(&self, place: (&str, &Path)) -> Record {
-        Record {
-            copy: self.copy.clone(),
-            id: place.0.into(),
-            store: place.1.into(),
-            store_mark: String::new(),
-            store_inode: 0,
-        }
+        Record { copy: self.copy.clone(), id: place.0.into(), store: place.1.into(), store_mark: String::new() }
     }
 
     /// What ends it when set.

@@ -5,9 +5,9 @@ use std::path::Path;
 use mm_common::contract::error::{Kind, Result};
 use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::service::STOP_LIMIT;
+use mm_common::machine::service::{FAILED_STOP, STOP_LIMIT};
 use mm_common::machine::state::State;
-use mm_common::machine::{checkpoint, signals, tree};
+use mm_common::machine::{checkpoint, door, signals, tree};
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::proven;
 use mm_common::run::Session;
@@ -113,7 +113,7 @@ fn replace_all(
     checkpoint::pass("restore-prepared");
     let flipped: Result<Intent> = (|| {
         let renaming = prepared.as_mut().map(Prepared::renaming).transpose()?;
-        installation.filter(|_| running).map_or(Ok(()), |there| stop(there, lock))?;
+        installation.filter(|_| running).map_or(Ok(()), |there| stop(there, state, lock))?;
         let mut intent = match &placed {
             Some(placed) => placed.intent(announced.clone(), point, wish.database, lock)?,
             None => announced.clone(),
@@ -192,8 +192,13 @@ fn replace_all(
     Ok((done.join(", "), placed.map(|placed| placed.left_out).unwrap_or_default()))
 }
 
-fn stop(installation: &Installation, lock: &LockGuard) -> Result<()> {
-    installation.service.stop(STOP_LIMIT, lock)?;
+/// A server that mm-swap goes back from may hang, and has been judged.
+fn stop(installation: &Installation, state: &State, lock: &LockGuard) -> Result<()> {
+    if door::is_undoing_swap(state) {
+        installation.service.stop_or_kill(FAILED_STOP, lock)?;
+    } else {
+        installation.service.stop(STOP_LIMIT, lock)?;
+    }
     checkpoint::pass("service-stopped");
     Ok(())
 }

@@ -86,7 +86,7 @@ fn refuse_file(path: &Path) -> Result<()> {
 pub(crate) fn is_of_store(directory: &Path, name: &OsStr) -> bool {
     let text = name.to_string_lossy();
     [MARK, PARTIAL, CONDEMNED, pins::PIN, suspects::RECORD].iter().any(|begin| text.starts_with(begin))
-        || directory.join(name).join(manifest::NAME).is_file()
+        || [manifest::NAME, manifest::DIGEST_NAME].iter().all(|file| directory.join(name).join(file).is_file())
 }
 
 impl Store {
@@ -249,13 +249,13 @@ impl Store {
         Ok(removed)
     }
 
-    /// What it calls itself, where it has been marked.
+    /// What it calls itself, and since when, where it has been marked: a copy of the store has the same mark, made later.
     pub(crate) fn mark(&self) -> Result<Option<String>> {
         let path = self.path.join(MARK);
-        if files::look(&path)?.is_none() {
-            return Ok(None);
-        }
-        Ok(Some(files::read_text(&path, 4096)?.trim().to_owned()).filter(|mark| !mark.is_empty()))
+        let Some(found) = files::look(&path)? else { return Ok(None) };
+        let mark = files::read_text(&path, 4096)?;
+        let mark = Some(mark.trim()).filter(|mark| !mark.is_empty());
+        Ok(mark.map(|mark| format!("{mark} {}.{:09}", found.ctime(), found.ctime_nsec())))
     }
 
     /// The same; it is marked now where it was not.
@@ -263,9 +263,9 @@ impl Store {
         if let Some(mark) = self.mark()? {
             return Ok(mark);
         }
-        let mark = files::random_hexadecimal(16)?;
-        files::write(&self.path.join(MARK), format!("{mark}\n").as_bytes(), Access::PRIVATE)?;
-        Ok(mark)
+        let path = self.path.join(MARK);
+        files::write(&path, format!("{}\n", files::random_hexadecimal(16)?).as_bytes(), Access::PRIVATE)?;
+        self.mark()?.ok_or_else(|| Error::failed(format!("the mark `{}` is gone again", path.display())))
     }
 
     fn names(&self) -> Result<Vec<String>> {

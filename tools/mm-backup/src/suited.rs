@@ -25,9 +25,23 @@ pub(crate) fn refuse_unmounted(path: &Path) -> Result<()> {
 }
 
 /// Directories that belong to the system with all that is below them, and those that only hold others' directories.
-const SYSTEM: [&str; 12] =
-    ["/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"];
-const SHARED: [&str; 9] = ["/", "/home", "/opt", "/root", "/tmp", "/var", "/var/lib", "/var/log", "/var/tmp"];
+const SYSTEM: [&str; 13] = [
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/proc",
+    "/sbin",
+    "/sys",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/share",
+];
+const SHARED: [&str; 12] =
+    ["/", "/home", "/opt", "/root", "/run", "/tmp", "/usr", "/usr/local", "/var", "/var/lib", "/var/log", "/var/tmp"];
 
 /// A slip of the hand: `--to /etc`. One that is a store stays one, wherever it is.
 pub(crate) fn refuse_of_the_system(path: &Path) -> Result<()> {

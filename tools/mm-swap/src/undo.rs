@@ -15,8 +15,8 @@ use mm_common::machine::checkpoint;
 use mm_common::machine::command::Cmd;
 use mm_common::machine::journal::state_flag;
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::service::STOP_LIMIT;
 use mm_common::machine::service::hold::{self, Held};
+use mm_common::machine::service::{FAILED_STOP, STOP_LIMIT};
 use mm_common::machine::signals;
 use mm_common::machine::state::State;
 use mm_common::mattermost::site::Installation;
@@ -32,9 +32,6 @@ use crate::{config, private, restore_point, run, shape};
 use beside::Restored;
 
 mod beside;
-
-/// How long a failed server may take to stop: twice what a healthy one was observed to need. Users are waiting.
-const FAILED_STOP: Duration = Duration::from_secs(30);
 
 /// How long sessions of a stopped server may take to end once they are told to.
 const SESSIONS: Duration = Duration::from_secs(60);

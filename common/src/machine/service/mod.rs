@@ -25,6 +25,9 @@ use crate::contract::ui;
 /// is generous, 90 s is what systemd allows by default.
 pub const STOP_LIMIT: Duration = Duration::from_secs(90);
 
+/// How long a server that is gone back from may take to stop: twice what a healthy one was observed to need. Users are waiting.
+pub const FAILED_STOP: Duration = Duration::from_secs(30);
+
 /// How long a manager may take to take an order (not to carry it out).
 const ORDER_LIMIT: Duration = Duration::from_secs(60);
 

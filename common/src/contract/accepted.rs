@@ -2,7 +2,7 @@
 //! and a name that is misspelt is noticed at once, not when a check has stopped the server's upgrade at night.
 
 /// Every check that a tool looks for among the accepted ones. Some let nobody through, and say so when they fail.
-pub const CHECKS: [&str; 72] = [
+pub const CHECKS: [&str; 73] = [
     "archiving",
     "bound-services",
     "checksums",
@@ -53,6 +53,7 @@ pub const CHECKS: [&str; 72] = [
     "mysql-schema",
     "mysql-storage",
     "mysql-tls",
+    "mysql-unit",
     "mysql-value",
     "other-databases",
     "outside",

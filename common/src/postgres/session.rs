@@ -23,15 +23,19 @@ pub(super) const LOCK_WAIT: u32 = 600_000;
 /// between two statements is refused and not evaluated.
 const RESTRICTING: &[u32] = &[120_020, 130_016, 140_013, 150_008, 160_004];
 
+/// First version that compiles expressions. For what is asked of the catalogues that takes a second and saves none.
+const COMPILING: u32 = 110_000;
+
 /// The options of a superuser's start packet, for a server of this version (0: not known yet) and statements of at most
 /// `limit`.
 pub(super) fn options(version_num: u32, limit: Duration) -> String {
     let restricting = version_num >= 170_000
         || RESTRICTING.iter().any(|first| version_num / 10_000 == first / 10_000 && version_num >= *first);
     let restriction = if restricting { " -c restrict_nonsystem_relation_kind=view,foreign-table" } else { "" };
+    let compiling = if version_num >= COMPILING { " -c jit=off" } else { "" };
     // What the server takes for a number of milliseconds ends at 24 days.
     let limit = limit.as_millis().min(i32::MAX as u128);
-    format!("{FIXED} -c lock_timeout={LOCK_WAIT} -c statement_timeout={limit}{restriction}")
+    format!("{FIXED} -c lock_timeout={LOCK_WAIT} -c statement_timeout={limit}{restriction}{compiling}")
 }
 
 /// Lets one session read views: what refills a materialized view has to.
@@ -52,6 +56,7 @@ mod tests {
             [(0, false), (100_023, false), (130_015, false), (130_016, true), (150_018, true), (170_001, true)]
         {
             assert_eq!(restricts(version), knows, "{version}");
+            assert_eq!(options(version, Duration::ZERO).contains("jit=off"), version >= 110_000, "{version}");
         }
         let options = options(150_018, Duration::from_secs(60));
         assert!(options.starts_with("-c search_path=pg_catalog,pg_temp -c role=none "), "{options}");

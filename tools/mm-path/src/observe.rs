@@ -66,8 +66,9 @@ pub(crate) fn installation(
     start.database_bytes = section.database.bytes;
     let major = section.database.major.filter(|_| start.driver == Some(Driver::Postgres));
     let cluster = section.database.cluster.as_ref();
-    start.postgres =
-        major.map(|major| Server { major, available: cluster.map(|_| installed(major)), elsewhere: cluster.is_none() });
+    // What could not be looked for is not said to be missing.
+    let elsewhere = cluster.is_none() && !section.database.cluster_unknown;
+    start.postgres = major.map(|major| Server { major, available: cluster.map(|_| installed(major)), elsewhere });
     if let Some(database) = database {
         if [Some(start.edition), wished].contains(&Some(Edition::Enterprise)) {
             start.licence = crate::check::licence(database, outside).map_err(|error| ui::warn(&error.one_line())).ok();

@@ -71,8 +71,16 @@ pub(crate) fn is_needless(session: &Session, options: &Options) -> Result<bool> 
     let records = Records::at(ground.state.path());
     let run = session.document.run()?.map(|run| run.id);
     let hop = hop_of(session)?;
-    let is_to_be_reported = records.last.read::<Entry>()?.is_some_and(|last| Some(last.run) == run && last.hop == hop);
+    let is_to_be_reported = records
+        .last
+        .read::<Entry>()?
+        .is_some_and(|last| Some(last.run) == run && is_of_hop(last.hop.as_deref(), hop.as_deref()));
     Ok(records.journal.read::<Entry>()?.is_none() && !is_to_be_reported)
+}
+
+/// Whether a record is of the hop of the document. Earlier programs wrote no hop: theirs is of any hop that asks for it.
+pub(crate) fn is_of_hop(recorded: Option<&str>, hop: Option<&str>) -> bool {
+    recorded.is_none() || recorded == hop
 }
 
 /// The hop of the document, as records name it. What an earlier hop of the same run did is not to be reported again.

@@ -105,6 +105,9 @@ pub struct SiteDatabase {
     /// The local Debian cluster it lives in, such as `13/main`.
     #[serde(default)]
     pub cluster: Option<String>,
+    /// It could not be found out whether it lives in one: that takes root.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cluster_unknown: bool,
     /// Size of the database.
     #[serde(default)]
     pub bytes: Option<u64>,

@@ -37,6 +37,7 @@ impl Installation {
             port: self.source.as_ref().map(|source| source.port),
             name: self.source.as_ref().map(|source| source.database.clone()),
             cluster: None,
+            cluster_unknown: false,
             bytes: None,
             posts: None,
         };
@@ -44,9 +45,9 @@ impl Installation {
             section.server_version = Some(database.version.clone());
             section.major = Some(database.major());
             // The one waits for the list of clusters, the other for the database.
-            let (cluster, sizes) =
-                threads::both(|| cluster::of_database(&database).ok().flatten(), || sizes(&database));
-            section.cluster = cluster.map(|cluster| cluster.label());
+            let (cluster, sizes) = threads::both(|| cluster::of_database(&database), || sizes(&database));
+            section.cluster_unknown = cluster.is_err();
+            section.cluster = cluster.ok().flatten().map(|cluster| cluster.label());
             (section.bytes, section.posts) = sizes;
         }
         section

@@ -123,8 +123,12 @@ pub fn last(state: &Path) -> Result<Option<Moved>> {
 /// When the database cannot be asked, or the record of the move cannot be read.
 pub fn database_for(hop: &sections::Hop, site: &Installation) -> Result<DatabaseNow> {
     if hop.is_of_database_alone() {
-        let moved = last(site.state.path())?.filter(|moved| moved.proven && site.source.is_some());
-        let is_moved = moved.map_or(Ok(false), |moved| moved.to.is(&site.database()?))?;
+        let is_moved = match last(site.state.path())?.filter(|moved| moved.proven && site.source.is_some()) {
+            None => false,
+            // It has left MySQL, and stays so when the database is restored or upgraded in its new place.
+            Some(moved) if moved.from.engine.is_some() => true,
+            Some(moved) => moved.to.is(&site.database()?)?,
+        };
         return Ok(DatabaseNow { major: None, is_moved });
     }
     let major = hop.needs.postgres.map(|_| site.database().map(|database| database.major())).transpose()?;

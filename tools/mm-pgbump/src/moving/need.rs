@@ -78,7 +78,8 @@ pub(super) fn is_to_be_told(session: &Session, installation: &Installation) -> R
 pub(super) fn made(session: &Session, installation: &Installation, records: &Records) -> Result<Option<Entry>> {
     let run = session.document.run()?.map(|run| run.id);
     let hop = wish::hop_of(session)?;
-    let is_of_hop = |last: &Entry| Some(&last.moved.run) == run.as_ref() && last.hop == hop;
+    let is_of_hop =
+        |last: &Entry| Some(&last.moved.run) == run.as_ref() && wish::is_of_hop(last.hop.as_deref(), hop.as_deref());
     let Some(last) = records.last.read::<Entry>()?.filter(is_of_hop) else { return Ok(None) };
     if is_mysql(installation) || !last.moved.to.is(&installation.database()?)? {
         return Ok(None);

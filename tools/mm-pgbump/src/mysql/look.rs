@@ -79,7 +79,7 @@ pub(crate) fn all(question: &Question<'_>, source: &mut Source) -> Findings {
             Err(error) => Err(error),
         },
     );
-    list.add("mysql-unit", "The server's unit names none of MySQL", || unit::look(installation));
+    list.add("mysql-unit", "The server's unit names none of MySQL", || Ok(unit::look(installation)));
     Findings { checks: list.checks, clone_works: false }
 }
 

@@ -1,6 +1,5 @@
 //! Units of MySQL that the server's own unit names: it would go on starting and stopping with them.
 
-use mm_common::Result;
 use mm_common::machine::command::Cmd;
 use mm_common::mattermost::site::Installation;
 
@@ -10,16 +9,20 @@ use crate::preflight::Seen;
 const BONDS: &str = "--property=BindsTo,Requires,Requisite,PartOf,Wants,After";
 
 /// Looks for them. They are a matter of after the move.
-pub(crate) fn look(installation: &Installation) -> Result<Seen> {
+pub(crate) fn look(installation: &Installation) -> Seen {
     let Some(unit) = installation.service.manager.unit() else {
-        return Ok(Seen::pass("systemd does not run the server"));
+        return Seen::pass("systemd does not run the server");
     };
-    let shown = Cmd::new("systemctl").args(["show", BONDS, unit]).run()?;
+    let shown = match Cmd::new("systemctl").args(["show", BONDS, unit]).run() {
+        Ok(shown) => shown,
+        // It stands in the way of nothing.
+        Err(error) => return Seen::warn(error.one_line(), format!("look at what {unit} names yourself")),
+    };
     // No drop-in takes a dependency away: systemd reads them as additions.
     let hint = format!(
         "after the move, let it name the unit of the target, or none, in its own file, as a drop-in takes none away: systemctl edit --full {unit}"
     );
-    Ok(Seen::list(&bonds(&shown.text()), &format!("{unit} names none"), Seen::warn, &hint))
+    Seen::list(&bonds(&shown.text()), &format!("{unit} names none"), Seen::warn, &hint)
 }
 
 /// `Requires=mysql.service`, of the lines that `systemctl show` prints.

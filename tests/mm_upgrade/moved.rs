@@ -2,6 +2,7 @@
 //! one command leads back to where it was.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
 use mm_test_support::cluster::{Cluster, TELLTALE};
 use mm_test_support::mariadb::Mariadb;
@@ -54,6 +55,34 @@ fn status(upgrade: &Upgrade) -> String {
     String::from_utf8(upgrade.run("status", &[]).stdout).unwrap()
 }
 
+/// Whether nobody can start the server that is installed.
+fn is_held(site: &Site) -> bool {
+    let server = site.install().join("bin/mattermost");
+    assert!(site.pids().is_empty(), "the server runs");
+    std::fs::metadata(server).unwrap().permissions().mode() & 0o111 == 0
+}
+
+/// A rollback that is killed at this point of mm-backup.
+fn rollback_dies(upgrade: &Upgrade, checkpoint: &str) {
+    let mut command = tool::shell(&upgrade.script());
+    command.env("MM_CHECKPOINT", checkpoint).arg("mm-upgrade").args(upgrade.arguments("rollback", &[]));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(137), "{checkpoint}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Exit code of mm-backup, and all that it said.
+fn backup(site: &Site, words: &[&str]) -> (Option<i32>, String) {
+    let output = site.tool("mm-backup").args(words).output().unwrap();
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    (output.status.code(), said.concat())
+}
+
+/// The manifest of the first restore point.
+fn manifest(site: &Site) -> PathBuf {
+    let points = std::fs::read_dir(site.store()).unwrap().flatten().map(|entry| entry.path().join("manifest.json"));
+    points.filter(|path| path.is_file()).min().unwrap()
+}
+
 #[test]
 fn a_database_elsewhere_moves_in_the_hop_that_needs_it_and_all_of_it_goes_back() {
     let upgrade = Upgrade::of(&[quick("10.5.14"), quick("10.11.23"), quick("11.7.10")]);
@@ -93,11 +122,8 @@ fn a_database_elsewhere_moves_in_the_hop_that_needs_it_and_all_of_it_goes_back()
     assert_eq!(done[1]["pgbump"]["proof"]["equal"], true);
 
     // Cut off when the server is pointed back, and nothing is restored yet.
-    let mut command = tool::shell(&upgrade.script());
-    command.env("MM_CHECKPOINT", "restore-prepared").arg("mm-upgrade").args(upgrade.arguments("rollback", &[]));
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(137), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(source(site), before.0);
+    rollback_dies(&upgrade, "restore-prepared");
+    assert!(is_held(site) && source(site) == before.0);
     good(&upgrade.run("rollback", &[]));
     assert_eq!(site.running_version().as_deref(), Some("10.5.14"));
     assert_eq!(
@@ -121,6 +147,39 @@ fn the_database_that_the_first_hop_moved_out_of_serves_again_as_it_is() {
     // No role here could make a database: the way back of the move needs none.
     good(&upgrade.run("run", &["--to", "11.7.10", "--postgres-target", &file, "--accept", "rollback"]));
     assert_eq!((site.running_version().as_deref(), source(site)), (Some("11.7.10"), target.url()));
+
+    // What is refused or fails before the move is taken back leaves everything as it is.
+    let (pids, back) = (site.pids(), ["restore", "--run", "last", "--stop"]);
+    let (refused, said) = backup(site, &back[..3]);
+    assert!(refused == Some(5) && said.contains("give --stop"), "{said}");
+    let manifest = manifest(site);
+    let written = std::fs::read(&manifest).unwrap();
+    let damage = || std::fs::write(&manifest, [&written[..], b"\n"].concat()).unwrap();
+    damage();
+    let (failed, said) = backup(site, &back);
+    assert!(failed == Some(1) && said.contains("is not as it was written"), "{said}");
+    std::fs::write(&manifest, &written).unwrap();
+    let (config, aside) = (site.config_path(), site.directory().join("aside"));
+    std::fs::rename(&config, &aside).unwrap();
+    let (failed, said) = backup(site, &back);
+    assert!(failed == Some(1) && said.contains("cannot point the server at its old database"), "{said}");
+    std::fs::rename(&aside, &config).unwrap();
+    assert_eq!((site.pids(), source(site)), (pids, target.url()));
+    let server = std::fs::metadata(site.install().join("bin/mattermost")).unwrap();
+    assert!(server.permissions().mode() & 0o111 != 0, "the server is held");
+    assert!(!status(&upgrade).contains("rolled back"), "{}", status(&upgrade));
+
+    // After that it can only go on, and nothing starts the later release on the old database meanwhile.
+    rollback_dies(&upgrade, "restore-pointed-back");
+    assert!(is_held(site) && source(site) == before.0);
+    damage();
+    let (failed, said) = backup(site, &back);
+    assert!(failed == Some(3) && said.contains("then, to go on: mm-backup restore --run "), "{said}");
+    std::fs::write(&manifest, &written).unwrap();
+    rollback_dies(&upgrade, "restore-moved");
+    let (recovered, said) = backup(site, &["recover"]);
+    assert!(recovered == Some(0) && said.contains("to go on: mm-backup restore --run "), "{said}");
+    assert!(is_held(site) && status(&upgrade).contains("being rolled back"), "{}", status(&upgrade));
     good(&upgrade.run("rollback", &[]));
     assert_eq!(site.running_version().as_deref(), Some("10.11.23"));
     assert_eq!((source(site), site.history(), site.user_files(), posts(&site.cluster), oid()), before);

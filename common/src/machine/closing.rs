@@ -45,7 +45,7 @@ impl<'a> Closing<'a> {
             changed |= pins::release(store, id)?;
         }
         if matches!(self.run.end()?.map(|end| end.ending), Some(Ending::RollingBack) | None) {
-            self.run.set_end(Ending::Closed, None)?;
+            self.run.set_end(Ending::Closed, None, None)?;
             changed = true;
         }
         Ok(changed)

@@ -104,6 +104,10 @@ pub struct End {
     /// The restore point that it is taken back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point: Option<String>,
+    /// Where a move of the database is taken back before that: whether the dump is restored then. It is decided once, since
+    /// taking the move back removes what it is decided by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restores_dump: Option<bool>,
     /// When.
     pub at: String,
 }
@@ -230,9 +234,9 @@ impl Run {
         serde_json::from_slice(&text).map(Some).context(|| format!("cannot understand `{}`", path.display()))
     }
 
-    /// Notes how it ends; `point` is the restore point that it is taken back to.
-    pub fn set_end(&self, ending: Ending, point: Option<&str>) -> Result<()> {
-        let end = End { ending, point: point.map(str::to_owned), at: time::now() };
+    /// Notes how it ends; `point` is the restore point that it is taken back to, `restores_dump` as in [`End`].
+    pub fn set_end(&self, ending: Ending, point: Option<&str>, restores_dump: Option<bool>) -> Result<()> {
+        let end = End { ending, point: point.map(str::to_owned), restores_dump, at: time::now() };
         let text = serde_json::to_vec(&end).context(|| "cannot note the end of a run".into())?;
         files::write(&self.path.join(END), &text, Access::PRIVATE)
     }
@@ -322,9 +326,10 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let run = Runs::of(place.path()).make("one", "{}").unwrap();
         assert_eq!(run.end().unwrap(), None);
-        run.set_end(Ending::RollingBack, Some("a")).unwrap();
-        assert_eq!(run.end().unwrap().unwrap().point.as_deref(), Some("a"));
-        run.set_end(Ending::RolledBack, None).unwrap();
+        run.set_end(Ending::RollingBack, Some("a"), Some(false)).unwrap();
+        let end = run.end().unwrap().unwrap();
+        assert_eq!((end.point.as_deref(), end.restores_dump), (Some("a"), Some(false)));
+        run.set_end(Ending::RolledBack, None, None).unwrap();
         assert_eq!(run.end().unwrap().unwrap().ending, Ending::RolledBack);
         run.forget_end().unwrap();
         assert_eq!(run.end().unwrap(), None);

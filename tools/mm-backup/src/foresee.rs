@@ -72,7 +72,7 @@ fn into_place(session: &mut Session, point: &Point, wanted: &RestoreArguments, w
     target::refuse_foreign_journals(&state, &install, wish)?;
     session.common.install.get_or_insert_with(|| install.clone());
     let there = target::observe(session, point, wish, &install)?;
-    let running = target::refuse_running(there.as_ref(), &install, wanted)?;
+    let running = target::refuse_running(there.as_ref().map(|there| &there.service), &install, wanted)?;
     let entries = wish.files.as_ref().map(|selection| restore_files::foresee(point, selection)).transpose()?;
     let tables = match (&there, wish.database) {
         (Some(there), true) => Some(tables(session, point, there)?),

@@ -53,7 +53,7 @@ pub(crate) fn restore(
         wish.database = false;
     }
     let wish = &wish;
-    let running = target::refuse_running(installation.as_ref(), &install, wanted)?;
+    let running = target::refuse_running(installation.as_ref().map(|there| &there.service), &install, wanted)?;
     // A run that was cut off may have stopped it.
     let ran = installation.as_ref().map(|there| there.service.was_running()).transpose()?.unwrap_or(false);
     let result = replace_all(session, point, wish, jobs, &state, installation.as_ref(), running, &lock);

@@ -36,14 +36,19 @@ pub(crate) fn recover(session: &mut Session, limit: Duration) -> Result<String> 
         Recovered::Finished(_) => ("finished", Outcome::Restored, ran && !open.leaves_stopped()),
         Recovered::Undone | Recovered::Nothing => ("undone", Outcome::AsBefore, ran),
     };
-    let noted = if open.is_everything() { start::note(&state, &open.id, outcome) } else { Ok(()) };
-    let done = format!("the restore of {} that was cut off is {done}", open.id);
-    if let Some(there) = there.filter(|_| starts)
+    let noted = if open.is_everything() { start::note(&state, &open.id, outcome) } else { Ok(None) };
+    let mut done = format!("the restore of {} that was cut off is {done}", open.id);
+    if let Ok(Some(run)) = &noted {
+        // What is installed is a later release than its database now.
+        let again = start::again(run, &install, &state);
+        done = format!("{done}; the run {} is taken back in part, and to go on: {again}", run.id);
+    }
+    if let Some(there) = there.filter(|_| starts && !matches!(noted, Ok(Some(_))))
         && !there.service.is_running()?
     {
         again::start(session, there, &done, limit, &lock)?;
     }
-    noted.map(|()| done)
+    noted.map(|_| done)
 }
 
 /// The installation; absent where there is nothing yet that could be looked at, and no server runs there.

@@ -1,20 +1,22 @@
 //! `restore --run`: back to the start of an upgrade run, which is the restore point of its first hop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mm_common::contract::document::Document;
 use mm_common::contract::error::{Error, Kind, Result};
-use mm_common::machine::door;
+use mm_common::contract::shell;
+use mm_common::machine::journal::state_flag;
 use mm_common::machine::runs::{End, Ending, Run, Runs};
 use mm_common::machine::state::State;
 use mm_common::machine::story::Story;
+use mm_common::machine::{checkpoint, door};
 use mm_common::run::Session;
 use serde_json::Value;
 
 use crate::arguments::RestoreArguments;
 use crate::store::{Point, Store};
 use crate::wish::Wish;
-use crate::{flip, restore, trust, untouched};
+use crate::{flip, restore, restore_files, target, trust, untouched};
 
 /// Carries it out. A run that has been taken back already stays so: what was written since would be lost.
 ///
@@ -23,11 +25,13 @@ use crate::{flip, restore, trust, untouched};
 pub(crate) fn back(session: &mut Session, id: &str, wanted: &RestoreArguments, jobs: usize) -> Result<String> {
     let ground = session.ground()?;
     let run = Runs::of(ground.state.path()).named(Some(id))?;
-    let goes_on = run.end()?.is_some_and(|end| end.ending == Ending::RollingBack);
+    let end = run.end()?;
+    let begun = end.as_ref().filter(|end| end.ending == Ending::RollingBack);
+    let (goes_on, decided) = (begun.is_some(), begun.and_then(|end| end.restores_dump));
     // Once this has begun, what it has asked of mm-pgbump is part of it.
     let own: &[&str] = if goes_on { &[flip::JOURNAL, door::MOVE, door::PGBUMP] } else { &[flip::JOURNAL] };
     door::refuse_open(&ground.state, &ground.root, own)?;
-    if let Some(End { ending: Ending::RolledBack, at, .. }) = run.end()? {
+    if let Some(End { ending: Ending::RolledBack, at, .. }) = end {
         return Ok(format!("the run {} has been rolled back already, at {at}", run.id));
     }
     let story = Story::read(&run)?;
@@ -46,23 +50,56 @@ pub(crate) fn back(session: &mut Session, id: &str, wanted: &RestoreArguments, j
     trust::require(&point, session.common.accepts(trust::ACCEPT))?;
     let mut wish = Wish::new(&point, wanted)?;
     let moved = untouched::of_run(&ground.state, &run.id)?;
-    if let Some(moved) = &moved {
-        wish.database &= !untouched::is_of_first_hop(moved, &story.base)?;
-    }
+    let restores_dump = match (decided, &moved) {
+        (None, Some(moved)) => Some(!untouched::is_of_first_hop(moved, &story.base)?),
+        _ => decided,
+    };
+    wish.database &= restores_dump.unwrap_or(true);
     if session.dry_run {
         let said = carry_out(session, &point, wanted, &wish, jobs)?;
         let back = moved.map(|moved| format!("would point the server at {} again; ", moved.from.label()));
         return Ok(back.unwrap_or_default() + &said);
     }
-    run.set_end(Ending::RollingBack, Some(&id))?;
-    untouched::point_back(session, &ground, &run.id).or_else(|error| {
-        // What has not begun is not gone on with.
-        if !untouched::is_open(&ground.state)? && !goes_on {
-            run.forget_end()?;
+    if restores_dump.is_some() {
+        // The move would be taken back before the restore itself looks.
+        target::refuse_running(Some(&ground.service), &ground.root, wanted)?;
+        if !goes_on {
+            refuse_unfit(session, &point, &wish)?;
         }
-        Err(error)
-    })?;
+    }
+    run.set_end(Ending::RollingBack, Some(&id), restores_dump)?;
+    if let Err(error) = untouched::point_back(session, &ground, &run.id) {
+        if goes_on || error.kind() == Kind::HalfDone {
+            return Err(half_done(error, &run, &ground.root, &ground.state, wanted));
+        }
+        // What has not begun is not gone on with.
+        run.forget_end()?;
+        return Err(error);
+    }
+    checkpoint::pass("restore-pointed-back");
     carry_out(session, &point, wanted, &wish, jobs)
+}
+
+/// Looks beforehand at what a restore of files would fail at: what is done before it is not undone.
+fn refuse_unfit(session: &Session, point: &Point, wish: &Wish) -> Result<()> {
+    point.proven_manifest()?;
+    target::own_root(session, point)?;
+    wish.files.as_ref().map_or(Ok(0), |selection| restore_files::foresee(point, selection)).map(|_| ())
+}
+
+/// The command that goes on with taking a run back.
+pub(crate) fn again(run: &Run, root: &Path, state: &State) -> String {
+    format!("mm-backup restore --run {} --stop --install {}{}", run.id, shell::word(root), state_flag(state.path()))
+}
+
+/// Nothing undoes that a move of the database was taken back: the rest is still to be done.
+fn half_done(error: Error, run: &Run, root: &Path, state: &State, wanted: &RestoreArguments) -> Error {
+    let first = error.next_step().unwrap_or("fix the cause").to_owned();
+    let stopped = if wanted.leave_stopped { " --leave-stopped" } else { "" };
+    error
+        .within(format!("the run {} is taken back in part, and its server must not be started", run.id))
+        .of_kind(Kind::HalfDone)
+        .with_hint(format!("{first}; then, to go on: {}{stopped}", again(run, root, state)))
 }
 
 /// A restore that may be one to the start of a run, whatever it was asked for by: the run is told what has become of it.
@@ -81,11 +118,19 @@ fn carry_out(
     jobs: usize,
 ) -> Result<String> {
     let done = restore::restore(session, point, wanted, wish, jobs);
-    if !session.dry_run && wish.is_everything() {
-        let outcome = Outcome::of(&done, session.changed);
-        note(&session.state(&point.head.install), &point.head.id, outcome)?;
+    if session.dry_run || !wish.is_everything() {
+        return done;
     }
-    done
+    let outcome = Outcome::of(&done, session.changed);
+    let install = &point.head.install;
+    let state = session.state(install);
+    match (done, note(&state, &point.head.id, outcome)?) {
+        (Err(error), Some(run)) if outcome == Outcome::AsBefore => {
+            session.changed = true;
+            Err(half_done(error, &run, install, &state, wanted))
+        }
+        (done, _) => done,
+    }
 }
 
 /// The restore point of the first hop, with its store; nothing where no hop has made one.
@@ -129,20 +174,22 @@ impl Outcome {
     }
 }
 
-/// Notes of the runs that were being taken back to this restore point what has become of that.
-pub(crate) fn note(state: &State, point: &str, outcome: Outcome) -> Result<()> {
-    let is_going_back = |run: &Run| {
-        let end = run.end().ok().flatten();
-        end.is_some_and(|end| end.ending == Ending::RollingBack && end.point.as_deref() == Some(point))
-    };
-    for run in Runs::of(state.path()).all()?.iter().filter(|run| is_going_back(run)) {
+/// Notes of the runs that were being taken back to this restore point what has become of that. Returns the one that still is:
+/// one whose move was taken back is not as before the restore when nothing of that is left.
+pub(crate) fn note(state: &State, point: &str, outcome: Outcome) -> Result<Option<Run>> {
+    let mut open = None;
+    for run in Runs::of(state.path()).all()? {
+        let Some(end) = run.end().ok().flatten() else { continue };
+        if end.ending != Ending::RollingBack || end.point.as_deref() != Some(point) {
+            continue;
+        }
         match outcome {
-            Outcome::AsBefore => run.forget_end()?,
-            Outcome::HalfDone => {}
-            Outcome::Restored => run.set_end(Ending::RolledBack, Some(point))?,
+            Outcome::Restored => run.set_end(Ending::RolledBack, Some(point), None)?,
+            Outcome::AsBefore if end.restores_dump.is_none() => run.forget_end()?,
+            Outcome::AsBefore | Outcome::HalfDone => open = Some(run),
         }
     }
-    Ok(())
+    Ok(open)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
-use mm_common::machine::service::process;
+use mm_common::machine::service::{Service, process};
 use mm_common::machine::state::State;
 use mm_common::machine::{door, files};
 use mm_common::mattermost::site::{DEFAULT_ROOT, Installation, Supposed};
@@ -59,8 +59,8 @@ pub(crate) fn observe(
 ///
 /// # Errors
 /// Refused when it does and `--stop` is not given.
-pub(crate) fn refuse_running(there: Option<&Installation>, install: &Path, wanted: &RestoreArguments) -> Result<bool> {
-    let running = there.map(|there| there.service.is_running()).transpose()?.unwrap_or(false);
+pub(crate) fn refuse_running(there: Option<&Service>, install: &Path, wanted: &RestoreArguments) -> Result<bool> {
+    let running = there.map(Service::is_running).transpose()?.unwrap_or(false);
     if running && !wanted.stop {
         return Err(Error::refused(format!("the server in `{}` is running", install.display()))
             .because("it would go on working with what is exchanged under it")

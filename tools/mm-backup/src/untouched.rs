@@ -2,12 +2,13 @@
 //! pointing the server at it again.
 
 use mm_common::contract::document::Document;
-use mm_common::contract::error::{Error, Result};
+use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::sections::Pgbump;
 use mm_common::contract::ui;
-use mm_common::machine::door;
-use mm_common::machine::journal;
+use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::hold;
 use mm_common::machine::state::State;
+use mm_common::machine::{checkpoint, door, journal};
 use mm_common::mattermost::site::Ground;
 use mm_common::mattermost::way_back::{Moved, last_move};
 use mm_common::run::Session;
@@ -34,13 +35,44 @@ pub(crate) fn is_of_first_hop(moved: &Moved, base: &Document) -> Result<bool> {
     Ok(labels == Some((moved.from.label(), moved.to.label())))
 }
 
-/// Points the server at the old database again, and leaves it stopped. May be repeated.
+/// Points the server at the old database again, and leaves it stopped and held until another release takes its place: the
+/// installed one would migrate that database. May be repeated.
 ///
 /// # Errors
-/// When that cannot be done; what was begun of it is gone on with by the same restore.
+/// Half done (exit 3) when it was begun and could not be finished; with anything else nothing has changed.
 pub(crate) fn point_back(session: &Session, ground: &Ground, run: &str) -> Result<()> {
+    if !is_to_do(&ground.state, run)? {
+        return Ok(());
+    }
+    let lock = ground.state.lock(session.lock_wait())?;
+    let held = hold::hold(&ground.root, &lock).unwrap_or_else(|error| {
+        ui::warn(&format!(
+            "should the power fail now, the machine may start the installed server on its old database before this is run again: {}",
+            error.one_line()
+        ));
+        Vec::new()
+    });
+    checkpoint::pass("restore-held");
+    let mut changed = false;
+    take_back(session, ground, run, &lock, &mut changed).map_err(|error| {
+        if changed || is_begun(&ground.state).unwrap_or(true) {
+            return error.of_kind(Kind::HalfDone);
+        }
+        match hold::release(&ground.root, &held, &lock) {
+            Ok(()) => error,
+            Err(other) => error.because(other.one_line()).of_kind(Kind::HalfDone),
+        }
+    })
+}
+
+fn is_to_do(state: &State, run: &str) -> Result<bool> {
+    Ok(of_run(state, run)?.is_some() || is_open(state)?)
+}
+
+/// Takes back what mm-pgbump has done since, and the move. It gets the lock as its standard input: nobody comes in between.
+fn take_back(session: &Session, ground: &Ground, run: &str, lock: &LockGuard, changed: &mut bool) -> Result<()> {
     for _ in 0..MOST {
-        if of_run(&ground.state, run)?.is_none() && !is_open(&ground.state)? {
+        if !is_to_do(&ground.state, run)? {
             return Ok(());
         }
         let command = beside("mm-pgbump")?
@@ -49,16 +81,22 @@ pub(crate) fn point_back(session: &Session, ground: &Ground, run: &str) -> Resul
             .arg("--install")
             .arg(&ground.root)
             .args(session.common.of_installation());
-        let output =
-            command.run().map_err(|error| error.within("cannot point the server at its old database again"))?;
+        let output = lock.hand_on().and_then(|lock| command.run_from(lock));
+        let output = output.map_err(|error| error.within("cannot point the server at its old database again"))?;
+        *changed = true;
         let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         ui::say(document["msg"].as_str().unwrap_or("the server is pointed at its old database again"));
     }
     Err(Error::failed("the server was not pointed at its old database again")
-        .hint("mm-pgbump rollback, then this again"))
+        .hint("mm-pgbump rollback --leave-stopped"))
 }
 
-/// Whether that was begun and cut off.
-pub(crate) fn is_open(state: &State) -> Result<bool> {
+/// Whether the move is being taken back, and that was cut off.
+fn is_open(state: &State) -> Result<bool> {
     Ok(journal::interrupted(state.path())?.iter().any(|name| name == door::MOVE))
+}
+
+/// Whether mm-pgbump has begun anything.
+fn is_begun(state: &State) -> Result<bool> {
+    Ok(journal::interrupted(state.path())?.iter().any(|name| name == door::MOVE || name == door::PGBUMP))
 }

@@ -29,7 +29,7 @@ complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l store -d 'where r
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l install -d 'install root [default: MM_INSTALL, or /opt/mattermost]' -r -F
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l policy -d 'esr, minor or direct [default: esr]' -r
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l postgres -d 'PostgreSQL major to be on at the end' -r
-complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l postgres-target -d 'hop that needs it' -r -F
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l postgres-target -d 'the database moves to the server that FILE names (as mm-pgbump move --target takes it), in the hop that needs it' -r -F
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l edition -d 'team or enterprise, from the first hop on [default: the installed one]' -r
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l runs -d 'where links to the runs are kept [default: /var/lib/mm-tools/runs]' -r -F
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l window -d 'begin no hop that is not expected to end inside this time of day (local time)' -r

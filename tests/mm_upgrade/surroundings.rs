@@ -57,19 +57,34 @@ fn nobody_has_to_listen() {
 fn whoever_asks_it_to_stop_gets_a_server_that_serves() {
     let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14"), quick("10.6.1")]);
     let site = &upgrade.site;
-    // In place of mm-pgbump, once: the terminal goes away while the server is stopped.
-    upgrade.shim("mm-pgbump", "kill -HUP $PPID; REAL \"$@\"");
     // These tests may themselves run under nohup.
     let script = format!("exec env --default-signal=HUP bash -c '{}' \"$@\"", upgrade.script().replace('\'', r"'\''"));
-    let mut command = tool::shell(&script);
-    let arguments = upgrade.arguments("run", &["--to", "10.6.1"]);
-    let output = command.args(["mm-upgrade", "mm-upgrade"]).args(arguments).output().unwrap();
-    let said = said(&output);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("SIGHUP was received") && said.contains("mm-upgrade resume"), "{said}");
-    assert_eq!(site.running_version().as_deref(), Some("10.5.14"), "public, on its own port");
-    good(&upgrade.run("resume", &[]));
-    assert_eq!(site.running_version().as_deref(), Some("10.6.1"));
+    // In place of mm-pgbump, once: the terminal goes away while the server is stopped.
+    let loses_its_terminal = |then: &str, verb: &str, more: &[&str]| {
+        let _ = fs::remove_dir_all(site.directory().join("shims"));
+        upgrade.shim("mm-pgbump", &format!("kill -HUP $PPID; {then}"));
+        let mut command = tool::shell(&script);
+        command.args(["mm-upgrade", "mm-upgrade"]).args(upgrade.arguments(verb, more)).output().unwrap()
+    };
+    let works = "REAL \"$@\"";
+    let output = loses_its_terminal(works, "run", &["--to", "10.6.1", "--on-failure", "rollback"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("SIGHUP was received") && text.contains("mm-upgrade resume"), "{text}");
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"), "public, on its own port; nothing has failed");
+
+    // What fails goes back, whoever is there to see it.
+    let output = loses_its_terminal("exit 1", "resume", &[]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("back on 9.11.18") && !text.contains("stopped as asked"), "{text}");
+    assert_eq!(site.running_version().as_deref(), Some("9.11.18"));
+
+    // In the last hop there is nothing left to be stopped.
+    let output = loses_its_terminal(works, "run", &["--to", "10.5.14", "--watch", "1"]);
+    good(&output);
+    assert!(said(&output).contains("watching the server for 1 s"), "{}", said(&output));
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"));
 }
 
 #[test]

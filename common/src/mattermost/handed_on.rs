@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use crate::contract::error::{Error, Result};
 use crate::contract::sections::Backup;
 use crate::contract::shell;
-use crate::machine::files;
 use crate::machine::journal::state_flag;
+use crate::machine::{files, signals};
 use crate::postgres::frozen::Frozen;
 
 /// The file that `mm-backup complete` adds to a frozen restore point.
@@ -162,7 +162,11 @@ pub fn held(path: &Path, id: &str, root: &Path, database: &str) -> Result<Held> 
             .because(why)
             .hint("take another one: mm-backup list")
     };
-    let head = read(&path.join("manifest.json")).map_err(|error| refused(error.one_line()))?;
+    let head = read(&path.join("manifest.json")).or_else(|error| {
+        // Whoever asks to stop says nothing about the restore point.
+        signals::check()?;
+        Err(refused(error.one_line()))
+    })?;
     if head.id != id || head.install != root {
         return Err(refused(format!("its manifest is that of `{}` of `{}`", head.id, head.install.display())));
     }

@@ -11,7 +11,7 @@ use mm_common::contract::sections::Backup;
 use mm_common::machine::command::Cmd;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::state::State;
-use mm_common::machine::{door, files, journal};
+use mm_common::machine::{door, files, journal, signals};
 use mm_common::mattermost::way_back::RestorePoint;
 use mm_common::run::beside::beside;
 
@@ -84,7 +84,11 @@ pub(crate) fn check(backup: Option<&Backup>, wanted: Wanted, now: Timestamp) -> 
             return Err(refused(format!("it is {old} seconds old, {} are allowed", age.as_secs())));
         }
     }
-    let sha256 = files::sha256(&backup.manifest).map_err(|error| refused(error.one_line()))?;
+    let sha256 = files::sha256(&backup.manifest).or_else(|error| {
+        // Whoever asks to stop says nothing about the restore point.
+        signals::check()?;
+        Err(refused(error.one_line()))
+    })?;
     if sha256 != backup.manifest_sha256 {
         return Err(refused(format!("its manifest `{}` has been changed", backup.manifest.display())));
     }

@@ -136,7 +136,12 @@ fn quoted(words: &[String]) -> String {
 /// What `status` says is what is there. Returns what is printed as the next command.
 fn told_truly(upgrade: &Upgrade, at: &str) -> Option<String> {
     let site = &upgrade.site;
-    let output = upgrade.run("status", &["--format", "json"]);
+    let mut output = upgrade.run("status", &["--format", "json"]);
+    // What it had started may end a moment after it.
+    process::wait_until("the planning to end", PATIENCE, || {
+        output = upgrade.run("status", &["--format", "json"]);
+        !output.stdout.starts_with(b"planning ")
+    });
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let at = format!("{at}\n{text}{}\n{}", String::from_utf8_lossy(&output.stderr), upgrade.said());
     let running = !site.pids().is_empty();

@@ -209,6 +209,20 @@ fn tokens(sql: &str) -> Vec<Token> {
     found
 }
 
+/// Whether what follows the parenthesis after a name makes it that of a query: `WITH a (x, y) AS (SELECT ...)`. A call whose
+/// rows are given columns goes on with those (`f(x) AS (y int)`).
+fn names_columns(after: &[Token]) -> bool {
+    let Some(end) = after.iter().position(|token| !matches!(token, Token::Word(_) | Token::Other(','))) else {
+        return false;
+    };
+    match &after[end..] {
+        [Token::Other(')'), Token::Word(word), Token::Other('('), next, ..] if word == "AS" => {
+            matches!(next, Token::Other('{')) || matches!(next, Token::Word(word) if word == "SELECT")
+        }
+        _ => false,
+    }
+}
+
 /// The names in a statement, or a part of one, that are looked for in the search path.
 fn unqualified(sql: &str) -> Vec<String> {
     let tokens = tokens(sql);
@@ -229,6 +243,7 @@ fn unqualified(sql: &str) -> Vec<String> {
                     && before != Some(&Token::Cast)
                     && !GRAMMAR.contains(&word.as_str())
                     && !matches!(before, Some(Token::Word(word)) if BEFORE_COLUMNS.contains(&word.as_str()));
+                let is_call = is_call && !names_columns(&tokens[index + 2..]);
                 let is_type = before == Some(&Token::Cast) && !TYPES.contains(&word.as_str());
                 if is_lower && !is_placeholder && !is_schema && (is_call || is_type || word.starts_with("pg_")) {
                     found.push(word.clone());
@@ -254,6 +269,8 @@ mod tests {
             ("SELECT pg_catalog.format('SELECT max(id) FROM %I', x)", &["max"]),
             ("SELECT CASE WHEN true THEN $$ SELECT now() $$ END \\gexec", &["now"]),
             ("INSERT INTO t (a) SELECT coalesce(f.a, 'f(x)') FROM {source}({x}) AS f(a) -- now()\n", &[]),
+            ("WITH x(a, b) AS (SELECT 1, 2), y(a) AS ({more}) SELECT FROM x, y", &[]),
+            ("SELECT FROM json_to_record(a) AS (b int)", &["json_to_record"]),
             ("SELECT extract(epoch FROM pg_catalog.now()) FROM information_schema.columns WHERE a IN (1)", &[]),
         ] {
             assert_eq!(unqualified(sql), names, "{sql}");

@@ -199,8 +199,8 @@ fn list(which: &[&str]) -> Result<Vec<Cluster>> {
 /// `pg_lsclusters` for hosts without the Perl module that it wants for JSON: no package of PostgreSQL asks for it, and Perl
 /// itself has one with the same function.
 fn without_its_module(which: &[&str]) -> Cmd {
-    const LIST: &str = r#"require JSON::PP; $INC{"JSON.pm"} = $INC{"JSON/PP.pm"};
-        *JSON::encode_json = \&JSON::PP::encode_json; $0 = shift; do $0; die $@ || $!"#;
+    const LIST: &str = r#"package JSON; require JSON::PP; JSON::PP->import("encode_json"); package main;
+        $INC{"JSON.pm"} = $INC{"JSON/PP.pm"}; $0 = shift; do $0; die $@ || $!"#;
     let script = command::find("pg_lsclusters").unwrap_or_default();
     of_debian("perl").args(["-e", LIST]).arg(script).arg("--json").args(which)
 }

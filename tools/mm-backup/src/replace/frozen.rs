@@ -10,7 +10,7 @@ use mm_common::postgres::properties;
 use mm_common::postgres::tried;
 
 use super::{Prepared, Way, beside, require_same_name};
-use crate::complete::{self, ACCEPT};
+use crate::complete;
 use crate::fill::SUPERUSER_OBJECTS;
 use crate::store::Point;
 
@@ -63,7 +63,7 @@ pub(super) fn look<'a>(point: &'a Point, installation: &Installation, how: &Way<
     Err(Error::refused(format!("the frozen copy `{}` of the restore point {} was changed", frozen.copy, point.head.id))
         .because(words)
         .hint(format!(
-            "to put it back as it is: mm-backup restore {} --database --install {root} --to {} --accept {ACCEPT}",
+            "to put it back as it is: mm-backup restore {} --database --install {root} --to {} --accept frozen-copy",
             point.head.id,
             shell::word(point.path.parent().unwrap_or(&point.path))
         )))

@@ -18,7 +18,7 @@ struct Earlier {
 }
 
 impl Earlier {
-    /// The run has made its first hop, whose restore point is at hand.
+    /// The run has made its first hop, whose restore point exists.
     fn new() -> Self {
         let upgrade = Upgrade::of(&[quick("10.5.14"), quick("10.6.1")]);
         let site = &upgrade.site;

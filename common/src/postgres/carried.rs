@@ -1,7 +1,8 @@
 //! Code of users that a superuser runs by carrying their database into another cluster: `pg_upgrade` and a dump both have
 //! a superuser make every object anew, and a dump has the same superuser insert every row.
 //!
-//! Most expressions are only stored then. Evaluated are (observed from 13 to 15 and within 15):
+//! Most expressions are only stored then. Evaluated are (observed from 13 to 15, but for indexes, statistics and foreign
+//! keys, which are taken for evaluated without having been observed):
 //! * what is constant in the expressions of generated columns, of partition keys, and of the CHECKs of partitions, as soon
 //!   as the table is made or attached; in those of indexes and statistics, when a foreign key is added or an index attached;
 //!   in the CHECKs of a table with a foreign key, where `constraint_exclusion` is on;

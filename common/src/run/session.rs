@@ -80,7 +80,7 @@ impl Session {
         self.note(&wanted, installation)
     }
 
-    /// As [`Session::probe`], for what is to mend an installation whose executable may be damaged or gone.
+    /// As [`Session::probe`], for what repairs an installation whose executable may be damaged or gone.
     ///
     /// # Errors
     /// As [`site::probe_ruin`].

@@ -89,7 +89,7 @@ pub(crate) fn ready(
     outlook.tell(installation);
     if let Outlook::Ready(ready) = &mut outlook {
         ready.checkpointed = frozen::write_out(&ready.admin);
-        // Begun now: users wait when it is asked for the copy.
+        // Started now: users are waiting when the copy is made.
         ready.admin = ready.admin.clone().with_limit(dump::LIMIT).cancelled_by(&ready.cancel).kept();
         ready.admin.value("SELECT true AS there")?;
     }

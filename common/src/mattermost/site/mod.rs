@@ -108,7 +108,7 @@ pub fn ground(wanted: &Wanted) -> Result<Ground> {
     ground_at(layout::root(wanted.install.as_deref().unwrap_or(Path::new(DEFAULT_ROOT)))?, wanted)
 }
 
-/// As [`ground`], for a tool that is to mend an installation: its executable may be gone.
+/// As [`ground`], for a tool that repairs an installation: its executable may be gone.
 ///
 /// # Errors
 /// Refused when there is no such directory, or its layout is not supported.
@@ -141,7 +141,7 @@ pub fn probe(wanted: &Wanted) -> Result<Installation> {
     observe(ground(wanted)?, wanted, None)
 }
 
-/// As [`probe`], for a tool that is to mend an installation: what does not say its version is taken for `supposed`.
+/// As [`probe`], for a tool that repairs an installation: what does not say its version is taken for `supposed`.
 ///
 /// # Errors
 /// As [`probe`], but not for an executable that is empty, damaged, may not be executed, or is gone.

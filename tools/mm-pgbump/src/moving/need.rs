@@ -1,4 +1,4 @@
-//! Whether a move is what is asked for: by the hop of the document, by all hops that remain, by nobody.
+//! Whether a move is needed: for the hop of the document, for any hop that remains, or for none.
 
 #[cfg(not(feature = "mysql"))]
 use mm_common::Error;

@@ -25,6 +25,10 @@ pub(crate) fn furnish(root: &Path) {
     sparse.write_at(b"end", 64 << 20).unwrap();
     xattr::set(root.join("custom/second name"), "user.origin", b"\0value").unwrap();
     xattr::set(root.join("custom/empty"), "user.directory", b"too").unwrap();
+    // Labels of a policy that is not loaded are kept as any other attribute, also of links.
+    for name in ["bin/mattermost", "custom/second name", "custom/empty", "custom/dangling"] {
+        xattr::set(root.join(name), "security.selinux", b"system_u:object_r:mattermost_t:s0\0").unwrap();
+    }
     nix::unistd::mkfifo(&root.join("custom/fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     drop(std::os::unix::net::UnixListener::bind(root.join("custom/socket")).unwrap());
     let text = |path: &str| root.join(path).to_str().unwrap().to_owned();

@@ -66,6 +66,36 @@ fn a_private_server_that_no_verification_has_passed_lets_nobody_in() {
     assert!(status.contains("runs     10.5.14\n"), "{status}");
 }
 
+/// The last hop serves before it is verified, and so does every one with `--public`.
+#[test]
+fn a_public_server_that_no_verification_has_passed_is_said_to_serve() {
+    let broken = quick("10.5.14").fault("call-broken=GET /users/*/teams/*/channels/members");
+    let upgrade = Upgrade::of(&[quick("9.11.18"), broken, quick("10.6.1")]);
+    let site = &upgrade.site;
+    let history = site.history();
+    for flags in [&["--to", "10.5.14"][..], &["--to", "10.6.1", "--public"]] {
+        let output = upgrade.run("run", flags);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{flags:?}: {said}");
+        assert_eq!(site.running_version().as_deref(), Some("10.5.14"), "{flags:?}: {said}");
+        let mut last = said.lines().rev();
+        let (back, state, on) = (last.next().unwrap(), last.next().unwrap(), last.next().unwrap());
+        assert!(state.contains("the server runs 10.5.14, public: users are in, though its verification"), "{said}");
+        assert!(!said.contains("mm-swap publish"), "they are in already: {said}");
+        let status = String::from_utf8(upgrade.run("status", &[]).stdout).unwrap();
+        assert!(status.contains("runs     10.5.14\n"), "{status}");
+        // Both commands, as they stand there.
+        for (line, verb, code) in [(on, "resume", 4), (back, "rollback", 0)] {
+            assert!(line.ends_with(&format!(": mm-upgrade {verb} --runs {}", upgrade.runs().display())), "{said}");
+            let output = upgrade.run(verb, &[]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{verb}: {said}");
+        }
+        assert_eq!(site.running_version().as_deref(), Some("9.11.18"));
+        assert_eq!(site.history(), history);
+    }
+}
+
 #[test]
 fn a_server_that_stays_stopped_is_said_to_be() {
     let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);

@@ -12,7 +12,12 @@ pub(crate) const PASSES: &str = "proxy_http_version 1.1; proxy_set_header Upgrad
 
 /// A proxy on `port` with these lines in its server.
 pub(crate) fn start(site: &Site, port: u16, lines: &str) -> Child {
-    let directory = site.directory().join("proxy");
+    start_as(site, "proxy", port, lines)
+}
+
+/// As [`start`], one of several.
+pub(crate) fn start_as(site: &Site, name: &str, port: u16, lines: &str) -> Child {
+    let directory = site.directory().join(name);
     std::fs::create_dir_all(&directory).unwrap();
     let place = directory.to_str().unwrap();
     std::fs::write(

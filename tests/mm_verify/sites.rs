@@ -46,6 +46,65 @@ fn a_server_that_names_who_may_ask_is_asked_as_from_its_own_site() {
     proxy.wait().unwrap();
 }
 
+/// Each of these sites is well, as its users have it.
+#[test]
+fn events_are_asked_for_where_the_web_client_asks() {
+    let site = Site::builder("10.6.1").build();
+    let ports = [(); 3].map(|()| process::free_port());
+    let [page, events, closed] = ports.map(|port| format!("http://127.0.0.1:{port}"));
+    let set = |key: &str, value: &str| site.set("ServiceSettings", key, value.into());
+    // Users come by an address that the server is told of as one that may ask, and not as its own.
+    set("SiteURL", "");
+    set("AllowCorsFrom", "https://one.example.org https://two.example.org");
+    site.start();
+    is_well(&site);
+
+    site.stop();
+    set("AllowCorsFrom", "");
+    set("SiteURL", &page.replace("http", "Http"));
+    site.start();
+    // What passes no upgrades at the page does at the address for them.
+    let mut proxies = [
+        crate::proxy::start(&site, ports[0], "proxy_set_header Host $http_host;"),
+        crate::proxy::start_as(&site, "events", ports[1], crate::proxy::PASSES),
+    ];
+    assert_eq!(status(&site, "server.websocket").1, "fail", "no upgrade gets through");
+    for address in [events.replace("http:", "ws:"), events.replace("http:", "WS:") + "/"] {
+        set("WebsocketURL", &address);
+        is_well(&site);
+    }
+    set("WebsocketURL", &closed.replace("http:", "ws:"));
+    assert_eq!(status(&site, "server.websocket").1, "error", "it cannot be asked from here");
+    for proxy in &mut proxies {
+        proxy.kill().unwrap();
+        proxy.wait().unwrap();
+    }
+}
+
+/// As from http to https. Up to 7.8.6 the server does not care what the address is that it is sent on to.
+#[test]
+fn a_site_url_that_sends_on_is_followed_as_browsers_follow_it() {
+    let site = Site::builder("7.1.9").build();
+    let ports = [(); 2].map(|()| process::free_port());
+    let [typed, page] = ports.map(|port| format!("http://127.0.0.1:{port}"));
+    site.set("ServiceSettings", "SiteURL", typed.into());
+    site.start();
+    let sends_on = format!("rewrite ^ {page}$request_uri permanent;");
+    let mut proxies = [
+        crate::proxy::start_as(&site, "sending-on", ports[0], &sends_on),
+        crate::proxy::start(&site, ports[1], crate::proxy::PASSES),
+    ];
+    is_well(&site);
+    let (_, document) = verify(&site, &["--only", "server.websocket", "--only", "web.bundles"]);
+    for check in ["server.websocket", "web.bundles"] {
+        assert!(check_of(&document, check)["evidence"].to_string().contains(&page), "{document}");
+    }
+    for proxy in &mut proxies {
+        proxy.kill().unwrap();
+        proxy.wait().unwrap();
+    }
+}
+
 #[test]
 fn a_server_that_speaks_tls_itself_is_reached_under_its_public_name() {
     let site = Site::builder("10.6.1").build();
@@ -63,21 +122,32 @@ fn a_server_that_speaks_tls_itself_is_reached_under_its_public_name() {
     for (key, value) in [("ConnectionSecurity", "TLS"), ("TLSCertFile", &certificate), ("TLSKeyFile", &key)] {
         site.set("ServiceSettings", key, value.into());
     }
-    site.start_with(&[]);
-    process::wait_until("the server to listen", std::time::Duration::from_secs(60), || {
-        std::net::TcpStream::connect(("127.0.0.1", site.port)).is_ok()
-    });
-    let output = site
-        .tool("mm-verify")
-        .env("SSL_CERT_FILE", &certificate)
-        .args(["--browser", "no", "--only", "server.ping", "--only", "server.version", "--only", "web"])
-        .args(["--only", "server.websocket", "--only", "users.me", "--format", "json"])
-        .output()
-        .unwrap();
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((output.status.code(), complaints(&document)), (Some(0), vec![]), "{document}");
-    let ping = &check_of(&document, "server.ping")["evidence"];
-    assert!(ping.to_string().contains("https://chat.example.invalid"), "{document}");
+    let start = || {
+        site.start_with(&[]);
+        process::wait_until("the server to listen", Duration::from_secs(60), || {
+            std::net::TcpStream::connect(("127.0.0.1", site.port)).is_ok()
+        });
+    };
+    start();
+    let look = || {
+        let only = ["server.ping", "server.version", "web", "server.websocket", "users.me"];
+        let only: Vec<&str> = only.iter().flat_map(|check| ["--only", check]).collect();
+        let (code, document) = verify(&site, &only);
+        assert_eq!((code, complaints(&document)), (0, vec![]), "{document}");
+        check_of(&document, "server.ping")["evidence"].to_string()
+    };
+    // This machine does not know who has signed it, as where a company has an authority of its own.
+    assert!(look().contains("https://chat.example.invalid"));
+    // Nor has the certificate the name that is asked for, where the site URL does not say it.
+    site.stop();
+    site.set("ServiceSettings", "SiteURL", "".into());
+    start();
+    assert!(look().contains(&format!("https://127.0.0.1:{}", site.port)));
+    // Others have to be who they say.
+    let mut other = site.tool("mm-verify");
+    other.args(["--browser", "no", "--only", "server.ping", "--format", "json", "--url"]);
+    let output = other.arg(format!("https://127.0.0.1:{}", site.port)).output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]
@@ -145,6 +215,22 @@ fn members_who_may_not_upload_are_told_and_a_server_without_uploads_is_left_alon
     site.start();
     let (code, said, check) = status(&site, "users.file");
     assert_eq!((code, said.as_str()), (0, "skip"), "{check}");
+}
+
+/// What an administrator has switched off, what a policy has deleted of the busiest channels, and a guest who is in a team and in
+/// none of its channels.
+#[test]
+fn what_is_so_on_purpose_is_no_fault() {
+    let site = Site::builder("10.6.1").build();
+    site.set("ServiceSettings", "EnablePostSearch", false.into());
+    site.set("ServiceSettings", "PostEditTimeLimit", 0.into());
+    site.cluster.query(
+        "UPDATE posts SET deleteat = 1 WHERE channelid IN (SELECT id FROM channels WHERE name = 'town-square');
+         UPDATE channels SET totalmsgcount = totalmsgcount + 1000000 WHERE name = 'town-square';
+         DELETE FROM channelmembers WHERE userid = (SELECT id FROM users WHERE username = 'carol')",
+    );
+    site.start();
+    is_well(&site);
 }
 
 #[test]

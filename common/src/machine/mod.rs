@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod closing;
 pub mod command;
 pub mod disk;
+pub mod distribution;
 pub mod door;
 pub mod files;
 pub mod given;

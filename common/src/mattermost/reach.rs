@@ -2,7 +2,9 @@
 //!
 //! Anybody may listen where the server does while it is down, and pass on what he gets. So a connection to it is used only
 //! after a first answer, to a request without a token, has come over it, and when its other end is then a descriptor of the
-//! server's own process. A server that speaks TLS itself is connected to at its own port, under the name of the site URL.
+//! server's own process. A server that speaks TLS itself is connected to at its own port, under the name of the site URL; with
+//! that proof, or where no secret goes, its certificate may be of an authority that this machine does not know, of another name,
+//! or too old: its users may all the same trust it, and it has not changed with the release.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -34,6 +36,8 @@ pub struct Reach {
     address: Option<SocketAddr>,
     /// The service whose process has to be at the other end.
     service: Option<Service>,
+    /// Nothing secret goes over it.
+    is_open: bool,
 }
 
 /// Both ends of a connection.
@@ -52,7 +56,7 @@ impl Installation {
             let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
             (host.as_str(), url.port_or_known_default()?).to_socket_addrs().ok()?.next()
         });
-        Reach { address, service: user::is_root().then(|| self.service.clone()) }
+        Reach { address, service: user::is_root().then(|| self.service.clone()), is_open: false }
     }
 }
 
@@ -60,7 +64,12 @@ impl Reach {
     /// The same way, for what is asked without a secret of a server that may just be starting.
     #[must_use]
     pub fn without_proof(self) -> Self {
-        Self { service: None, ..self }
+        Self { service: None, is_open: true, ..self }
+    }
+
+    /// Whether it is something else than a certificate that tells who is at the other end, or does not matter.
+    pub(super) fn takes_any_certificate(&self) -> bool {
+        self.is_open || self.service.is_some()
     }
 
     /// What names lead to.

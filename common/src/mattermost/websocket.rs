@@ -66,7 +66,8 @@ impl Socket {
             let stream = reach::connect(&addresses, limit).map_err(|error| failed().because(error))?;
             let ends = Ends::of(&stream).map_err(|error| failed().because(error))?;
             let stream: Box<dyn Stream> = if url.scheme() == "https" {
-                Box::new(super::tls::connect(name, stream).map_err(|error| error.within(failed().message()))?)
+                let any = reach.takes_any_certificate();
+                Box::new(super::tls::connect(name, stream, any).map_err(|error| error.within(failed().message()))?)
             } else {
                 Box::new(stream)
             };

@@ -62,6 +62,11 @@ impl Cluster {
         format!("{}/{}", self.major, self.name)
     }
 
+    /// Its data directory, where that is one of this machine: a server that describes itself may be in a container.
+    pub fn data_here(&self) -> Option<&Path> {
+        self.data.is_dir().then_some(&self.data)
+    }
+
     /// The number initdb gave this cluster, read from its files: a cluster is known by it, whatever port it is on. A
     /// major upgrade makes a new one.
     pub fn system_identifier(&self) -> Result<String> {

@@ -1,6 +1,7 @@
 //! What is known of PostgreSQL: data sources, queries through `psql`, dumps, fingerprints, Debian clusters.
 
 pub mod besides;
+pub mod by_peer;
 pub mod carried;
 pub mod cluster;
 pub mod definitions;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::contract::error::{Error, Result};
 use crate::machine::command::{self, Cmd};
+use crate::machine::distribution::Family;
 
 /// Where distributions keep the programs of each major version: Debian, then the packages of postgresql.org for RPM
 /// systems. `{}` is the major version.
@@ -103,26 +104,15 @@ enum System {
 
 impl System {
     fn of_this_machine() -> Self {
-        let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-        let project = (9..=NEWEST).any(|major| Path::new(&format!("/usr/pgsql-{major}")).exists());
-        Self::of(&text, project)
-    }
-
-    /// By `ID` and `ID_LIKE` of os-release(5).
-    fn of(release: &str, project: bool) -> Self {
-        let words = release
-            .lines()
-            .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")))
-            .flat_map(|value| value.trim_matches(['"', '\'']).split_whitespace());
-        for word in words {
-            match word {
-                "debian" | "ubuntu" => return Self::Debian,
-                "rhel" | "fedora" | "centos" => return Self::RedHat { project },
-                "suse" | "opensuse" | "sles" => return Self::Suse,
-                _ => {}
+        match Family::of_this_machine() {
+            Family::Debian => Self::Debian,
+            Family::RedHat => {
+                let project = (9..=NEWEST).any(|major| Path::new(&format!("/usr/pgsql-{major}")).exists());
+                Self::RedHat { project }
             }
+            Family::Suse => Self::Suse,
+            Family::Other => Self::Other,
         }
-        Self::Other
     }
 
     fn install(self, major: u32, part: Part, offered: bool, script: bool) -> String {
@@ -177,13 +167,6 @@ mod tests {
 
     #[test]
     fn packages_are_named_as_the_distribution_names_them() {
-        let of = |release| System::of(release, false);
-        assert_eq!(of("NAME=x\nID=debian\n"), System::Debian);
-        assert_eq!(of("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"), System::Debian);
-        assert_eq!(of("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n"), System::RedHat { project: false });
-        assert_eq!(of("ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n"), System::Suse);
-        assert_eq!(of("ID=nixos\nVERSION_ID=\"debian\"\n"), System::Other);
-
         let server = |system: System, offered, script| system.install(17, Part::Server, offered, script);
         assert_eq!(server(System::Debian, true, true), "apt-get install postgresql-17 postgresql-client-17");
         assert_eq!(

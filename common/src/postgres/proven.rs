@@ -2,19 +2,17 @@
 //! be the name of somebody else's database in the same cluster; so a superuser works only where the cluster itself says
 //! whose it is.
 
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::cluster;
 use super::dump::literal;
 use super::server::Database;
+use super::{by_peer, cluster};
 use crate::contract::error::{Error, Result};
 use crate::machine::files::{self, Access};
 use crate::machine::lock::LockGuard;
-use crate::machine::user::User;
 
 /// The id for `--accept`, by which an administrator says that the database is the server's.
 pub const ACCEPT: &str = "database";
@@ -132,28 +130,11 @@ fn text<'a>(row: &'a Value, key: &str) -> &'a str {
     row[key].as_str().unwrap_or_default()
 }
 
-/// Where servers have their socket: as distributions build them, and as PostgreSQL does by itself.
-const SOCKETS: &[&str] = &["/run/postgresql", "/var/run/postgresql", "/tmp"];
-
-/// Where no `pg_lsclusters` knows the server, as on Red Hat's systems: as `postgres`, by peer authentication, over a
-/// socket that is that user's own.
-fn by_peer(own: &Database) -> Option<Database> {
-    let owner = User::named("postgres").ok()?;
-    let port = own.value("SELECT pg_catalog.current_setting('port')::pg_catalog.int4 AS port").ok()?;
-    let port = u16::try_from(port.as_u64()?).ok()?;
-    SOCKETS.iter().map(Path::new).find_map(|directory| {
-        let socket = std::fs::symlink_metadata(directory.join(format!(".s.PGSQL.{port}"))).ok()?;
-        // In /tmp anybody could have made one.
-        let theirs = socket.file_type().is_socket() && socket.uid() == owner.uid;
-        theirs.then(|| Database::superuser_at(directory, port, &owner.name, Some(&owner), &own.name).ok()).flatten()
-    })
-}
-
 /// As its superuser, in the cluster that the server of `own` says it is.
 fn unproven(own: &Database) -> Option<Database> {
     let superuser = match cluster::of_database(own).ok()? {
         Some(cluster) => Database::superuser(&cluster, &own.name).ok()?,
-        None => by_peer(own)?,
+        None => by_peer::superuser_beside(own)?,
     };
     // The start of the server to the microsecond: there is no second one with it.
     let started =

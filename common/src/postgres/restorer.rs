@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::cluster::Cluster;
+use super::cluster::{self, Cluster};
 use super::dump::{identifier, literal};
 use super::server::Database;
 use super::source::DataSource;
 use super::untrusted::ROLE;
 use crate::contract::error::{Context as _, Error, Result};
 use crate::contract::secret::Secret;
+use crate::contract::shell;
 use crate::contract::ui;
 use crate::machine::files;
 use crate::machine::lock::LockGuard;
@@ -81,11 +82,15 @@ impl Restorer {
         if error.one_line().contains("permission denied for database") {
             return format!("as a superuser: GRANT CONNECT ON DATABASE {} TO PUBLIC", identifier(name));
         }
+        let reload = if cluster.configuration.starts_with(cluster::configuration_root()) {
+            format!("pg_ctlcluster {} {} reload", cluster.major, cluster.name)
+        } else {
+            let owner = shell::word(&cluster.owner);
+            format!("runuser -u {owner} -- psql -p {} -c 'SELECT pg_reload_conf()'", cluster.port)
+        };
         format!(
-            "put this line first into {}/pg_hba.conf, reload it (pg_ctlcluster {} {} reload), then run this again: local all {ROLE} md5",
-            cluster.configuration.display(),
-            cluster.major,
-            cluster.name
+            "put this line first into {}/pg_hba.conf, reload it ({reload}), then run this again: local all {ROLE} md5",
+            cluster.configuration.display()
         )
     }
 

@@ -30,8 +30,20 @@ pub struct DataSource {
 const DEFAULT_HOST: &str = "localhost";
 const DEFAULT_PORT: u16 = 5432;
 
-/// Where Debian keeps the certificates of the host's authorities, which lib/pq trusts when no `sslrootcert` is given.
-const HOST_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Where distributions keep the certificates of the host's authorities (Debian, Red Hat before and since 7, SUSE, Alpine, in Go's
+/// order: crypto/x509, `certFiles`): lib/pq trusts the first that is there when no `sslrootcert` is given.
+const HOST_AUTHORITIES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+fn host_authorities(is_there: impl Fn(&str) -> bool) -> &'static str {
+    HOST_AUTHORITIES.into_iter().find(|place| is_there(place)).unwrap_or(HOST_AUTHORITIES[0])
+}
 
 /// Parameters of both drivers, and libpq's variable for each.
 const COMMON: &[(&str, &str)] = &[
@@ -114,7 +126,8 @@ impl DataSource {
         let mode = take("sslmode").unwrap_or_else(|| "require".into());
         let mode = if host.starts_with('/') { "disable".into() } else { mode };
         if mode.starts_with("verify-") && !words.contains_key("sslrootcert") {
-            words.insert("sslrootcert".into(), HOST_AUTHORITIES.into());
+            let authorities = host_authorities(|place| std::path::Path::new(place).is_file());
+            words.insert("sslrootcert".into(), authorities.into());
         }
         words.insert("sslmode".into(), mode);
         let environment = environment(&words);

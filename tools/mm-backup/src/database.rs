@@ -18,7 +18,7 @@ use mm_common::postgres::properties::Properties;
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::server::{Database, Snapshot};
 use mm_common::postgres::source::DataSource;
-use mm_common::postgres::{besides, cluster, dump, fingerprint, properties};
+use mm_common::postgres::{besides, by_peer, dump, fingerprint, properties};
 
 use crate::manifest::{DatabasePart, FrozenPart, Stored};
 
@@ -288,7 +288,7 @@ pub(crate) fn others(database: &Database, claim: &Claim<'_>) -> Result<Vec<Datab
             .because("it is no cluster of this machine, or its superuser may not connect by peer authentication")
             .hint("run this as root on the machine of the cluster, or give up --whole-cluster and dump them by their own means")
     })?;
-    let cluster = cluster::of_database(&front)?.ok_or_else(|| Error::failed(attempt).because("the cluster is gone"))?;
+    let cluster = by_peer::cluster_of(&front).map_err(|error| error.within(attempt))?;
     let rows = front.rows(&format!(
         "SELECT datname::pg_catalog.text AS name FROM pg_catalog.pg_database
          WHERE datallowconn AND datname <> pg_catalog.current_database() AND datname !~ '{FROZEN}' ORDER BY 1"

@@ -12,6 +12,7 @@ use mm_common::machine::{checkpoint, disk, signals};
 use mm_common::mattermost::schema;
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::administrator;
+use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::dump::{self, literal};
 use mm_common::postgres::fingerprint;
 use mm_common::postgres::frozen::{self, Frozen};
@@ -121,10 +122,10 @@ fn look(installation: &Installation, claim: &Claim<'_>, plan: &Plan, bumps: bool
         return dumped(&error.one_line());
     }
     let bytes = database::bytes(&own)?;
-    if let Some(cluster) = &administrator.cluster {
-        let (free, needed) = (disk::free(&cluster.data)?, bytes + bytes / 10 + AROUND);
+    if let Some(data) = administrator.cluster.as_ref().and_then(Cluster::data_here) {
+        let (free, needed) = (disk::free(data)?, bytes + bytes / 10 + AROUND);
         if free < needed {
-            let place = cluster.data.display();
+            let place = data.display();
             return Ok(Outlook::Tight(format!("the copy needs {needed} bytes at `{place}`, {free} are free")));
         }
     }

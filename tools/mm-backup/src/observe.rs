@@ -123,7 +123,7 @@ fn service_files(installation: &Installation) -> Result<Vec<Root>> {
         }
         Manager::Sysv { name } => {
             paths.push(Path::new("/etc/init.d").join(name));
-            paths.push(Path::new("/etc/default").join(name));
+            paths.extend(["/etc/default", "/etc/sysconfig"].map(|place| Path::new(place).join(name)));
         }
         Manager::Supervisor { name } => {
             let found = others::find_supervisor(&installation.root).into_iter();

@@ -178,8 +178,8 @@ pub(crate) fn require_same_name(point: &Point, name: &str, named: &str) -> Resul
 }
 
 fn require_space(part: &DatabasePart, cluster: Option<&Cluster>) -> Result<()> {
-    let Some(cluster) = cluster else { return Ok(()) };
-    disk::require(&cluster.data, part.bytes, "the restored database")
+    let Some(data) = cluster.and_then(Cluster::data_here) else { return Ok(()) };
+    disk::require(data, part.bytes, "the restored database")
         .map_err(|error| error.with_hint("make room there; the old database stays until prune, so both must fit"))
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::contract::error::{Error, Result};
+use crate::machine::distribution::Family;
 
 /// Where programs are looked for, whatever PATH the caller had.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -43,7 +44,7 @@ pub fn find(program: &str) -> Result<PathBuf> {
     let package = PACKAGES.iter().find(|(name, _)| *name == program).map_or(program, |(_, package)| package);
     Err(Error::refused(format!("the program `{program}` is not installed"))
         .because(format!("it is not in {PATH}"))
-        .hint(format!("apt-get install {package}")))
+        .hint(Family::of_this_machine().install(program, package)))
 }
 
 /// Whether a program is there.

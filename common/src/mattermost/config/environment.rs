@@ -74,7 +74,9 @@ fn argument_in(command: &str) -> Option<String> {
         if word == "-c" || word == "--config" {
             return words.next();
         }
-        if let Some(value) = word.strip_prefix("--config=").or_else(|| word.strip_prefix("-c=")) {
+        let joined = ["--config=", "-c="].iter().find_map(|flag| word.strip_prefix(flag));
+        // A short flag may have its value right behind it (pflag).
+        if let Some(value) = joined.or_else(|| word.strip_prefix("-c").filter(|value| !value.is_empty())) {
             return Some(value.into());
         }
     }
@@ -117,7 +119,7 @@ fn of_unit(unit: &systemd::Unit) -> Result<Vec<Variable>> {
         .fragment
         .iter()
         .chain(&unit.drop_ins)
-        .filter_map(|path| Some((path.clone(), files::read_text(path, MOST).ok()?)))
+        .filter_map(|path| Some((path.clone(), text_of(path).ok()?)))
         .collect();
     let mut all: Vec<Variable> = words(&unit.environment)
         .iter()
@@ -161,6 +163,11 @@ fn set_to(text: &str, name: &str) -> Option<String> {
     set.next_back()
 }
 
+/// The text of a file. Old ones have comments in other encodings, which no service manager minds.
+fn text_of(path: &Path) -> Result<String> {
+    Ok(String::from_utf8_lossy(&files::read(path, MOST)?).into_owned())
+}
+
 fn of_file(path: &Path, may_be_missing: bool) -> Result<Vec<Variable>> {
     if files::look(path)?.is_none() {
         return if may_be_missing {
@@ -170,7 +177,7 @@ fn of_file(path: &Path, may_be_missing: bool) -> Result<Vec<Variable>> {
                 .because("it does not exist, and the unit requires it"))
         };
     }
-    let text = files::read_text(path, MOST)?;
+    let text = text_of(path)?;
     let variable = |found: Assignment| Variable { name: found.name, value: found.token.value, file: Some(path.into()) };
     Ok(assignments(&text).into_iter().map(variable).collect())
 }
@@ -179,7 +186,7 @@ fn of_supervisor(root: &Path, name: &str) -> Result<Vec<Variable>> {
     let Some((_, path)) = others::find_supervisor(root).into_iter().find(|(found, _)| found == name) else {
         return Ok(Vec::new());
     };
-    let text = files::read_text(&path, MOST)?;
+    let text = text_of(&path)?;
     let mut inside = false;
     let mut all = Vec::new();
     for line in text.lines().map(str::trim) {

@@ -16,6 +16,14 @@ pub(super) fn listen(config: &Config) -> String {
     }
 }
 
+/// The site URL as a browser names it: scheme and host in small letters, names of other scripts encoded, the protocol's own port
+/// left out, and no slash at the end. None where none is set, or none that a browser could be at.
+pub(super) fn site_url(config: &Config) -> Option<String> {
+    let url = Url::parse(config.text("ServiceSettings", "SiteURL")?.trim()).ok()?;
+    let is_page = matches!(url.scheme(), "http" | "https") && url.has_host();
+    is_page.then(|| format!("{}{}", url.origin().ascii_serialization(), url.path().trim_end_matches('/')))
+}
+
 /// The path of the site URL, such as `/chat`; nothing when it has none. The server answers below it only, on every
 /// address, and sends whoever asks elsewhere there.
 pub(super) fn subpath(config: &Config) -> String {
@@ -83,6 +91,24 @@ mod tests {
         assert_eq!(listen(&config(&json!({}))), ":8065");
         assert_eq!(listen(&config(&json!({ "ListenAddress": "" }))), ":http");
         assert_eq!(listen(&config(&json!({ "ListenAddress": "", "ConnectionSecurity": "TLS" }))), ":https");
+    }
+
+    #[test]
+    fn the_site_url_is_named_as_a_browser_names_it() {
+        let of = |url: &str| site_url(&config(&json!({ "SiteURL": url })));
+        for (written, named) in [
+            ("https://chat.example.org", "https://chat.example.org"),
+            ("https://chat.example.org/", "https://chat.example.org"),
+            ("HTTPS://Chat.Example.org:443//", "https://chat.example.org"),
+            ("https://example.org:8443/chat/", "https://example.org:8443/chat"),
+            ("http://[2001:DB8::1]:80/chat", "http://[2001:db8::1]/chat"),
+            ("https://m\u{fc}nchen.example", "https://xn--mnchen-3ya.example"),
+        ] {
+            assert_eq!(of(written).as_deref(), Some(named), "{written}");
+        }
+        for none in ["", "chat.example.org", "mailto:chat@example.org", "https://"] {
+            assert_eq!(of(none), None, "{none}");
+        }
     }
 
     #[test]

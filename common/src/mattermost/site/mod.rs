@@ -253,8 +253,13 @@ impl Installation {
     /// The address at which the server answers with a valid certificate: over loopback, or, when it speaks TLS itself,
     /// under its public name.
     pub fn answering_url(&self) -> String {
-        let site_url = self.config.text("ServiceSettings", "SiteURL").filter(|url| url.starts_with("https://"));
-        site_url.filter(|_| self.speaks_tls()).unwrap_or_else(|| self.local_url())
+        let site_url = self.site_url().filter(|url| self.speaks_tls() && url.starts_with("https://"));
+        site_url.unwrap_or_else(|| self.local_url())
+    }
+
+    /// `ServiceSettings.SiteURL` as a browser names it, where one is set.
+    pub fn site_url(&self) -> Option<String> {
+        address::site_url(&self.config)
     }
 
     /// `ServiceSettings.ListenAddress`.

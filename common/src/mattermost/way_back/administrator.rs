@@ -4,6 +4,7 @@
 use crate::contract::error::{Error, Result};
 use crate::contract::ui;
 use crate::mattermost::site::Installation;
+use crate::postgres::by_peer;
 use crate::postgres::cluster::{self, Cluster};
 use crate::postgres::dump::{identifier, literal};
 use crate::postgres::proven::Claim;
@@ -38,7 +39,7 @@ pub fn administrator(installation: &Installation, claim: &Claim<'_>) -> Result<A
     match &own {
         Ok(database) => match claim.superuser(database) {
             Ok(Some(superuser)) => {
-                let cluster = cluster::of_database(database)?;
+                let cluster = Some(by_peer::cluster_of(&superuser)?);
                 return Ok(Administrator { database: superuser.sibling("postgres"), cluster, is_superuser: true });
             }
             Ok(None) => {}
@@ -46,11 +47,10 @@ pub fn administrator(installation: &Installation, claim: &Claim<'_>) -> Result<A
         },
         // The database may be gone, or the role. Then the address says which cluster it was.
         Err(error) => {
-            if let Some(cluster) = by_address(source)? {
+            if let Some((admin, cluster)) = by_address(source)? {
                 ui::say(&format!("{}; going on as the superuser of {}", error.one_line(), cluster.label()));
-                let admin = Database::superuser(&cluster, "postgres")?;
                 if exists(&admin, &source.database)? {
-                    claim.prove(&Database::superuser(&cluster, &source.database)?)?;
+                    claim.prove(&admin.sibling(&source.database))?;
                 }
                 // Where a role finds its tables unless it is told otherwise.
                 let schemas = vec![source.user.clone(), "public".to_owned()];
@@ -97,8 +97,15 @@ pub(super) fn in_sql(name: &str) -> String {
     if is_plain && !RESERVED.contains(&name) { name.to_owned() } else { identifier(name) }
 }
 
-fn by_address(source: &DataSource) -> Result<Option<Cluster>> {
-    let is_local = source.is_socket() || matches!(source.host.as_str(), "localhost" | "127.0.0.1" | "::1");
-    let mut clusters = cluster::all()?.into_iter().filter(|cluster| cluster.online && cluster.port == source.port);
-    Ok(clusters.next().filter(|_| is_local))
+/// The superuser of the server of this machine that the data source leads to, in the database `postgres`, and its cluster.
+fn by_address(source: &DataSource) -> Result<Option<(Database, Cluster)>> {
+    if !source.is_socket() && !matches!(source.host.as_str(), "localhost" | "127.0.0.1" | "::1") {
+        return Ok(None);
+    }
+    let listed = cluster::all()?.into_iter().find(|cluster| cluster.online && cluster.port == source.port);
+    if let Some(cluster) = listed {
+        return Ok(Some((Database::superuser(&cluster, "postgres")?, cluster)));
+    }
+    let admin = by_peer::superuser_at(source);
+    admin.map(|admin| by_peer::cluster_of(&admin).map(|cluster| (admin, cluster))).transpose()
 }

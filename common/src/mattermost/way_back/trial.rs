@@ -97,8 +97,9 @@ impl Trial<'_> {
                 if let Err(error) = self.try_database(&administrator) {
                     findings.push(Finding::of(&error));
                 }
-                if let (Some(cluster), None) = (&administrator.cluster, bump) {
-                    findings.extend(space(&database, cluster));
+                let data = administrator.cluster.as_ref().and_then(Cluster::data_here);
+                if let (Some(data), None) = (data, bump) {
+                    findings.extend(space(&database, data));
                 }
             }
             Err(error) => findings.push(Finding::of(&error)),
@@ -182,17 +183,17 @@ fn closed(error: Error, attempt: &str, fix: &str) -> Error {
 }
 
 /// The restored database stands beside the present one until `mm-backup prune`.
-fn space(database: &Database, cluster: &Cluster) -> Option<Finding> {
+fn space(database: &Database, data: &Path) -> Option<Finding> {
     let needed =
         database.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size").ok()?.as_u64()?;
-    let free = disk::free(&cluster.data).ok()?;
+    let free = disk::free(data).ok()?;
     (free < needed).then(|| {
         Finding::closing(
             format!(
                 "a restored database needs {needed} bytes beside the present one at `{}`, where {free} are free",
-                cluster.data.display()
+                data.display()
             ),
-            format!("make room on the file system of {}", shell::word(&cluster.data)),
+            format!("make room on the file system of {}", shell::word(data)),
         )
     })
 }

@@ -74,7 +74,10 @@ fn defaults_are_those_of_lib_pq() {
     assert_eq!(variable(&source, "PGSSLMODE"), Some("require"));
     assert_eq!(parse("user=u").host, "localhost");
     let verified = parse("postgres://u@h/d?sslmode=verify-full");
-    assert_eq!(variable(&verified, "PGSSLROOTCERT"), Some(HOST_AUTHORITIES));
+    assert_eq!(variable(&verified, "PGSSLROOTCERT"), Some(HOST_AUTHORITIES[0]));
+    let red_hat = "/etc/pki/tls/certs/ca-bundle.crt";
+    assert_eq!(host_authorities(|place| place == red_hat || place == "/etc/ssl/cert.pem"), red_hat);
+    assert_eq!(host_authorities(|_| false), HOST_AUTHORITIES[0]);
 }
 
 #[test]

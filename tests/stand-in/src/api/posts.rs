@@ -139,6 +139,12 @@ fn patch(call: &Call<'_>, id: &str) -> Reply {
     let body = call.request.json();
     let message = body.get("message").and_then(Value::as_str).unwrap_or(row.text("message")).to_owned();
     let now = text::now_ms();
+    let limit = call.server.config.get("ServiceSettings", "PostEditTimeLimit").and_then(Value::as_i64).unwrap_or(-1);
+    if limit != -1 && now > row.int_or_zero("createat") + limit * 1000 && message != row.text("message") {
+        let said =
+            format!("Post edit is only allowed for {limit} seconds. Please ask your System Administrator for details.");
+        return Err(ApiError::new(400, "api.post.update_post.permissions_time_limit.app_error", &said));
+    }
     call.database()
         .execute("UPDATE posts SET message = $2, updateat = $3, editat = $3 WHERE id = $1", &[&id, &message, &now])?;
     Ok(ok(&shown(call, &found(call, id)?)?))
@@ -266,6 +272,10 @@ fn search(call: &Call<'_>, team: &str) -> Reply {
     let terms = Call::given(&body, "terms")?;
     if !call.can_in_team(team, "view_team")? {
         return Err(ApiError::permission());
+    }
+    if call.server.config.get("ServiceSettings", "EnablePostSearch").and_then(Value::as_bool) == Some(false) {
+        let said = "Searching has been disabled on this server. Please contact your System Administrator.";
+        return Err(ApiError::new(501, "store.sql_post.search.disabled", said));
     }
     let words: Vec<String> = terms.split_whitespace().map(|word| format!("%{}%", word.to_lowercase())).collect();
     let how = if body.get("is_or_search").and_then(Value::as_bool) == Some(true) { "ANY" } else { "ALL" };

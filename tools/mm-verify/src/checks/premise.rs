@@ -162,8 +162,8 @@ pub(crate) const EDITING: Premise = premise(
 pub(crate) const EVENTS: Premise = premise(
     "challenge and hello: recorded. An Origin that is the address asked: 5.29.0, 5.31.9, 5.37.1, 5.37.10, 6.3.10, 6.7.2, \
      7.1.9; one that is the SiteURL: 7.8.15, 10.6.0, 10.11.6",
-    "tries the rule that is likelier for the version (7.8.7 is taken for the first with the second), then the other, \
-     before it fails",
+    "tries the rule that is likelier for the version (7.8.7 is taken for the first with the second), then the other, and \
+     what AllowCorsFrom names, before it fails; WebsocketURL and a site URL that sends on: on no server, from the source",
 );
 
 /// `server.plugins`.

@@ -65,9 +65,10 @@ pub(crate) fn bundles(look: &mut Look) -> Result<Finding> {
     // Other nodes of a cluster may be at another release for a while.
     let in_cluster = look.installation.config.flag("ClusterSettings", "Enable") == Some(true);
     let Some(base) = outside::address(look).filter(|_| !in_cluster) else { return Ok(Finding::pass(served)) };
-    if let Some(error) = outside::beyond_reach(&base) {
-        return Ok(Finding::pass(format!("{served}; {}", error.one_line())));
-    }
+    let base = match outside::reached(&base) {
+        Ok(base) => base,
+        Err(error) => return Ok(Finding::pass(format!("{served}; {}", error.one_line()))),
+    };
     let outside = Server::at(base.clone());
     let (status, html) = page(&outside)?;
     let found = references(&html);

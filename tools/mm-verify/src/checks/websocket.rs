@@ -1,6 +1,5 @@
 //! Events: without them nobody sees a message before reloading the page.
 
-use std::iter;
 use std::time::{Duration, Instant};
 
 use mm_common::mattermost::reach::Reach;
@@ -16,54 +15,81 @@ use crate::outside;
 const LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) fn event(look: &mut Look) -> Result<Finding> {
-    let scratch = look.scratch()?;
-    let (token, channel, word) = (scratch.token.clone(), scratch.channel.clone(), scratch.word.clone());
+    let own = Place { base: look.server.url.clone(), reach: look.server.reach.clone(), pages: pages(look) };
     let mut seen = Vec::new();
-    for base in iter::once(look.server.url.clone()).chain(outside::address(look)) {
-        if base != look.server.url
-            && let Some(error) = outside::beyond_reach(&base)
-        {
-            return Err(error.hint(
-                "open the site in a browser and see whether a message appears without reloading; the server itself passed",
-            ));
+    if let Some(refusal) = hears(look, &own, &mut seen)? {
+        return Ok(refusal);
+    }
+    if let Some(site) = outside::address(look) {
+        let beyond = |error: Error| {
+            error.hint("open the site in a browser and see whether a message appears without reloading; the server itself passed")
+        };
+        let page = outside::reached(&site).map_err(beyond)?;
+        let base = outside::websocket(look, &page);
+        if base != page {
+            outside::reached(&base).map_err(beyond)?;
         }
         // What users reach through a proxy ends there.
-        let reach = if base == look.server.url { look.server.reach.clone() } else { Reach::default() };
-        let mut socket = match Socket::open(&base, &reach, &pages(look, &base), LIMIT) {
-            Ok(socket) => socket,
-            Err(error) if error.code() == 5 => return Err(error),
-            Err(error) => return Ok(refused(&base, &error.one_line(), error.next_step())),
-        };
-        // An upgrade alone proves nothing: only who is known gets a hello (observed).
-        socket.send(&json!({"seq": 1, "action": "authentication_challenge", "data": {"token": token.reveal()}}))?;
-        if let Err(error) = wait_for(&mut socket, "hello", "") {
-            return Ok(refused(&base, &error.one_line(), None));
+        let there = Place { base, reach: Reach::default(), pages: vec![page] };
+        if let Some(refusal) = hears(look, &there, &mut seen)? {
+            return Ok(refusal);
         }
-        let body = json!({ "channel_id": channel, "message": format!("An event for mm-verify: {word}") });
-        let posted = look.server.post("/api/v4/posts", Some(token.reveal()), &body)?;
-        let Some(id) = posted.body["id"].as_str().filter(|_| posted.status == 201) else {
-            return Err(Look::without("no message could be written"));
-        };
-        if let Err(error) = wait_for(&mut socket, "posted", id) {
-            return Ok(refused(&base, &error.one_line(), None));
-        }
-        seen.push(base);
     }
     Ok(Finding::pass(format!("hello, and the event of a new message, at {}", seen.join(" and "))))
 }
 
-/// The pages that the request may say it comes from, the likelier first. Up to 7.8.6 a server takes that of the address it is
-/// asked at, and none other (observed 5.29.0 to 7.1.9); from 7.8.7 and 8.0 on that of its site URL, and none other (observed
-/// 7.8.15, 10.6.0, 10.11.6); with `AllowCorsFrom` that of the site URL. Which dot release of a line in between has
-/// which rule is not known, so the other one is tried before the check fails.
-fn pages(look: &Look, base: &str) -> Vec<String> {
-    let Some(site) = outside::site_url(look) else { return vec![base.to_owned()] };
-    let setting = look.installation.config.text("ServiceSettings", "AllowCorsFrom").unwrap_or_default();
-    if *look.release() >= semver::Version::new(7, 8, 7) || !setting.is_empty() {
-        vec![site, base.to_owned()]
-    } else {
-        vec![base.to_owned(), site]
+/// Where events are asked for.
+struct Place {
+    /// The address.
+    base: String,
+    /// The way to it.
+    reach: Reach,
+    /// The pages that the request may say it comes from, the likelier first.
+    pages: Vec<String>,
+}
+
+/// Whether a new message is heard of there; what keeps it from that.
+fn hears(look: &mut Look, place: &Place, seen: &mut Vec<String>) -> Result<Option<Finding>> {
+    let scratch = look.scratch()?;
+    let (token, channel, word) = (scratch.token.clone(), scratch.channel.clone(), scratch.word.clone());
+    let base = &place.base;
+    let mut socket = match Socket::open(base, &place.reach, &place.pages, LIMIT) {
+        Ok(socket) => socket,
+        Err(error) if error.code() == 5 => return Err(error),
+        Err(error) => return Ok(Some(refused(base, &error.one_line(), error.next_step()))),
+    };
+    // An upgrade alone proves nothing: only who is known gets a hello (observed).
+    socket.send(&json!({"seq": 1, "action": "authentication_challenge", "data": {"token": token.reveal()}}))?;
+    if let Err(error) = wait_for(&mut socket, "hello", "") {
+        return Ok(Some(refused(base, &error.one_line(), None)));
     }
+    let body = json!({ "channel_id": channel, "message": format!("An event for mm-verify: {word}") });
+    let posted = look.server.post("/api/v4/posts", Some(token.reveal()), &body)?;
+    let Some(id) = posted.body["id"].as_str().filter(|_| posted.status == 201) else {
+        return Err(Look::without("no message could be written"));
+    };
+    if let Err(error) = wait_for(&mut socket, "posted", id) {
+        return Ok(Some(refused(base, &error.one_line(), None)));
+    }
+    seen.push(base.clone());
+    Ok(None)
+}
+
+/// The pages that a request to the server itself may say it comes from. Up to 7.8.6 a server takes that of the address it is
+/// asked at, and none other (observed 5.29.0 to 7.1.9); from 7.8.7 and 8.0 on that of its site URL, and none other (observed
+/// 7.8.15, 10.6.0, 10.11.6); with `AllowCorsFrom` those named there and that of the site URL. Which dot release of a line in
+/// between has which rule is not known, so the others are tried before the check fails.
+fn pages(look: &Look) -> Vec<String> {
+    let base = look.server.url.clone();
+    let setting = look.installation.config.text("ServiceSettings", "AllowCorsFrom").unwrap_or_default();
+    let site = look.installation.site_url();
+    let mut pages: Vec<String> = if *look.release() >= semver::Version::new(7, 8, 7) || !setting.is_empty() {
+        site.into_iter().chain([base]).collect()
+    } else {
+        [base].into_iter().chain(site).collect()
+    };
+    pages.extend(setting.split_whitespace().filter(|allowed| *allowed != "*").map(str::to_owned));
+    pages
 }
 
 fn refused(base: &str, why: &str, hint: Option<&str>) -> Finding {

@@ -94,9 +94,19 @@ fn finds_the_configuration_a_command_names() {
         ("{ path=/usr/bin/sg ; argv[]=/usr/bin/sg mm -c /o/bin/mattermost ; ignore_errors=no ; }", None),
         ("{ path=/bin/sh ; argv[]=/bin/sh -c \"exec /o/bin/mattermost -c 'a b.json'\" ; }", Some("a b.json")),
         ("{ path=/bin/sh ; argv[]=/bin/sh -c exec /o/bin/mattermost ; }", None),
+        ("{ path=/o/bin/mattermost ; argv[]=/o/bin/mattermost server -c/etc/mm.json ; }", Some("/etc/mm.json")),
     ] {
         assert_eq!(argument_in(command).as_deref(), named, "{command}");
     }
+}
+
+#[test]
+fn a_comment_in_another_encoding_hides_no_variable() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("mattermost");
+    files::write(&path, b"# f\xfcr uns\nMM_A=b\n", files::Access::PRIVATE).unwrap();
+    let found = of_file(&path, false).unwrap();
+    assert_eq!(value(&found, "MM_A"), Some("b"));
 }
 
 #[test]

@@ -64,7 +64,9 @@ impl Cmd {
             pause = (pause * 2).min(PAUSE);
             rest = stdin.write(rest);
             for pipe in [&mut stdout, &mut stderr] {
-                if pipe.read() {
+                let was_open = pipe.file.is_some();
+                // What closes it ends in the next moment, and nothing wakes us then.
+                if pipe.read() || was_open && pipe.file.is_none() {
                     pause = 1;
                 }
             }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 
@@ -22,7 +22,12 @@ pub struct Talk {
     stdout: Pipe,
     stderr: Pipe,
     ended: Option<ExitStatus>,
+    /// It has answered, and waits for the next question.
+    waits: bool,
 }
+
+/// How long a program that waits for a question may take to end when there is none any more.
+const LEAVING: Duration = Duration::from_millis(100);
 
 impl Cmd {
     /// Starts it to be asked again and again: its limit of time is that of each question.
@@ -39,6 +44,7 @@ impl Cmd {
             stderr: Pipe::of(child.stderr.take().map(OwnedFd::from)).map_err(failed)?,
             child,
             ended: None,
+            waits: true,
         })
     }
 }
@@ -53,6 +59,7 @@ impl Talk {
     pub fn ask(&mut self, question: &str, end: &str) -> Result<Vec<u8>> {
         let failed = |error: std::io::Error| Error::failed("cannot wait for an answer").because(error);
         let begun = Instant::now();
+        self.waits = false;
         self.stdout.bytes.clear();
         let mut rest = question.as_bytes();
         loop {
@@ -66,6 +73,7 @@ impl Talk {
             if self.stdout.bytes.ends_with(end.as_bytes()) {
                 let length = self.stdout.bytes.len() - end.len();
                 self.stdout.bytes.truncate(length);
+                self.waits = true;
                 return Ok(std::mem::take(&mut self.stdout.bytes));
             }
             if self.stdout.bytes.len() > MOST {
@@ -101,6 +109,18 @@ impl Talk {
         self.ended
     }
 
+    /// Whether it ends by itself. To look for all that is in its session takes longer, and users may be waiting.
+    fn leaves(&mut self) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < LEAVING {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        false
+    }
+
     fn stopped(&self, why: String) -> Error {
         Error::failed(format!("`{}` was ended", self.command.line())).because(why)
     }
@@ -119,7 +139,7 @@ impl Talk {
 impl Drop for Talk {
     fn drop(&mut self) {
         self.stdin.file = None;
-        if self.ended.is_none() {
+        if self.ended.is_none() && !(self.waits && self.leaves()) {
             kill_group(&mut self.child);
             let _ = self.child.wait();
         }

@@ -2,6 +2,8 @@
 //! unit of Mattermost's documentation. The database is a cluster of this machine; container and machine share the
 //! network.
 
+use std::path::PathBuf;
+
 use mm_test_support::container::{Container, Network, PATIENCE};
 use mm_test_support::process::{TEST_USER, wait_until};
 use mm_test_support::release::Release;
@@ -31,7 +33,9 @@ impl Host {
     fn swap(&self, site: &Site, words: &[&str]) -> (Option<i32>, Value, String) {
         let (install, state) = (site.install(), site.state());
         let common = ["--install", install.to_str().unwrap(), "--state-dir", state.to_str().unwrap()];
-        let output = self.container.inside(executable("mm-swap").to_str().unwrap(), &[words, &common].concat());
+        let (tool, programs) = (executable("mm-swap"), format!("MM_CHECKPOINT_PROGRAMS={}", programs(site).display()));
+        let output =
+            self.container.inside("env", &[&[programs.as_str(), tool.to_str().unwrap()][..], words, &common].concat());
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or_default(), said)
     }
@@ -40,6 +44,19 @@ impl Host {
         let archive = release.tarball.to_str().unwrap();
         self.swap(site, &[&["run", "--no-backup", "--start-timeout", "20", "--archive", archive], more].concat())
     }
+}
+
+/// Where it is written down what is started, among the points passed.
+fn programs(site: &Site) -> PathBuf {
+    site.directory().join("programs")
+}
+
+/// Reading all units takes systemd part of a second on a large host: not while users are out.
+fn is_not_reloaded_while_users_are_out(site: &Site, stopped: &str) {
+    let log = std::fs::read_to_string(programs(site)).unwrap();
+    let (_, after) = log.rsplit_once(&format!("\n{stopped}\n")).unwrap_or_else(|| panic!("{log}"));
+    let (between, _) = after.split_once("\nstart-commanded\n").unwrap_or_else(|| panic!("{log}"));
+    assert!(between.contains("systemctl") && !between.contains("daemon-reload"), "{between}");
 }
 
 /// The unit that Mattermost documents, but for the pause before a restart.
@@ -93,6 +110,7 @@ fn a_unit_is_found_stopped_started_made_private_and_public_again_and_rolled_back
     assert_eq!(host.property("ActiveState"), "active");
     assert_eq!(host.property("DropInPaths"), "", "something of the start was left");
     assert_eq!(host.property("TimeoutStartUSec"), "30s");
+    is_not_reloaded_while_users_are_out(&site, "stopped");
 
     // A private hop is made by a drop-in that a reboot would take away.
     let (code, document, said) = host.install(&site, &quick(TO).build(), &["--private"]);
@@ -129,5 +147,7 @@ fn a_unit_is_found_stopped_started_made_private_and_public_again_and_rolled_back
     let (code, _, said) = host.swap(&site, &["rollback"]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(site.running_version().as_deref(), Some("10.5.13"));
+    assert_eq!(host.property("DropInPaths"), "");
+    is_not_reloaded_while_users_are_out(&site, "undo-stopped");
     assert_eq!((site.history(), site.user_files()), (history, files));
 }

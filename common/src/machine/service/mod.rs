@@ -177,6 +177,10 @@ impl Service {
         let known = self.processes(running);
         if running.is_some() {
             command::ask_the_host();
+            if let Manager::Systemd { unit } = &self.manager {
+                // What fails here fails at the start, which says it.
+                let _ = systemd::make_ready(unit);
+            }
             note::leave(&self.state, &self.manager, lock)?;
         }
         match &self.manager {

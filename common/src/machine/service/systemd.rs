@@ -94,34 +94,67 @@ pub(super) fn stop(unit: &str, limit: Duration) -> Result<()> {
     systemctl().args(["stop", "--", unit]).limit(limit).run().map(|_| ())
 }
 
+/// Before a stop: what the next start needs is in force already, as reading all units takes systemd part of a second. The
+/// overrides of a private start stay as they are: nobody is to get in should the server restart now.
+pub(super) fn make_ready(unit: &str) -> Result<()> {
+    if is_private(unit)? { Ok(()) } else { place(unit, &[]) }
+}
+
 /// Orders the start and does not wait for `READY=1`: migrations come before it.
 pub(super) fn start(unit: &str, overrides: &[(String, String)]) -> Result<()> {
-    let drop_in = drop_in(unit);
-    files::create_directory(files::parent(&drop_in)?, 0o755)?;
-    files::write(&drop_in, render(overrides).as_bytes(), Access::PUBLIC)?;
-    systemctl().arg("daemon-reload").run()?;
+    place(unit, overrides)?;
     // A unit that failed too often in a row is refused until its counter is reset.
     let _ = systemctl().args(["reset-failed", "--", unit]).output()?;
     systemctl().args(["start", "--no-block", "--", unit]).run().map(|_| ())
 }
 
+/// Puts the drop-in of a start there, and has systemd read it unless it has.
+fn place(unit: &str, overrides: &[(String, String)]) -> Result<()> {
+    let (drop_in, text) = (drop_in(unit), render(overrides));
+    if read(&drop_in)?.is_some_and(|now| now == text) && is_loaded(unit, &drop_in)? {
+        return Ok(());
+    }
+    files::create_directory(files::parent(&drop_in)?, 0o755)?;
+    files::write(&drop_in, text.as_bytes(), Access::PUBLIC)?;
+    reload()
+}
+
+/// Whether systemd goes by this drop-in, and by all files as they are now.
+fn is_loaded(unit: &str, drop_in: &Path) -> Result<bool> {
+    let output = systemctl().args(["show", "--property=NeedDaemonReload,DropInPaths", "--", unit]).run()?.text();
+    let value = |key: &str| output.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let is_there =
+        value("DropInPaths").is_some_and(|all| all.split_ascii_whitespace().any(|path| Path::new(path) == drop_in));
+    Ok(is_there && value("NeedDaemonReload") == Some("no"))
+}
+
+fn read(drop_in: &Path) -> Result<Option<String>> {
+    let there = files::look(drop_in)?;
+    there.map(|_| files::read_text(drop_in, MOST)).transpose()
+}
+
+/// Whether the unit has the overrides of a private start.
+fn is_private(unit: &str) -> Result<bool> {
+    Ok(read(&drop_in(unit))?.is_some_and(|text| text.contains("Environment=")))
+}
+
 /// The start went well: the unit's own time limit applies again. The overrides of a private start stay in force.
 pub(super) fn settle(unit: &str) -> Result<()> {
     let drop_in = drop_in(unit);
-    match files::look(&drop_in)? {
-        Some(_) if files::read_text(&drop_in, 1024 * 1024)?.contains("Environment=") => Ok(()),
-        Some(_) => {
-            files::remove_file(&drop_in)?;
-            systemctl().arg("daemon-reload").run().map(|_| ())
-        }
-        None => Ok(()),
+    if is_private(unit)? || files::look(&drop_in)?.is_none() {
+        return Ok(());
     }
+    files::remove_file(&drop_in)?;
+    reload()
 }
 
 /// Makes systemd read changed unit files.
 pub(crate) fn reload() -> Result<()> {
     systemctl().arg("daemon-reload").run().map(|_| ())
 }
+
+/// Larger than any drop-in of ours.
+const MOST: u64 = 1024 * 1024;
 
 /// Name of the drop-in of a start by these tools.
 const DROP_IN: &str = "90-mm-tools.conf";

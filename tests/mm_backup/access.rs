@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use mm_test_support::cluster::{PASSWORD, TELLTALE, encoded};
+use mm_test_support::cluster::{PASSWORD, TELLTALE, encoded, url};
+use mm_test_support::forwarder::{Forwarder, Unanswered};
 use mm_test_support::layout::set_peer;
 use mm_test_support::pipeline::{plan, run};
 use mm_test_support::process;
@@ -331,4 +332,39 @@ fn a_password_with_every_awkward_character_is_in_nobody_s_sight() {
     for awkward in ['@', ' ', '/', ':', '%', '\'', '"', '\\', '&', '+', '#', '$'] {
         assert!(PASSWORD.contains(awkward) && encoded(PASSWORD) != PASSWORD);
     }
+}
+
+/// A connection that is lost at COMMIT says nothing about what has been done: that is looked at.
+#[test]
+fn an_exchange_of_names_whose_answer_is_lost_is_told_as_it_is() {
+    let site = Site::builder("5.29.0").build();
+    site.cluster.query("ALTER ROLE mmuser CREATEDB");
+    make(&site, &[]);
+    let kept = "SELECT count(*) FROM pg_database WHERE datname LIKE 'mattermost\\_mm\\_before\\_%'";
+    // As the server's own role, which goes through the tunnel.
+    let run = |tunnel: &Forwarder, arguments: &[&str]| {
+        site.set("SqlSettings", "DataSource", json!(url(tunnel.port)));
+        site.cluster.query("DELETE FROM posts");
+        set_peer(&site.cluster, false);
+        let output = site.tool("mm-backup").arg("--to").arg(site.store()).args(arguments).output().unwrap();
+        set_peer(&site.cluster, true);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let commit = Unanswered { after: "RENAME TO", question: "COMMIT" };
+    let restore = ["restore", "latest", "--database"];
+    let tunnel = Forwarder::losing(site.cluster.port, commit, false);
+    let (code, said) = run(&tunnel, &restore);
+    assert!(tunnel.has_come() && code == Some(0), "{said}");
+    assert_eq!(site.cluster.query("SELECT count(*) FROM posts"), "100");
+    assert_eq!(site.cluster.query(kept), "1");
+
+    // Where the server does not tell either, nobody says that it has failed, and what is true is found when it can be.
+    let tunnel = Forwarder::losing(site.cluster.port, commit, true);
+    let (code, said) = run(&tunnel, &restore);
+    assert!(tunnel.has_come() && code == Some(3) && said.contains("does not tell"), "{said}");
+    tunnel.works_again();
+    let output = site.tool("mm-backup").arg("recover").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(site.cluster.query("SELECT count(*) FROM posts"), "100");
+    assert_eq!(site.cluster.query(kept), "2");
 }

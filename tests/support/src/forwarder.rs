@@ -19,15 +19,37 @@ pub enum Trouble {
     HangAll,
 }
 
+/// A question that is passed on, and whose answer is lost with its connection, once.
+#[derive(Debug, Clone, Copy)]
+pub struct Unanswered {
+    /// What the connection has carried to the server before.
+    pub after: &'static str,
+    /// What is in the question.
+    pub question: &'static str,
+}
+
 #[derive(Debug)]
 struct State {
-    /// For all connections: 0 passes on, 1 hangs, 2 cuts.
+    /// For all connections: 0 passes on, 1 hangs, 2 cuts. A connection of its own may also wait for an answer that it loses: 3.
     all: AtomicU8,
     /// Bytes to the server on one connection after which the trouble comes, once.
     after: AtomicU64,
     trouble: Trouble,
+    unanswered: Option<Unanswered>,
     has_come: AtomicBool,
     passed: AtomicU64,
+}
+
+impl State {
+    /// The trouble comes over a connection.
+    fn come(&self, own: &AtomicU8) {
+        match self.trouble {
+            Trouble::Cut => own.store(2, Ordering::SeqCst),
+            Trouble::Hang => own.store(1, Ordering::SeqCst),
+            Trouble::CutAll => self.all.store(2, Ordering::SeqCst),
+            Trouble::HangAll => self.all.store(1, Ordering::SeqCst),
+        }
+    }
 }
 
 /// A tunnel, until the end of the process.
@@ -46,12 +68,22 @@ impl Forwarder {
 
     /// A tunnel that gets into trouble when a connection has carried more than `after` bytes to the server.
     pub fn with(to: u16, trouble: Trouble, after: u64) -> Self {
+        Self::open(to, trouble, after, None)
+    }
+
+    /// A tunnel that loses the answer to this question, and its connection, or with `all` every connection.
+    pub fn losing(to: u16, unanswered: Unanswered, all: bool) -> Self {
+        Self::open(to, if all { Trouble::CutAll } else { Trouble::Cut }, u64::MAX, Some(unanswered))
+    }
+
+    fn open(to: u16, trouble: Trouble, after: u64, unanswered: Option<Unanswered>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
         let port = listener.local_addr().expect("it is bound").port();
         let state = Arc::new(State {
             all: AtomicU8::new(0),
             after: AtomicU64::new(after),
             trouble,
+            unanswered,
             has_come: AtomicBool::new(false),
             passed: AtomicU64::new(0),
         });
@@ -99,10 +131,15 @@ impl Forwarder {
 
 fn pass(mut from: TcpStream, mut into: TcpStream, counts: bool, state: &State, own: &AtomicU8) {
     let _ = from.set_read_timeout(Some(Duration::from_millis(50)));
-    let (mut buffer, mut sent) = ([0; 8192], 0_u64);
+    let (mut buffer, mut sent, mut is_near) = ([0; 8192], 0_u64, false);
     loop {
         match own.load(Ordering::SeqCst).max(state.all.load(Ordering::SeqCst)) {
             0 => {}
+            3 if !counts => {}
+            3 => {
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            }
             1 => {
                 // What hangs does not notice that one end is closed either.
                 std::thread::sleep(Duration::from_millis(50));
@@ -116,16 +153,23 @@ fn pass(mut from: TcpStream, mut into: TcpStream, counts: bool, state: &State, o
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
             Err(_) => break,
         };
+        if own.load(Ordering::SeqCst) == 3 {
+            state.come(own);
+            own.store(2, Ordering::SeqCst);
+            break;
+        }
+        if let Some(Unanswered { after, question }) = state.unanswered.filter(|_| counts) {
+            let has = |words: &str| buffer[..read].windows(words.len()).any(|part| part == words.as_bytes());
+            is_near |= has(after);
+            if is_near && has(question) && !state.has_come.swap(true, Ordering::SeqCst) {
+                own.store(3, Ordering::SeqCst);
+            }
+        }
         if counts {
             sent += read as u64;
             state.passed.fetch_add(read as u64, Ordering::SeqCst);
             if sent > state.after.load(Ordering::SeqCst) && !state.has_come.swap(true, Ordering::SeqCst) {
-                match state.trouble {
-                    Trouble::Cut => own.store(2, Ordering::SeqCst),
-                    Trouble::Hang => own.store(1, Ordering::SeqCst),
-                    Trouble::CutAll => state.all.store(2, Ordering::SeqCst),
-                    Trouble::HangAll => state.all.store(1, Ordering::SeqCst),
-                }
+                state.come(own);
                 continue;
             }
         }

@@ -1,8 +1,8 @@
 //! The restored database and the one that is there exchange their names.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mm_common::contract::error::{Kind, Result};
+use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::machine::checkpoint;
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::{administrator, exists as has};
@@ -15,6 +15,15 @@ use crate::database;
 
 /// How often the exchange is tried: between the end of the old connections and the renaming somebody may connect.
 const TRIES: u32 = 20;
+
+/// How long the sessions of a database may take to end before it is tried all the same: each ends within milliseconds.
+const SESSIONS: Duration = Duration::from_secs(1);
+
+/// The pause between two looks at them.
+const SESSIONS_PAUSE: Duration = Duration::from_millis(2);
+
+/// How long sessions of our role are waited for that may be at the renaming, because one was lost.
+const RENAMING: Duration = Duration::from_secs(60);
 
 /// The pause before the next try: short at first, as whoever has come between is gone at once, and a quarter of a second
 /// in the end.
@@ -94,30 +103,81 @@ impl Prepared {
     }
 
     /// Renames databases and does `then`, all or nothing. Connections to them are ended.
+    ///
+    /// # Errors
+    /// Half done when the server does not tell whether it was done: the journal has to stay.
     fn rename_all(&self, renamings: &[(&String, &String)], then: &str) -> Result<()> {
         let rename = |(from, to): &(&String, &String)| {
             format!("ALTER DATABASE {} RENAME TO {};\n", identifier(from), identifier(to))
         };
         let sql = renamings.iter().map(rename).collect::<String>() + then;
+        let begun = Instant::now();
+        let mut tries = 1;
+        loop {
+            let (error, is_known) = match self.end_sessions(renamings).and_then(|()| self.admin.execute_verbatim(&sql))
+            {
+                Ok(()) => return Ok(()),
+                // A session that was lost says nothing about what it was told to do.
+                Err(error) => match self.has_names(renamings, begun) {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => (error, true),
+                    Err(other) => (error.because(other.one_line()), false),
+                },
+            };
+            if tries < TRIES {
+                std::thread::sleep(pause(tries));
+                tries += 1;
+                continue;
+            }
+            let target = &self.target;
+            return Err(if is_known {
+                error
+                    .within(format!("cannot put the restored database into the place of `{target}`"))
+                    .hint("end the sessions of that database (pg_stat_activity), then run this again")
+            } else {
+                error
+                    .within(format!("the server does not tell whether the restored database has the name `{target}`"))
+                    .of_kind(Kind::HalfDone)
+            });
+        }
+    }
+
+    /// Ends the sessions of these databases. The renaming looks for them in steps of 100 ms (`CountOtherDBBackends` in
+    /// PostgreSQL's source), and each takes a moment to end.
+    fn end_sessions(&self, renamings: &[(&String, &String)]) -> Result<()> {
         let names: Vec<String> = renamings.iter().map(|(from, _)| literal(from)).collect();
-        let end_sessions = format!(
+        let end = format!(
             "SELECT pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity
              WHERE datname IN ({}) AND pid <> pg_catalog.pg_backend_pid()",
             names.join(", ")
         );
-        let mut tries = 1;
-        loop {
-            self.admin.rows(&end_sessions)?;
-            match self.admin.execute_verbatim(&sql) {
-                Ok(()) => return Ok(()),
-                Err(_) if tries < TRIES => std::thread::sleep(pause(tries)),
-                Err(error) => {
-                    return Err(error
-                        .within(format!("cannot put the restored database into the place of `{}`", self.target))
-                        .hint("end the sessions of that database (pg_stat_activity), then run this again"));
-                }
-            }
-            tries += 1;
+        let begun = Instant::now();
+        while !self.admin.rows(&end)?.is_empty() && begun.elapsed() < SESSIONS {
+            std::thread::sleep(SESSIONS_PAUSE);
         }
+        Ok(())
+    }
+
+    /// Whether the databases have their new names, once no session is at it any more: whoever renames holds the catalogue of
+    /// databases to the end of his transaction.
+    fn has_names(&self, renamings: &[(&String, &String)], begun: Instant) -> Result<bool> {
+        let renames =
+            "SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+             WHERE l.locktype = 'relation' AND l.relation = 'pg_catalog.pg_database'::pg_catalog.regclass
+               AND l.mode = 'RowExclusiveLock' AND a.usename = current_user AND pid <> pg_catalog.pg_backend_pid()";
+        while self.admin.value(renames)? != 0 {
+            if begun.elapsed() >= RENAMING {
+                return Err(Error::failed("another session is still changing databases"));
+            }
+            std::thread::sleep(SESSIONS_PAUSE);
+        }
+        let has = |name: &str| has(&self.admin, name);
+        for (from, to) in renamings {
+            let is_reused = renamings.iter().any(|(_, name)| name == from);
+            if !has(to)? || (!is_reused && has(from)?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

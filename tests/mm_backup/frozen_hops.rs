@@ -47,12 +47,16 @@ fn frozen(made: &[&Value]) -> Vec<String> {
     made.iter().map(|made| copy_of(&made["backup"])).collect()
 }
 
+/// The state of the installation, which has had frozen copies.
+fn state(site: &Site) -> PathBuf {
+    let mut states = fs::read_dir(site.state()).unwrap().flatten().map(|entry| entry.path());
+    states.find(|path| path.join("frozen").is_dir()).unwrap()
+}
+
 /// Says that the server is started privately, as mm-swap does between the hops.
 fn note_private(site: &Site) {
     let private = json!({ "address": "127.0.0.1:1", "since": "2026-11-22T03:00:00Z" });
-    let of_installation =
-        fs::read_dir(site.state()).unwrap().flatten().find(|entry| entry.path().join("frozen").is_dir());
-    fs::write(of_installation.unwrap().path().join("private.json"), private.to_string()).unwrap();
+    fs::write(state(site).join("private.json"), private.to_string()).unwrap();
 }
 
 #[test]
@@ -265,4 +269,51 @@ fn a_copy_of_the_store_is_not_taken_for_it() {
     assert!(before.0 != after.0 && before.1 == after.1, "{before:?}, {after:?}");
     let (code, said) = run(&site, &["prune", "-v"]);
     assert!(code == 0 && !copies(&site).is_empty() && said.contains("does not tell whether"), "{said}");
+}
+
+/// Runs a verb with the store at `store`; its exit code and what it said.
+fn run_at(site: &Site, store: &Path, flags: &[&str]) -> (i32, String) {
+    let output = site.tool("mm-backup").arg("--to").arg(store).args(flags).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn the_copy_of_a_store_that_was_moved_goes_when_its_point_is_complete_there() {
+    let site = Site::builder("10.5.14").build();
+    let (first, second) = (site.store(), site.directory().join("second"));
+    let to = |from: &Path, to: &Path| {
+        process::run("cp", &["-a", from.to_str().unwrap(), to.to_str().unwrap()]);
+        fs::remove_dir_all(from).unwrap();
+    };
+    let id = make(&site, &FREEZE)["id"].as_str().unwrap().to_owned();
+    to(&first, &second);
+    let (code, said) = run_at(&site, &second, &["prune", "-v"]);
+    assert!(code == 0 && copies(&site).len() == 1, "its database is nowhere else: {said}");
+    let (code, said) = run_at(&site, &second, &["complete", &id]);
+    assert_eq!(code, 0, "{said}");
+    // Back under the same name, but on another disk.
+    to(&second, &first);
+    run_at(&site, &first, &[]);
+    let (code, said) = run_at(&site, &first, &["prune", "--keep-last", "1"]);
+    assert!(code == 0 && !first.join(&id).exists() && copies(&site).is_empty(), "{said}");
+}
+
+#[test]
+fn the_copy_of_a_lost_store_goes_by_the_command_that_is_said() {
+    let site = Site::builder("10.5.14").build();
+    let copy = copy_of(&make(&site, &FREEZE));
+    fs::remove_dir_all(site.store()).unwrap();
+    let other = site.directory().join("other");
+    let (code, said) = run_at(&site, &other, &["-v"]);
+    assert!(code == 0 && copies(&site) == [copy.as_str()], "{said}");
+    let line = said
+        .lines()
+        .find(|line| line.contains(&format!("the frozen copy {copy} stays")))
+        .unwrap_or_else(|| panic!("{said}"));
+    let (_, command) = line.split_once("once it is known to be: ").unwrap_or_else(|| panic!("{line}"));
+    process::run("sh", &["-c", command]);
+    assert!(copies(&site).is_empty());
+    let (code, said) = run_at(&site, &other, &["prune", "-v", "--keep-last", "1"]);
+    assert!(code == 0 && !said.contains(&copy), "{said}");
+    assert_eq!(fs::read_dir(state(&site).join("frozen")).unwrap().count(), 0, "nothing speaks of it any more");
 }

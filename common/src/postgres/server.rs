@@ -318,7 +318,7 @@ impl Database {
     }
 
     /// The command line by which an administrator runs statements here.
-    pub(super) fn shown(&self, sql: &str) -> String {
+    pub fn shown(&self, sql: &str) -> String {
         let of = |key: &str| self.environment.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
         let user =
             self.other_user().map(|user| format!("runuser -u {} -- ", shell::word(&user.name))).unwrap_or_default();

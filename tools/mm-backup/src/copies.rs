@@ -11,7 +11,8 @@ use mm_common::machine::pins::{self, Pin, Why};
 use mm_common::machine::state::State;
 use mm_common::machine::tree;
 use mm_common::mattermost::site::Installation;
-use mm_common::mattermost::way_back::administrator;
+use mm_common::mattermost::way_back::{administrator, exists};
+use mm_common::postgres::dump::identifier;
 use mm_common::postgres::frozen;
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::server::Database;
@@ -55,6 +56,12 @@ impl Record {
         state.path().join(DIRECTORY).join(format!("{stamp}.json"))
     }
 
+    fn write(&self, state: &State, store: &Store) -> Result<()> {
+        let record = Self { store_mark: store.marked()?, ..self.clone() };
+        let text = serde_json::to_vec_pretty(&record).context(|| "cannot write down the frozen copy".into())?;
+        files::write(&record.path(state), &text, Access::PRIVATE)
+    }
+
     /// Whether this is the directory in which the restore point was to be.
     fn is_of(&self, store: &Store) -> bool {
         store.mark().is_ok_and(|mark| mark.is_some_and(|mark| mark == self.store_mark))
@@ -81,9 +88,27 @@ impl Record {
 /// Writes down that a copy is about to be made for a restore point of this store.
 pub(crate) fn announce(state: &State, record: &Record, store: &Store, _lock: &LockGuard) -> Result<()> {
     files::create_directory(&state.path().join(DIRECTORY), 0o700)?;
-    let record = Record { store_mark: store.marked()?, ..record.clone() };
-    let text = serde_json::to_vec_pretty(&record).context(|| "cannot write down the frozen copy".into())?;
-    files::write(&record.path(state), &text, Access::PRIVATE)
+    record.write(state, store)
+}
+
+/// Has the records name `store` for restore points that are there now: it was moved to another disk, and where it was they are
+/// not. Only one that is complete is followed, for its database is stored in it, whatever becomes of another one like it.
+pub(crate) fn follow(state: &State, store: &Store, _lock: &LockGuard) -> Result<()> {
+    for record in all(state)? {
+        let is_known = if record.store == store.path {
+            record.is_of(store)
+        } else {
+            !matches!(record.standing(), Standing::Unknown)
+        };
+        let there = Record { store: store.path.clone(), ..record };
+        if !is_known
+            && let Standing::Of(point) = there.standing()
+            && point.head.incomplete().is_none()
+        {
+            there.write(state, store)?;
+        }
+    }
+    Ok(())
 }
 
 /// All that are written down, oldest first.
@@ -165,12 +190,7 @@ pub(crate) fn sweep(
         let goes = match standing {
             Standing::Orphan => true,
             Standing::Unknown => {
-                ui::say(&format!(
-                    "the frozen copy {} stays: `{}` does not tell whether the restore point {} is gone",
-                    record.copy,
-                    record.store.display(),
-                    record.id
-                ));
+                unknown(installation, claim, &record)?;
                 false
             }
             Standing::Of(point) => {
@@ -191,4 +211,27 @@ pub(crate) fn sweep(
         ui::say(&format!("removed the frozen copy {} of the restore point {}", record.copy, record.id));
     }
     Ok(condemned.len())
+}
+
+/// Says of a copy that it stays, and how it goes. One that somebody has removed is forgotten.
+fn unknown(installation: &Installation, claim: &Claim<'_>, record: &Record) -> Result<()> {
+    let stays = format!(
+        "the frozen copy {} stays: `{}` does not tell whether the restore point {} is gone",
+        record.copy,
+        record.store.display(),
+        record.id
+    );
+    let admin = match administrator(installation, claim) {
+        Ok(admin) => admin.database,
+        Err(error) => {
+            ui::say(&format!("{stays} ({})", error.one_line()));
+            return Ok(());
+        }
+    };
+    if !exists(&admin, &record.copy)? {
+        return files::remove_file(&record.path(&installation.state));
+    }
+    let drop = admin.shown(&format!("DROP DATABASE {}", identifier(&record.copy)));
+    ui::say(&format!("{stays}; once it is known to be: {drop}"));
+    Ok(())
 }

@@ -140,6 +140,7 @@ impl<'a> Earlier<'a> {
 
     fn sweep(&self, going: Going<'_>, lock: &LockGuard) -> Result<usize> {
         let claim = database::claim(self.installation, self.accepts_database, Some(lock));
+        copies::follow(&self.installation.state, self.store, lock)?;
         copies::sweep(self.installation, &claim, going, lock)
     }
 

@@ -44,6 +44,7 @@ pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Ke
         let words: Vec<String> = before.iter().map(|(_, kept)| kept.in_words()).collect();
         return Ok(format!("would remove {}", [superfluous, words].concat().join(", ")));
     }
+    copies::follow(&installation.state, &store, &lock)?;
     remove(&store, &superfluous, &lock)?;
     for (record, kept) in &before {
         for directory in &kept.directories {
@@ -73,6 +74,7 @@ pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Ke
 /// After `create`: the same without what restores have kept.
 pub(crate) fn after_create(store: &Store, there: &Installation, keep: Keep, lock: &LockGuard) -> Result<usize> {
     let superfluous = superfluous(store, &there.root, &there.state, keep)?;
+    copies::follow(&there.state, store, lock)?;
     remove(store, &superfluous.ids, lock)?;
     copies::sweep(there, &database::claim(there, false, Some(lock)), Going::Released, lock)?;
     tell(&superfluous.pinned);

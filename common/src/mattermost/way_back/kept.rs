@@ -65,6 +65,13 @@ impl Record {
     }
 }
 
+/// Whether an upgrade of PostgreSQL that began after `since` (RFC 3339, UTC) has led the server to the cluster that it works with.
+pub(super) fn led_since(state: &Path, since: &str, database: &Database) -> Result<bool> {
+    let record = Journal::finished(state, PGBUMP).read::<Record>()?.filter(|record| record.started.as_str() >= since);
+    let Some(record) = record else { return Ok(false) };
+    Ok(cluster::of_database(database)?.is_some_and(|serving| serving.label() == record.new_label()))
+}
+
 /// Looks whether the cluster of before the hop can serve again.
 pub(super) fn look(hop: Hop<'_>, state: &Path, database: &Database) -> Result<Look> {
     let record = Journal::finished(state, PGBUMP).read::<Record>()?.filter(|record| record.is_of(hop));

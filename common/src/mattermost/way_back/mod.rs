@@ -49,6 +49,15 @@ pub const fn restore_seconds(bytes: u64) -> u64 {
     AROUND_A_RESTORE + bytes / RESTORED_PER_SECOND
 }
 
+/// Whether mm-pgbump has led the server to the database that it works with, in an upgrade or a move that began after `since`
+/// (RFC 3339, UTC).
+///
+/// # Errors
+/// When its records cannot be read, or the database cannot be asked.
+pub fn led_since(state: &Path, since: &str, database: &Database) -> Result<bool> {
+    Ok(moved::led_since(state, since, database)? || kept::led_since(state, since, database)?)
+}
+
 /// A restore point that a hop can be rolled back with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestorePoint {

@@ -117,6 +117,12 @@ pub fn last(state: &Path) -> Result<Option<Moved>> {
     Journal::finished(state, MOVE).read()
 }
 
+/// Whether a move that began after `since` (RFC 3339, UTC) has led the server to the database that it works with.
+pub(super) fn led_since(state: &Path, since: &str, database: &Database) -> Result<bool> {
+    let moved = last(state)?.filter(|moved| moved.proven && moved.started.as_str() >= since);
+    moved.map_or(Ok(false), |moved| moved.to.is(database))
+}
+
 /// What is to be known of the database to tell whether a hop is in place; where nothing is, nothing is asked.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mm_common::Result;
 use mm_common::contract::error::Context as _;
 use mm_common::machine::files;
+use mm_common::mattermost::way_back;
 use serde_json::Value;
 
 use crate::check::{Finding, some};
@@ -57,7 +58,7 @@ pub(crate) fn kept(look: &mut Look) -> Result<Finding> {
         return Ok(Finding::skip("neither a restore point nor a baseline is at hand to compare with")
             .hint("run `mm-verify baseline` before the next upgrade"));
     };
-    let repointed = look.pgbump.as_ref().is_some_and(|pgbump| !pgbump.repointed.is_empty());
+    let repointed = look.pgbump.as_ref().is_some_and(|pgbump| !pgbump.repointed.is_empty()) || is_led(look);
     let (lost, changed) = compare(&before, &now, repointed);
     let vital: Vec<&str> =
         lost.iter().chain(&changed).map(String::as_str).filter(|name| VITAL.contains(name)).collect();
@@ -80,6 +81,13 @@ pub(crate) fn kept(look: &mut Look) -> Result<Finding> {
         Finding::pass(format!("no value changed; {}", words.join("; ")))
     };
     Ok(finding.against(label))
+}
+
+/// Whether mm-pgbump has led the server to the database that it works with since the baseline was made: by itself, or in an
+/// earlier hop.
+fn is_led(look: &Look) -> bool {
+    let (Some(baseline), Ok(database)) = (&look.baseline, look.database()) else { return false };
+    way_back::led_since(look.installation.state.path(), &baseline.created, database).unwrap_or(false)
 }
 
 /// Names of settings that are gone, and of those whose value changed.

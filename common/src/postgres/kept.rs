@@ -2,6 +2,7 @@
 //! queries, and where users wait there are many.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::contract::error::{Error, Result};
 use crate::machine::command::{Cmd, Talk};
@@ -22,6 +23,8 @@ pub(super) struct Kept {
 struct Place {
     open: Option<Open>,
     begun: bool,
+    /// What the session that is open is to be told before its next question.
+    due: String,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,26 @@ impl Kept {
         self.only
     }
 
+    /// Settings that a session which begins now has in its start packet, for one that has begun already.
+    pub(super) fn set(&self, settings: &[(&str, String)]) {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        if place.open.is_some() {
+            place.due.extend(settings.iter().map(|(name, value)| format!("SET {name} = {value};\n")));
+        }
+    }
+
+    /// Gives the session that is open another limit for each question, when nobody else asks in it.
+    pub(super) fn relimit(&self, limit: Duration) -> bool {
+        let alone = Arc::strong_count(&self.place) == 1;
+        if alone {
+            let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(open) = &mut place.open {
+                open.talk.relimit(limit);
+            }
+        }
+        alone
+    }
+
     /// What `psql` prints for a script. A session that was lost while nobody asked is begun anew, once.
     ///
     /// # Errors
@@ -61,8 +84,9 @@ impl Kept {
     /// one only.
     pub(super) fn ask(&self, psql: impl FnOnce() -> Result<Cmd>, script: &str) -> Result<Vec<u8>> {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = std::mem::take(&mut place.due);
         if let Some(mut open) = place.open.take() {
-            match open.ask(script) {
+            match open.ask(&format!("{due}{script}")) {
                 Ok(answer) => {
                     place.open = Some(open).filter(|open| open.talk.ended().is_none());
                     return Ok(answer);

@@ -82,7 +82,7 @@ impl Database {
     /// # Errors
     /// As [`Database::connect`].
     pub fn administrator(source: &DataSource, user: Option<&User>) -> Result<Self> {
-        let reached = Self { superuser: true, ..Self::unasked(source, user)? };
+        let reached = Self { superuser: true, kept: Some(Kept::default()), ..Self::unasked(source, user)? };
         reached.with_version().map_err(|error| unreachable(error, source))
     }
 
@@ -120,7 +120,8 @@ impl Database {
             ("PGDATABASE".to_owned(), database.to_owned()),
             ("PGCONNECT_TIMEOUT".to_owned(), CONNECT_TIMEOUT.to_owned()),
         ];
-        Self { superuser: true, ..Self::unknown(environment, user.cloned(), database) }.with_version()
+        let unknown = Self::unknown(environment, user.cloned(), database);
+        Self { superuser: true, kept: Some(Kept::default()), ..unknown }.with_version()
     }
 
     /// Connects to `database` of a local cluster as its superuser, over its unix socket.
@@ -170,6 +171,7 @@ impl Database {
         // Debian's says `13.16 (Debian 13.16-0+deb11u1)`.
         let version = answer.and_then(|row| row["name"].as_str()).unwrap_or_default();
         version.split_whitespace().next().unwrap_or_default().clone_into(&mut self.version);
+        self.tell(&session::settings(self.version_num));
         Ok(self)
     }
 
@@ -200,7 +202,20 @@ impl Database {
             return self;
         }
         self.limit = limit;
-        self.begun_anew()
+        // Over a socket of this machine its parameters are the same.
+        let goes_on = self.superuser && !self.is_over_tcp() && self.kept.as_ref().is_some_and(|kept| kept.relimit(limit));
+        if !goes_on {
+            return self.begun_anew();
+        }
+        self.tell(&[session::timeout(limit)]);
+        self
+    }
+
+    /// A superuser's session that has begun has the settings of one that begins now.
+    fn tell(&self, settings: &[(&str, String)]) {
+        if let Some(kept) = self.kept.as_ref().filter(|_| self.superuser) {
+            kept.set(settings);
+        }
     }
 
     /// The same database, with all that is asked of it ended by a signal or when `flag` is set.

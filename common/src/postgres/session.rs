@@ -29,13 +29,33 @@ const COMPILING: u32 = 110_000;
 /// The options of a superuser's start packet, for a server of this version (0: not known yet) and statements of at most
 /// `limit`.
 pub(super) fn options(version_num: u32, limit: Duration) -> String {
+    let known = known(version_num).into_iter().map(|(name, value)| format!(" -c {name}={value}")).collect::<String>();
+    format!("{FIXED} -c lock_timeout={LOCK_WAIT} -c statement_timeout={}{known}", milliseconds(limit))
+}
+
+/// What a session says itself that was begun before the version was known. The value of a session's own `SET` outranks all
+/// that a database or a role sets, as the start packet does.
+pub(super) fn settings(version_num: u32) -> Vec<(&'static str, String)> {
+    known(version_num).into_iter().map(|(name, value)| (name, format!("'{value}'"))).collect()
+}
+
+/// What a session says itself that has another limit than it began with.
+pub(super) fn timeout(limit: Duration) -> (&'static str, String) {
+    ("statement_timeout", milliseconds(limit).to_string())
+}
+
+/// What servers of this version know, and others refuse.
+fn known(version_num: u32) -> Vec<(&'static str, &'static str)> {
     let restricting = version_num >= 170_000
         || RESTRICTING.iter().any(|first| version_num / 10_000 == first / 10_000 && version_num >= *first);
-    let restriction = if restricting { " -c restrict_nonsystem_relation_kind=view,foreign-table" } else { "" };
-    let compiling = if version_num >= COMPILING { " -c jit=off" } else { "" };
-    // What the server takes for a number of milliseconds ends at 24 days.
-    let limit = limit.as_millis().min(i32::MAX as u128);
-    format!("{FIXED} -c lock_timeout={LOCK_WAIT} -c statement_timeout={limit}{restriction}{compiling}")
+    let restriction = restricting.then_some(("restrict_nonsystem_relation_kind", "view,foreign-table"));
+    let compiling = (version_num >= COMPILING).then_some(("jit", "off"));
+    restriction.into_iter().chain(compiling).collect()
+}
+
+/// What the server takes for a number of milliseconds ends at 24 days.
+fn milliseconds(limit: Duration) -> u128 {
+    limit.as_millis().min(i32::MAX as u128)
 }
 
 /// Lets one session read views: what refills a materialized view has to.

@@ -104,6 +104,11 @@ impl Talk {
         }
     }
 
+    /// Another limit of time for each question from now on.
+    pub fn relimit(&mut self, limit: Duration) {
+        self.command = self.command.clone().limit(limit);
+    }
+
     /// How it has ended, when it has.
     pub fn ended(&self) -> Option<ExitStatus> {
         self.ended

@@ -1,5 +1,7 @@
 //! What `mm_common::postgres` says of real servers, 13 and 15.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mm_common::postgres::fingerprint::{self, Fingerprint, Method};
@@ -88,6 +90,50 @@ fn a_server_is_asked_as_mattermost_would_ask_it() {
         cluster.system_identifier().unwrap(),
         lab.value(13, "postgres", "SELECT system_identifier::text FROM pg_control_system()")
     );
+}
+
+/// Asked one thing after the other, in one session, which has what it is to have however it began.
+#[test]
+fn a_superusers_session_is_one_and_has_its_settings_whoever_has_set_others() {
+    let lab = Lab::new();
+    lab.create(15, &[]);
+    seed(&lab, 15);
+    lab.sql(
+        15,
+        "postgres",
+        "ALTER DATABASE mattermost SET jit = on; ALTER DATABASE mattermost SET statement_timeout = '7s';
+         ALTER DATABASE mattermost SET restrict_nonsystem_relation_kind = ''",
+    );
+    let seen = |database: &Database| {
+        let sql = "SELECT pg_backend_pid() AS pid, current_setting('jit') AS jit, current_setting('statement_timeout') AS ends,
+             current_setting('restrict_nonsystem_relation_kind') AS restricts";
+        let mut row = database.rows(sql).unwrap().remove(0);
+        (row["pid"].take(), [row["jit"].take(), row["restricts"].take(), row["ends"].take()])
+    };
+    let superuser = lab.superuser(15, "mattermost");
+    let (first, settings) = seen(&superuser);
+    assert_eq!(settings, ["off", "view,foreign-table", "1min"]);
+    let longer = superuser.with_limit(Duration::from_secs(90));
+    assert_eq!(seen(&longer), (first.clone(), ["off".into(), "view,foreign-table".into(), "90s".into()]));
+    let (other, settings) = seen(&longer.not_cancelled());
+    assert_ne!(other, first);
+    assert_eq!(settings, ["off", "view,foreign-table", "90s"]);
+}
+
+#[test]
+fn who_asks_while_the_session_is_busy_does_not_wait() {
+    let lab = Lab::new();
+    lab.create(15, &[]);
+    let done = Arc::new(AtomicBool::new(false));
+    let database = lab.superuser(15, "postgres").cancelled_by(&done);
+    std::thread::scope(|scope| {
+        let sleeps = scope.spawn(|| database.value("SELECT pg_sleep(600)"));
+        let seen =
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()";
+        wait_until("the other question is seen", Duration::from_secs(60), || database.value(seen).unwrap() == 1);
+        done.store(true, Ordering::Relaxed);
+        sleeps.join().unwrap().unwrap_err();
+    });
 }
 
 #[test]

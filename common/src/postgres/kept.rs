@@ -1,7 +1,7 @@
-//! A session that is kept: one `psql` that is asked one thing after the other. A start of it takes longer than most
-//! queries, and where users wait there are many.
+//! Sessions that are kept: a `psql` that is asked one thing after the other. A start of it takes longer than most queries,
+//! and where users wait there are many.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::contract::error::{Error, Result};
@@ -11,20 +11,19 @@ use crate::machine::files;
 /// How `psql` ends when its connection is lost (its manual).
 const LOST: i32 = 2;
 
-/// The session of a database and its clones; there is none before the first question, nor after an error.
+/// The session of a database and its clones; there is none before the first question, nor after an error. Who asks while
+/// it is busy gets another one, which ends with the answer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kept {
     place: Arc<Mutex<Place>>,
-    /// What it holds would be lost with it: no other one takes its place.
-    only: bool,
+    /// What it holds would be lost with it: no other one takes its place, and who asks waits for his turn.
+    only: Option<Arc<Mutex<()>>>,
 }
 
 #[derive(Debug, Default)]
 struct Place {
-    open: Option<Open>,
+    idle: Option<Open>,
     begun: bool,
-    /// What the session that is open is to be told before its next question.
-    due: String,
 }
 
 #[derive(Debug)]
@@ -32,47 +31,55 @@ struct Open {
     talk: Talk,
     /// What it says behind every answer: nobody else knows it.
     end: String,
+    /// What it is to be told before its next question.
+    due: String,
 }
 
 impl Open {
     fn begin(psql: &Cmd) -> Result<Self> {
-        Ok(Self { talk: psql.talk()?, end: files::random_hexadecimal(16)? })
+        Ok(Self { talk: psql.talk()?, end: files::random_hexadecimal(16)?, due: String::new() })
     }
 
     fn ask(&mut self, script: &str) -> Result<Vec<u8>> {
-        let Self { talk, end } = self;
+        let Self { talk, end, due } = self;
+        let due = std::mem::take(due);
         // Said by `psql` and not by the server: a transaction has seen nothing by it.
-        talk.ask(&format!("{script}\n;\n\\echo {end}\n"), &format!("{end}\n"))
+        talk.ask(&format!("{due}{script}\n;\n\\echo {end}\n"), &format!("{end}\n"))
+    }
+
+    /// Whether the server, or who stands between, has ended it.
+    fn is_lost(&self) -> bool {
+        self.talk.ended().is_some_and(|status| status.code().is_none_or(|code| code == LOST))
     }
 }
 
 impl Kept {
     /// A session that no other one takes the place of.
     pub(super) fn only() -> Self {
-        Self { only: true, ..Self::default() }
+        Self { only: Some(Arc::default()), ..Self::default() }
     }
 
     /// Whether it is one.
     pub(super) fn is_only(&self) -> bool {
-        self.only
+        self.only.is_some()
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Settings that a session which begins now has in its start packet, for one that has begun already.
     pub(super) fn set(&self, settings: &[(&str, String)]) {
-        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if place.open.is_some() {
-            place.due.extend(settings.iter().map(|(name, value)| format!("SET {name} = {value};\n")));
+        if let Some(open) = &mut self.place().idle {
+            open.due.extend(settings.iter().map(|(name, value)| format!("SET {name} = {value};\n")));
         }
     }
 
-    /// Gives the session that is open another limit for each question, when nobody else asks in it.
+    /// Gives the session that has begun another limit for each question, when it is nobody else's.
     pub(super) fn relimit(&self, limit: Duration) -> bool {
         let alone = Arc::strong_count(&self.place) == 1;
-        if alone {
-            let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(open) = &mut place.open {
-                open.talk.relimit(limit);
-            }
+        if alone && let Some(open) = &mut self.place().idle {
+            open.talk.relimit(limit);
         }
         alone
     }
@@ -83,27 +90,30 @@ impl Kept {
     /// When the script fails, which ends the session; the next question begins another one, or fails where there is to be
     /// one only.
     pub(super) fn ask(&self, psql: impl FnOnce() -> Result<Cmd>, script: &str) -> Result<Vec<u8>> {
-        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = std::mem::take(&mut place.due);
-        if let Some(mut open) = place.open.take() {
-            match open.ask(&format!("{due}{script}")) {
+        let _turn = self.only.as_ref().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+        let idle = self.place().idle.take();
+        if let Some(mut open) = idle {
+            match open.ask(script) {
                 Ok(answer) => {
-                    place.open = Some(open).filter(|open| open.talk.ended().is_none());
+                    self.keep(open);
                     return Ok(answer);
                 }
-                Err(_)
-                    if !self.only
-                        && open.talk.ended().is_some_and(|status| status.code().is_none_or(|code| code == LOST)) => {}
+                Err(_) if self.only.is_none() && open.is_lost() => {}
                 Err(error) => return Err(error),
             }
         }
-        if self.only && place.begun {
+        if std::mem::replace(&mut self.place().begun, true) && self.only.is_some() {
             return Err(Error::failed("the session has ended that held tables as they are"));
         }
-        place.begun = true;
         let mut open = Open::begin(&psql()?)?;
         let answer = open.ask(script)?;
-        place.open = Some(open).filter(|open| open.talk.ended().is_none());
+        self.keep(open);
         Ok(answer)
+    }
+
+    fn keep(&self, open: Open) {
+        if open.talk.ended().is_none() {
+            self.place().idle.get_or_insert(open);
+        }
     }
 }

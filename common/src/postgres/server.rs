@@ -32,7 +32,8 @@ const CONNECT_TIMEOUT: &str = "10";
 /// some minutes, and tells neither side; by default the first sign of life is sent after two hours. No variable says it.
 const KEEPALIVES: &str = "keepalives_idle=30 keepalives_interval=10 keepalives_count=6";
 
-/// A database, and how to reach it. Passwords go through a 0600 passfile that is removed when the last clone of this
+/// A database, and how to reach it. What it is asked it is asked in one session, which is kept until the last clone of this is
+/// dropped; what is executed has a session of its own, unless no signal ends this one ([`Database::not_cancelled`]). Passwords go through a 0600 passfile that is removed when the last clone of this
 /// is dropped.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -55,7 +56,7 @@ pub struct Database {
     cancel: Option<Arc<AtomicBool>>,
     /// No signal ends what is asked.
     steady: bool,
-    kept: Option<Kept>,
+    kept: Kept,
 }
 
 impl Database {
@@ -68,21 +69,12 @@ impl Database {
         Self::unasked(source, user)?.with_version().map_err(|error| unreachable(error, source))
     }
 
-    /// As [`Database::connect`], and asked in one session from then on, as [`Database::kept`] says.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn connect_kept(source: &DataSource, user: Option<&User>) -> Result<Self> {
-        let reached = Self { kept: Some(Kept::default()), ..Self::unasked(source, user)? };
-        reached.with_version().map_err(|error| unreachable(error, source))
-    }
-
     /// As [`Database::connect`], as somebody with power over others: its sessions trust nobody (see [`super::session`]).
     ///
     /// # Errors
     /// As [`Database::connect`].
     pub fn administrator(source: &DataSource, user: Option<&User>) -> Result<Self> {
-        let reached = Self { superuser: true, kept: Some(Kept::default()), ..Self::unasked(source, user)? };
+        let reached = Self { superuser: true, ..Self::unasked(source, user)? };
         reached.with_version().map_err(|error| unreachable(error, source))
     }
 
@@ -120,8 +112,7 @@ impl Database {
             ("PGDATABASE".to_owned(), database.to_owned()),
             ("PGCONNECT_TIMEOUT".to_owned(), CONNECT_TIMEOUT.to_owned()),
         ];
-        let unknown = Self::unknown(environment, user.cloned(), database);
-        Self { superuser: true, kept: Some(Kept::default()), ..unknown }.with_version()
+        Self { superuser: true, ..Self::unknown(environment, user.cloned(), database) }.with_version()
     }
 
     /// Connects to `database` of a local cluster as its superuser, over its unix socket.
@@ -156,7 +147,7 @@ impl Database {
             limit: QUERY_LIMIT,
             cancel: None,
             steady: false,
-            kept: None,
+            kept: Kept::default(),
         }
     }
 
@@ -175,23 +166,17 @@ impl Database {
         Ok(self)
     }
 
-    /// The same database, asked in one session that is kept until this value and its clones are dropped. For rows; what is
-    /// executed has a session of its own, unless no signal ends this one ([`Database::not_cancelled`]).
-    #[must_use]
-    pub fn kept(mut self) -> Self {
-        self.kept.get_or_insert_default();
-        self
-    }
-
     /// The same database, asked in one session that no other one takes the place of. When that ends, so does all it held.
     pub(super) fn in_one_session(mut self) -> Self {
-        self.kept = Some(Kept::only());
+        self.kept = Kept::only();
         self
     }
 
     /// A session that was begun otherwise is not gone on with, where another one can take its place.
     fn begun_anew(mut self) -> Self {
-        self.kept = self.kept.map(|kept| if kept.is_only() { kept } else { Kept::default() });
+        if !self.kept.is_only() {
+            self.kept = Kept::default();
+        }
         self
     }
 
@@ -203,7 +188,7 @@ impl Database {
         }
         self.limit = limit;
         // Over a socket of this machine its parameters are the same.
-        let goes_on = self.superuser && !self.is_over_tcp() && self.kept.as_ref().is_some_and(|kept| kept.relimit(limit));
+        let goes_on = self.superuser && !self.is_over_tcp() && self.kept.relimit(limit);
         if !goes_on {
             return self.begun_anew();
         }
@@ -213,8 +198,8 @@ impl Database {
 
     /// A superuser's session that has begun has the settings of one that begins now.
     fn tell(&self, settings: &[(&str, String)]) {
-        if let Some(kept) = self.kept.as_ref().filter(|_| self.superuser) {
-            kept.set(settings);
+        if self.superuser {
+            self.kept.set(settings);
         }
     }
 
@@ -275,7 +260,7 @@ impl Database {
                 name.clone_into(value);
             }
         }
-        sibling.kept = sibling.kept.filter(|kept| !kept.is_only()).map(|_| Kept::default());
+        sibling.kept = Kept::default();
         sibling
     }
 

@@ -4,9 +4,11 @@
 //! be mistaken (`mmt` and the process id of the test), their ports are free ones, and removing one removes what an
 //! upgrade made of it too.
 
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::process;
@@ -20,6 +22,9 @@ pub const PASSWORD: &str = r#"p@s s/w:%'"\&+#$éTr0ub4dor"#;
 pub const TELLTALE: &str = "Tr0ub4dor";
 /// The database of the server.
 pub const DATABASE: &str = "mattermost";
+
+/// What tells the name of the cluster that a kept configuration is of.
+const NAMED: &str = "mm-test-name";
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
@@ -47,25 +52,42 @@ impl Cluster {
         cluster
     }
 
-    /// A running cluster on a copy of a data directory that [`Cluster::save`] has kept.
+    /// A running cluster on a copy of the one that [`Cluster::save`] has kept. `pg_createcluster` makes the same of it, in ten
+    /// times the time.
     pub fn restore(major: u32, saved: &Path) -> Self {
         let cluster = Self::named(major);
-        let data = cluster.data_directory();
-        // It goes away with the last cluster of its major, which can be another test's.
-        let above = data.parent().and_then(Path::to_str).expect("the path is ours");
-        process::run("install", &["-d", "-o", "postgres", "-g", "postgres", above]);
-        let data = data.to_str().expect("the path is ours");
-        process::run("cp", &["-a", "--reflink=auto", saved.to_str().expect("the path is ours"), data]);
-        // On a data directory that is there already it makes no new one, and takes the configuration from in there.
-        cluster.register(&[], &[]);
+        let (data, configuration) = (cluster.data_directory(), cluster.configuration());
+        for directory in [&data, &configuration] {
+            // It goes away with the last cluster of its major, which can be another test's.
+            let above = directory.parent().and_then(Path::to_str).expect("the path is ours");
+            process::run("install", &["-d", "-o", "postgres", "-g", "postgres", above]);
+        }
+        let copy = |from: &Path, to: &Path| {
+            process::run("cp", &["-a", "--reflink=auto", &from.display().to_string(), &to.display().to_string()]);
+        };
+        copy(saved, &data);
+        let kept = configuration_of(saved);
+        let before = fs::read_to_string(kept.join(NAMED)).expect("it was saved");
+        copy(&kept, &configuration);
+        let file = configuration.join("postgresql.conf");
+        let text = fs::read_to_string(&file).expect("it was copied").replace(&before, &cluster.name);
+        // The last of two holds.
+        fs::write(&file, format!("{text}\nport = {}\n", cluster.port)).expect("the configuration is ours");
+        let statistics = format!("/var/run/postgresql/{major}-{}.pg_stat_tmp", cluster.name);
+        if text.contains(&statistics) {
+            process::run("install", &["-d", "-m", "750", "-o", "postgres", "-g", "postgres", &statistics]);
+        }
         cluster.start();
         cluster
     }
 
     fn create_down(major: u32) -> Self {
         let cluster = Self::named(major);
-        cluster.register(
+        let port = format!("--port={}", cluster.port);
+        process::run(
+            "pg_createcluster",
             &[
+                &port,
                 "--locale=C.UTF-8",
                 "--encoding=UTF8",
                 // Nothing here has to survive a power cut.
@@ -73,8 +95,11 @@ impl Cluster {
                 "--pgoption=full_page_writes=off",
                 "--pgoption=synchronous_commit=off",
                 "--pgoption=max_connections=40",
+                &major.to_string(),
+                &cluster.name,
+                "--",
+                "--no-sync",
             ],
-            &["--", "--no-sync"],
         );
         cluster
     }
@@ -92,12 +117,6 @@ impl Cluster {
         Self { major, name, port, cleanup }
     }
 
-    fn register(&self, options: &[&str], of_initdb: &[&str]) {
-        let (port, major) = (format!("--port={}", self.port), self.major.to_string());
-        let arguments = [&[port.as_str()], options, &[major.as_str(), self.name.as_str()], of_initdb].concat();
-        process::run("pg_createcluster", &arguments);
-    }
-
     /// A cluster that an earlier process has kept. It stays when this value is dropped.
     pub fn reopen(major: u32, name: &str, port: u16) -> Self {
         Self { major, name: name.to_owned(), port, cleanup: Cleanup::none() }
@@ -111,6 +130,10 @@ impl Cluster {
     /// Its data directory.
     pub fn data_directory(&self) -> PathBuf {
         Path::new("/var/lib/postgresql").join(self.major.to_string()).join(&self.name)
+    }
+
+    fn configuration(&self) -> PathBuf {
+        Path::new("/etc/postgresql").join(self.major.to_string()).join(&self.name)
     }
 
     /// The data source of the server, in the form of its `config.json`.
@@ -146,7 +169,7 @@ impl Cluster {
     /// Runs SQL as the superuser on whatever cluster has the port now, and returns rows without decoration: columns
     /// divided by `|`.
     pub fn sql(&self, database: &str, sql: &str) -> String {
-        let mut child = process::as_user("postgres", Path::new("/usr/bin/psql"))
+        let mut child = process::as_user("postgres", psql())
             .args([
                 "-XqAt",
                 "-v",
@@ -174,15 +197,15 @@ impl Cluster {
         self.sql(DATABASE, sql)
     }
 
-    /// Stops the cluster, keeps a copy of its data directory with its configuration inside, and starts it again.
+    /// Stops the cluster, keeps a copy of its data directory and of its configuration beside it, and starts it again.
     pub fn save(&self, copy: &Path) {
         self.stop();
-        let copy = copy.to_str().expect("ours");
-        process::run("cp", &["-a", "--reflink=auto", self.data_directory().to_str().expect("ours"), copy]);
-        let configuration = format!("/etc/postgresql/{}/{}", self.major, self.name);
-        for file in ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"] {
-            process::run("cp", &["-a", &format!("{configuration}/{file}"), copy]);
+        let configuration = configuration_of(copy);
+        for (from, to) in [(self.data_directory(), copy), (self.configuration(), &configuration)] {
+            let (from, to) = (from.to_str().expect("ours"), to.to_str().expect("ours"));
+            process::run("cp", &["-a", "--reflink=auto", from, to]);
         }
+        fs::write(configuration.join(NAMED), &self.name).expect("the copy is ours");
         self.start();
     }
 
@@ -203,8 +226,8 @@ impl Cluster {
     /// No `pg_lsclusters` knows the running cluster any more: for the tools it is one in a container, a managed one, or one in the
     /// layout of another distribution. It cannot be stopped and started again.
     pub fn hide(&self, below: &Path) {
-        let configuration = format!("/etc/postgresql/{}/{}", self.major, self.name);
-        process::run("mv", &[&configuration, below.join("hidden").to_str().expect("ours")]);
+        let configuration = self.configuration();
+        process::run("mv", &[configuration.to_str().expect("ours"), below.join("hidden").to_str().expect("ours")]);
     }
 
     /// Leaves the cluster on the machine.
@@ -213,9 +236,28 @@ impl Cluster {
     }
 }
 
+/// Where [`Cluster::save`] keeps the configuration of what it keeps there.
+fn configuration_of(saved: &Path) -> PathBuf {
+    saved.with_extension("configuration")
+}
+
+/// The newest `psql`, which every server takes. What stands in `/usr/bin` is a script that looks for it, and takes longer than
+/// most statements.
+fn psql() -> &'static Path {
+    static NEWEST: OnceLock<PathBuf> = OnceLock::new();
+    NEWEST.get_or_init(|| {
+        let majors = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let psql = |entry: fs::DirEntry| {
+            Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin/psql")))
+        };
+        let newest = majors.filter_map(psql).filter(|(_, psql)| psql.is_file()).max();
+        newest.expect("PostgreSQL is installed: run scripts/prepare").1
+    })
+}
+
 /// The majors that have a cluster of this name configured, whatever state it is in, in ascending order.
 pub fn majors_of(name: &str) -> Vec<u32> {
-    let entries = std::fs::read_dir("/etc/postgresql").into_iter().flatten().flatten();
+    let entries = fs::read_dir("/etc/postgresql").into_iter().flatten().flatten();
     let of_this_name = entries.filter(|entry| entry.path().join(name).exists());
     let mut majors: Vec<u32> = of_this_name.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     majors.sort_unstable();
@@ -244,11 +286,14 @@ pub fn encoded(text: &str) -> String {
 /// a name made of it.
 pub fn removal(name: &str) -> String {
     format!(
-        "for d in /etc/postgresql/*/{name} /etc/postgresql/*/{name}_* /var/lib/postgresql/*/{name} /var/lib/postgresql/*/{name}_*; do \
-         [ -d $d ] || continue; m=$(basename $(dirname $d)); n=$(basename $d); \
-         [ -s /var/lib/postgresql/$m/$n/postmaster.pid ] && kill -QUIT $(head -1 /var/lib/postgresql/$m/$n/postmaster.pid); \
-         pg_dropcluster --stop $m $n; rm -rf /etc/postgresql/$m/$n /var/lib/postgresql/$m/$n; done; \
-         rm -rf /var/log/postgresql/postgresql-*-{name}.log* /var/log/postgresql/postgresql-*-{name}_*.log* \
+        "all=$(sed -sn \"s/^data_directory = '\\(.*\\)'.*/\\1/p\" /etc/postgresql/*/{name}/postgresql.conf \
+         /etc/postgresql/*/{name}_*/postgresql.conf); \
+         for d in $all /var/lib/postgresql/*/{name} /var/lib/postgresql/*/{name}_*; do \
+         [ -s $d/postmaster.pid ] && read -r p <$d/postmaster.pid && kill -QUIT $p && \
+         for _ in {{1..100}}; do kill -0 $p || break; sleep 0.1; done; done; \
+         rm -rf $all; for d in /etc/postgresql /var/lib/postgresql; do rm -rf $d/*/{name} $d/*/{name}_*; done; \
+         rm -rf /var/run/postgresql/*-{name}.* /var/run/postgresql/*-{name}_*.* \
+         /var/log/postgresql/postgresql-*-{name}.log* /var/log/postgresql/postgresql-*-{name}_*.log* \
          /var/log/postgresql/pg_upgradecluster-*-{name}.*"
     )
 }

@@ -95,8 +95,8 @@ impl Onlooker {
 
     /// Begins the sessions in which it is asked: users may be waiting then.
     fn ready(self, cancel: &Arc<AtomicBool>) -> Result<Self> {
-        let reader = self.reader.with_limit(fingerprint::LIMIT).cancelled_by(cancel).kept();
-        let own = self.own.cancelled_by(cancel).kept();
+        let reader = self.reader.with_limit(fingerprint::LIMIT).cancelled_by(cancel);
+        let own = self.own.cancelled_by(cancel);
         for database in [&reader, &own] {
             database.value("SELECT true AS there")?;
         }

@@ -12,7 +12,7 @@ use mm_common::machine::journal::{self, Journal};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::signals;
 use mm_common::machine::state::State;
-use mm_common::machine::tree::{self, Attributes, Dir, Time};
+use mm_common::machine::tree::{self, Attributes, Dir, Identity, Place, Places, Time};
 use mm_common::mattermost::site::Installation;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,9 @@ pub(crate) struct Move {
     pub ino: Option<u64>,
     /// Whether there is something at the target now.
     pub had: bool,
+    /// What that is. An earlier program wrote no such key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<Identity>,
 }
 
 /// What is about to be done, on disk before it is.
@@ -145,40 +148,40 @@ impl Entered {
 impl Move {
     /// Does it. Each end is reached through directories that are no links.
     fn make(&self) -> Result<()> {
-        let (target, name) = place(&self.target)?;
-        let (staged, staged_name) = place(&self.staged)?;
-        match (self.ino.is_some(), self.had) {
-            (true, true) => target.exchange(name, &staged, staged_name)?,
-            (true, false) => staged.move_new(staged_name, &target, name)?,
-            (false, _) => target.move_new(name, &staged, staged_name)?,
-        }
-        target.sync()
+        self.at_its_places(|places| places.forward())
     }
 
-    /// Undoes it if it was done, which the inodes tell.
+    /// Undoes it if it was done.
     ///
     /// # Errors
     /// Somebody has put something else at the target since: what was there before stands in the staging directory, which
     /// would be removed next.
     fn undo(&self) -> Result<()> {
-        let (target, name) = place(&self.target)?;
-        let (staged, staged_name) = place(&self.staged)?;
-        let at_target = target.look(name)?.map(|meta| meta.ino);
-        let is_staged = staged.look(staged_name)?.map(|meta| meta.ino);
-        match (self.ino, at_target, is_staged) {
-            (Some(ino), Some(there), _) if there == ino && self.had => target.exchange(name, &staged, staged_name)?,
-            (Some(ino), Some(there), _) if there == ino => target.move_new(name, &staged, staged_name)?,
-            (None, None, Some(_)) => staged.move_new(staged_name, &target, name)?,
-            (Some(ino), _, Some(there)) if there == ino => {}
-            (_, _, None) => {}
-            _ => {
-                return Err(Error::failed(format!("cannot put `{}` back", self.target)).because(format!(
-                    "somebody has put something else in its place; what was there before is `{}`",
-                    self.staged
-                )));
+        self.at_its_places(|places| match places.place()? {
+            Some(Place::Old) => Ok(()),
+            Some(Place::New) if !places.is_taken()? => places.back(),
+            _ => Err(Error::failed(format!("cannot put `{}` back", self.target)).because(format!(
+                "somebody has put something else in its place; what was there before is `{}`",
+                self.staged
+            ))),
+        })
+    }
+
+    fn at_its_places(&self, act: impl FnOnce(&Places<'_>) -> Result<()>) -> Result<()> {
+        let (live, aside) = (place(&self.target)?, place(&self.staged)?);
+        let (target, staged) = ((&live.0, live.1), (&aside.0, aside.1));
+        let device = aside.0.meta()?.dev;
+        let new = self.ino.map(|inode| Identity { device, inode });
+        let old = match self.old {
+            // Before it is made it has the name, afterwards its counterpart.
+            None if self.had => {
+                let waiting = Identity::of(staged.0, staged.1)?;
+                if waiting.is_none() || waiting == new { Identity::of(target.0, target.1)? } else { waiting }
             }
-        }
-        target.sync()
+            old => old,
+        };
+        act(&Places { live: target, aside: staged, old, new })?;
+        live.0.sync()
     }
 }
 
@@ -342,8 +345,9 @@ impl Moves<'_> {
                 self.all.push(Move {
                     target: target_name,
                     staged: staged_name,
-                    ino: new.map(|meta| meta.ino),
+                    ino: new.map(|meta| meta.identity.inode),
                     had: there.is_some(),
+                    old: there.map(|meta| meta.identity),
                 });
             }
             return Ok(());
@@ -375,7 +379,7 @@ impl Moves<'_> {
 
 #[derive(Clone, Copy)]
 struct There {
-    ino: u64,
+    identity: Identity,
     is_dir: bool,
 }
 
@@ -383,7 +387,10 @@ fn look(path: &Name) -> Result<Option<There>> {
     let parent = path.as_path().parent().unwrap_or(Path::new("/"));
     let Some(dir) = open(parent)? else { return Ok(None) };
     let meta = dir.look(path.as_path().file_name().unwrap_or_default())?;
-    Ok(meta.map(|meta| There { ino: meta.ino, is_dir: meta.kind == tree::Kind::Directory }))
+    Ok(meta.map(|meta| There {
+        identity: Identity { device: meta.dev, inode: meta.ino },
+        is_dir: meta.kind == tree::Kind::Directory,
+    }))
 }
 
 fn open(path: &Path) -> Result<Option<Dir>> {

@@ -91,7 +91,7 @@ pub(crate) fn ready(
     if let Outlook::Ready(ready) = &mut outlook {
         ready.checkpointed = frozen::write_out(&ready.admin);
         // Started now: users are waiting when the copy is made.
-        ready.admin = ready.admin.clone().with_limit(dump::LIMIT).cancelled_by(&ready.cancel).kept();
+        ready.admin = ready.admin.clone().with_limit(dump::LIMIT).cancelled_by(&ready.cancel);
         ready.admin.value("SELECT true AS there")?;
     }
     Ok(outlook)

@@ -6,20 +6,11 @@ use std::path::Path;
 
 use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::tree::Dir;
+use mm_common::machine::tree::{Dir, Identity, Place, Places};
 use mm_common::machine::{checkpoint, files};
 
-use crate::operation::{Identity, Operation, Planned};
+use crate::operation::{Operation, Planned};
 use crate::plan::{Action, Step};
-
-/// Which release an entry is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// The old one.
-    Old,
-    /// The new one.
-    New,
-}
 
 /// How far an exchange has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,12 +67,8 @@ pub(crate) fn refuse_immovable(root: &Path, staged: &Path, steps: &[Step]) -> Re
 }
 
 fn identity(directory: &Dir, name: &str) -> Result<Identity> {
-    look(directory, name)?
+    Identity::of(directory, name.as_ref())?
         .ok_or_else(|| Error::failed(format!("`{}` has vanished", directory.path().join(name).display())))
-}
-
-fn look(directory: &Dir, name: &str) -> Result<Option<Identity>> {
-    Ok(directory.look(name.as_ref())?.map(|meta| Identity { device: meta.dev, inode: meta.ino }))
 }
 
 fn split(path: &str) -> (&str, &str) {
@@ -152,8 +139,8 @@ impl<'a> Flip<'a> {
     pub(crate) fn forward(&self, _lock: &LockGuard) -> Result<()> {
         for planned in &self.operation.steps {
             if self.place(planned)? == Place::Old {
-                self.refuse_changed(planned)?;
-                self.step(planned, planned.step.action)?;
+                self.places(planned)?.forward()?;
+                passed(planned);
             }
         }
         self.sync()
@@ -164,69 +151,35 @@ impl<'a> Flip<'a> {
     pub(crate) fn back(&self, _lock: &LockGuard) -> Result<()> {
         for planned in &self.operation.steps {
             if self.place(planned)? == Place::New {
-                let inverse = match planned.step.action {
-                    Action::Exchange => Action::Exchange,
-                    Action::Add => Action::Remove,
-                    Action::Remove => Action::Add,
-                };
-                self.step(planned, inverse)?;
+                self.places(planned)?.back()?;
+                passed(planned);
             }
         }
         self.sync()
     }
 
-    /// What was planned for is to be there still: the service user may have put something else in its place.
-    fn refuse_changed(&self, planned: &Planned) -> Result<()> {
-        let (parent, name) = split(&planned.step.path);
-        let (live, _) = pair(&self.pairs, parent)?;
-        if look(live, name)? == planned.old {
-            return Ok(());
-        }
-        Err(Error::failed(format!("cannot exchange `{}`", live.path().join(name).display()))
-            .because("somebody has put something else in its place since this run began"))
-    }
-
-    fn step(&self, planned: &Planned, action: Action) -> Result<()> {
+    fn places<'p>(&'p self, planned: &'p Planned) -> Result<Places<'p>> {
         let (parent, name) = split(&planned.step.path);
         let (live, aside) = pair(&self.pairs, parent)?;
         let name = name.as_ref();
-        match action {
-            // What has been deleted since leaves its place to what comes back.
-            Action::Exchange if live.look(name)?.is_none() => aside.move_new(name, live, name)?,
-            Action::Exchange => live.exchange(name, aside, name)?,
-            Action::Add => aside.move_new(name, live, name)?,
-            Action::Remove => live.move_new(name, aside, name)?,
-        }
-        checkpoint::pass(&format!("step-{}", planned.step.path));
-        Ok(())
+        Ok(Places { live: (live, name), aside: (aside, name), old: planned.old, new: planned.new })
     }
 
     fn place(&self, planned: &Planned) -> Result<Place> {
-        let (parent, name) = split(&planned.step.path);
-        let (live, aside) = pair(&self.pairs, parent)?;
-        let there = look(aside, name)?;
-        match (planned.step.action, there) {
-            (Action::Exchange | Action::Add, Some(_)) if there == planned.new => Ok(Place::Old),
-            (Action::Exchange | Action::Remove, Some(_)) if there == planned.old => Ok(Place::New),
-            // Something else was in the old one's place in the moment of the exchange, or moving gave it another number,
-            // as an overlay does with what was in a lower layer.
-            (Action::Exchange, Some(_)) if look(live, name)? == planned.new => Ok(Place::New),
-            // The new one was deleted or replaced, and the old one has come back all the same.
-            (Action::Exchange, _) if look(live, name)? == planned.old => Ok(Place::Old),
-            (Action::Remove, Some(_)) if look(live, name)?.is_none() => Ok(Place::New),
-            (Action::Add, None) => Ok(Place::New),
-            (Action::Remove, None) => Ok(Place::Old),
-            _ => Err(Error::new(
+        let places = self.places(planned)?;
+        places.place()?.ok_or_else(|| {
+            let there = places.aside.0.path().join(places.aside.1);
+            Error::new(
                 Kind::HalfDone,
                 format!("cannot tell which release `{}` is of", self.operation.live(&planned.step.path).display()),
             )
-            .because(format!("`{}` is neither the old nor the new one", aside.path().join(name).display()))
+            .because(format!("`{}` is neither the old nor the new one", there.display()))
             .hint(format!(
                 "somebody has changed the work area; put `{}` and its counterpart below `{}` in order by hand",
                 planned.step.path,
                 self.operation.aside.display()
-            ))),
-        }
+            ))
+        })
     }
 
     fn sync(&self) -> Result<()> {
@@ -236,6 +189,10 @@ impl<'a> Flip<'a> {
         }
         Ok(())
     }
+}
+
+fn passed(planned: &Planned) {
+    checkpoint::pass(&format!("step-{}", planned.step.path));
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use mm_common::machine::files::{self, Access};
 use mm_common::machine::journal::Journal;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::state::State;
+use mm_common::machine::tree::Identity;
 use mm_common::mattermost::schema::Level;
 use mm_common::mattermost::way_back::{Bump, Hop, RestorePoint};
 use semver::Version;
@@ -29,13 +30,6 @@ pub(crate) const ASKED: &str = "a rollback was asked for";
 
 /// Larger than any record.
 const MOST: u64 = 64 * 1024 * 1024;
-
-/// An entry of a file system, whatever its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Identity {
-    pub(crate) device: u64,
-    pub(crate) inode: u64,
-}
 
 /// A step with the entries it concerns, so that whether it has been done can be seen and need not be believed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

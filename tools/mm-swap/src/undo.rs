@@ -238,7 +238,7 @@ fn say_lost(posts: Option<u64>, since: &str, said: &str) {
 }
 
 fn require_unmoved(operation: &Operation, site: &Installation, whence: &str) -> Result<()> {
-    if !moved(operation, &site.database_kept()?)? {
+    if !moved(operation, &site.database()?)? {
         return Ok(());
     }
     Err(Error::failed("the database that was put back is not as it was before the swap")

@@ -7,6 +7,7 @@ mod copy;
 mod dir;
 mod exchange;
 mod finder;
+mod places;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ pub use attributes::{Attributes, Time};
 pub use copy::{Copied, contents, copy};
 pub use dir::Dir;
 pub use finder::Finder;
+pub use places::{Identity, Place, Places};
 
 use super::budget::Budget;
 use super::files;

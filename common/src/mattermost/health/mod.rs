@@ -68,7 +68,7 @@ pub struct Expected<'a> {
 /// not healthy in time; also when a signal asked to stop.
 pub fn wait(expected: &Expected<'_>) -> Result<Duration> {
     let started = Instant::now();
-    let database = expected.database.map(|database| database.clone().kept());
+    let database = expected.database.cloned();
     let pace = pace(expected.users_are_out);
     let mut watch = Watch { expected, database, pace, started, process: None, answers_since: None, well_since: None };
     loop {

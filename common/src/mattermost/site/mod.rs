@@ -223,14 +223,6 @@ impl Installation {
         Database::connect(self.postgres()?, Some(&self.owner))
     }
 
-    /// As [`Installation::database`], asked in one session that is kept ([`Database::kept`]).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn database_kept(&self) -> Result<Database> {
-        Database::connect_kept(self.postgres()?, Some(&self.owner))
-    }
-
     fn postgres(&self) -> Result<&DataSource> {
         self.source.as_ref().ok_or_else(|| {
             Error::refused("the server does not use PostgreSQL")

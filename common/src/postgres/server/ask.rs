@@ -58,11 +58,11 @@ impl Database {
     /// When one of them fails; none of them has had an effect then.
     pub fn execute_verbatim(&self, sql: &str) -> Result<()> {
         let script = verbatim("", sql);
-        match &self.kept {
-            Some(kept) if self.steady => kept.ask(|| self.psql(), &script).map(drop),
-            // A signal that ends what is asked must not end what is done.
-            _ => self.psql()?.run_with(&script).map(drop),
+        if self.steady {
+            return self.kept.ask(|| self.psql(), &script).map(drop);
         }
+        // A signal that ends what is asked must not end what is done.
+        self.psql()?.run_with(&script).map(drop)
     }
 
     /// As [`Database::execute_verbatim`], as a superuser, for a statement with a password in it: the server's log gets
@@ -85,10 +85,7 @@ impl Database {
     /// for what somebody else holds, and leaves nothing behind: a signal ends it.
     pub fn script(&self, script: &str) -> Result<Vec<Value>> {
         let psql = || Ok(if self.steady { self.psql()? } else { self.psql()?.interruptible() });
-        let answer = match &self.kept {
-            Some(kept) => kept.ask(psql, script)?,
-            None => psql()?.run_with(script)?.stdout,
-        };
+        let answer = self.kept.ask(psql, script)?;
         serde_json::Deserializer::from_slice(&answer)
             .into_iter::<Value>()
             .collect::<std::result::Result<_, _>>()

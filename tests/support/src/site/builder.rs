@@ -81,7 +81,7 @@ impl Builder {
     /// the data directory of its cluster in `data`.
     pub fn files(&self) -> PathBuf {
         let release = self.order.build();
-        let base = tool::cache().join("sites");
+        let base = tool::cache().join("installed");
         fs::create_dir_all(&base).expect("the target directory can be written");
         let key = format!("{}-pg{}-{}-{}", release.version, self.postgres, self.posts, &release.sha256[..12]);
         let lock = File::create(base.join(format!("{key}.lock"))).expect("the target directory can be written");

@@ -62,7 +62,7 @@ impl Prepared {
     /// What the exchange will change. Users wait from the exchange on, or sooner, so the session in which it is made is begun
     /// now.
     pub(crate) fn renaming(&mut self) -> Result<Renaming> {
-        self.admin = self.admin.clone().not_cancelled().kept();
+        self.admin = self.admin.clone().not_cancelled();
         let kept = has(&self.admin, &self.target)?.then(|| self.kept.clone());
         Ok(Renaming { target: self.target.clone(), new: self.new.clone(), kept })
     }

@@ -61,7 +61,7 @@ pub(crate) fn watched<T: Send>(
 ) -> Result<T> {
     let [ended, done, begun] = std::array::from_fn(|_| Arc::new(AtomicBool::new(false)));
     let watched = database.clone().cancelled_by(&ended);
-    let asked = database.clone().with_limit(LOOK).cancelled_by(&done).kept();
+    let asked = database.clone().with_limit(LOOK).cancelled_by(&done);
     let doing = || {
         begun.store(true, Ordering::Relaxed);
         let result = work(&watched, &ended);

@@ -73,7 +73,7 @@ pub(super) fn prepare(
     }
     let backup: Option<Backup> = session.document.section("backup")?;
     let restore_point = restore_point::check(backup.as_ref(), arguments.restore_point(), Timestamp::now())?;
-    let database = site.database_kept()?;
+    let database = site.database()?;
     let name = name_before(session, &database.name)?;
     let restore_point = own(restore_point, backup.as_ref(), (site, &name), arguments.no_backup)?;
     allowed::refuse_old_database(base, &database, new)?;

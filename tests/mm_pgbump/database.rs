@@ -329,7 +329,7 @@ fn a_large_table_has_the_same_hash_however_it_is_read() {
     drop(snapshot);
     // Where there are no more connections to be had, it takes longer.
     let now = rows(&new);
-    lab.sql(15, "postgres", "ALTER ROLE mmuser CONNECTION LIMIT 2");
+    lab.sql(15, "postgres", "ALTER ROLE mmuser CONNECTION LIMIT 3");
     assert_eq!(now, fingerprint::tables_by(&new, Method::Values, 4).unwrap());
 }
 

@@ -71,8 +71,10 @@ impl Cluster {
         copy(&kept, &configuration);
         let file = configuration.join("postgresql.conf");
         let text = fs::read_to_string(&file).expect("it was copied").replace(&before, &cluster.name);
-        // The last of two holds.
-        fs::write(&file, format!("{text}\nport = {}\n", cluster.port)).expect("the configuration is ours");
+        let port = format!("port = {}", cluster.port);
+        let line = |line: &str| if line.starts_with("port = ") { port.clone() } else { line.to_owned() };
+        let lines: Vec<String> = text.lines().map(line).collect();
+        fs::write(&file, lines.join("\n") + "\n").expect("the configuration is ours");
         let statistics = format!("/var/run/postgresql/{major}-{}.pg_stat_tmp", cluster.name);
         if text.contains(&statistics) {
             process::run("install", &["-d", "-m", "750", "-o", "postgres", "-g", "postgres", &statistics]);

@@ -66,12 +66,12 @@ pub(crate) fn lead(
 
 /// The data source that the restored configuration has for the server, where it enters as another role or with another password
 /// than now.
-pub(crate) fn login(head: &Head, copies: Copies<'_>, installation: &Installation) -> Result<Option<DataSource>> {
+pub(crate) fn login(head: &Head, place_of: Copies<'_>, installation: &Installation) -> Result<Option<DataSource>> {
     let Some(present) = &installation.source else { return Ok(None) };
-    if is_set_elsewhere(copies, installation)? {
+    if is_set_elsewhere(place_of, installation)? {
         return Ok(None);
     }
-    let copied = copied(head, copies, None, installation)?;
+    let copied = copied(head, place_of, None, installation)?;
     let then = copied.data_source(installation.config.path.is_none());
     let password = |source: &DataSource| source.password.as_ref().map(|password| password.reveal().to_owned());
     Ok(then.filter(|then| then.user != present.user || password(then) != password(present)))
@@ -81,10 +81,15 @@ pub(crate) fn login(head: &Head, copies: Copies<'_>, installation: &Installation
 type Copies<'a> = &'a dyn Fn(&Path) -> Option<PathBuf>;
 
 /// The copies of all that may say where the database is.
-fn copied(head: &Head, copies: Copies<'_>, prepared: Option<&Prepared>, installation: &Installation) -> Result<Copied> {
+fn copied(
+    head: &Head,
+    place_of: Copies<'_>,
+    prepared: Option<&Prepared>,
+    installation: &Installation,
+) -> Result<Copied> {
     let root = &installation.root;
     let staged = |path: &Path| -> Result<Option<PathBuf>> {
-        let Some(copy) = copies(path) else { return Ok(None) };
+        let Some(copy) = place_of(path) else { return Ok(None) };
         Ok(files::look(&copy)?.filter(std::fs::Metadata::is_file).map(|_| copy))
     };
     let config = installation.config.path.clone().unwrap_or_else(|| root.join("config/config.json"));
@@ -103,11 +108,11 @@ fn copied(head: &Head, copies: Copies<'_>, prepared: Option<&Prepared>, installa
 }
 
 /// Whether a variable that stays as it is says where the database is, whatever the restored configuration says.
-fn is_set_elsewhere(copies: Copies<'_>, installation: &Installation) -> Result<bool> {
+fn is_set_elsewhere(place_of: Copies<'_>, installation: &Installation) -> Result<bool> {
     let Some(variable) = environment::find(&installation.config.overrides, "MM_SQLSETTINGS_DATASOURCE") else {
         return Ok(false);
     };
-    let Some(copy) = variable.file.as_ref().and_then(|file| copies(file)) else { return Ok(true) };
+    let Some(copy) = variable.file.as_ref().and_then(|file| place_of(file)) else { return Ok(true) };
     Ok(files::look(&copy)?.is_none())
 }
 

@@ -111,10 +111,15 @@ fn a_dump_that_reads_well_and_holds_other_rows_is_found_by_restoring_it() {
 fn the_whole_cluster_is_in_it_when_asked_for_and_is_proven_too() {
     let site = Site::builder("10.5.14").build();
     site.cluster.sql("postgres", "CREATE DATABASE wiki");
+    site.cluster.sql("postgres", "CREATE DATABASE closed ALLOW_CONNECTIONS false");
     site.cluster.sql("wiki", "CREATE TABLE pages AS SELECT n FROM generate_series(1, 100) n");
     let alone = make(&site, &[]);
     assert_eq!(alone["databases"], serde_json::json!(["mattermost"]));
-    let whole = make(&site, &["--whole-cluster"]);
+    let made = site.tool("mm-backup").arg("--to").arg(site.store()).arg("--whole-cluster").assert().success();
+    let said = String::from_utf8_lossy(&made.get_output().stderr).into_owned();
+    assert!(said.contains("the database `closed` takes no connections"), "{said}");
+    let whole: serde_json::Value = serde_json::from_slice(&made.get_output().stdout).unwrap();
+    let whole = whole["backup"].clone();
     assert_eq!(whole["databases"], serde_json::json!(["mattermost", "postgres", "template1", "wiki"]));
     let dump = Path::new(whole["path"].as_str().unwrap()).join("database/other-wiki.dump");
     let listed = Command::new("pg_restore").arg("--list").arg(&dump).output().unwrap();

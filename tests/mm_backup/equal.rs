@@ -136,7 +136,15 @@ fn what_a_superuser_has_settled_comes_back_as_far_as_it_is_still_so() {
     std::fs::create_dir(&shelf).unwrap();
     process::run("chown", &["postgres:postgres", shelf.to_str().unwrap()]);
     let superuser = |sql: &str| site.cluster.query(sql).trim().to_owned();
-    site.cluster.sql("postgres", &format!("CREATE TABLESPACE shelf LOCATION '{}'", shelf.display()));
+    let far = site.directory().join("far");
+    std::fs::create_dir(&far).unwrap();
+    process::run("chown", &["postgres:postgres", far.to_str().unwrap()]);
+    for place in [&shelf, &far] {
+        let name = place.file_name().unwrap().to_str().unwrap();
+        site.cluster.sql("postgres", &format!("CREATE TABLESPACE {name} LOCATION '{}'", place.display()));
+    }
+    // All of it but what has a place of its own.
+    site.cluster.sql("postgres", "ALTER DATABASE mattermost SET TABLESPACE far");
     let default = "ALTER DEFAULT PRIVILEGES FOR ROLE postgres GRANT SELECT ON TABLES TO reader";
     superuser(&format!(
         "CREATE ROLE reader NOLOGIN; ALTER TABLE posts SET TABLESPACE shelf; {default};
@@ -157,6 +165,10 @@ fn what_a_superuser_has_settled_comes_back_as_far_as_it_is_still_so() {
         (
             "shelf",
             "SELECT spcname FROM pg_tablespace s JOIN pg_class c ON c.reltablespace = s.oid WHERE relname = 'posts'",
+        ),
+        (
+            "far",
+            "SELECT spcname FROM pg_tablespace s JOIN pg_database d ON d.dattablespace = s.oid WHERE datname = 'mattermost'",
         ),
         ("{password=present}", "SELECT umoptions FROM pg_user_mappings"),
         (

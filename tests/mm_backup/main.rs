@@ -26,6 +26,7 @@ mod pins;
 mod reflinks;
 mod refusals;
 mod repair;
+mod roles;
 mod round_trip;
 mod schedule;
 mod service;

@@ -94,15 +94,20 @@ fn forget_stored_facts(point: &Path) {
 #[test]
 fn a_copied_store_and_an_old_manifest_are_read_once_and_linked_on() {
     let site = Site::builder("5.29.0").build();
+    fs::write(site.install().join("data/upload"), "of no whole second").unwrap();
     let one = make(&site, &[]);
     let copied = site.directory().join("copied");
-    process::run("cp", &["-a", site.store().to_str().unwrap(), copied.to_str().unwrap()]);
+    fs::create_dir(&copied).unwrap();
+    process::run("chmod", &["700", copied.to_str().unwrap()]);
+    // As from a tape: this form keeps whole seconds.
+    let archived = "tar --format=gnu -C \"$1\" -cf - . | tar -C \"$2\" -xpf -";
+    process::run("sh", &["-c", archived, "_", site.store().to_str().unwrap(), copied.to_str().unwrap()]);
     let copy = |backup: &Value, below: &str| -> PathBuf { stored(&site, backup, below) };
-    let there = |backup: &Value| copied.join(copy(backup, "README.md").strip_prefix(site.store()).unwrap());
+    let there = |backup: &Value| copied.join(copy(backup, "data/upload").strip_prefix(site.store()).unwrap());
     flip_a_bit(&copied.join(copy(&one, "NOTICE.txt").strip_prefix(site.store()).unwrap()), 3);
     let (two, said) = make_and_hear(&site, &copied);
-    assert!(said.contains("NOTICE.txt` is stored anew") && !said.contains("README.md"), "{said}");
-    assert_eq!(ino(&there(&one)), ino(&copy(&two, "README.md")));
+    assert!(said.contains("NOTICE.txt` is stored anew") && !said.contains("upload"), "{said}");
+    assert_eq!(ino(&there(&one)), ino(&copy(&two, "data/upload")));
     let output = site.tool("mm-backup").arg("--to").arg(&copied).arg("verify").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 

@@ -15,6 +15,11 @@ use crate::rig::{Afterwards, Rig, VERSION};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The major to go to: 15, or on a host with others what `MM_TEST_POSTGRES_NEXT` says.
+fn next_major() -> String {
+    std::env::var("MM_TEST_POSTGRES_NEXT").unwrap_or_else(|_| "15".into())
+}
+
 /// Runs the tool and wants this exit code. The answer is the document, and what was said.
 fn pgbump(site: &Site, code: i32, arguments: &[&str]) -> (Value, String) {
     let output = site.tool("mm-pgbump").args(arguments).arg("-v").output().unwrap();
@@ -34,11 +39,11 @@ fn goes_there_and_back(layout: Layout, riches: bool, method: &str) {
     }
     site.start();
     let before = layout::rights(&site.cluster);
-    pgbump(&site, 0, &["--to", "15", "--no-backup", "--method", method, "--accept", "database"]);
+    pgbump(&site, 0, &["--to", &next_major(), "--no-backup", "--method", method, "--accept", "database"]);
     assert_eq!(layout::rights(&site.cluster), before, "{layout:?}");
     wait_until("the server to answer", PATIENCE, || site.answers());
     let version = site.cluster.query("SHOW server_version_num");
-    assert!(version.starts_with("15"), "{version}");
+    assert!(version.starts_with(&next_major()), "{version}");
     pgbump(&site, 0, &["rollback"]);
     assert_eq!(layout::rights(&site.cluster), before, "{layout:?}");
     wait_until("the server to answer", PATIENCE, || site.answers());
@@ -60,7 +65,8 @@ fn an_odd_database_goes_there_and_back(method: &str) {
     site.cluster.query(EXOTIC_SETTINGS);
     site.start();
     // Its owner has a function of his own in a generated column.
-    let there = ["--to", "15", "--no-backup", "--method", method, "--accept", "user-code"];
+    let next = next_major();
+    let there = ["--to", &next, "--no-backup", "--method", method, "--accept", "user-code"];
     if method == "upgrade" {
         let (_, said) = pgbump(&site, 5, &there);
         assert!(said.contains("encoding conversions"), "{said}");
@@ -109,7 +115,8 @@ fn whatever_the_rights_are_they_are_carried_over_or_it_is_refused() {
         site.cluster.query(SUPERUSER_RICHES);
         let changes = layout::scramble(&site.cluster, seed);
         let before = layout::rights(&site.cluster);
-        let upgrade = ["--to", "15", "--no-backup", "--accept", "database", "-v"];
+        let next = next_major();
+        let upgrade = ["--to", &next, "--no-backup", "--accept", "database", "-v"];
         let output = site.tool("mm-pgbump").args(upgrade).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(matches!(output.status.code(), Some(0 | 5)), "MM_SEED={seed} {changes:#?}: {said}");

@@ -110,8 +110,8 @@ fn the_reason_that_only_pg_upgrade_knows_is_told_and_kept() {
     std::fs::write(&hba, text).unwrap();
 }
 
-/// The disk of the data has room, that of a tablespace has none: `pg_upgradecluster` says `Success`, and the table is
-/// empty.
+/// The disk of the data has room, that of a tablespace has none: it is found. Accepted, `pg_upgradecluster` says `Success`,
+/// and the table is empty.
 #[test]
 fn a_tablespace_that_runs_full_is_noticed() {
     let rig = Rig::new();
@@ -128,7 +128,9 @@ fn a_tablespace_that_runs_full_is_noticed() {
     rig.site.cluster.query(
         "CREATE TABLE large TABLESPACE shelf AS SELECT n, repeat('x', 1000) AS t FROM generate_series(1, 8000) n",
     );
-    leads_back(&rig, "dump", &[], &["No space left on device", "large"]);
+    let (_, said) = rig.upgrade(5, &["--method", "dump"]);
+    assert!(said.contains(&format!("bytes needed at `{}", shelf.display())), "{said}");
+    leads_back(&rig, "dump", &["disk"], &["No space left on device", "large"]);
     assert_eq!(rig.site.cluster.query("SELECT count(*) FROM large"), "8000");
     assert_eq!(std::fs::read_dir(&shelf).unwrap().count(), 1, "the part of the new cluster is left over");
     rig.drop_clusters();

@@ -71,6 +71,22 @@ fn a_cluster_that_is_disabled_is_found_and_serves_again_whatever_happens() {
     assert_eq!(check_of(&document, "start-conf")["status"], "fail", "{said}");
     assert!(said.contains(&format!("echo manual > {}", path.display())), "{said}");
     rig.upgrade(5, &[]);
+    // Patroni does not say so there, but it runs, and the configuration is one that it has written.
+    std::fs::write(&path, "manual\n").unwrap();
+    let configuration = rig.configuration(13).join("postgresql.conf");
+    let written = std::fs::read_to_string(&configuration).unwrap();
+    std::fs::write(&configuration, format!("# It will be overwritten by Patroni!\n{written}")).unwrap();
+    let status = |code| check_of(&rig.pgbump(code, &["check", "--to", "15"]).0, "start-conf")["status"].clone();
+    assert_eq!(status(0), "pass", "it was taken out of the hands of Patroni, which does not run");
+    let patroni = rig.site.directory().join("patroni");
+    std::fs::copy("/bin/sleep", &patroni).unwrap();
+    let mut running = std::process::Command::new(&patroni).arg("600").spawn().unwrap();
+    let seen = status(4);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert_eq!(seen, "fail");
+    std::fs::write(&configuration, written).unwrap();
+    std::fs::write(&path, "disabled\n").unwrap();
 
     let accepted = ["--accept", "start-conf"];
     for checkpoint in ["old-shut", "proving"] {

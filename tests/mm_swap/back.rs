@@ -282,3 +282,40 @@ fn a_rollback_that_cannot_be_prepared_leaves_the_server_to_its_users() {
     assert_eq!(output.status.code(), Some(0), "{}", self::said(&output));
     assert_eq!(lab.site.running_version().as_deref(), Some(FROM));
 }
+
+/// Roles are the cluster's, and no way back changes them: one that was renamed since, or whose password was, is found while the
+/// server still runs.
+#[test]
+fn a_role_that_was_renamed_since_is_found_before_the_server_is_stopped() {
+    let lab = Lab::new(&quick(NEXT));
+    assert_eq!(lab.swap(&["run"], "").status.code(), Some(0));
+    let (site, pids) = (&lab.site, lab.site.pids());
+    let config = site.config_path();
+    let enter = |path: &std::path::Path, role: &str| {
+        let port = site.cluster.port;
+        let source = format!("postgres://{role}:other@127.0.0.1:{port}/mattermost?sslmode=disable&connect_timeout=10");
+        let mut settings: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        settings["SqlSettings"]["DataSource"] = source.into();
+        std::fs::write(path, settings.to_string()).unwrap();
+    };
+    let refused = |words: &str| {
+        let output = lab.swap(&["rollback", "--database"], "");
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(5), "{said}");
+        assert!(said.contains(words) && !said.contains("other@"), "{said}");
+        assert_eq!(site.pids(), pids, "{said}");
+    };
+    site.cluster.query("ALTER ROLE mmuser RENAME TO messages; ALTER ROLE messages PASSWORD 'other'");
+    enter(&config, "messages");
+    refused("does not let the server into its database any more");
+    let copies = lab.lock_file().with_file_name("configs");
+    let copy = std::fs::read_dir(copies).unwrap().flatten().next().unwrap().path();
+    enter(&copy, "messages");
+    refused("GRANT \"mmuser\" TO \"messages\"");
+    site.cluster.query("ALTER ROLE messages RENAME TO mmuser; ALTER ROLE mmuser PASSWORD 'other'");
+    enter(&config, "mmuser");
+    enter(&copy, "mmuser");
+    let output = lab.swap(&["rollback", "--database"], "");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(site.running_version().as_deref(), Some(FROM));
+}

@@ -42,6 +42,15 @@ struct Database {
     name: String,
     #[serde(default)]
     bytes: u64,
+    #[serde(default)]
+    properties: Named,
+}
+
+/// Of the properties of a database, the roles that own something in it or have rights there.
+#[derive(Default, Deserialize)]
+struct Named {
+    #[serde(default)]
+    roles: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -66,6 +75,8 @@ pub struct Held {
     pub frozen: Option<Frozen>,
     /// Whether there is a dump.
     pub dumped: bool,
+    /// The roles that owned something in the database or had rights there.
+    pub roles: Vec<String>,
 }
 
 /// Proves that the restore point is one of the installation at `root`, whose database has this name, and that it is the
@@ -178,7 +189,10 @@ pub fn held(path: &Path, id: &str, root: &Path, database: &str) -> Result<Held> 
         None => return Err(refused("it holds no database".into())),
     };
     let dumped = head.database.is_some() || is_complete(path)?;
-    Ok(Held { bytes, frozen: head.frozen.map(|part| part.copy), dumped })
+    let frozen = head.frozen.map(|part| part.copy);
+    let of_copy = || frozen.as_ref().map_or_else(Vec::new, |copy| copy.properties.roles.clone());
+    let roles = head.database.map_or_else(of_copy, |database| database.properties.roles);
+    Ok(Held { bytes, frozen, dumped, roles })
 }
 
 fn read(manifest: &Path) -> Result<Head> {

@@ -93,6 +93,12 @@ impl Frozen {
         )
     }
 
+    /// The roles that these statements name.
+    pub fn opened_to(&self) -> Vec<String> {
+        let granted = self.properties.grants.iter().flatten().filter_map(|grant| grant.role.clone());
+        std::iter::once(self.properties.owner.clone()).chain(granted).collect()
+    }
+
     /// The statements that close it to everybody again.
     pub fn closing(&self) -> String {
         let database = identifier(&self.copy);

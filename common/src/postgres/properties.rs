@@ -20,12 +20,19 @@ pub struct Properties {
     pub collate: String,
     /// `LC_CTYPE`.
     pub ctype: String,
-    /// `i` where ICU sorts (PostgreSQL 15 and later).
+    /// `i` where ICU sorts (PostgreSQL 15 and later), `b` where PostgreSQL itself does (17 and later); absent where the C
+    /// library does, and in restore points of earlier releases of these tools that should say `b`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// ICU locale.
+    /// Locale of ICU or of PostgreSQL itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locale: Option<String>,
+    /// Rules of its own by which ICU sorts (PostgreSQL 16 and later).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<String>,
+    /// The tablespace it lies in, where that is not the one that every cluster has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tablespace: Option<String>,
     /// Settings of `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`.
     #[serde(default)]
     pub settings: Vec<Setting>,
@@ -118,6 +125,7 @@ pub fn read(database: &Database) -> Result<Properties> {
         .rows(
             "SELECT pg_catalog.row_to_json(d) AS d, pg_catalog.shobj_description(d.oid, 'pg_database') AS comment, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
                pg_catalog.pg_get_userbyid(d.datdba) AS owner,
+               (SELECT t.spcname FROM pg_catalog.pg_tablespace t WHERE t.oid = d.dattablespace AND t.spcname <> 'pg_default') AS tablespace,
                (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('role', r.rolname, 'setting', s.setting) ORDER BY r.rolname, s.place)
                 FROM pg_catalog.pg_db_role_setting g LEFT JOIN pg_catalog.pg_roles r ON r.oid = g.setrole,
                   pg_catalog.unnest(g.setconfig) WITH ORDINALITY AS s(setting, place)
@@ -149,9 +157,11 @@ pub fn read(database: &Database) -> Result<Properties> {
         encoding: text(row, "encoding").unwrap_or_default(),
         collate: own("datcollate").unwrap_or_default(),
         ctype: own("datctype").unwrap_or_default(),
-        provider: own("datlocprovider").filter(|provider| provider == "i"),
+        provider: own("datlocprovider").filter(|provider| provider != "c"),
         // Renamed in PostgreSQL 17.
         locale: own("daticulocale").or_else(|| own("datlocale")),
+        rules: own("daticurules"),
+        tablespace: text(row, "tablespace"),
         settings: list("settings")
             .unwrap_or_default()
             .iter()
@@ -180,21 +190,56 @@ fn grants(list: &Value) -> Option<Vec<Grant>> {
     Some(list.as_array()?.iter().map(grant).collect())
 }
 
-/// Creates an empty database with these properties; rights and settings come with [`settle`], after the data.
+/// Creates an empty database with these properties; rights and settings come with [`settle`], after the data. Where the
+/// server has no tablespace of that name, or this role may not use it, it lies where the server's databases do.
 pub fn create_like(server: &Database, name: &str, properties: &Properties) -> Result<()> {
     let mut sql = format!(
-        "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
+        "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}{}",
         identifier(name),
         identifier(&properties.owner),
         literal(&properties.encoding),
         literal(&properties.collate),
         literal(&properties.ctype),
+        sorting(server.major(), properties),
     );
-    if let (Some(_), Some(locale), true) = (&properties.provider, &properties.locale, server.major() >= 15) {
-        sql.push_str(" LOCALE_PROVIDER icu ICU_LOCALE ");
-        sql.push_str(&literal(locale));
+    if let Some(space) = usable_tablespace(server, properties)? {
+        sql.push_str(" TABLESPACE ");
+        sql.push_str(&identifier(space));
     }
     server.execute_each(&sql).context(|| format!("cannot create the database `{name}`"))
+}
+
+/// By whom it is sorted, as `CREATE DATABASE` says it: what is not said would be as in the template, which may be another.
+fn sorting(major: u32, properties: &Properties) -> String {
+    let locale = properties.locale.as_deref().map(literal).unwrap_or_default();
+    match properties.provider.as_deref() {
+        _ if major < 15 => String::new(),
+        Some("i") => match &properties.rules {
+            Some(rules) if major >= 16 => {
+                format!(" LOCALE_PROVIDER icu ICU_LOCALE {locale} ICU_RULES {}", literal(rules))
+            }
+            _ => format!(" LOCALE_PROVIDER icu ICU_LOCALE {locale}"),
+        },
+        Some("b") => format!(" LOCALE_PROVIDER builtin BUILTIN_LOCALE {locale}"),
+        // Of an earlier release of these tools, on 17 or later: only there it has one.
+        None if properties.locale.is_some() && major >= 17 => {
+            format!(" LOCALE_PROVIDER builtin BUILTIN_LOCALE {locale}")
+        }
+        _ => " LOCALE_PROVIDER libc".into(),
+    }
+}
+
+/// The tablespace that a database with these properties gets on a server, where it is a special one.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub fn usable_tablespace<'a>(server: &Database, properties: &'a Properties) -> Result<Option<&'a str>> {
+    let Some(space) = properties.tablespace.as_deref() else { return Ok(None) };
+    let usable = server.value(&format!(
+        "SELECT coalesce((SELECT pg_catalog.has_tablespace_privilege(oid, 'CREATE') FROM pg_catalog.pg_tablespace WHERE spcname = {}), false)",
+        literal(space)
+    ))?;
+    Ok((usable == true).then_some(space))
 }
 
 /// Gives a database the rights and settings of `properties`, each by itself, and returns what could not be given, and why:
@@ -331,70 +376,4 @@ fn list(value: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_was_changed_is_brought_back() {
-        let setting = |role: Option<&str>, name: &str, value: &str| Setting {
-            role: role.map(str::to_owned),
-            name: name.into(),
-            value: value.into(),
-        };
-        let before = Properties {
-            settings: vec![setting(None, "work_mem", "1MB"), setting(Some("mm"), "lock_timeout", "5s")],
-            comment: Some("theirs".into()),
-            ..Properties::default()
-        };
-        let now = Properties {
-            settings: vec![
-                setting(None, "work_mem", "2MB"),
-                setting(Some("mm"), "lock_timeout", "5s"),
-                setting(Some("mm"), "search_path", "x"),
-            ],
-            connection_limit: Some(3),
-            ..Properties::default()
-        };
-        let sql: Vec<String> = bringing_back("d", &before, &now).into_iter().map(|(_, sql)| sql).collect();
-        assert_eq!(
-            sql,
-            [
-                "ALTER ROLE \"mm\" IN DATABASE \"d\" RESET \"search_path\"",
-                "ALTER DATABASE \"d\" SET \"work_mem\" TO '1MB'",
-                "COMMENT ON DATABASE \"d\" IS 'theirs'",
-                "ALTER DATABASE \"d\" CONNECTION LIMIT -1",
-            ]
-        );
-        assert!(bringing_back("d", &now, &now).is_empty());
-    }
-
-    #[test]
-    fn rights_and_settings_are_quoted() {
-        let properties = Properties {
-            grants: Some(vec![
-                Grant { role: Some("we\"ird".into()), privilege: "CONNECT".into(), grantable: true },
-                Grant { role: None, privilege: "DROP; --".into(), grantable: true },
-            ]),
-            settings: vec![
-                Setting {
-                    role: None,
-                    name: "search_path".into(),
-                    value: "\"$user\", public, \"a, b\", \"c\"\"d\", \"\"".into(),
-                },
-                Setting { role: Some("mm".into()), name: "work_mem".into(), value: "it's".into() },
-            ],
-            ..Properties::default()
-        };
-        let (words, statements): (Vec<String>, Vec<String>) = settling("d b", &properties).into_iter().unzip();
-        assert_eq!(
-            statements,
-            [
-                "REVOKE ALL ON DATABASE \"d b\" FROM PUBLIC",
-                "GRANT CONNECT ON DATABASE \"d b\" TO \"we\"\"ird\" WITH GRANT OPTION",
-                "ALTER DATABASE \"d b\" SET \"search_path\" TO '$user', 'public', 'a, b', 'c\"d', ''",
-                "ALTER ROLE \"mm\" IN DATABASE \"d b\" SET \"work_mem\" TO 'it''s'",
-            ]
-        );
-        assert_eq!(words[2..], ["search_path", "work_mem for \"mm\""]);
-    }
-}
+mod tests;

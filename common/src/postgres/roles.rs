@@ -12,14 +12,15 @@ const SCRAM: &str = "SCRAM-SHA-256$";
 /// What is taken over of a role. That it is a superuser, or may make roles or databases, replicate, or see every row, never
 /// is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Role {
-    can_login: bool,
+pub(super) struct Role {
+    /// Whether it may log in.
+    pub(super) can_login: bool,
     /// Connections it may have at once.
     limit: Option<u32>,
     /// Until when its password is good.
     valid_until: Option<String>,
     /// Its password as the server keeps it, or as it is.
-    verifier: Option<String>,
+    pub(super) verifier: Option<String>,
 }
 
 /// What was made of them.
@@ -90,7 +91,7 @@ fn written(name: &str) -> [String; 2] {
 }
 
 /// What `globals` says of a role: what is taken over, and the words of what is not.
-fn described(globals: &str, name: &str) -> Option<(Role, Vec<String>)> {
+pub(super) fn described(globals: &str, name: &str) -> Option<(Role, Vec<String>)> {
     let names = written(name);
     if !globals.lines().any(|line| names.iter().any(|name| line == format!("CREATE ROLE {name};"))) {
         return None;

@@ -188,9 +188,30 @@ fn is_about(what: &str, schema: &str, table: &str) -> bool {
     what.split_once(&format!(" {schema} ")).is_some_and(|(_, rest)| rest.split([' ', '.']).any(|word| word == table))
 }
 
-/// What a dump holds, as its table of contents says it: `TABLE public posts mmuser`.
+/// Large objects of one owner and with the same rights, as a dump of 17 or later announces them: by the first and the last of
+/// them, between which there may be others'.
+const GROUP: &str = "BLOB METADATA ";
+
+/// What a dump holds, as its table of contents says it: `TABLE public posts mmuser`. Every large object stands for itself
+/// (`BLOB - 4712 mmuser`), whatever major has written the dump.
 pub fn entries(dump: &Path) -> Result<BTreeSet<String>> {
-    Ok(contents(dump)?.iter().map(|line| entry(line).to_owned()).collect())
+    let listed = contents(dump)?;
+    let (groups, others): (Vec<&str>, Vec<&str>) =
+        listed.iter().map(|line| entry(line)).partition(|entry| entry.starts_with(GROUP));
+    let mut all: BTreeSet<String> = others.into_iter().map(str::to_owned).collect();
+    if !groups.is_empty() {
+        all.extend(large_objects(&printed(dump, &|entry| entry.starts_with(GROUP))?));
+    }
+    Ok(all)
+}
+
+/// The large objects that a printed dump makes, each with its owner, as earlier dumps announce them.
+fn large_objects(text: &str) -> Vec<String> {
+    let one = |(owner, _, statement): (String, Option<String>, String)| {
+        let number = statement.strip_prefix("SELECT pg_catalog.lo_create('")?.split('\'').next()?;
+        Some(format!("BLOB - {number} {owner}"))
+    };
+    definitions::statements(text).into_iter().filter_map(one).collect()
 }
 
 /// What only a superuser makes, and other objects need.
@@ -372,18 +393,4 @@ impl Drop for List {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lines_of_a_dump_are_understood() {
-        assert_eq!(entry("215; 1259 16390 TABLE public my posts mmuser"), "TABLE public my posts mmuser");
-        let made = |line: &str| extension(line).map(|found| (found.name, found.schema));
-        assert_eq!(
-            made("CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA public;"),
-            Some(("uuid-ossp".into(), "public".into()))
-        );
-        assert_eq!(made("CREATE EXTENSION IF NOT EXISTS x WITH SCHEMA \"a\"\"b\";").unwrap().1, "a\"b");
-        assert_eq!(made("DROP ROLE x;"), None);
-    }
-}
+mod tests;

@@ -36,14 +36,15 @@ pub(crate) fn lead(
     lock: &LockGuard,
 ) -> Result<Option<String>> {
     let Some(present) = &installation.source else { return Ok(None) };
-    let copied = copied(&point.head, placed, prepared, installation)?;
+    let staged = |path: &Path| placed.and_then(|placed| placed.staged(path));
+    let copied = copied(&point.head, &staged, prepared, installation)?;
     let Some(old) = copied.data_source(installation.config.path.is_none()) else { return Ok(None) };
     if let (Some(name), Some(_), false) =
-        (point.head.database_name(), prepared, is_set_elsewhere(placed, installation)?)
+        (point.head.database_name(), prepared, is_set_elsewhere(&staged, installation)?)
     {
         replace::require_same_name(point, name, &old.database)?;
     }
-    if place(&old) == place(present) || is_set_elsewhere(placed, installation)? {
+    if place(&old) == place(present) || is_set_elsewhere(&staged, installation)? {
         return Ok(None);
     }
     let answer = Database::connect(&old, Some(&installation.owner)).and_then(|database| started(&database)).ok();
@@ -63,16 +64,32 @@ pub(crate) fn lead(
     )))
 }
 
-/// The staged copies of all that may say where the database is.
+/// The data source that the restored configuration has for the server, where it enters as another role or with another password
+/// than now.
+pub(crate) fn login(head: &Head, place_of: Copies<'_>, installation: &Installation) -> Result<Option<DataSource>> {
+    let Some(present) = &installation.source else { return Ok(None) };
+    if is_set_elsewhere(place_of, installation)? {
+        return Ok(None);
+    }
+    let copied = copied(head, place_of, None, installation)?;
+    let then = copied.data_source(installation.config.path.is_none());
+    let password = |source: &DataSource| source.password.as_ref().map(|password| password.reveal().to_owned());
+    Ok(then.filter(|then| then.user != present.user || password(then) != password(present)))
+}
+
+/// Where the copy is of what goes to a path; none where that is not restored.
+type Copies<'a> = &'a dyn Fn(&Path) -> Option<PathBuf>;
+
+/// The copies of all that may say where the database is.
 fn copied(
     head: &Head,
-    placed: Option<&Placed>,
+    place_of: Copies<'_>,
     prepared: Option<&Prepared>,
     installation: &Installation,
 ) -> Result<Copied> {
     let root = &installation.root;
     let staged = |path: &Path| -> Result<Option<PathBuf>> {
-        let Some(copy) = placed.and_then(|placed| placed.staged(path)) else { return Ok(None) };
+        let Some(copy) = place_of(path) else { return Ok(None) };
         Ok(files::look(&copy)?.filter(std::fs::Metadata::is_file).map(|_| copy))
     };
     let config = installation.config.path.clone().unwrap_or_else(|| root.join("config/config.json"));
@@ -91,11 +108,11 @@ fn copied(
 }
 
 /// Whether a variable that stays as it is says where the database is, whatever the restored configuration says.
-fn is_set_elsewhere(placed: Option<&Placed>, installation: &Installation) -> Result<bool> {
+fn is_set_elsewhere(place_of: Copies<'_>, installation: &Installation) -> Result<bool> {
     let Some(variable) = environment::find(&installation.config.overrides, "MM_SQLSETTINGS_DATASOURCE") else {
         return Ok(false);
     };
-    let Some(copy) = variable.file.as_ref().and_then(|file| placed?.staged(file)) else { return Ok(true) };
+    let Some(copy) = variable.file.as_ref().and_then(|file| place_of(file)) else { return Ok(true) };
     Ok(files::look(&copy)?.is_none())
 }
 
@@ -124,7 +141,7 @@ fn shown(source: &DataSource) -> String {
 }
 
 /// The start of a database server to the microsecond: there is no second one with it.
-fn started(database: &Database) -> Result<String> {
+pub(crate) fn started(database: &Database) -> Result<String> {
     let started =
         database.value("SELECT extract(epoch FROM pg_catalog.pg_postmaster_start_time())::pg_catalog.text")?;
     Ok(started.as_str().unwrap_or_default().to_owned())

@@ -18,7 +18,7 @@ use mm_common::postgres::properties::Properties;
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::server::{Database, Snapshot};
 use mm_common::postgres::source::DataSource;
-use mm_common::postgres::{besides, by_peer, dump, fingerprint, properties};
+use mm_common::postgres::{besides, by_peer, dump, fingerprint, hidden, properties};
 
 use crate::manifest::{DatabasePart, FrozenPart, Stored};
 
@@ -99,6 +99,9 @@ impl Onlooker {
         let own = self.own.cancelled_by(cancel);
         for database in [&reader, &own] {
             database.value("SELECT true AS there")?;
+        }
+        if !reader.is_superuser() {
+            hidden::refuse(&reader)?;
         }
         Ok(Self { own, reader, ..self })
     }
@@ -289,6 +292,12 @@ pub(crate) fn others(database: &Database, claim: &Claim<'_>) -> Result<Vec<Datab
             .hint("run this as root on the machine of the cluster, or give up --whole-cluster and dump them by their own means")
     })?;
     let cluster = by_peer::cluster_of(&front).map_err(|error| error.within(attempt))?;
+    let closed = "SELECT datname::pg_catalog.text AS name FROM pg_catalog.pg_database WHERE NOT datallowconn AND datname <> 'template0' ORDER BY 1";
+    for name in front.rows(closed)?.iter().filter_map(|row| row["name"].as_str()) {
+        ui::warn(&format!(
+            "the database `{name}` takes no connections, so it is not in the restore point (ALTER DATABASE ... ALLOW_CONNECTIONS true)"
+        ));
+    }
     let rows = front.rows(&format!(
         "SELECT datname::pg_catalog.text AS name FROM pg_catalog.pg_database
          WHERE datallowconn AND datname <> pg_catalog.current_database() AND datname !~ '{FROZEN}' ORDER BY 1"

@@ -13,6 +13,7 @@ use mm_common::run::Session;
 
 use crate::arguments::RestoreArguments;
 use crate::complete;
+use crate::configuration;
 use crate::fill::SUPERUSER_OBJECTS;
 use crate::replace::Way;
 use crate::restore_files::Selection;
@@ -75,7 +76,7 @@ fn into_place(session: &mut Session, point: &Point, wanted: &RestoreArguments, w
     let running = target::refuse_running(there.as_ref().map(|there| &there.service), &install, wanted)?;
     let entries = wish.files.as_ref().map(|selection| restore_files::foresee(point, selection)).transpose()?;
     let tables = match (&there, wish.database) {
-        (Some(there), true) => Some(tables(session, point, there)?),
+        (Some(there), true) => Some(tables(session, point, wish, there)?),
         _ => None,
     };
     if running {
@@ -95,13 +96,19 @@ fn into_place(session: &mut Session, point: &Point, wanted: &RestoreArguments, w
     Ok(plan)
 }
 
-fn tables(session: &Session, point: &Point, there: &Installation) -> Result<String> {
+fn tables(session: &Session, point: &Point, wish: &Wish, there: &Installation) -> Result<String> {
+    let stored = |path: &Path| {
+        let is_restored = wish.files.as_ref().is_some_and(|selection| selection.has(path));
+        is_restored.then(|| point.path.join("files").join(path.strip_prefix("/").unwrap_or(path)))
+    };
+    let login = configuration::login(&point.head, &stored, there)?;
     let how = Way {
         claim: database::claim(there, session.common.accepts(proven::ACCEPT), None),
         accepts_superuser_objects: session.common.accepts(SUPERUSER_OBJECTS),
         accepts_changes: session.common.accepts(complete::ACCEPT),
         stamp: "",
         jobs: 1,
+        login: login.as_ref(),
     };
     let (name, what) = replace::foresee(point, there, &how)?;
     Ok(format!("exchange the database {name} for {what}"))

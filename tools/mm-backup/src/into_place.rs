@@ -10,6 +10,7 @@ use mm_common::machine::state::State;
 use mm_common::machine::{checkpoint, door, signals, tree};
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::proven;
+use mm_common::postgres::source::DataSource;
 use mm_common::run::Session;
 
 use crate::again;
@@ -20,7 +21,7 @@ use crate::database;
 use crate::fill;
 use crate::flip::{self, Intent, Recovered};
 use crate::kept;
-use crate::replace::{self, Exchanged, Prepared, Way};
+use crate::replace::{self, Exchanged, Prepared, Way, login};
 use crate::restore_files::{self, Placed};
 use crate::salvage::{self, LeftOut};
 use crate::store::Point;
@@ -149,7 +150,7 @@ fn replace_all(
         (None, true) => session
             .probe()
             .map_err(|error| configuration::lost(point, error))
-            .and_then(|there| prepare_database(point, &there, accepts, (&stamp, jobs), lock))
+            .and_then(|there| prepare_database(point, &there, None, accepts, (&stamp, jobs), lock))
             .map(Some),
         (None, false) => Ok(None),
     };
@@ -225,11 +226,13 @@ impl Accepts {
 fn prepare_database(
     point: &Point,
     installation: &Installation,
+    login: Option<&DataSource>,
     accepts: Accepts,
     (stamp, jobs): (&str, usize),
     lock: &LockGuard,
 ) -> Result<Prepared> {
     let how = Way {
+        login,
         claim: database::claim(installation, accepts.database, Some(lock)),
         accepts_superuser_objects: accepts.superuser_objects,
         accepts_changes: accepts.changes,
@@ -248,7 +251,12 @@ fn prepare(
     (stamp, jobs, accepts): (&str, usize, Accepts),
     lock: &LockGuard,
 ) -> Result<(Option<Prepared>, Option<String>)> {
-    let prepare = || prepare_database(point, installation, accepts, (stamp, jobs), lock);
+    let staged = |path: &Path| placed.and_then(|placed| placed.staged(path));
+    let login = configuration::login(&point.head, &staged, installation)?;
+    if let Some(login) = login.as_ref().filter(|_| !wish.database) {
+        login::warn_shut_out(login, installation);
+    }
+    let prepare = || prepare_database(point, installation, login.as_ref(), accepts, (stamp, jobs), lock);
     let prepared = wish.database.then(prepare).transpose()?;
     match configuration::lead(point, placed, prepared.as_ref(), installation, lock) {
         Ok(led) => Ok((prepared, led)),

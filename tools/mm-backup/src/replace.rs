@@ -1,6 +1,8 @@
 //! Restoring the database into place: under a new name, compared, then renamed; the old one is kept under a name that
 //! says so.
 
+use std::path::Path;
+
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
 use mm_common::machine::{checkpoint, disk, files};
@@ -11,7 +13,9 @@ use mm_common::postgres::dump::{self, identifier, literal};
 use mm_common::postgres::properties::{self, Properties};
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::roles;
+use mm_common::postgres::room;
 use mm_common::postgres::server::Database;
+use mm_common::postgres::since;
 use mm_common::postgres::source::DataSource;
 use mm_common::postgres::tried::{self, Abilities};
 
@@ -23,6 +27,7 @@ use crate::store::Point;
 
 mod exchange;
 mod frozen;
+pub(crate) mod login;
 mod own;
 
 pub(crate) use self::exchange::{Exchanged, Renaming, is_done};
@@ -54,7 +59,7 @@ struct Looked<'a> {
     is_superuser: bool,
 }
 
-fn look<'a>(point: &'a Point, installation: &'a Installation, claim: &Claim<'_>) -> Result<Looked<'a>> {
+fn look<'a>(point: &'a Point, installation: &'a Installation, how: &Way<'_>) -> Result<Looked<'a>> {
     let part = point
         .head
         .database
@@ -62,12 +67,18 @@ fn look<'a>(point: &'a Point, installation: &'a Installation, claim: &Claim<'_>)
         .ok_or_else(|| Error::refused(format!("the restore point {} holds no database", point.head.id)))?;
     let source = installation.source.as_ref().ok_or_else(|| Error::refused("the server does not use PostgreSQL"))?;
     require_same_name(point, &part.name, &source.database)?;
-    let administrator = administrator(installation, claim).map_err(|error| {
+    let administrator = administrator(installation, &how.claim).map_err(|error| {
         let first = error.next_step().map(|step| format!("{step}; or ")).unwrap_or_default();
         error.with_hint(format!("{first}restore into an empty database with --into-database URL"))
     });
     let Administrator { database: admin, cluster, is_superuser } = administrator?;
-    require_space(part, cluster.as_ref())?;
+    if let Some(data) = cluster.as_ref().and_then(Cluster::data_here) {
+        require_space(part, data, &admin, &source.database)?;
+    }
+    since::require_heir(&admin, &how.login(source).user, &part.properties.roles)?;
+    if !is_superuser {
+        own::require_able(&admin, part, &point.path.join(&part.dump.path))?;
+    }
     Ok(Looked { part, source, admin, cluster, is_superuser })
 }
 
@@ -76,7 +87,12 @@ pub(crate) fn foresee(point: &Point, installation: &Installation, how: &Way<'_>)
     if let Some(copy) = frozen::look(point, installation, how)? {
         return Ok((copy.frozen.name.clone(), format!("its frozen copy {}", copy.frozen.copy)));
     }
-    let looked = look(point, installation, &how.claim)?;
+    let looked = look(point, installation, how)?;
+    if let Some(login) = how.login
+        && since::missing(&looked.admin, std::slice::from_ref(&login.user))?.is_empty()
+    {
+        login::require_let_in(login, installation)?;
+    }
     let tables = ui::count(looked.part.tables.len(), "table");
     Ok((looked.source.database.clone(), format!("one with {tables}")))
 }
@@ -93,6 +109,15 @@ pub(crate) struct Way<'a> {
     pub stamp: &'a str,
     /// `--jobs`.
     pub jobs: usize,
+    /// The data source that the server will have, where a restored configuration gives it another role or password.
+    pub login: Option<&'a DataSource>,
+}
+
+impl Way<'_> {
+    /// The data source that the server will have.
+    fn login<'a>(&'a self, present: &'a DataSource) -> &'a DataSource {
+        self.login.unwrap_or(present)
+    }
 }
 
 /// The frozen copy of the restore point, where it is there; else its dump, restored into a new database beside the one that
@@ -101,10 +126,11 @@ pub(crate) fn prepare(point: &Point, installation: &Installation, how: &Way<'_>)
     if let Some(copy) = frozen::look(point, installation, how)? {
         return copy.prepare(installation, how);
     }
-    let Way { claim, accepts_superuser_objects, stamp, jobs, .. } = how;
+    let Way { accepts_superuser_objects, stamp, jobs, .. } = how;
     let (accepts_superuser_objects, jobs) = (*accepts_superuser_objects, *jobs);
-    let Looked { part, source, admin, cluster, is_superuser } = look(point, installation, claim)?;
+    let Looked { part, source, admin, cluster, is_superuser } = look(point, installation, how)?;
     let target = source.database.clone();
+    let login = how.login(source);
     let mut prepared = Prepared {
         untried: None,
         new: beside(&target, &format!("_mm_new_{stamp}")),
@@ -116,9 +142,19 @@ pub(crate) fn prepare(point: &Point, installation: &Installation, how: &Way<'_>)
     };
     prepared.drop_leftovers()?;
     if is_superuser {
-        create_roles(point, part, &prepared.admin, source)?;
+        create_roles(point, part, &prepared.admin, login)?;
+    }
+    if how.login.is_some() {
+        login::require_let_in(login, installation)?;
     }
     let mut properties = part.properties.clone();
+    if let Some(space) = &properties.tablespace
+        && properties::usable_tablespace(&prepared.admin, &properties)?.is_none()
+    {
+        ui::warn(&format!(
+            "the database lay in the tablespace {space}, which is not there to be used: it is restored where the cluster's others lie"
+        ));
+    }
     if is_superuser {
         for left in prepared.leave_out_privileged(&mut properties, accepts_superuser_objects)? {
             ui::warn(&format!(
@@ -139,7 +175,7 @@ pub(crate) fn prepare(point: &Point, installation: &Installation, how: &Way<'_>)
                 dump: point.path.join(&part.dump.path),
                 properties: &properties,
                 cluster: &cluster,
-                role: &source.user,
+                role: &login.user,
                 accepted: accepts_superuser_objects,
             };
             filling.fill(jobs)
@@ -151,7 +187,7 @@ pub(crate) fn prepare(point: &Point, installation: &Installation, how: &Way<'_>)
     };
     let finished = filled
         .and_then(|filled| prepared.finish(point, part, &properties, &filled, jobs))
-        .and_then(|()| prepared.try_as_the_server(installation));
+        .and_then(|()| prepared.try_as_the_server(installation, how));
     if let Err(error) = finished {
         prepared.give_up();
         return Err(error);
@@ -177,10 +213,15 @@ pub(crate) fn require_same_name(point: &Point, name: &str, named: &str) -> Resul
         .hint("correct SqlSettings.DataSource, or restore into an empty database with --into-database URL"))
 }
 
-fn require_space(part: &DatabasePart, cluster: Option<&Cluster>) -> Result<()> {
-    let Some(data) = cluster.and_then(Cluster::data_here) else { return Ok(()) };
-    disk::require(data, part.bytes, "the restored database")
-        .map_err(|error| error.with_hint("make room there; the old database stays until prune, so both must fit"))
+fn require_space(part: &DatabasePart, data: &Path, admin: &Database, name: &str) -> Result<()> {
+    let present = has(admin, name)?.then(|| admin.sibling(name));
+    let space = properties::usable_tablespace(admin, &part.properties)?;
+    for need in room::needed(data, admin, present.as_ref(), part.bytes, space)? {
+        disk::require(&need.place, need.bytes, need.what).map_err(|error| {
+            error.with_hint("make room there; the old database stays until prune, so both must fit")
+        })?;
+    }
+    Ok(())
 }
 
 fn create_roles(point: &Point, part: &DatabasePart, admin: &Database, source: &DataSource) -> Result<()> {
@@ -189,6 +230,9 @@ fn create_roles(point: &Point, part: &DatabasePart, admin: &Database, source: &D
         None => String::new(),
     };
     let created = roles::create_missing(admin, &globals, &part.properties.roles, Some(source))?;
+    for changed in since::changed(admin, &globals, &part.properties.roles)? {
+        ui::say(&changed);
+    }
     for role in &created.roles {
         ui::say(&format!("the role {role} was not there and has been created"));
     }
@@ -250,13 +294,18 @@ impl Prepared {
 
     /// Lets the server's own role do in the restored database what it does in the present one: connect, read, and make and
     /// drop a table.
-    fn try_as_the_server(&mut self, installation: &Installation) -> Result<()> {
-        let Ok(own) = installation.database() else { return Ok(()) };
+    fn try_as_the_server(&mut self, installation: &Installation, how: &Way<'_>) -> Result<()> {
+        let present = installation.database();
+        let could = present.as_ref().map(tried::now).unwrap_or_default();
+        let own = match how.login {
+            Some(login) => login::enter(login, installation),
+            None => present,
+        };
+        let Ok(own) = own else { return Ok(()) };
         let restored = own.sibling(&self.new);
-        let could = tried::now(&own);
         if let Err(error) = restored.value("SELECT 1 AS one") {
             ui::say(&format!("not tried as the server's role before it has its name: {}", error.one_line()));
-            self.untried = Some((own, could));
+            self.untried = Some((own.sibling(&self.target), could));
             return Ok(());
         }
         tried::as_the_server(&restored, could)

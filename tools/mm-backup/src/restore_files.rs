@@ -45,7 +45,8 @@ impl Selection {
         Ok(Self::Paths(paths))
     }
 
-    fn has(&self, path: &Path) -> bool {
+    /// Whether a path is among them.
+    pub(crate) fn has(&self, path: &Path) -> bool {
         match self {
             Self::Everything => true,
             Self::Paths(paths) => paths.iter().any(|wanted| path.starts_with(wanted)),

@@ -38,8 +38,9 @@ pub(crate) struct Damage {
     pub why: String,
 }
 
-/// Gives the copy of the restore point before a second name in `target`. Where its inode is another one (the store was
-/// copied) or was not remembered, its contents are hashed, this once.
+/// Gives the copy of the restore point before a second name in `target`. Where its inode or its time is another one (the
+/// store was copied, or brought back from an archive that keeps whole seconds) or was not remembered, its contents are
+/// hashed, this once.
 pub(crate) fn link(target: &Dir, before: &Before<'_>, name: &OsStr) -> Result<Reused> {
     let Before { known, directory, is_suspect } = before;
     let Some(there) = directory.look(name)? else {
@@ -52,13 +53,10 @@ pub(crate) fn link(target: &Dir, before: &Before<'_>, name: &OsStr) -> Result<Re
     if there.bytes != known.bytes {
         return damaged(format!("it has {} bytes, {} were stored", there.bytes, known.bytes));
     }
-    if known.stored.is_some_and(|stored| stored.mtime != there.mtime) {
-        return damaged("it was changed after it was stored".into());
-    }
     if is_suspect(there.ino) {
         return damaged("verify has found other contents (SHA-256)".into());
     }
-    if known.stored.is_none_or(|stored| stored.ino != there.ino) {
+    if known.stored.is_none_or(|stored| (stored.ino, stored.mtime) != (there.ino, there.mtime)) {
         let Some(file) = directory.open_file(name)? else {
             return Ok(Reused::Damaged(None, "it is gone".into()));
         };

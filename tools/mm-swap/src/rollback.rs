@@ -14,13 +14,14 @@ use mm_common::mattermost::config::Copied;
 use mm_common::mattermost::site::{Ground, Installation};
 use mm_common::mattermost::way_back::{self, WayBack};
 use mm_common::postgres::proven;
+use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use mm_common::run::Session;
 use semver::Version;
 use serde_json::json;
 
 use crate::arguments::RollbackArguments;
-use crate::operation::{self, Operation, Verdict};
+use crate::operation::{self, Operation, SavedConfig, Verdict};
 use crate::undo::{self, Means};
 use crate::{config, door, recover, standing};
 
@@ -206,8 +207,11 @@ fn refuse_another_database(last: &Operation, site: &Installation) -> Result<()> 
     let place = |source: &DataSource| (source.host.clone(), source.port, source.database.clone());
     let (Some(before), Some(file)) = (of_file(&saved.copy)?, of_file(&saved.path)?) else { return Ok(()) };
     // Where the file does not say where the database is, something else does, and that stays.
-    if place(&file) != place(now) || place(&before) == place(&file) {
+    if place(&file) != place(now) {
         return Ok(());
+    }
+    if place(&before) == place(&file) {
+        return refuse_shut_out(last, site, (&before, &file), saved);
     }
     let at = |source: &DataSource| format!("`{}` at {}:{}", source.database, source.host, source.port);
     Err(Error::refused(format!("the configuration of {} leads to another database", last.from))
@@ -216,6 +220,36 @@ fn refuse_another_database(last: &Operation, site: &Installation) -> Result<()> 
             "where an upgrade of PostgreSQL has moved it: mm-pgbump rollback, then this again; or restore files and \
              database with `mm-backup restore ID`, which follows",
         ))
+}
+
+/// As [`refuse_another_database`], of the role and its password, which may be others since.
+fn refuse_shut_out(
+    last: &Operation,
+    site: &Installation,
+    (before, file): (&DataSource, &DataSource),
+    saved: &SavedConfig,
+) -> Result<()> {
+    let entry = |source: &DataSource| {
+        (source.user.clone(), source.password.as_ref().map(|password| password.reveal().to_owned()))
+    };
+    if entry(before) == entry(file) || site.source.as_ref().map(entry) != Some(entry(file)) {
+        return Ok(());
+    }
+    // Where the present one does not get in either, that is no matter of the way back.
+    if site.database().is_err() {
+        return Ok(());
+    }
+    let Err(error) = Database::connect(before, Some(&site.owner)) else { return Ok(()) };
+    Err(Error::refused(format!(
+        "the configuration of {} does not let the server into its database any more",
+        last.from
+    ))
+    .because(error.one_line())
+    .hint(format!(
+        "write SqlSettings.DataSource as it is in {} into {} too, which rollback puts back; then run this again",
+        shell::word(&saved.path),
+        shell::word(&saved.copy)
+    )))
 }
 
 /// How the database goes back, where it has to: the new server has migrated it, or it is gone after a move.

@@ -5,6 +5,7 @@ use crate::contract::error::Result;
 use crate::mattermost::handed_on;
 use crate::mattermost::site::Installation;
 use crate::postgres::proven::Claim;
+use crate::postgres::since;
 
 /// What was found.
 pub(super) enum Look<'a> {
@@ -46,6 +47,9 @@ fn seen<'a>(point: &'a RestorePoint, site: &Installation, claim: &Claim<'_>) -> 
     let Some(copy) = frozen.find(&admin.database)? else {
         return unusable(&format!("the database {} is gone", frozen.copy));
     };
+    if let Some(role) = since::missing(&admin.database, &frozen.opened_to())?.first() {
+        return unusable(&format!("the role {role}, to which it is opened, is not there any more"));
+    }
     let found = frozen.changes(&copy, false)?.found;
     if found.is_empty() { Ok(Look::Usable(point)) } else { unusable(&format!("it was changed: {}", found.join(", "))) }
 }

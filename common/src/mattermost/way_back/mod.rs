@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use administrator::{Administrator, administrator, exists};
 pub use moved::{Moved, Place, database_for, last as last_move};
-pub use trial::{ACCEPT, Finding, Trial, checks, judge};
+pub use trial::{ACCEPT, Finding, PATRONI_HINT, Trial, checks, judge};
 
 use super::handed_on;
 use super::site::Installation;
@@ -26,6 +26,7 @@ use crate::contract::ui;
 use crate::machine::files;
 use crate::postgres::proven::Claim;
 use crate::postgres::server::Database;
+use crate::postgres::since;
 use kept::Look;
 
 /// Stopping one cluster and starting another, in seconds: observed were 2 to 6.
@@ -246,9 +247,13 @@ fn dump<'a>(hop: Hop<'a>, site: &Installation, claim: &Claim<'_>) -> Result<(&'a
         return Err(Error::refused(frozen).hint(elsewhere));
     }
     match administrator(site, claim) {
+        Ok(admin) => {
+            let role = site.source.as_ref().map_or("", |source| source.user.as_str());
+            since::require_heir(&admin.database, role, &held.roles)?;
+        }
         Err(error) if error.kind() == error::Kind::Refused => return Err(error),
         // What cannot be seen now is for the restore to say.
-        _ => {}
+        Err(_) => {}
     }
     Ok((point, restore_seconds(held.bytes)))
 }

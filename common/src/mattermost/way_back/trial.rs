@@ -17,8 +17,10 @@ use crate::machine::disk;
 use crate::mattermost::site::Installation;
 use crate::postgres::cluster::{self, Cluster};
 use crate::postgres::dump::identifier;
+use crate::postgres::manager::{self, Manager};
 use crate::postgres::proven::Claim;
 use crate::postgres::restorer::Restorer;
+use crate::postgres::room::{self, Need};
 use crate::postgres::server::Database;
 
 /// The id of the check, and what `--accept` is given to go on though the way back is closed.
@@ -183,20 +185,31 @@ fn closed(error: Error, attempt: &str, fix: &str) -> Error {
 }
 
 /// The restored database stands beside the present one until `mm-backup prune`.
-fn space(database: &Database, data: &Path) -> Option<Finding> {
-    let needed =
-        database.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size").ok()?.as_u64()?;
-    let free = disk::free(data).ok()?;
-    (free < needed).then(|| {
-        Finding::closing(
+fn space(database: &Database, data: &Path) -> Vec<Finding> {
+    let looked = (|| {
+        let size = database.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size")?;
+        let own = "SELECT t.spcname AS space FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
+            WHERE d.datname = pg_catalog.current_database()";
+        let own = database.value(own)?;
+        room::needed(data, database, Some(database), size.as_u64().unwrap_or_default(), own.as_str())
+    })();
+    let lacks = |need: &Need| {
+        let free = disk::free(&need.place).ok().filter(|free| *free < need.bytes)?;
+        let Need { place, bytes, what } = need;
+        Some(Finding::closing(
             format!(
-                "a restored database needs {needed} bytes beside the present one at `{}`, where {free} are free",
-                data.display()
+                "beside the present database, {what} needs {bytes} bytes at `{}`, where {free} are free",
+                place.display()
             ),
-            format!("make room on the file system of {}", shell::word(data)),
-        )
-    })
+            format!("make room on the file system of {}", shell::word(place)),
+        ))
+    };
+    looked.unwrap_or_default().iter().filter_map(lacks).collect()
 }
+
+/// What takes a cluster out of Patroni's hands.
+pub const PATRONI_HINT: &str =
+    "take the cluster out of its hands for the upgrade: patronictl pause, then systemctl stop patroni";
 
 /// Whether a cluster that an upgrade stops can be started again.
 fn startable(old: &Cluster) -> Vec<Finding> {
@@ -209,6 +222,12 @@ fn startable(old: &Cluster) -> Vec<Finding> {
                 "take the cluster out of its manager's hands for the upgrade, then: echo manual > {}",
                 shell::word(&path)
             ),
+        ));
+    }
+    if manager::of(old) == Some(Manager::Patroni) {
+        findings.push(Finding::closing(
+            format!("Patroni runs here and manages the cluster {}: it would start and stop it in between", old.label()),
+            PATRONI_HINT.into(),
         ));
     }
     let unit = format!("postgresql@{}-{}.service", old.major, old.name);

@@ -1,7 +1,7 @@
 //! What one major writes otherwise than another about one and the same thing. Each of these is named with its reason; all
 //! else that differs is a difference.
 
-use super::{Definitions, expression};
+use super::{Definitions, expression, maintain};
 
 /// Kinds whose statements may hold expressions.
 const WITH_EXPRESSIONS: &[&str] = &[
@@ -88,6 +88,9 @@ pub fn level(name: &str, text: &str, majors: Majors) -> String {
         if is(&["COLLATION ", "DATABASE "]) && text.contains("icu") {
             text = without_value(&without_value(&text, "locale = '"), "ICU_LOCALE = '");
         }
+    }
+    if crosses(majors, 17) && is(&["ACL ", "DEFAULT ACL "]) {
+        text = maintain::levelled(&text);
     }
     // From 18 on what is not null is a constraint with a name. The server makes it up, and a dump tells it where another
     // one was to be expected: in a long name, or beside a constraint that is called so.

@@ -4,6 +4,7 @@
 
 mod expression;
 mod levelled;
+mod maintain;
 mod read;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -33,10 +33,12 @@ pub struct Builder {
 
 impl Builder {
     pub(super) fn of(version: &str) -> Self {
-        Self { order: quick(version), postgres: 13, posts: 100, running: false }
+        // On a host with other majors: MM_TEST_POSTGRES.
+        let postgres = std::env::var("MM_TEST_POSTGRES").ok().and_then(|major| major.parse().ok()).unwrap_or(13);
+        Self { order: quick(version), postgres, posts: 100, running: false }
     }
 
-    /// PostgreSQL major of its cluster; 13 unless said otherwise.
+    /// PostgreSQL major of its cluster; 13, or what `MM_TEST_POSTGRES` says, unless said otherwise.
     #[must_use]
     pub fn postgres(mut self, major: u32) -> Self {
         self.postgres = major;

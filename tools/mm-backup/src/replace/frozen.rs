@@ -5,11 +5,13 @@ use mm_common::contract::shell;
 use mm_common::contract::ui;
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::{Administrator, administrator};
+use mm_common::postgres::dump::identifier;
 use mm_common::postgres::frozen::Frozen;
 use mm_common::postgres::properties;
+use mm_common::postgres::since;
 use mm_common::postgres::tried;
 
-use super::{Prepared, Way, beside, require_same_name};
+use super::{Prepared, Way, beside, login, require_same_name};
 use crate::complete;
 use crate::fill::SUPERUSER_OBJECTS;
 use crate::store::Point;
@@ -47,6 +49,17 @@ pub(super) fn look<'a>(point: &'a Point, installation: &Installation, how: &Way<
         }
         Err(error) => return Err(error),
     };
+    if let Some(role) = since::missing(&admin.database, &frozen.opened_to())?.into_iter().next() {
+        let why = format!("the role `{role}`, to which it is opened, is not there any more");
+        if has_dump {
+            ui::warn(&format!("restoring the dump, for the frozen copy `{}` cannot be used: {why}", frozen.copy));
+            return Ok(None);
+        }
+        let sql = format!("CREATE ROLE {}", identifier(&role));
+        let refused =
+            format!("the frozen copy `{}` of the restore point {} cannot be used", frozen.copy, point.head.id);
+        return Err(Error::refused(refused).because(why).hint(admin.database.shown(&sql)));
+    }
     let changes = frozen.changes(&copy, false)?;
     let words = changes.found.join("; ");
     if words.is_empty() || how.accepts_changes {
@@ -85,10 +98,15 @@ impl Copy<'_> {
     /// Gives it its settings, which open it to nobody, and readies it for the change of names.
     pub(super) fn prepare(self, installation: &Installation, how: &Way<'_>) -> Result<Prepared> {
         let Self { frozen, admin: Administrator { database: admin, .. } } = self;
-        let untried = installation.database().ok().map(|own| {
-            let could = tried::now(&own);
-            (own, could)
-        });
+        let present = installation.database().ok();
+        let could = present.as_ref().map(tried::now).unwrap_or_default();
+        let own = match how.login {
+            Some(login) => {
+                login::require_let_in(login, installation)?;
+                login::enter(login, installation).ok().map(|own| own.sibling(&frozen.name))
+            }
+            None => present,
+        };
         let prepared = Prepared {
             target: frozen.name.clone(),
             new: frozen.copy.clone(),
@@ -96,7 +114,7 @@ impl Copy<'_> {
             said: format!("the frozen copy {}, renamed", frozen.copy),
             frozen: Some(Opening { open: frozen.opening(), close: frozen.closing() }),
             admin,
-            untried,
+            untried: own.map(|own| (own, could)),
         };
         let mut settings = frozen.properties.clone();
         for left in prepared.leave_out_privileged(&mut settings, how.accepts_superuser_objects)? {

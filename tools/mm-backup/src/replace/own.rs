@@ -5,8 +5,12 @@ use std::path::Path;
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
+use mm_common::postgres::besides;
+use mm_common::postgres::definitions;
+use mm_common::postgres::dump::identifier;
 use mm_common::postgres::schemas;
 use mm_common::postgres::server::Database;
+use mm_common::postgres::since;
 use mm_common::postgres::untrusted;
 
 use super::Prepared;
@@ -15,11 +19,8 @@ use crate::fill::Filled;
 use crate::manifest::DatabasePart;
 
 /// What only a superuser sees, by the entries of a dump that stand for it.
-const UNSEEN: &[(&str, &str)] = &[
-    ("USER MAPPING ", "the options of user mappings"),
-    ("SUBSCRIPTION ", "subscriptions"),
-    ("BLOB ", "owners and rights of large objects"),
-];
+const UNSEEN: &[(&str, &str)] =
+    &[("USER MAPPING ", "the options of user mappings"), ("SUBSCRIPTION ", "subscriptions")];
 
 /// Restores the dump into the database that `prepared` has made.
 pub(super) fn fill(prepared: &Prepared, dump: &Path, part: &DatabasePart, jobs: usize) -> Result<Filled> {
@@ -37,6 +38,11 @@ pub(super) fn fill(prepared: &Prepared, dump: &Path, part: &DatabasePart, jobs: 
             lacks(&difference);
         }
     }
+    if let Some(large) = &part.large_objects
+        && besides::settled(&restored)? != large.settled
+    {
+        lacks("owners, rights or comments of large objects are others");
+    }
     let entries = untrusted::entries(dump)?;
     let mut unseen = vec!["the passwords of roles"];
     unseen.extend(
@@ -44,6 +50,45 @@ pub(super) fn fill(prepared: &Prepared, dump: &Path, part: &DatabasePart, jobs: 
     );
     ui::say(&format!("not compared, as the server's role is no superuser: {}", unseen.join(", ")));
     Ok(Filled { kept_back: Vec::new(), left_rights, spaces: None, roles, as_replaced: false })
+}
+
+/// Whether this role can make all of the dump, and read it afterwards: it makes no roles, and sees no rows that a policy hides.
+///
+/// # Errors
+/// Refused, with the statements that let it.
+pub(super) fn require_able(admin: &Database, part: &DatabasePart, dump: &Path) -> Result<()> {
+    let text: String = definitions::of_dump(dump)?.into_values().map(|text| text + "\n").collect();
+    let sees_all = "SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER";
+    if text.contains(" FORCE ROW LEVEL SECURITY;") && admin.value(sees_all)? != true {
+        return Err(Error::refused("what is restored as the server's role could not be compared")
+            .because(
+                "policies (row-level security) of the restore point hide rows from the owners of tables, too (FORCE)",
+            )
+            .hint(
+                "let a superuser of the database server give the role BYPASSRLS; or run this as root on its machine",
+            ));
+    }
+    let mut gone = since::missing(admin, &part.properties.roles)?;
+    gone.retain(|role| names(&text, role));
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let made: Vec<String> = gone.iter().map(|role| format!("CREATE ROLE {}", identifier(role))).collect();
+    Err(Error::refused("the database cannot be restored as the server's role")
+        .because(format!("roles that the restore point names are not there any more: {}", gone.join(", ")))
+        .hint(format!("let a superuser of the database server run `{}`", made.join("; "))))
+}
+
+/// Whether statements of a dump give something to a role, or take it.
+fn names(text: &str, role: &str) -> bool {
+    let written = [role.to_owned(), identifier(role)];
+    ["TO", "FROM", "ROLE", "FOR", "AUTHORIZATION"].iter().any(|word| {
+        written.iter().any(|role| {
+            let said = format!(" {word} {role}");
+            text.match_indices(&said)
+                .any(|(at, _)| !text[at + said.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+        })
+    })
 }
 
 /// Says what of the settings and rights of the database is otherwise now, where `unsettled` does not tell already.

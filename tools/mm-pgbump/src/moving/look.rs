@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use mm_common::contract::sections::{Path, Status};
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back;
+use mm_common::postgres::hidden;
 use mm_common::postgres::server::Database;
 use mm_common::run::Session;
 use mm_common::{Error, Result};
@@ -89,7 +90,13 @@ pub(crate) fn all(question: &Question<'_>) -> Result<Looked> {
     list.add("move-encoding", "Both sides keep text alike", || contents::encoding(question));
     list.add("move-extensions", "The target has the extensions", || contents::extensions(question));
     list.add("move-roles", "The roles are there, or somebody stands for them", || contents::roles(source, &map));
-    list.add(LEFT_BEHIND, "Everything can be carried", || contents::left_behind(source, &mut left_behind));
+    list.add(LEFT_BEHIND, "Everything can be carried", || {
+        let seen = if source.reader.is_superuser() { Ok(()) } else { hidden::refuse(&source.reader) };
+        match seen {
+            Ok(()) => contents::left_behind(source, &mut left_behind),
+            Err(error) => refused_as_finding(&error),
+        }
+    });
     list.add("move-space", "There is room", || host::space(question));
     list.add("move-replicas", "No replica of the old database stays in use", || {
         Ok(Seen::list(

@@ -3,7 +3,9 @@
 use mm_common::contract::shell;
 use mm_common::machine::command::Cmd;
 use mm_common::machine::{disk, files, tree};
+use mm_common::mattermost::way_back::PATRONI_HINT;
 use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::postgres::manager::{self, Manager};
 use mm_common::postgres::programs::{Part, install};
 use mm_common::postgres::server::{self, Database};
 use mm_common::{Error, Result};
@@ -61,7 +63,14 @@ pub(super) fn startable(question: &Question<'_>) -> Result<Seen> {
             ),
         )
     } else {
-        Seen::pass("by its start.conf")
+        match manager::of(question.old) {
+            Some(Manager::Patroni) => Seen::fail("Patroni runs here and manages it", PATRONI_HINT),
+            Some(Manager::Pacemaker) => Seen::warn(
+                "Pacemaker runs here, and may start and stop it",
+                "where it does, take the cluster out of its hands for the upgrade (pcs resource unmanage, or crm resource unmanage)",
+            ),
+            None => Seen::pass("by its start.conf"),
+        }
     })
 }
 
@@ -227,17 +236,34 @@ pub(super) fn checksums(question: &Question<'_>, entrance: &Database) -> Result<
     })
 }
 
-/// Copying needs as much again; a dump writes its rows into the log as well. Links and clones share.
+/// Copying needs as much again, in each tablespace, too; a dump writes its rows into the log as well. Links and clones share.
 pub(super) fn disk(question: &Question<'_>) -> Result<Seen> {
     let data = tree::size(&question.old.data)?.bytes;
-    let needed = match question.method {
-        Some(Method::Link | Method::Clone) => FIXED,
-        Some(Method::Dump) => data + data / 2 + FIXED,
-        None | Some(Method::Upgrade) => data + FIXED,
-    };
-    let free = disk::free(question.data)?;
-    let evidence = format!("{needed} bytes needed at `{}`, {free} free", question.data.display());
-    Ok(if free >= needed { Seen::pass(evidence) } else { Seen::fail(evidence, "make room on that file system") })
+    let copies = !matches!(question.method, Some(Method::Link | Method::Clone));
+    let spaces = if copies { control::tablespace_directories(question.old, question.old.major)? } else { Vec::new() };
+    // Where several lie on one file system, they need its room together.
+    let mut needs = vec![(question.data.to_owned(), FIXED + if copies { data } else { 0 })];
+    let mut all = data;
+    for space in spaces {
+        let (bytes, device) = (tree::size(&space)?.bytes, disk::device(&space)?);
+        all += bytes;
+        match needs.iter_mut().find(|(place, _)| disk::device(place).is_ok_and(|known| known == device)) {
+            Some((_, needed)) => *needed += bytes,
+            None => needs.push((space, bytes)),
+        }
+    }
+    if question.method == Some(Method::Dump) {
+        needs[0].1 += all / 2;
+    }
+    let mut evidence = Vec::new();
+    let mut fits = true;
+    for (place, needed) in &needs {
+        let free = disk::free(place)?;
+        fits &= free >= *needed;
+        evidence.push(format!("{needed} bytes needed at `{}`, {free} free", place.display()));
+    }
+    let evidence = evidence.join("; ");
+    Ok(if fits { Seen::pass(evidence) } else { Seen::fail(evidence, "make room on that file system") })
 }
 
 pub(super) fn tablespaces(question: &Question<'_>) -> Result<Seen> {

@@ -153,8 +153,11 @@ fn no_verb_goes_by_path_where_the_servers_user_could_lead_it() {
         &["export"],
         &["restore", "latest", "--files", "--into", &into],
         &["restore", "latest", "--stop"],
-        &["prune", "--keep-last", "1"],
     ] {
+        watched.run("mm-backup", &[&["--to", store.as_str()], words].concat());
+    }
+    let id = crate::adversary::pinned(Path::new(&store));
+    for words in [&["unpin", &id][..], &["prune", "--keep-last", "1"]] {
         watched.run("mm-backup", &[&["--to", store.as_str()], words].concat());
     }
     for words in [&["create", "--stop", "--freeze", "--accept", "rollback"][..], &["complete"]] {

@@ -231,6 +231,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_name_leads_out_of_a_directory() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("a/b")).unwrap();
+        let dir = Dir::open(place.path()).unwrap();
+        assert!(dir.descend(Path::new("./a/b")).unwrap().is_some());
+        for path in ["..", "a/../../etc", "/etc", "a/b/../../.."] {
+            assert!(dir.descend(Path::new(path)).is_err(), "{path}");
+        }
+    }
+
+    #[test]
     fn a_walk_meets_links_and_does_not_follow_them() {
         let outside = tempfile::tempdir().unwrap();
         files::write(&outside.path().join("secret"), b"s", files::Access::PRIVATE).unwrap();

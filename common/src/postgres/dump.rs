@@ -51,7 +51,8 @@ pub fn dump(database: &Database, snapshot: &str, to: &Path) -> Result<String> {
     let attempt = || format!("cannot dump the database `{}`", database.name);
     let command = database.command("pg_dump").context(attempt)?;
     let version = called(database).context(attempt)?;
-    command
+    without_quotes(database, command)
+        .context(attempt)?
         .args(["--format=custom", "--compress=1", "--no-password"])
         .arg(lock_wait())
         .arg(format!("--snapshot={snapshot}"))
@@ -63,10 +64,18 @@ pub fn dump(database: &Database, snapshot: &str, to: &Path) -> Result<String> {
     Ok(version)
 }
 
+/// Has names that need no quotes written without them, as a superuser's session writes those of the database that comes
+/// back. Where nobody has set it otherwise it is not said: a pooler before the database refuses it.
+fn without_quotes(database: &Database, command: Cmd) -> Result<Cmd> {
+    let asked = "SELECT pg_catalog.current_setting('quote_all_identifiers')::pg_catalog.bool";
+    let quotes_all = !database.is_superuser() && database.value(asked)?.as_bool().unwrap_or(false);
+    Ok(if quotes_all { command.env("PGOPTIONS", "-c quote_all_identifiers=off") } else { command })
+}
+
 /// Writes the definitions of a database, and no rows, to the new file `to` (0600).
 pub(super) fn definitions(database: &Database, to: &Path) -> Result<()> {
     let command = database.command("pg_dump")?.args(["--format=custom", "--schema-only", "--no-password"]);
-    command.arg(lock_wait()).interruptible().run_into(create(to)?, to).map(drop)
+    without_quotes(database, command)?.arg(lock_wait()).interruptible().run_into(create(to)?, to).map(drop)
 }
 
 /// Writes the roles of the server to the new file `to` (0600): with their passwords when `database` is reached as a

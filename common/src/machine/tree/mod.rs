@@ -231,6 +231,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn holes_without_end_are_not_hashed() {
+        let place = tempfile::tempdir().unwrap();
+        let (from, to) = (place.path().join("from"), place.path().join("to"));
+        let file = |path: &Path| std::fs::File::options().read(true).write(true).create_new(true).open(path).unwrap();
+        let (from, to) = (file(&from), file(&to));
+        from.set_len(1 << 43).unwrap();
+        let error = contents(&from, &to, &mut crate::contract::digest::Hasher::default()).unwrap_err();
+        assert!(error.to_string().contains("GiB of holes"), "{error}");
+    }
+
+    #[test]
     fn no_name_leads_out_of_a_directory() {
         let place = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(place.path().join("a/b")).unwrap();

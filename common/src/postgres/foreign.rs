@@ -59,7 +59,7 @@ pub(super) fn is_early(tree: &str, plain: bool, meant: impl Fn(&str) -> bool) ->
                 parent.push_str(letter);
             }
             _ => {
-                let node = open.last_mut().expect("the outermost is never popped without a return");
+                let Some(node) = open.last_mut() else { return true };
                 node.push(character);
                 // A brace in a name is none of the expression's.
                 node.extend((character == '\\').then(|| characters.next()).flatten());

@@ -25,7 +25,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 const ENDING: Duration = Duration::from_secs(30);
 
 /// How many pieces are read before anything else is looked at.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 64;
 
 /// What a pipe to a file holds, in bytes: as much as the kernel allows everybody.
 const WIDE: i32 = 1 << 20;
@@ -158,7 +158,7 @@ impl Pipe {
     /// Reads a piece of what is there; whether there was any. What was read before a failure is what there is to show.
     pub(super) fn read(&mut self) -> bool {
         let Some(file) = &mut self.file else { return false };
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = [0; 16 * 1024];
         match file.read(&mut buffer) {
             Ok(0) => self.file = None,
             Ok(count) => {

@@ -143,7 +143,8 @@ fn what_a_program_says_into_a_file_it_does_not_write_itself() {
     assert_eq!(Cmd::new("sh").args(["-c", script]).run_into(file, &path).unwrap(), "complained\n");
     let said = std::fs::read(&path).unwrap();
     assert!(said.starts_with(b"pipe:["), "{}", String::from_utf8_lossy(&said[..20]));
-    assert_eq!(said.iter().filter(|byte| **byte == 0).count(), 3_000_000);
+    let words = said.iter().position(|byte| *byte == 0).unwrap();
+    assert!(said.len() - words == 3_000_000 && said[words..].iter().all(|byte| *byte == 0));
     // What it leaves behind holds the pipe, and neither keeps us nor loses a byte.
     let script = "head -c 500000 /dev/zero; sleep 20 & exit 0";
     Cmd::new("sh").args(["-c", script]).run_into(File::create(&path).unwrap(), &path).unwrap();

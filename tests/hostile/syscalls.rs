@@ -153,11 +153,11 @@ fn no_verb_goes_by_path_where_the_servers_user_could_lead_it() {
         &["export"],
         &["restore", "latest", "--files", "--into", &into],
         &["restore", "latest", "--stop"],
-        &["prune", "--keep-last", "1"],
     ] {
         watched.run("mm-backup", &[&["--to", store.as_str()], words].concat());
     }
-    for words in [&["create", "--stop", "--freeze", "--accept", "rollback"][..], &["complete"]] {
+    let id = crate::adversary::pinned(Path::new(&store));
+    for words in [&["unpin", &id][..], &["prune", "--keep-last", "1"]] {
         watched.run("mm-backup", &[&["--to", store.as_str()], words].concat());
     }
     // What a killed restore has left open.
@@ -166,6 +166,10 @@ fn no_verb_goes_by_path_where_the_servers_user_could_lead_it() {
         killed.env("MM_CHECKPOINT", checkpoint).args(["--to", &store, "restore", "latest", "--stop"]);
         assert_eq!(killed.output().unwrap().status.code(), None, "{checkpoint} is not passed any more");
         watched.run("mm-backup", &["--to", &store, "recover"]);
+    }
+    let frozen = ["create", "--stop", "--freeze", "--accept", "rollback"];
+    for words in [&frozen[..], &["complete"], &["restore", "latest", "--stop"]] {
+        watched.run("mm-backup", &[&["--to", store.as_str()], words].concat());
     }
     let state = text(&watched.site.state());
     let page = place("releases.mdx");

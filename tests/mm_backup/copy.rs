@@ -90,7 +90,8 @@ fn with_the_world(site: &Site) {
     site.set("ServiceSettings", "SiteURL", json!("https://chat.example.com"));
     site.set("LogSettings", "FileLocation", json!("/var/log/mattermost"));
     let variables = site.install().join("config/mattermost.environment");
-    fs::write(&variables, "MM_EMAILSETTINGS_SMTPSERVER=relay.example.com\n").unwrap();
+    // Of the server's user, who says in vain whom a copy of his server is to run as.
+    fs::write(&variables, "MM_EMAILSETTINGS_SMTPSERVER=relay.example.com\nUser=postgres\nGroup=postgres\n").unwrap();
     let rows = "INSERT INTO sessions (id, token, createat, expiresat, lastactivityat, userid, deviceid, roles, isoauth, props) \
          SELECT 's' || n, 't' || n, 1, 9999999999999, 1, (SELECT min(id) FROM users), '', '', false, '{}' FROM generate_series(1, 3) n;
        INSERT INTO incomingwebhooks (id, createat, updateat, deleteat, userid, channelid, teamid, displayname, description, username, iconurl, channellocked) \

@@ -114,6 +114,11 @@ fn an_odd_database_comes_back() {
         "CREATE ROLE reader; CREATE ROLE third; SET client_min_messages = warning; SET SESSION AUTHORIZATION {ROLE}; {EXOTIC}"
     ));
     site.cluster.query(EXOTIC_SETTINGS);
+    // Definitions and values are written as nobody expects them.
+    site.cluster.query(
+        "ALTER DATABASE mattermost SET quote_all_identifiers = on; ALTER DATABASE mattermost SET bytea_output = escape;
+         ALTER DATABASE mattermost SET \"DateStyle\" = 'SQL, DMY'",
+    );
     let settled = || {
         site.cluster.sql("postgres", "SELECT coalesce(rolname, ''), setconfig, datconnlimit, shobj_description(d.oid, 'pg_database')
           FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase LEFT JOIN pg_roles r ON r.oid = setrole WHERE datname = 'mattermost' ORDER BY 1")

@@ -275,3 +275,22 @@ fn functions_that_are_not_run_by_an_upgrade_are_no_obstacle() {
         assert!(check["evidence"].as_str().unwrap().contains(place), "{place}: {check}");
     }
 }
+
+/// A database that does its work in functions. Each may call each, and is looked at: none may be looked for in each.
+#[test]
+fn thousands_of_functions_are_looked_through_in_one_go() {
+    let rig = Rig::new();
+    as_the_owner(
+        &rig,
+        "DO $$ BEGIN FOR i IN 1..5000 LOOP
+           EXECUTE pg_catalog.format('CREATE FUNCTION report_%s(text) RETURNS bigint LANGUAGE sql AS %L', i,
+             'SELECT count(*) FROM posts WHERE message = $1 OR createat = ' || i);
+         END LOOP; END $$;
+         CREATE TYPE level AS ENUM ('low', 'high');
+         CREATE FUNCTION rank(level) RETURNS int IMMUTABLE LANGUAGE sql AS $$ SELECT length('low') $$;
+         CREATE CAST (level AS int) WITH FUNCTION rank(level);
+         CREATE TABLE ranked (level level, CHECK (level::int > 0)); CREATE INDEX ranked_level ON ranked (rank(level))",
+    );
+    let (document, said) = rig.pgbump(0, &["check", "--to", "15"]);
+    assert_eq!(check_of(&document, "user-code")["status"], "pass", "{said}");
+}

@@ -35,6 +35,38 @@ fn what_a_killed_run_leaves_behind_is_removed_by_the_next() {
     assert!((site.history(), site.counts(), site.user_files()) == before, "something of the killed run is left");
 }
 
+/// As another server of this machine has them: the configuration names its directory, a row its files.
+#[test]
+fn files_of_somebody_else_are_not_erased_wherever_the_configuration_leads() {
+    let site = Site::builder("10.6.1").running().build();
+    verify(&site, &["--only", "users.me"]);
+    let state = process::run("find", &[site.state().to_str().unwrap(), "-name", "verify"]);
+    let record = std::path::Path::new(state.trim()).join("traces.json");
+    let (user, channel, others) = ("u".repeat(26), "c".repeat(26), site.directory().join("others"));
+    let places = [others.join("users").join(&user), others.join("20260101/channels").join(&channel)];
+    for place in &places {
+        std::fs::create_dir_all(place).unwrap();
+        std::fs::write(place.join("picture"), "x").unwrap();
+    }
+    let path = |from: &str| format!("{from}20260101/channels/{channel}/x");
+    let row = |path: &str| {
+        site.cluster.query(&format!(
+            "INSERT INTO fileinfo SELECT (pg_catalog.jsonb_populate_record(f, pg_catalog.jsonb_build_object(
+               'id', pg_catalog.md5('{path}')::varchar(26), 'creatorid', '{user}', 'path', '{path}'))).* FROM fileinfo f LIMIT 1"
+        ))
+    };
+    row(&path(""));
+    row(&path("../../../others/"));
+    for directory in [others.to_str().unwrap(), "./data/"] {
+        std::fs::write(&record, format!("{{\"users\": [\"{user}\"], \"channels\": [\"{channel}\"]}}")).unwrap();
+        site.set("FileSettings", "Directory", serde_json::json!(directory));
+        let output = site.tool("mm-verify").args(["--only", "server.ping"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("traces of a run that was cut off are still there"), "{said}");
+        assert!(places.iter().all(|place| place.join("picture").is_file()), "{said}");
+    }
+}
+
 #[test]
 fn somebody_else_is_never_erased_for_being_in_the_record() {
     let site = Site::builder("10.6.1").running().build();

@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::foreign::{self, PLAIN, Use};
+use super::foreign::{self, Use};
 use super::server::Database;
 use crate::contract::error::{Context as _, Result};
 
@@ -107,14 +107,14 @@ struct Further {
     plain: bool,
 }
 
-/// Functions of somebody who is no superuser, to be completed by whether each runs nothing but itself.
+/// Functions of somebody who is no superuser; and whether each, where it converts, runs nothing but itself.
 const THEIRS: &str = "theirs(oid, called, given, plain) AS (
   SELECT p.oid, pg_catalog.format('the %s of %I', pg_catalog.pg_describe_object('pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0), r.rolname),
     pg_catalog.format('ALTER FUNCTION %1$s OWNER TO %2$I; ALTER FUNCTION %1$s SECURITY INVOKER;',
-      (pg_catalog.pg_identify_object('pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0)).identity, SESSION_USER), ";
-const OF_OTHERS: &str = "
-   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-   JOIN pg_catalog.pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper)";
+      (pg_catalog.pg_identify_object('pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0)).identity, SESSION_USER), i.oid IS NULL
+   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles r ON r.oid = p.proowner AND NOT r.rolsuper
+   LEFT JOIN inlined i ON i.oid = p.oid)";
+const CONVERTING: &str = "SELECT castfunc FROM pg_catalog.pg_cast WHERE castfunc <> 0";
 
 /// Types to and from which such a function converts, and domains whose CHECKs call one.
 const CHECKED: &str = "casts(type, called, given, plain) AS (
@@ -215,7 +215,7 @@ fn further(version_num: u32, way: Way, made: &[String]) -> String {
     // A column has a value, and what is converted is checked, only where there are rows.
     let rows = way.inserts_rows;
     format!(
-        r"WITH RECURSIVE {THEIRS}{PLAIN}{OF_OTHERS}, {checked}), {holds}),
+        r"WITH RECURSIVE {}, {THEIRS}, {checked}), {holds}),
  tainted(type, called, given) AS (
   SELECT type, called, given FROM checked
   UNION SELECT h.outer_type, t.called, t.given FROM tainted t JOIN holds h ON h.inner_type = t.type),
@@ -235,6 +235,7 @@ fn further(version_num: u32, way: Way, made: &[String]) -> String {
   WHERE m.tree ~ {CONVERTS}
  UNION {OF_SUPERUSERS}
  ORDER BY reason",
+        foreign::inlined(CONVERTING),
         read.join("\n  UNION ALL "),
         made.join("\n  UNION ALL "),
         input.join("\n  UNION ALL "),

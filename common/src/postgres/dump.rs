@@ -51,22 +51,31 @@ pub fn dump(database: &Database, snapshot: &str, to: &Path) -> Result<String> {
     let attempt = || format!("cannot dump the database `{}`", database.name);
     let command = database.command("pg_dump").context(attempt)?;
     let version = called(database).context(attempt)?;
-    command
+    without_quotes(database, command)
+        .context(attempt)?
         .args(["--format=custom", "--compress=1", "--no-password"])
         .arg(lock_wait())
         .arg(format!("--snapshot={snapshot}"))
         .arg(format!("--dbname={}", database.address()))
         .limit(LIMIT)
         .interruptible()
-        .run_into(create(to)?)
+        .run_into(create(to)?, to)
         .context(attempt)?;
     Ok(version)
+}
+
+/// Has names that need no quotes written without them, as a superuser's session writes those of the database that comes
+/// back. Where nobody has set it otherwise it is not said: a pooler before the database refuses it.
+fn without_quotes(database: &Database, command: Cmd) -> Result<Cmd> {
+    let asked = "SELECT pg_catalog.current_setting('quote_all_identifiers')::pg_catalog.bool";
+    let quotes_all = !database.is_superuser() && database.value(asked)?.as_bool().unwrap_or(false);
+    Ok(if quotes_all { command.env("PGOPTIONS", "-c quote_all_identifiers=off") } else { command })
 }
 
 /// Writes the definitions of a database, and no rows, to the new file `to` (0600).
 pub(super) fn definitions(database: &Database, to: &Path) -> Result<()> {
     let command = database.command("pg_dump")?.args(["--format=custom", "--schema-only", "--no-password"]);
-    command.arg(lock_wait()).interruptible().run_into(create(to)?).map(drop)
+    without_quotes(database, command)?.arg(lock_wait()).interruptible().run_into(create(to)?, to).map(drop)
 }
 
 /// Writes the roles of the server to the new file `to` (0600): with their passwords when `database` is reached as a
@@ -81,7 +90,7 @@ pub fn globals(database: &Database, to: &Path) -> Result<bool> {
         .args(["--globals-only", "--no-password"])
         .arg(format!("--database={}", connection_string(&database.name)));
     let command = if passwords { command } else { command.arg("--no-role-passwords") };
-    command.interruptible().run_into(create(to)?).context(attempt)?;
+    command.interruptible().run_into(create(to)?, to).context(attempt)?;
     Ok(passwords)
 }
 
@@ -154,7 +163,7 @@ pub(super) fn restore_with(dump: &Path, into: &Database, jobs: usize, flags: &[S
     // detected"); and where one switches policies on, another may not check a foreign key any more (observed with 15).
     let is_alone = |line: &String| [" INDEX ATTACH ", " ROW SECURITY "].iter().any(|kind| line.contains(kind));
     let is_alone = contents(dump)?.iter().any(is_alone);
-    let jobs = if is_alone { 1 } else { jobs };
+    let jobs = if is_alone || !finds_blocks(into.version_num) { 1 } else { jobs };
     let command = into
         .command("pg_restore")?
         .args(["--exit-on-error", "--no-password"])
@@ -175,6 +184,18 @@ pub(super) fn restore_with(dump: &Path, into: &Database, jobs: usize, flags: &[S
         Err(_) => command.run_from(files::open_nofollow(dump)?),
     }
     .map(drop)
+}
+
+/// Whether several processes of this version can restore a dump that went through a pipe, which does not say where each
+/// table's rows begin: those before do not always find them (release notes of 12.4, 11.9, 10.14 and 9.6.19).
+const fn finds_blocks(version_num: u32) -> bool {
+    match version_num / 10_000 {
+        ..10 => version_num >= 90_619,
+        10 => version_num >= 100_014,
+        11 => version_num >= 110_009,
+        12 => version_num >= 120_004,
+        _ => true,
+    }
 }
 
 /// A file that another user may read until this is dropped, by its group; it stays ours. Nobody else can reach it meanwhile

@@ -40,19 +40,31 @@ impl Use {
 
 /// Whether a node of an expression that is `meant` may be computed before any row is known; also where none is found.
 pub(super) fn is_early(tree: &str, plain: bool, meant: impl Fn(&str) -> bool) -> bool {
-    let (mut rest, mut met) = (tree.to_owned(), false);
-    // From the innermost node outwards: each becomes a letter.
-    while let Some(end) = rest.find('}') {
-        let Some(start) = rest[..end].rfind('{') else { return true };
-        let node = &rest[start + 1..end];
-        let letter = letter(node);
-        if meant(node) {
-            if letter != COLUMN || !plain {
-                return true;
+    // The nodes that are open, from the outermost inwards: in each, those that have ended have become a letter.
+    let (mut open, mut met) = (vec![String::new()], false);
+    let mut characters = tree.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '{' => open.push(String::new()),
+            '}' => {
+                let node = open.pop().unwrap_or_default();
+                let Some(parent) = open.last_mut() else { return true };
+                let letter = letter(&node);
+                if meant(&node) {
+                    if letter != COLUMN || !plain {
+                        return true;
+                    }
+                    met = true;
+                }
+                parent.push_str(letter);
             }
-            met = true;
+            _ => {
+                let Some(node) = open.last_mut() else { return true };
+                node.push(character);
+                // A brace in a name is none of the expression's.
+                node.extend((character == '\\').then(|| characters.next()).flatten());
+            }
         }
-        rest.replace_range(start..=end, letter);
     }
     !met
 }
@@ -94,38 +106,61 @@ pub(super) const PARTITIONS: &str =
 /// conditions name.
 pub(super) fn uses(with: &str, expressions: &[String]) -> String {
     format!(
-        "WITH RECURSIVE {with}{}evaluated(kind, object, part, tree) AS ({})
- SELECT DISTINCT pg_catalog.format('%s uses the %s of %s', pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid),
-   pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0), pg_catalog.quote_ident(r.rolname)) AS reason,
-   CASE WHEN o.oid IS NOT NULL THEN pg_catalog.format('ALTER OPERATOR %s OWNER TO %I; ',
-     (pg_catalog.pg_identify_object(d.refclassid, o.oid, 0)).identity, SESSION_USER) ELSE '' END
-   || pg_catalog.format('ALTER FUNCTION %1$s OWNER TO %2$I; ALTER FUNCTION %1$s SECURITY INVOKER;',
-     (pg_catalog.pg_identify_object('pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0)).identity, SESSION_USER) AS given,
-   d.refobjid::pg_catalog.int8 AS number, coalesce(e.tree, '') AS tree,
-   o.oid IS NULL AND p.pronargdefaults = 0 AND {PLAIN} AS plain
+        "WITH RECURSIVE {with}{}evaluated(kind, object, part, tree) AS ({}),
+ used AS (SELECT d.*, coalesce(e.tree, '') AS tree, o.oid AS operator, p.oid AS function, p.pronargdefaults, r.rolname
   FROM evaluated e JOIN pg_catalog.pg_depend d ON d.classid = e.kind AND d.objid = e.object AND d.objsubid = e.part
   LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND o.oid = d.refobjid
   JOIN pg_catalog.pg_proc p ON p.oid = CASE d.refclassid
     WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN d.refobjid ELSE o.oprcode::pg_catalog.oid END
-  JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-  JOIN pg_catalog.pg_roles r ON r.oid IN (p.proowner, o.oprowner) AND NOT r.rolsuper
+  JOIN pg_catalog.pg_roles r ON r.oid IN (p.proowner, o.oprowner) AND NOT r.rolsuper),
+ {}
+ SELECT DISTINCT pg_catalog.format('%s uses the %s of %s', pg_catalog.pg_describe_object(u.classid, u.objid, u.objsubid),
+   pg_catalog.pg_describe_object(u.refclassid, u.refobjid, 0), pg_catalog.quote_ident(u.rolname)) AS reason,
+   CASE WHEN u.operator IS NOT NULL THEN pg_catalog.format('ALTER OPERATOR %s OWNER TO %I; ',
+     (pg_catalog.pg_identify_object(u.refclassid, u.operator, 0)).identity, SESSION_USER) ELSE '' END
+   || pg_catalog.format('ALTER FUNCTION %1$s OWNER TO %2$I; ALTER FUNCTION %1$s SECURITY INVOKER;',
+     (pg_catalog.pg_identify_object('pg_catalog.pg_proc'::pg_catalog.regclass, u.function, 0)).identity, SESSION_USER) AS given,
+   u.refobjid::pg_catalog.int8 AS number, u.tree AS tree,
+   u.operator IS NULL AND u.pronargdefaults = 0 AND i.oid IS NULL AS plain
+  FROM used u LEFT JOIN inlined i ON i.oid = u.function
  ORDER BY reason",
         if with.is_empty() { "" } else { ",\n " },
-        expressions.join("\n  UNION ALL ")
+        expressions.join("\n  UNION ALL "),
+        inlined("SELECT function FROM used"),
     )
 }
 
-/// Whether a function (`p`, its language `l`) runs nothing but itself: the text of one in SQL is put in the place of its
-/// call, and what is constant in it is computed then. So nothing that somebody else than a superuser has made may be named
-/// there; a name that can be written in several ways is taken to be.
-pub(super) const PLAIN: &str = r#"(l.lanname <> 'sql' OR p.prosrc <> '' AND p.prosrc !~* 'u&"' AND NOT EXISTS (
-    SELECT FROM (SELECT f.proname::pg_catalog.text, f.proowner FROM pg_catalog.pg_proc f
-      UNION SELECT t.typname::pg_catalog.text, t.typowner FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_class k ON k.oid = t.typrelid
-       WHERE t.typelem = 0 AND (k.relkind = 'c' OR k.oid IS NULL OR t.oid IN (SELECT castsource FROM pg_catalog.pg_cast UNION SELECT casttarget FROM pg_catalog.pg_cast))
-     ) AS n(name, owner) JOIN pg_catalog.pg_roles w ON w.oid = n.owner AND NOT w.rolsuper
-    WHERE n.name ~ '[^a-zA-Z0-9_]' OR pg_catalog.octet_length(n.name) > 62 OR p.prosrc ~* pg_catalog.concat('(^|[^a-z0-9_])', n.name, '($|[^a-z0-9_])'))
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_operator x JOIN pg_catalog.pg_proc f ON f.oid = x.oprcode
-     JOIN pg_catalog.pg_roles w ON w.oid = f.proowner AND NOT w.rolsuper WHERE position(x.oprname::pg_catalog.text IN p.prosrc) > 0))"#;
+/// The functions among these that run more than themselves: the text of one in SQL is put in the place of its call, and
+/// what is constant in it is computed then. So nothing that somebody else than a superuser has made may be named there; a
+/// name that can be written in several ways is taken to be. Words and signs are looked up and not searched for, so that
+/// thousands of functions with thousands of names take no longer than to read them.
+pub(super) fn inlined(functions: &str) -> String {
+    format!(
+        r#"texts(oid, text) AS (
+  SELECT p.oid, p.prosrc FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang AND l.lanname = 'sql'
+   WHERE p.oid IN ({functions})),
+ names(name) AS (
+  SELECT f.proname::pg_catalog.text FROM pg_catalog.pg_proc f JOIN pg_catalog.pg_roles w ON w.oid = f.proowner AND NOT w.rolsuper
+  UNION SELECT t.typname::pg_catalog.text FROM pg_catalog.pg_type t JOIN pg_catalog.pg_roles w ON w.oid = t.typowner AND NOT w.rolsuper
+   LEFT JOIN pg_catalog.pg_class k ON k.oid = t.typrelid
+   WHERE t.typelem = 0 AND (k.relkind = 'c' OR k.oid IS NULL OR t.oid IN (SELECT castsource FROM pg_catalog.pg_cast UNION SELECT casttarget FROM pg_catalog.pg_cast))),
+ signs(sign) AS (
+  SELECT DISTINCT x.oprname::pg_catalog.text FROM pg_catalog.pg_operator x JOIN pg_catalog.pg_proc f ON f.oid = x.oprcode
+   JOIN pg_catalog.pg_roles w ON w.oid = f.proowner AND NOT w.rolsuper),
+ runs(oid, run) AS (
+  SELECT DISTINCT t.oid, m.found[1] FROM texts t, pg_catalog.regexp_matches(t.text, '[-+*/<>=~!@#%^&|`?]+', 'g') AS m(found)
+   WHERE EXISTS (SELECT FROM signs)),
+ inlined(oid) AS (
+  SELECT oid FROM texts WHERE text = '' OR text ~* 'u&"'
+    OR EXISTS (SELECT FROM names WHERE name ~ '[^a-zA-Z0-9_]' OR pg_catalog.octet_length(name) > 62)
+  UNION SELECT t.oid FROM texts t, pg_catalog.regexp_split_to_table(pg_catalog.concat(pg_catalog.lower(t.text COLLATE pg_catalog."C"),
+     -- What the host's language takes for another letter PostgreSQL may take for it too.
+     CASE WHEN t.text ~ '[^-]' THEN pg_catalog.concat(' ', pg_catalog.lower(t.text)) END), '[^a-z0-9_]+') AS s(word)
+   JOIN names n ON pg_catalog.lower(n.name COLLATE pg_catalog."C") = s.word
+  UNION SELECT r.oid FROM runs r JOIN (SELECT d.run FROM (SELECT DISTINCT run FROM runs) AS d
+    WHERE EXISTS (SELECT FROM signs g WHERE position(g.sign IN d.run) > 0)) AS h ON h.run = r.run)"#
+    )
+}
 
 /// What [`uses`] finds in a database.
 pub(super) fn read(database: &Database, uses: &str) -> Result<Vec<Use>> {

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 /// What every superuser's session begins with. Names and operators are those of PostgreSQL itself, also where somebody has
 /// set another search path for the database; nobody has chosen another role for it, or libraries of his own; how text
-/// is read does not depend on anybody's settings; and no CHECK of a table is evaluated for what it may exclude.
+/// is read, and how definitions are written, does not depend on anybody's settings; and no CHECK of a table is evaluated
+/// for what it may exclude.
 const FIXED: &str = "-c search_path=pg_catalog,pg_temp -c role=none -c standard_conforming_strings=on \
-    -c transform_null_equals=off -c local_preload_libraries= -c row_security=off \
+    -c transform_null_equals=off -c quote_all_identifiers=off -c local_preload_libraries= -c row_security=off \
     -c constraint_exclusion=off -c default_transaction_read_only=off -c idle_in_transaction_session_timeout=0";
 
 /// How long it waits for a lock, in milliseconds. A migration of a large table takes minutes; a lock that is held longer

@@ -6,9 +6,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use mm_common::contract::error::Context as _;
+use mm_common::machine::guise::Guise;
 use mm_common::machine::tree::{self, Dir};
 use mm_common::mattermost::id;
 use mm_common::mattermost::session::Traces;
+use mm_common::mattermost::site::Installation;
 use mm_common::postgres::server::Database;
 use mm_common::{Error, Result};
 use serde_json::Value;
@@ -35,7 +37,7 @@ enum Of {
 
 /// Removes whatever the record of traces names: of this run at its end, of a crashed one at the beginning of the next.
 /// Returns how many users, channels and sessions were named.
-pub(crate) fn sweep(database: &Database, traces: &Traces, data: Option<&Path>) -> Result<usize> {
+pub(crate) fn sweep(database: &Database, traces: &Traces, installation: &Installation) -> Result<usize> {
     let recorded = traces.read()?;
     if recorded.is_empty() {
         return Ok(0);
@@ -65,9 +67,7 @@ pub(crate) fn sweep(database: &Database, traces: &Traces, data: Option<&Path>) -
         list(&recorded.users),
         list(&recorded.sessions)
     );
-    if let Some(data) = data {
-        remove_files(database, data, &recorded.users, &recorded.channels)?;
-    }
+    remove_files(database, installation, &recorded.users, &recorded.channels)?;
     mm_common::machine::checkpoint::pass("verify-files-erased");
     database.execute(&sql).context(|| "cannot remove what the checks have put into the database".to_owned())?;
     mm_common::machine::checkpoint::pass("verify-rows-erased");
@@ -156,27 +156,31 @@ fn left(
 }
 
 /// Removes the uploaded files of our users and the pictures the server drew for them. Files lie in
-/// `YYYYMMDD/teams/noteam/channels/CHANNEL/users/USER/FILE/name` and `users/USER` (observed).
-fn remove_files(database: &Database, data: &Path, users: &[String], channels: &[String]) -> Result<()> {
+/// `YYYYMMDD/teams/noteam/channels/CHANNEL/users/USER/FILE/name` and `users/USER` (observed). The configuration says where,
+/// rows say which, and the server which channel is ours: so it is done with no more rights than the server has.
+fn remove_files(database: &Database, installation: &Installation, users: &[String], channels: &[String]) -> Result<()> {
     let rows = database
         .rows(&format!("SELECT path FROM fileinfo WHERE creatorid IN ({})", list(users)))
         .context(|| "cannot read which files the checks have uploaded".to_owned())?;
-    let Ok(root) = Dir::open_following(data) else { return Ok(()) };
-    for row in &rows {
-        let path = Path::new(row["path"].as_str().unwrap_or_default());
-        let mut above = path.ancestors();
-        // The directory that bears the name of our channel, and all below it, is ours alone.
-        let ours = above.find(|place| {
-            place.file_name().and_then(OsStr::to_str).is_some_and(|name| channels.iter().any(|id| id == name))
-        });
-        if let Some(place) = ours {
-            remove_below(&root, place)?;
+    let remove = || -> Result<()> {
+        let Ok(root) = Dir::open_following(&installation.data) else { return Ok(()) };
+        for row in &rows {
+            let path = Path::new(row["path"].as_str().unwrap_or_default());
+            let mut above = path.ancestors();
+            // The directory that bears the name of our channel, and all below it, is ours alone.
+            let ours = above.find(|place| {
+                place.file_name().and_then(OsStr::to_str).is_some_and(|name| channels.iter().any(|id| id == name))
+            });
+            if let Some(place) = ours {
+                remove_below(&root, place)?;
+            }
         }
-    }
-    for user in users {
-        remove_below(&root, &Path::new("users").join(user))?;
-    }
-    Ok(())
+        for user in users {
+            remove_below(&root, &Path::new("users").join(user))?;
+        }
+        Ok(())
+    };
+    Guise::of(&installation.owner)?.map_or_else(remove, |guise| guise.run(remove))
 }
 
 /// Removes what is at `place`, and the directories above it that hold nothing else: the first upload of a day made them.

@@ -149,8 +149,7 @@ fn sweep_before(look: &Look) -> Result<()> {
     if look.traces.read()?.is_empty() || !look.cut_off.is_empty() {
         return Ok(());
     }
-    let swept =
-        look.database().and_then(|database| erase::sweep(database, &look.traces, Some(&look.installation.data)));
+    let swept = look.database().and_then(|database| erase::sweep(database, &look.traces, &look.installation));
     match swept {
         Ok(count) => ui::say(&format!("removed {} of a run that was cut off", ui::count(count, "trace"))),
         // That is no reason not to look; the record stays, and the next run tries again.

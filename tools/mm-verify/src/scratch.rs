@@ -72,7 +72,7 @@ impl Look {
             scratch.session.close(&self.server, self.database()?, &self.traces)?;
         }
         self.dismiss()?;
-        erase::sweep(self.database()?, &self.traces, Some(&self.installation.data)).map(drop)
+        erase::sweep(self.database()?, &self.traces, &self.installation).map(drop)
     }
 }
 

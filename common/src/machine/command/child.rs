@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -19,6 +20,16 @@ use crate::machine::signals;
 /// How long what a program has left behind may hold its pipes after its end.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
+/// How long a launcher may take to end what is below it. That takes milliseconds; what makes processes faster than they can
+/// be counted makes it seconds, and would be let go by ending the launcher.
+const ENDING: Duration = Duration::from_secs(30);
+
+/// How many pieces are read before anything else is looked at.
+const AT_ONCE: usize = 64;
+
+/// What a pipe to a file holds, in bytes: as much as the kernel allows everybody.
+const WIDE: i32 = 1 << 20;
+
 /// The longest pause between two looks at limits, signals and the program's end, in milliseconds.
 pub(super) const PAUSE: u8 = 50;
 
@@ -28,8 +39,13 @@ impl Cmd {
     /// # Errors
     /// When it exceeds its limits of time or output, or is to be ended because of a signal or a failure elsewhere: it is
     /// killed then, with its session.
-    pub(super) fn finish(&self, mut child: Child, input: &[u8]) -> Result<Output> {
-        match self.attend(&mut child, input) {
+    pub(super) fn finish(&self, child: Child, input: &[u8]) -> Result<Output> {
+        self.finish_into(child, input, None)
+    }
+
+    /// As [`Cmd::finish`], with what it says on stdout written to a file.
+    pub(super) fn finish_into(&self, mut child: Child, input: &[u8], into: Option<(File, &Path)>) -> Result<Output> {
+        match self.attend(&mut child, input, into) {
             Ok(output) => Ok(output),
             Err(error) => {
                 if self.asked.is_some() {
@@ -43,12 +59,17 @@ impl Cmd {
         }
     }
 
-    fn attend(&self, child: &mut Child, input: &[u8]) -> Result<Output> {
+    fn attend(&self, child: &mut Child, input: &[u8], into: Option<(File, &Path)>) -> Result<Output> {
         let failed = |error: io::Error| Error::failed(format!("cannot wait for `{}`", self.line())).because(error);
         let begun = Instant::now();
         let most = if self.asked.is_some() { MOST_ASKED } else { MOST };
         let mut stdout = Pipe::of(child.stdout.take().map(OwnedFd::from)).map_err(failed)?;
         let mut stderr = Pipe::of(child.stderr.take().map(OwnedFd::from)).map_err(failed)?;
+        let (file, path) = into.unzip();
+        if file.is_some() {
+            stdout.widen();
+        }
+        stdout.into = file;
         // The launcher's is what we hold it by.
         let stdin = if self.asked.is_some() { None } else { child.stdin.take() };
         let mut stdin = Pipe::of(stdin.map(OwnedFd::from)).map_err(failed)?;
@@ -63,12 +84,18 @@ impl Cmd {
             .map_err(failed)?;
             pause = (pause * 2).min(PAUSE);
             rest = stdin.write(rest);
+            let mut heard = false;
             for pipe in [&mut stdout, &mut stderr] {
                 let was_open = pipe.file.is_some();
+                let read = (0..AT_ONCE).take_while(|_| pipe.read()).count();
+                heard |= read > 0;
                 // What closes it ends in the next moment, and nothing wakes us then.
-                if pipe.read() || was_open && pipe.file.is_none() {
+                if read > 0 || was_open && pipe.file.is_none() {
                     pause = 1;
                 }
+            }
+            if let Some(error) = stdout.fault.take() {
+                return Err(Error::io("write", path.unwrap_or(Path::new("")), error));
             }
             if stdout.bytes.len() > most || self.asked.is_some() && stderr.bytes.len() > most {
                 return Err(self.ended(format!("it wrote more than {} MiB", most >> 20)));
@@ -78,7 +105,9 @@ impl Cmd {
                 ended = child.try_wait().map_err(failed)?.map(|status| (status, Instant::now()));
             }
             if let Some((status, at)) = ended
-                && (stdout.file.is_none() && stderr.file.is_none() || at.elapsed() >= GRACE)
+                // What it has said before its end is still to be written where the disk is slow.
+                && (stdout.file.is_none() && stderr.file.is_none()
+                    || at.elapsed() >= GRACE && (!heard || at.elapsed() >= ENDING))
             {
                 let stderr = String::from_utf8_lossy(&stderr.bytes).into_owned();
                 return Ok(Output { status, stdout: stdout.bytes, stderr });
@@ -107,6 +136,10 @@ impl Cmd {
 pub(super) struct Pipe {
     pub(super) file: Option<File>,
     pub(super) bytes: Vec<u8>,
+    /// Where what is read goes instead.
+    into: Option<File>,
+    /// Why it could not.
+    fault: Option<io::Error>,
 }
 
 impl Pipe {
@@ -114,7 +147,12 @@ impl Pipe {
         if let Some(fd) = &fd {
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
-        Ok(Self { file: fd.map(File::from), bytes: Vec::new() })
+        Ok(Self { file: fd.map(File::from), bytes: Vec::new(), into: None, fault: None })
+    }
+
+    /// Lets it hold more, so that whoever writes waits less. Without it the same is done in smaller pieces.
+    fn widen(&self) {
+        let _ = self.file.as_ref().map(|file| fcntl(file, FcntlArg::F_SETPIPE_SZ(WIDE)));
     }
 
     /// Reads a piece of what is there; whether there was any. What was read before a failure is what there is to show.
@@ -124,8 +162,11 @@ impl Pipe {
         match file.read(&mut buffer) {
             Ok(0) => self.file = None,
             Ok(count) => {
-                self.bytes.extend_from_slice(&buffer[..count]);
-                return true;
+                match &mut self.into {
+                    Some(into) => self.fault = into.write_all(&buffer[..count]).err(),
+                    None => self.bytes.extend_from_slice(&buffer[..count]),
+                }
+                return self.fault.is_none();
             }
             Err(error) if may_go_on(&error) => {}
             Err(_) => self.file = None,
@@ -172,7 +213,7 @@ pub(super) fn wait_for(pipes: &[(&Pipe, PollFlags)], milliseconds: u8) -> io::Re
 pub fn end(child: &mut Child) {
     drop(child.stdin.take());
     let begun = Instant::now();
-    while begun.elapsed() < GRACE {
+    while begun.elapsed() < ENDING {
         if !matches!(child.try_wait(), Ok(None)) {
             return;
         }

@@ -39,6 +39,9 @@ const MOST_PROCESSES: u64 = 512;
 /// Between two counts, in milliseconds.
 const PERIOD: u16 = 100;
 
+/// Fewer children than this are given a moment to end before they are looked for again.
+const FEW: usize = 8;
+
 /// What a launcher ends with that could not start the program, or had to end it (a shell has 126 for it).
 const UNFIT: u8 = 126;
 
@@ -239,10 +242,13 @@ fn end_all() {
             // There is none, and so nothing below one either.
             Err(Errno::ECHILD) => return,
             Ok(WaitStatus::StillAlive) => {
-                for pid in children() {
-                    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                let children = children();
+                for pid in &children {
+                    let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
                 }
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                // Where there are many, others are made meanwhile.
+                let pause = if children.len() < FEW { 1000 } else { 20 };
+                std::thread::sleep(Duration::from_micros(pause));
             }
             _ => {}
         }

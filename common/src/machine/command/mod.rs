@@ -265,10 +265,12 @@ impl Cmd {
         self.successful(self.output()?)
     }
 
-    /// Runs it with stdout going to `file`, wants success, and returns what it said on stderr.
-    pub fn run_into(&self, file: File) -> Result<String> {
-        let child = self.start(Stdio::null(), file.into(), Stdio::piped())?;
-        self.successful(self.finish(child, &[])?).map(|output| output.stderr)
+    /// Runs it with its stdout going to `file`, which is at `path`, wants success, and returns what it said on stderr. It has
+    /// a pipe and not the file: whoever is the program's user can take its descriptors, and would write to the file for as
+    /// long as he likes.
+    pub fn run_into(&self, file: File, path: &Path) -> Result<String> {
+        let child = self.start(Stdio::null(), Stdio::piped(), Stdio::piped())?;
+        self.successful(self.finish_into(child, &[], Some((file, path)))?).map(|output| output.stderr)
     }
 
     /// Runs it with `file` as its standard input and wants success. The program needs no right to open the file.

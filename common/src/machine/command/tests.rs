@@ -135,6 +135,38 @@ fn a_child_that_holds_the_pipes_is_not_waited_for_and_ends() {
 }
 
 #[test]
+fn what_a_program_says_into_a_file_it_does_not_write_itself() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("said");
+    let script = "readlink /proc/self/fd/1; head -c 3000000 /dev/zero; echo complained >&2";
+    let file = File::create(&path).unwrap();
+    assert_eq!(Cmd::new("sh").args(["-c", script]).run_into(file, &path).unwrap(), "complained\n");
+    let said = std::fs::read(&path).unwrap();
+    assert!(said.starts_with(b"pipe:["), "{}", String::from_utf8_lossy(&said[..20]));
+    let words = said.iter().position(|byte| *byte == 0).unwrap();
+    assert!(said.len() - words == 3_000_000 && said[words..].iter().all(|byte| *byte == 0));
+    // What it leaves behind holds the pipe, and neither keeps us nor loses a byte.
+    let script = "head -c 500000 /dev/zero; sleep 20 & exit 0";
+    Cmd::new("sh").args(["-c", script]).run_into(File::create(&path).unwrap(), &path).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 500_000);
+
+    let full = Path::new("/dev/full");
+    let file = File::options().write(true).open(full).unwrap();
+    let error = Cmd::new("yes").run_into(file, full).unwrap_err();
+    assert!(error.message().contains("/dev/full") && error.one_line().contains("No space left"), "{error:?}");
+}
+
+#[test]
+fn processes_that_make_another_and_end_at_once_are_caught() {
+    let number = format!("86403.{}", std::process::id());
+    let script =
+        "run() { run & exit; }; i=0; while [ $i -lt 20 ]; do run >/dev/null 2>&1 <&1 & i=$((i+1)); done; echo yes";
+    let asked = Cmd::new("setsid").args(["sh", "-c", script, number.as_str()]).asked();
+    assert_eq!(asked.run().unwrap().text(), "yes\n");
+    assert!(!runs(&number));
+}
+
+#[test]
 fn a_program_that_says_without_end_is_ended() {
     for (program, file) in [("cat", "/dev/zero"), ("yes", "y")] {
         let error = Cmd::new(program).arg(file).asked().run().unwrap_err();

@@ -137,9 +137,13 @@ impl Dir {
         }
     }
 
-    /// Opens a directory in it; `None` when there is nothing. Anything but a directory is an error.
+    /// Opens a directory in it; `None` when there is nothing. Anything but a directory is an error, and so is a name that
+    /// leads out of it: paths come from databases and configurations.
     pub fn child(&self, name: &OsStr) -> Result<Option<Self>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        if name == ".." || name.as_encoded_bytes().contains(&b'/') {
+            return Err(self.failed("open the directory", name, Errno::EXDEV));
+        }
         match openat(&self.file, name, flags, Mode::empty()) {
             Ok(fd) => Ok(Some(Self { file: fd.into(), path: self.path.join(name) })),
             Err(Errno::ENOENT) => Ok(None),

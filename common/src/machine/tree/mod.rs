@@ -233,6 +233,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn holes_without_end_are_not_hashed() {
+        let place = tempfile::tempdir().unwrap();
+        let (from, to) = (place.path().join("from"), place.path().join("to"));
+        let file = |path: &Path| std::fs::File::options().read(true).write(true).create_new(true).open(path).unwrap();
+        let (from, to) = (file(&from), file(&to));
+        from.set_len(1 << 43).unwrap();
+        let error = contents(&from, &to, &mut crate::contract::digest::Hasher::default()).unwrap_err();
+        assert!(error.to_string().contains("GiB of holes"), "{error}");
+    }
+
+    #[test]
+    fn no_name_leads_out_of_a_directory() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("a/b")).unwrap();
+        let dir = Dir::open(place.path()).unwrap();
+        assert!(dir.descend(Path::new("./a/b")).unwrap().is_some());
+        for path in ["..", "a/../../etc", "/etc", "a/b/../../.."] {
+            assert!(dir.descend(Path::new(path)).is_err(), "{path}");
+        }
+    }
+
+    #[test]
     fn a_walk_meets_links_and_does_not_follow_them() {
         let outside = tempfile::tempdir().unwrap();
         files::write(&outside.path().join("secret"), b"s", files::Access::PRIVATE).unwrap();

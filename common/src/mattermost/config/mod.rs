@@ -26,7 +26,7 @@ use crate::machine::user::User;
 use environment::Variable;
 
 /// A configuration with all that plugins keep in it stays far below this.
-const MOST: u64 = 64 * 1024 * 1024;
+const MOST: u64 = 16 * 1024 * 1024;
 
 /// Where a setting's value was found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -30,9 +30,21 @@ pub(crate) struct Contents {
     /// Every other entry that is a directory or a regular file with something in it.
     there: std::collections::BTreeSet<PathBuf>,
     /// What starts the service and sets its variables: texts of units, drop-ins and environment files.
-    starters: Vec<(PathBuf, String)>,
+    starters: Vec<Starter>,
+    /// Where the installation is.
+    install: PathBuf,
     /// Bytes of all files.
     pub bytes: u64,
+}
+
+/// A file that starts the service or sets its variables.
+#[derive(Debug)]
+struct Starter {
+    path: PathBuf,
+    text: String,
+    /// It is root's, outside of the install tree. Another may be the service user's, who says no more by it than which
+    /// variables there are.
+    is_roots: bool,
 }
 
 /// The entries below the install root that tell whose a server is.
@@ -44,7 +56,7 @@ impl Contents {
         let install = &point.head.install;
         let owners = Owners::new(&point.head);
         let documented = install.join(environment::DOCUMENTED);
-        let mut found = Self::default();
+        let mut found = Self { install: install.clone(), ..Self::default() };
         let mut reader = Reader::open(&point.path)?;
         while let Some(entry) = reader.next()? {
             let path = entry.path().to_owned();
@@ -62,7 +74,8 @@ impl Contents {
                 Kind::File if entry.bytes == 0 => {}
                 _ => {
                     if entry.kind == Kind::File && (starts || path == documented) {
-                        found.starters.push((path.clone(), stored(point, &entry)?));
+                        let is_roots = !path.starts_with(install) && owners.attributes(&entry).uid == 0;
+                        found.starters.push(Starter { path: path.clone(), text: stored(point, &entry)?, is_roots });
                     }
                     found.bytes += entry.bytes;
                     found.there.insert(path);
@@ -70,7 +83,7 @@ impl Contents {
             }
         }
         // A drop-in comes after its unit, wherever that is.
-        found.starters.sort_by_key(|(path, _)| (path.extension().is_none_or(|end| end != "service"), path.clone()));
+        found.starters.sort_by_key(|one| (one.path.extension().is_none_or(|end| end != "service"), one.path.clone()));
         Ok(found)
     }
 
@@ -108,9 +121,16 @@ impl Contents {
         Some(self.resolve(&above.join(target)))
     }
 
-    /// The last value that a unit, a drop-in or an environment file gives to something: a variable, or `User=`.
+    /// The last value that a unit, a drop-in or an environment file gives to a variable.
     pub(crate) fn setting(&self, name: &str) -> Option<String> {
-        self.starters.iter().filter_map(|(_, text)| last_value(text, name)).next_back()
+        self.starters.iter().filter_map(|one| last_value(&one.text, name)).next_back()
+    }
+
+    /// Who a unit (`User=`, `Group=`) or a program of supervisord (`user=`) has the server run as, where it is root who says
+    /// so. An environment file says nothing about that, and is the service user's as a rule.
+    fn identity(&self, key: &str) -> Option<String> {
+        let units = self.starters.iter().filter(|one| one.is_roots);
+        units.filter_map(|one| identity(&one.text, &self.install, key)).next_back()
     }
 
     /// The user that the server runs as: the unit's, else that of the executable, else that of what the server writes to. A
@@ -124,13 +144,13 @@ impl Contents {
                 .because(why)
                 .hint("let the unit of the server say it (User=), then make a new restore point (mm-backup)")
         };
-        let named = self.setting("User").or_else(|| self.setting("user"));
+        let named = self.identity("User");
         let user = if let Some(name) = named.as_deref().filter(|name| !name.is_empty()) {
             match name.parse::<u32>() {
                 Ok(uid) => User::of_ids(uid, uid),
                 Err(_) => User::named(name)?,
             }
-            .with_groups(self.setting("Group").as_deref(), &[])
+            .with_groups(self.identity("Group").as_deref(), &[])
         } else {
             let owner = |name: &str| self.owners.get(Path::new(name)).copied().filter(|(uid, _)| *uid != 0);
             let bin = owner("bin");
@@ -167,6 +187,26 @@ fn stored(point: &Point, entry: &Entry) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// What the service of this unit or program has for a key, which is written as systemd does. Of several programs it is the
+/// installation's.
+fn identity(text: &str, install: &Path, key: &str) -> Option<String> {
+    let sections: Vec<&str> = text.split("\n[").collect();
+    let programs: Vec<&str> = sections.iter().copied().filter(|one| heading(one).starts_with("program:")).collect();
+    let install = install.to_string_lossy();
+    let is_ours = |one: &&str| heading(one) == "Service" || programs.len() == 1 || one.contains(install.as_ref());
+    let lines = sections.iter().copied().filter(|one| programs.contains(one) || heading(one) == "Service");
+    let lines = lines.filter(is_ours).flat_map(str::lines).map(str::trim).filter(|line| !line.starts_with(['#', ';']));
+    let values = lines.filter_map(|line| line.split_once('='));
+    let mut values = values.filter(|(name, _)| name.trim().eq_ignore_ascii_case(key)).map(|(_, value)| value.trim());
+    values.next_back().map(str::to_owned)
+}
+
+/// The name of a section, whose bracket may have gone with the line before.
+fn heading(section: &str) -> &str {
+    let line = section.trim_start().lines().find(|line| !line.starts_with(['#', ';']) && !line.trim().is_empty());
+    line.unwrap_or_default().trim().trim_start_matches('[').split(']').next().unwrap_or_default()
+}
+
 /// The last `NAME=value` of a unit, an environment file or a supervisord program, without quotes. The name stands at the
 /// beginning of a line, or of a word of `Environment=`.
 fn last_value(text: &str, name: &str) -> Option<String> {
@@ -197,9 +237,46 @@ mod tests {
         Contents {
             links: links.iter().map(|(link, target)| (link.into(), target.into())).collect(),
             owners: owners.iter().map(|(path, uid)| (path.into(), (*uid, *uid))).collect(),
-            starters: vec![("/etc/systemd/system/mm.service".into(), unit.into())],
+            starters: vec![Starter {
+                path: "/etc/systemd/system/mm.service".into(),
+                text: unit.into(),
+                is_roots: true,
+            }],
+            install: "/opt/mm".into(),
             ..Contents::default()
         }
+    }
+
+    /// Whoever has the server has its environment file.
+    #[test]
+    fn no_environment_file_says_who_the_server_runs_as() {
+        let mut contents = with(&[], &[("bin/mattermost", 77)], "[Service]\nGroup=mm\nUser=4711\nEnvironment=User=1\n");
+        let text = "MM_CONFIG=x\nUser=postgres\nuser=postgres\nGroup=disk\n[Service]\nUser=postgres\nGroup=disk\n";
+        let path = PathBuf::from("/opt/mm").join(environment::DOCUMENTED);
+        contents.starters.push(Starter { path, text: text.into(), is_roots: false });
+        assert_eq!(contents.setting("MM_CONFIG").as_deref(), Some("x"));
+        assert_eq!(
+            (contents.identity("User").as_deref(), contents.identity("Group").as_deref()),
+            (Some("4711"), Some("mm"))
+        );
+        contents.starters.remove(0);
+        assert_eq!(contents.user().unwrap().uid, 77);
+        // One of root's is no unit.
+        contents.starters[0] =
+            Starter { path: "/etc/default/mm".into(), text: "User=postgres\n".into(), is_roots: true };
+        assert_eq!(contents.user().unwrap().uid, 77);
+    }
+
+    #[test]
+    fn a_program_of_supervisord_names_its_user() {
+        let own = "[program:mm]\ncommand=/opt/mm/bin/mattermost\nuser=mm\n";
+        let other = "; a comment\n[program:web]\ncommand=/opt/web\nuser=www-data\n";
+        let user = |text: &str| identity(text, Path::new("/opt/mm"), "User");
+        for text in [own.to_owned(), format!("{other}{own}"), format!("{own}\n{other}"), own.replace("/opt", "/srv")] {
+            assert_eq!(user(&text).as_deref(), Some("mm"), "{text}");
+        }
+        assert_eq!(user(other).as_deref(), Some("www-data"), "the only one is the one");
+        assert_eq!(user(&format!("{other}{}", own.replace("/opt", "/srv"))), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::{Error, Result};
 use mm_common::machine::files;
+use mm_common::machine::guise::Guise;
 use mm_common::machine::service::{Manager, process};
 use mm_common::machine::tree::Dir;
 use mm_common::mattermost::config::environment;
@@ -72,7 +73,7 @@ impl Outside {
                 .hint("run this while the server runs")),
         };
         let variable = configured.or_else(|| running?.ok()?).filter(|text| !text.is_empty());
-        Self { seen, ..Self::new(variable.as_deref(), text_of(&place), place) }
+        Self { seen, ..Self::new(variable.as_deref(), text_of(&place, installation), place) }
     }
 
     /// Nothing is there.
@@ -95,12 +96,17 @@ fn variable_of(pid: i32) -> Result<Option<String>> {
     Ok(set.map(str::to_owned))
 }
 
-/// The text of a licence file. The service user may have put anything there: nothing of it is ever shown.
-fn text_of(place: &Path) -> Result<Option<String>> {
-    let Ok(resolved) = place.canonicalize() else { return Ok(None) };
-    let name = resolved.file_name().unwrap_or_default();
-    let bytes = Dir::open(files::parent(&resolved)?)?.read(name, MOST)?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+/// The text of a licence file. The service user may have named or put anything there: it is read with the rights of the
+/// server, and nothing of it is ever shown.
+fn text_of(place: &Path, installation: &Installation) -> Result<Option<String>> {
+    let read = || {
+        let Ok(resolved) = place.canonicalize() else { return Ok(None) };
+        let name = resolved.file_name().unwrap_or_default();
+        let Some(dir) = Dir::reach(files::parent(&resolved)?)? else { return Ok(None) };
+        dir.read(name, MOST).map(Some)
+    };
+    let bytes = Guise::of(&installation.owner)?.map_or_else(read, |guise| guise.run(read))?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn unreadable(place: &str) -> Error {

@@ -149,13 +149,13 @@ fn named(text: &str, at: usize) -> Option<(&'static str, Option<&'static str>, u
     ((word.starts_with("--") && word.len() > 2) || is_release).then_some((*tool, None, tool.len()))
 }
 
-/// Where in a command there is room for more flags: behind it, or, where that could be between a flag and its value, behind
-/// its verb. `length` is that of tool and verb, `said` what stands behind them.
+/// Where in a command there is room for more flags: behind it, or, where that could be between a flag and its value, before
+/// that flag. `length` is that of tool and verb, `said` what stands behind them.
 fn place(text: &str, length: usize, said: &str) -> usize {
     let end = typed(text).max(length);
     let is_whole = said.len() + length <= end || said[end - length..].trim().is_empty();
     let last = text[..end].rsplit(' ').next().unwrap_or_default();
-    if is_whole || !last.starts_with("--") { end } else { length }
+    if is_whole || !last.starts_with("--") { end } else { (end - last.len() - 1).max(length) }
 }
 
 /// What belongs to a command of what stands behind its beginning. A quoted word may hold anything.
@@ -259,7 +259,7 @@ mod tests {
             ("mm-verify | mm-pgbump drop-old", format!("mm-verify {at} | mm-pgbump drop-old {at} --service exec")),
             // What stands behind a flag may be its value.
             ("mm-verify repair --list has the fix", format!("mm-verify repair {at} --list has the fix")),
-            ("mm-fetch 10.6.1 --edition team", format!("mm-fetch {at} 10.6.1 --edition team")),
+            ("mm-fetch 10.6.1 --edition team", format!("mm-fetch 10.6.1 {at} --edition team")),
             (
                 "mm-fetch refresh, then mm-path --to 10.11: it plans",
                 format!("mm-fetch refresh --state-dir '/srv/s d', then mm-path --to 10.11 {at}: it plans"),

@@ -3,6 +3,7 @@
 //! the document, so that no author of one has to think of it, and none acts on another installation.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::RwLock;
 
@@ -55,7 +56,8 @@ impl Call {
         let mut add = |names: &[&str], value: Option<&Path>| {
             let is_said = said.split([' ', '=', '\'', '"']).any(|word| names.contains(&word));
             if let Some(value) = value.filter(|_| !is_said) {
-                flags.push_str(&format!(" {} {}", names[0], shell::word(value)));
+                // Writing to a String cannot fail.
+                let _ = write!(flags, " {} {}", names[0], shell::word(value));
             }
         };
         // A copy is of no installation, a plan on paper neither, and releases are read for the whole host.
@@ -183,16 +185,12 @@ pub fn pieces(text: &str) -> Vec<&str> {
         let begin = rest.trim_start_matches(['`', '(']);
         let at = rest.len() - begin.len();
         let length = if named(rest, at).is_some() { at + typed(begin) } else { 0 };
-        match rest[length..].find(' ') {
-            Some(end) => {
-                pieces.push(&rest[..length + end]);
-                rest = &rest[length + end + 1..];
-            }
-            None => {
-                pieces.push(rest);
-                return pieces;
-            }
-        }
+        let Some(end) = rest[length..].find(' ') else {
+            pieces.push(rest);
+            return pieces;
+        };
+        pieces.push(&rest[..length + end]);
+        rest = &rest[length + end + 1..];
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use mm_test_support::cluster::Cluster;
 use mm_test_support::site::quick;
-use mm_test_support::upgrade::Upgrade;
+use mm_test_support::upgrade::{SCRIPTS, Upgrade};
 use mm_test_support::{process, tool};
 use serde_json::json;
 
@@ -24,11 +24,29 @@ fn one_command_arrives_and_leaves_a_report() {
     let (history, counts, files) = (site.history(), site.counts(), site.user_files());
     let events = site.directory().join("events");
     let announce = site.directory().join("announce");
-    fs::write(&announce, format!("#!/bin/sh\necho \"$@\" >>'{}'\n", events.display())).unwrap();
+    // Between two steps somebody asks from another terminal: a process that mm-upgrade has not started.
+    let between = site.directory().join("between");
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >>'{}'\n[ \"$1\" = begin ] || exit 0\n\
+         setsid -f sh -c '{SCRIPTS}/mm-upgrade status --runs {} >{between}; touch {between}.done'\n\
+         until [ -e {between}.done ]; do sleep 0.1; done\n",
+        events.display(),
+        upgrade.runs().display(),
+        between = between.display()
+    );
+    fs::write(&announce, script).unwrap();
     process::run("chmod", &["755", announce.to_str().unwrap()]);
 
     let output = upgrade.run("run", &["--to", "10.6.1", "--announce", announce.to_str().unwrap()]);
-    good(&output);
+    let told = good(&output);
+    let end = "arrived at 10.6.1; the server runs 10.6.1, public. The report: mm-report --format html ";
+    assert!(told.contains(end), "{told}");
+    let between = fs::read_to_string(between).unwrap();
+    assert!(
+        between.contains("state    running\n") && between.contains("between two steps (mm-upgrade run"),
+        "{between}"
+    );
+    assert!(!between.contains("next     "), "{between}");
 
     assert_eq!(site.running_version().as_deref(), Some("10.6.1"), "public, on its own port");
     assert_eq!((site.history(), site.counts(), site.user_files()), (history, counts, files));

@@ -73,7 +73,7 @@ fn a_dry_run_shows_the_card_and_changes_nothing() {
         "Users are out from the restore point of a hop until its release serves",
         &format!("  mm-rehearse --to 10.5.14 --store {} --install {install}\n", site.store().display()),
         "Space: about ",
-        &format!("  mm-swap rollback --database --install {install}\n"),
+        &format!("  mm-swap rollback --database --install {install} --state-dir={} ", site.state().display()),
         &format!("  mm-upgrade rollback --runs {runs}\n"),
         "the database mattermost from the",
         "Not covered: ",

@@ -66,7 +66,8 @@ fn a_jump_is_named_and_repaired_with_the_real_counts_and_the_way_back_is_exact()
     let words = complaints(&document).join("\n");
     assert!(words.contains("channelmembers.mentioncountroot is NULL in") && words.contains("alice"), "{words}");
     assert!(words.contains("younger than 5.35"), "{words}");
-    assert_eq!(document["error"]["hint"], "mm-verify repair --fix null-counts");
+    let hint = document["error"]["hint"].as_str().unwrap();
+    assert!(hint.starts_with("mm-verify repair ") && hint.ends_with(" --fix null-counts"), "{hint}");
 
     let before = counts_digest(&site);
     let dry = site.tool("mm-verify").args(["repair", "--fix", "null-counts", "--dry-run"]).assert().success();

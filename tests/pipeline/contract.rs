@@ -56,13 +56,17 @@ impl Nowhere {
 #[test]
 fn documents_that_are_none_are_refused_with_65_and_nothing_is_done() {
     let whole = poisoned(6).to_string();
-    let cases: [(&str, &str); 8] = [
+    let (list, two) = (format!("[{whole}]"), format!("{whole}\n{whole}\n"));
+    let cases: [(&str, &str); 11] = [
         ("empty", ""),
         ("blank", " \n\n"),
         ("truncated", &whole[..whole.len() / 2]),
         ("without its last bracket", &whole[..whole.len() - 1]),
         ("not JSON", "<html><body>502 Bad Gateway</body></html>"),
         ("a list", "[]"),
+        ("in a list", &list),
+        ("two, one behind the other", &two),
+        ("what jq says where there is nothing", "null\n"),
         ("of no schema", "{\"run\":{}}"),
         ("of another major", "{\"schema\":\"mm.upgrade/2\"}"),
     ];
@@ -78,6 +82,25 @@ fn documents_that_are_none_are_refused_with_65_and_nothing_is_done() {
             assert!(nowhere.is_untouched(), "{name}, {what}: it wrote something");
         }
     }
+}
+
+#[test]
+fn what_cannot_hold_a_document_is_taken_for_none() {
+    let nowhere = Nowhere::new();
+    let place = nowhere.directory.path().display();
+    for name in TOOLS {
+        let run = |input: &str| {
+            let script = format!("{name} --install {place}/none --state-dir {place}/state {input} 2>&1 >/dev/null");
+            let output = shell(&script).output().unwrap();
+            (output.status.code(), String::from_utf8(output.stdout).unwrap())
+        };
+        let none = run("</dev/null");
+        assert!(none.0.is_some_and(|code| code != 0 && code != 3), "{name}: {none:?}");
+        for input in ["</tmp", "<&-", "</dev/zero"] {
+            assert_eq!(run(input), none, "{name} {input}");
+        }
+    }
+    assert!(nowhere.is_untouched());
 }
 
 #[test]

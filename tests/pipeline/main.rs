@@ -17,6 +17,8 @@ mod defaults;
 mod door;
 mod errors;
 mod failures;
+#[cfg(feature = "checkpoints")]
+mod hints;
 mod hops;
 mod install;
 mod jump;

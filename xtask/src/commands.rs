@@ -8,6 +8,7 @@ use std::path::Path;
 
 use clap::Command;
 use clap::error::ErrorKind;
+use mm_common::contract::call::VERBS;
 use mm_common::machine::files;
 use mm_common::{Error, Result};
 
@@ -50,6 +51,7 @@ enum Word {
 /// # Errors
 /// Failed with every command in it that would not run, and when there are none at all.
 pub(crate) fn check(root: &Path, tools: &[Command]) -> Result<()> {
+    same_verbs(tools)?;
     let (mut wrong, mut count) = (Vec::new(), 0);
     let mut look = |name: &str, line: usize, text: &str| {
         for (at, words) in named(text, tools) {
@@ -79,6 +81,18 @@ pub(crate) fn check(root: &Path, tools: &[Command]) -> Result<()> {
         return Ok(());
     }
     Err(Error::failed(format!("commands that do not run as they are printed:\n{}", wrong.join("\n"))))
+}
+
+/// The verbs that hints are completed by are those of the tools.
+fn same_verbs(tools: &[Command]) -> Result<()> {
+    for (name, verbs) in VERBS.iter().filter(|(name, _)| !SCRIPTS.iter().any(|(script, _)| script == name)) {
+        let tool = tools.iter().find(|tool| tool.get_name() == *name);
+        let own: Vec<&str> = tool.into_iter().flat_map(Command::get_subcommands).map(Command::get_name).collect();
+        if tool.is_none() || own != *verbs {
+            return Err(Error::failed(format!("the verbs of {name} are {own:?}, hints are completed by {verbs:?}")));
+        }
+    }
+    Ok(())
 }
 
 /// A manual page without what troff reads, line for line.

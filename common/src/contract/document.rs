@@ -2,9 +2,10 @@
 //! survive, in order.
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
+use super::call;
 use super::error::{Context as _, Error, Kind, Result};
 use super::sections::{Failure, Run, Site};
 
@@ -32,17 +33,37 @@ impl Document {
     /// Kind `bad-document` (exit 65) when the text is empty, truncated, not a JSON object, or of another schema.
     pub fn parse(text: &[u8], place: &str) -> Result<Self> {
         let broken = |message: String| {
+            Error::new(Kind::BadDocument, message).hint(if place.starts_with("in ") {
+                "name a file that one of these tools has written, whole and as it is"
+            } else {
+                "the tool before this one failed or was killed; run the pipeline again"
+            })
+        };
+        let part = |message: String| {
             Error::new(Kind::BadDocument, message)
-                .hint("the tool before this one failed or was killed; run the pipeline again")
+                .hint("hand on the document of one tool, whole and as it is: no part of it, and no other one behind it")
         };
         if text.iter().all(u8::is_ascii_whitespace) {
             return Err(broken(format!("there is no document {place}")));
         }
         let value: Value = serde_json::from_slice(text).map_err(|error| {
-            broken(format!("the document {place} is broken")).because(&error).because(there(text, &error))
+            let first = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>().next();
+            let told = match first {
+                Some(Ok(_)) => part(format!("there is more than one document {place}")),
+                _ => broken(format!("the document {place} is broken")),
+            };
+            told.because(&error).because(there(text, &error))
         })?;
+        let kind = match &value {
+            Value::Object(_) => "an object",
+            Value::Null => "null",
+            Value::Bool(_) => "true or false",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a text",
+            Value::Array(_) => "a list",
+        };
         let Value::Object(map) = value else {
-            return Err(broken(format!("the document {place} is not a JSON object")));
+            return Err(part(format!("the JSON {place} is {kind} and not a document, which is an object")));
         };
         match map.get("schema").and_then(Value::as_str) {
             Some(SCHEMA) => Ok(Self { map }),
@@ -77,7 +98,8 @@ impl Document {
 
     /// Writes a section. A key that stands already keeps its place.
     pub fn set<T: Serialize>(&mut self, key: &str, section: &T) -> Result<()> {
-        let value = serde_json::to_value(section).context(|| format!("cannot write the section `{key}`"))?;
+        let mut value = serde_json::to_value(section).context(|| format!("cannot write the section `{key}`"))?;
+        lead_hints(&mut value);
         self.map.insert(key.into(), value);
         Ok(())
     }
@@ -120,8 +142,8 @@ impl Document {
         self.map.insert("msg".into(), message.into());
     }
 
-    /// Records a failure of `tool`.
-    pub fn fail(&mut self, tool: &str, error: &Error) -> Result<()> {
+    /// Records a failure of `tool`, and how the server is after it.
+    pub fn fail(&mut self, tool: &str, error: &Error, state: Option<String>) -> Result<()> {
         let kind = serde_json::to_value(error.kind()).ok().and_then(|kind| kind.as_str().map(str::to_owned));
         self.set(
             "error",
@@ -131,9 +153,29 @@ impl Document {
                 kind: kind.unwrap_or_default(),
                 message: error.message().into(),
                 causes: error.causes().to_vec(),
+                state,
                 hint: error.next_step().map(str::to_owned),
             },
         )
+    }
+}
+
+/// Keys under which a section says what to do next.
+const HINTS: [&str; 3] = ["hint", "fix", "action"];
+
+/// What a section says to do leads to what this tool was called on.
+fn lead_hints(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(lead_hints),
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::String(text) if HINTS.contains(&key.as_str()) => *text = call::hint(text).into_owned(),
+                    value => lead_hints(value),
+                }
+            }
+        }
+        _ => {}
     }
 }
 
@@ -170,9 +212,23 @@ mod tests {
 
     #[test]
     fn empty_truncated_and_foreign_documents_are_refused_with_65() {
-        for text in ["", " \n", "{", "[]", "{}", r#"{"schema":"mm.upgrade/2"}"#, r#"{"schema":"mm.upgrade/1"} x"#] {
+        const ONE: &str = r#"{"schema":"mm.upgrade/1"}"#;
+        for (text, words) in [
+            ("", "there is no document"),
+            (" \n", "there is no document"),
+            ("{", "is broken"),
+            ("null", "is null and not a document"),
+            ("[]", "is a list and not a document"),
+            (&format!("[{ONE}]"), "is a list and not a document"),
+            ("\"x\"", "is a text and not a document"),
+            ("{}", "names no schema"),
+            (r#"{"schema":"mm.upgrade/2"}"#, "has schema `mm.upgrade/2`"),
+            (&format!("{ONE} x"), "more than one document"),
+            (&format!("{ONE}\n{ONE}\n"), "more than one document"),
+        ] {
             let error = Document::parse(text.as_bytes(), "here").unwrap_err();
             assert_eq!(error.code(), 65, "{text:?}");
+            assert!(error.message().contains(words), "{text:?}: {}", error.message());
             assert!(error.next_step().is_some(), "{text:?}");
         }
     }
@@ -209,7 +265,7 @@ mod tests {
             document.set("verify", &1).unwrap();
             document.remove("verify");
             document.report(true, true, "no");
-            document.fail("mm-swap", &Error::failed("no")).unwrap();
+            document.fail("mm-swap", &Error::failed("no"), None).unwrap();
 
             let written: Map<String, Value> = serde_json::from_str(&document.to_json()).unwrap();
             let old = |key: &&String| map.contains_key(*key);

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::exit;
+use super::{call, exit};
 
 /// Result with the error of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -101,11 +101,12 @@ impl Error {
         self
     }
 
-    /// Sets what to do next. An earlier hint stays: the innermost one knows best.
+    /// Sets what to do next; the commands in it lead to what this tool was called on ([`call::hint`]). An earlier hint stays:
+    /// the innermost one knows best.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         if self.inner.hint.is_none() {
-            self.inner.hint = Some(hint.into());
+            self.inner.hint = Some(call::hint(&hint.into()).into_owned());
         }
         self
     }
@@ -113,7 +114,7 @@ impl Error {
     /// Replaces the hint.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.inner.hint = Some(hint.into());
+        self.inner.hint = Some(call::hint(&hint.into()).into_owned());
         self
     }
 

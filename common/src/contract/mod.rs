@@ -2,6 +2,7 @@
 
 pub mod accepted;
 mod advice;
+pub mod call;
 pub mod digest;
 pub mod document;
 pub mod error;

@@ -15,8 +15,45 @@ const LEAST: usize = 20;
 
 /// Columns of the table on standard output: those of the terminal, or what fits a mail.
 pub fn columns() -> usize {
+    shown().unwrap_or(OF_A_FILE)
+}
+
+/// Columns of the terminal that standard output is, if it is one: what goes into a file is looked through line by line.
+pub fn shown() -> Option<usize> {
     let stdout = std::io::stdout();
-    if stdout.is_terminal() { width(stdout) } else { OF_A_FILE }
+    stdout.is_terminal().then(|| width(stdout))
+}
+
+/// As [`wrap`], on a terminal; elsewhere it is one line.
+pub fn fold(text: &mut String, first: &str, rest: &str, paragraph: &str) {
+    if shown().is_some() {
+        return wrap(text, first, rest, paragraph);
+    }
+    for part in [first, paragraph, "\n"] {
+        text.push_str(part);
+    }
+}
+
+/// Writes a paragraph: `first` before the first line, `rest` before the others.
+pub fn wrap(text: &mut String, first: &str, rest: &str, paragraph: &str) {
+    let width = columns();
+    let mut line = first.to_owned();
+    let mut empty = true;
+    for word in super::call::pieces(paragraph) {
+        if !empty && line.chars().count() + 1 + word.chars().count() > width {
+            text.push_str(line.trim_end());
+            text.push('\n');
+            rest.clone_into(&mut line);
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    text.push_str(line.trim_end());
+    text.push('\n');
 }
 
 /// Columns of the terminal that standard error is.

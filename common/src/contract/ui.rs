@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::error::Error;
-use super::{progress, terminal};
+use super::{call, progress, terminal};
 
 const QUIET: u8 = 0;
 const NORMAL: u8 = 1;
@@ -45,7 +45,7 @@ pub fn is_verbose() -> bool {
 /// A line for people who asked (`-v`) or who watch on a terminal.
 pub fn say(message: &str) {
     if is_verbose() || (LEVEL.load(Ordering::Relaxed) == NORMAL && on_terminal()) {
-        line(message);
+        line(&call::prose(message));
     }
 }
 
@@ -59,14 +59,14 @@ pub fn detail(message: &str) {
 /// Something that did not go as it should but stops nothing. Said even under cron, but not with `-q`.
 pub fn warn(message: &str) {
     if LEVEL.load(Ordering::Relaxed) != QUIET {
-        headed("", YELLOW, "warning:", message);
+        headed("", YELLOW, "warning:", &call::prose(message));
     }
 }
 
 /// What whoever watches, or asked for something just now, has to know. Said everywhere, but not with `-q`.
 pub fn notice(message: &str) {
     if LEVEL.load(Ordering::Relaxed) != QUIET {
-        line(message);
+        line(&call::prose(message));
     }
 }
 
@@ -82,9 +82,17 @@ pub fn progress_done() {
 
 /// A failure: `error:`, `  caused by:` and `hint:` lines. Said even with `-q`.
 pub fn error(tool: &str, error: &Error) {
+    failure(tool, error, None);
+}
+
+/// As [`error()`], with a line that says how the server is after it, where that is known.
+pub fn failure(tool: &str, error: &Error, state: Option<&str>) {
     headed(&format!("{tool}: "), RED, "error:", error.message());
     for cause in error.causes() {
         line(&format!("  caused by: {cause}"));
+    }
+    if let Some(state) = state {
+        headed("", BLUE, "state:", state);
     }
     if let Some(hint) = error.next_step() {
         headed("", BLUE, "hint:", hint);

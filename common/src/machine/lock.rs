@@ -189,6 +189,17 @@ impl Holder {
     }
 }
 
+/// As [`Holder::of`], for a script that has had `flock` take the lock for a descriptor of its own: the kernel names the
+/// process that took it, which is gone.
+pub fn script_at_work(directory: &Path) -> Option<Holder> {
+    let path = directory.join(NAME);
+    let holder = Holder::parse(&files::read_text(&path, 4096).ok()?)?;
+    let lock = files::look(&path).ok()??;
+    let opened = std::fs::read_dir(format!("/proc/{}/fd", holder.process)).ok()?.flatten();
+    let mut opened = opened.filter_map(|entry| std::fs::metadata(entry.path()).ok());
+    opened.any(|file| (file.dev(), file.ino()) == (lock.dev(), lock.ino())).then_some(holder)
+}
+
 /// Whether a line of `proc_locks(5)` is a lock by flock(2) that a process holds on a file. The device is not compared: of file
 /// systems made of several it is not what stat(2) says.
 fn is_lock(line: &str, process: u32, inode: u64) -> bool {

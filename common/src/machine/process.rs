@@ -79,6 +79,15 @@ pub fn works_beside_others_of_ours() -> bool {
         .any(|(name, its)| its == group && name.starts_with("mm-"))
 }
 
+/// Whether a process has started this one, or one that has.
+pub fn is_ancestor(process: u32) -> bool {
+    let parent = |pid: u32| -> Option<u32> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok())
+    };
+    std::iter::successors(parent(std::process::id()), |pid| parent(*pid)).any(|pid| pid == process)
+}
+
 /// The name of a process and its group, fields 2 and 5 of `/proc/PID/stat`.
 fn name_and_group(pid: u32) -> Option<(String, i32)> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
@@ -115,6 +124,12 @@ fn started(pid: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_started_this_process_is_its_ancestor() {
+        assert!(is_ancestor(std::os::unix::process::parent_id()) && is_ancestor(1));
+        assert!(!is_ancestor(std::process::id()));
+    }
 
     #[test]
     fn a_process_is_alive_until_it_is_not() {

@@ -163,7 +163,7 @@ impl Runs {
             (Some(id), Some(newest)) => Error::refused(format!("there is no run {id} in `{}`", self.place.display()))
                 .hint(format!("the last one is {newest}")),
             _ => Error::refused(format!("there is no earlier run in `{}`", self.place.display()))
-                .hint("begin one: mm-path --to VERSION, or mm-upgrade run"),
+                .hint("begin one: mm-path --to VERSION, or mm-upgrade run --to VERSION"),
         })
     }
 

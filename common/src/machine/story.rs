@@ -40,7 +40,7 @@ impl Story {
         }
         Err(Error::refused(format!("no document of the run {} says how far it is", run.id))
             .because(format!("`{}` has none that is whole", run.path.display()))
-            .hint("begin a run: mm-path --to VERSION, or mm-upgrade run"))
+            .hint("begin a run: mm-path --to VERSION, or mm-upgrade run --to VERSION"))
     }
 }
 

@@ -12,6 +12,7 @@ mod output;
 mod record;
 mod same;
 mod session;
+mod standing;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -158,8 +159,9 @@ fn run<A: Arguments>(
         Err(error) => {
             let error = error.advised();
             session.document.report(session.changed, true, &error.one_line());
-            ui::error(tool, &error);
-            if let Err(unwritable) = session.document.fail(tool, &error) {
+            let state = standing::sentence(&session, error.kind());
+            ui::failure(tool, &error, state.as_deref());
+            if let Err(unwritable) = session.document.fail(tool, &error, state) {
                 ui::error(tool, &unwritable);
             }
             error.code()
@@ -209,6 +211,7 @@ fn attempt<A: Arguments>(
     if session.dry_run {
         session.ensure_run()?;
     }
+    session.introduce_call();
     lock::introduce(session.tool, &session.verb, session.document.run()?.map(|run| run.id));
     same::settle(session)?;
     session.record = record::begin(session)?;

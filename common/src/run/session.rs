@@ -1,17 +1,19 @@
 //! One run of a tool: what it was given, where it works, and what it hands on.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use semver::Version;
 
 use super::arguments::{Common, Output};
-use super::record;
+use super::{record, same};
+use crate::contract::call::{self, Call};
 use crate::contract::document::Document;
 use crate::contract::error::Result;
-use crate::contract::sections::{Hop, Path, Run};
-use crate::contract::{time, ui};
+use crate::contract::sections::{Backup, Hop, Path, Run};
+use crate::contract::{shell, time, ui};
 use crate::machine::door::Open;
-use crate::machine::state::{BASE, State};
+use crate::machine::state::{BASE, STORE, State};
 use crate::machine::{door, host, runs};
 use crate::mattermost::site::{self, Ground, Installation, Supposed, Wanted};
 use crate::mattermost::way_back;
@@ -47,6 +49,34 @@ pub struct Session {
 }
 
 impl Session {
+    /// The commands that our texts name lead from here on to what the flags and the document say.
+    pub(super) fn introduce_call(&self) {
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        let Common { install, state_dir, service, stop_command, start_command, .. } = &self.common;
+        let site = self.document.site().ok().flatten();
+        let run = same::of_this_machine(self).ok().flatten();
+        let began = run.and_then(|run| run.state_dir).filter(|began| began != std::path::Path::new(BASE));
+        let words = [("--service", service), ("--stop-command", stop_command), ("--start-command", start_command)];
+        let words = words.iter().filter_map(|(flag, value)| Some(format!(" {flag} {}", shell::word(value.as_ref()?))));
+        Call {
+            install: install.clone().or_else(|| site.map(|site| site.install)).map(absolute),
+            state_dir: state_dir.clone().or(began).map(absolute),
+            service: words.collect(),
+            store: None,
+        }
+        .made();
+        if let Ok(Some(backup)) = self.document.section::<Backup>("backup") {
+            self.keep_in(&backup.store);
+        }
+    }
+
+    /// From here on the store that this tool works with is known, and so to the commands that our texts name.
+    pub fn keep_in(&self, store: &std::path::Path) {
+        if store != std::path::Path::new(STORE) {
+            call::store(&std::path::absolute(store).unwrap_or_else(|_| store.into()));
+        }
+    }
+
     /// The state directory of an installation.
     pub fn state(&self, install: &std::path::Path) -> State {
         State::of(install, self.common.state_dir.as_deref())

@@ -89,6 +89,7 @@ pub fn main() -> ExitCode {
 }
 
 fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
+    session.keep_in(&arguments.store);
     if let Some(flags) = arguments.creating() {
         let started = Instant::now();
         let made = create_point(session, arguments, flags);
@@ -247,6 +248,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
         return Ok(in_place(hop));
     }
     let absent = store::absent(&arguments.store)?;
+    let mut shares = true;
     let made = (|| {
         let store = Store::create(&arguments.store)?;
         let plan = plan::plan(
@@ -254,7 +256,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
             &wished(session, flags, &installation)?,
         )?;
         store.refuse_unsafe()?;
-        suited::refuse_unsuited(&store, &installation.owner)?;
+        shares = suited::refuse_unsuited(&store, &installation.owner)?;
         try_way_back(session, &installation, &plan, &lock)?;
         let accepts_database = session.common.accepts(proven::ACCEPT);
         let run = pinning::run_of_hop(session)?;
@@ -310,7 +312,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
     session.human = Some(if std::io::stdout().is_terminal() {
         list::made_table(&backup)
     } else {
-        list::made_line(&backup, &Store::open(&arguments.store)?)
+        list::made_line(&backup, &Store::open(&arguments.store)?, shares)
     });
     Ok(format!("restore point {} made in {:.1} s: {}", backup.id, backup.seconds, backup.path.display()))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::sections::Backup;
-use mm_common::contract::{shell, time, ui};
+use mm_common::contract::{call, shell, terminal, time, ui};
 use mm_common::machine::pins::{self, Pin};
 use mm_common::run::{Format, Output, Session};
 use serde_json::json;
@@ -153,32 +153,42 @@ fn table(points: &[Point], damaged: &[Damaged], doubts: &Doubts, pins: &[Pin]) -
         ]
     }));
     let mut text = columns(&rows);
+    let mut line = |line: String| terminal::fold(&mut text, "", "    ", &call::prose(&line));
     for Damaged { id, why } in damaged {
-        let _ = writeln!(text, "{id}  DAMAGED: {why}");
+        line(format!("{id}  DAMAGED: {why}"));
     }
     for point in points {
         if let (Some(part), Ok(command)) = (point.head.incomplete(), point.completing()) {
-            let _ = writeln!(
-                text,
+            line(format!(
                 "{}  FROZEN: incomplete, its database is the copy {} in the database server: {command}",
                 point.head.id, part.copy.copy
-            );
+            ));
         }
     }
     for pin in pins.iter().filter(|pin| points.iter().any(|point| point.head.id == pin.id)) {
-        let _ = writeln!(text, "{}  PINNED: {}", pin.id, pin.in_words());
+        line(format!("{}  PINNED: {}", pin.id, pin.in_words()));
     }
     for (id, doubt) in doubts {
-        let _ = writeln!(text, "{id}  MAY HAVE BEEN CHANGED: {doubt}");
+        line(format!("{id}  MAY HAVE BEEN CHANGED: {doubt}"));
     }
     text
 }
 
+/// Columns that a narrow terminal does without, the first one first: an identifier is the time already.
+const DISPENSABLE: [usize; 5] = [1, 6, 4, 7, 3];
+
 fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let widths: [usize; N] = std::array::from_fn(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0));
+    let mut shown: Vec<usize> = (0..N).collect();
+    for column in DISPENSABLE {
+        let width = shown.iter().map(|at| widths[*at] + 2).sum::<usize>();
+        if terminal::shown().is_some_and(|there| width > there + 2) {
+            shown.retain(|at| *at != column);
+        }
+    }
     let mut text = String::new();
     for row in rows {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> = shown.iter().map(|at| format!("{:1$}", row[*at], widths[*at])).collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
@@ -219,18 +229,19 @@ pub(crate) fn plan_table(plan: &Plan) -> String {
 }
 
 /// What was made, as the one line of a nightly log.
-pub(crate) fn made_line(backup: &Backup, store: &Store) -> String {
+pub(crate) fn made_line(backup: &Backup, store: &Store, shares: bool) -> String {
     let points = store.list().map(|(points, _)| points).unwrap_or_default();
     let added = points.iter().find(|point| point.head.id == backup.id).map_or(0, |point| point.head.totals.added);
     let oldest = points.first().map_or("", |point| point.head.created.get(..10).unwrap_or_default());
     format!(
-        "restore point {}: {}, {} of it new, in {:.0} s; {} in {}, the oldest of {oldest}\n",
+        "restore point {}: {}, {} of it new, in {:.0} s; {} in {}, the oldest of {oldest}{}\n",
         backup.id,
         size(backup.bytes),
         size(added),
         backup.seconds,
         ui::count(points.len(), "restore point"),
         store.path.display(),
+        if shares { "" } else { "; no hard links there: each takes the room of all files" },
     )
 }
 

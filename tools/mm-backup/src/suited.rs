@@ -63,14 +63,16 @@ pub(crate) fn refuse_of_the_system(path: &Path) -> Result<()> {
 }
 
 /// Tries what a restore point is made of: links, owners, modes, times and any name, as the kernel's own file systems have
-/// them. Those of other systems, and many shares of a network, have not.
-pub(crate) fn refuse_unsuited(store: &Store, owner: &User) -> Result<()> {
+/// them. Those of other systems, and many shares of a network, have not. Returns whether restore points can share what has
+/// not changed, by hard links.
+pub(crate) fn refuse_unsuited(store: &Store, owner: &User) -> Result<bool> {
     let name = format!("{}trial.{}", store::PARTIAL, Identity::own()?);
     let dir = Dir::open(&store.path)?;
     let made = dir.create_directory(OsStr::new(&name)).map_err(|error| store::unwritable(&store.path, error))?;
-    let trial = tried(&made, owner);
+    let mut shares = true;
+    let trial = tried(&made, owner, &mut shares);
     tree::remove_in(&dir, OsStr::new(&name))?;
-    let Some(lacks) = trial? else { return Ok(()) };
+    let Some(lacks) = trial? else { return Ok(shares) };
     Err(Error::refused(format!("the file system of the store `{}` cannot hold restore points", store.path.display()))
         .because(lacks)
         .hint(
@@ -80,7 +82,7 @@ pub(crate) fn refuse_unsuited(store: &Store, owner: &User) -> Result<()> {
 }
 
 /// What cannot be kept in this directory, if there is something.
-fn tried(trial: &Dir, owner: &User) -> Result<Option<String>> {
+fn tried(trial: &Dir, owner: &User, shares: &mut bool) -> Result<Option<String>> {
     let lacks = |what: &str, why: &dyn Display| Ok(Some(format!("it does not keep {what}: {why}")));
     if let Err(error) = trial.create_symlink(OsStr::new("link"), OsStr::new("target")) {
         return lacks("links", &error.one_line());
@@ -106,10 +108,13 @@ fn tried(trial: &Dir, owner: &User) -> Result<Option<String>> {
     }
     match trial.link(OsStr::new("second"), trial, given) {
         Ok(true) => {}
-        Ok(false) => ui::warn(
-            "the file system of the store has no hard links, by which restore points share what has not changed: each takes \
-             the room of all files. One on ext4, xfs or btrfs is given with --to",
-        ),
+        Ok(false) => {
+            *shares = false;
+            ui::warn(
+                "the file system of the store has no hard links, by which restore points share what has not changed: each \
+                 takes the room of all files. One on ext4, xfs or btrfs is given with --to",
+            );
+        }
         Err(error) => return lacks("hard links", &error.one_line()),
     }
     let kept = trial.look(given)?;

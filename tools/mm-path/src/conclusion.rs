@@ -4,10 +4,9 @@ use std::fmt::Write as _;
 
 use mm_common::contract::sections::{Note, Path, Status};
 use mm_common::contract::shell;
+use mm_common::contract::terminal::wrap;
 use mm_common::contract::ui;
 use mm_common::mattermost::catalogue::Severity;
-
-use crate::human::wrap;
 
 /// Where an installation and its restore points are, for commands that run as they stand.
 pub(crate) struct Places<'a> {

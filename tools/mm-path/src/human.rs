@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use mm_common::contract::document::Document;
 use mm_common::contract::sections::{Hop, Note, Path, Preflight, Status};
-use mm_common::contract::{terminal, ui};
+use mm_common::contract::terminal::wrap;
+use mm_common::contract::ui;
 use serde_json::Value;
 
 /// The whole plan.
@@ -90,12 +91,7 @@ fn one_hop(text: &mut String, number: usize, hop: &Hop, brief: bool) {
             text,
             "     also  ",
             "           ",
-            &format!(
-                "{} and {} in `path.hops[{}].notes`",
-                ui::count(warnings, "warning"),
-                ui::count(others, "remark"),
-                number - 1
-            ),
+            &format!("{} and {}: --notes shows them", ui::count(warnings, "warning"), ui::count(others, "remark")),
         );
     }
 }
@@ -213,26 +209,4 @@ fn checks(text: &mut String, report: &[Preflight]) {
     }
     let quiet = is(Status::Pass).filter(|check| check.severity.is_empty()).count();
     let _ = writeln!(text, "  {quiet} found in order, {} beside the point here", is(Status::Skip).count());
-}
-
-/// Writes a paragraph: `first` before the first line, `rest` before the others.
-pub(crate) fn wrap(text: &mut String, first: &str, rest: &str, paragraph: &str) {
-    let width = terminal::columns();
-    let mut line = first.to_owned();
-    let mut empty = true;
-    for word in paragraph.split(' ') {
-        if !empty && line.chars().count() + 1 + word.chars().count() > width {
-            text.push_str(line.trim_end());
-            text.push('\n');
-            rest.clone_into(&mut line);
-            empty = true;
-        }
-        if !empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        empty = false;
-    }
-    text.push_str(line.trim_end());
-    text.push('\n');
 }

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::{Hop, Note, Path};
-use mm_common::contract::{shell, time, ui};
+use mm_common::contract::{call, shell, time, ui};
 use mm_common::machine::threads;
 use mm_common::mattermost::catalogue::{Catalogue, Driver, day};
 use mm_common::mattermost::schema;
@@ -115,7 +115,7 @@ fn verdict(session: &mut Session, arguments: &PathArguments) -> Result<String> {
     let ways = verdict::Ways { latest_esr: way("latest-esr")?, latest: way("latest")? };
     let today = day(&time::now());
     let text = verdict::text(&catalogue, &start, &shell::word(&installation.root), &ways, today);
-    session.output = Output::Text(text);
+    session.output = Output::Text(call::prose(&text).into_owned());
     Ok(format!("{} is installed; the latest extended support release is {}", start.version, ways.latest_esr.target))
 }
 
@@ -299,8 +299,11 @@ fn database(installation: &Installation) -> Result<Database> {
 /// Puts the plan into the document and says how it stands.
 fn report(session: &mut Session, arguments: &PathArguments, asked: &Asked, mut plan: Plan) -> Result<String> {
     plan.path.wish = asked.record();
-    session.document.set("path", &plan.path)?;
     let store = fold::store(&session.document, arguments.store.as_deref());
+    session.keep_in(&store);
+    session.document.set("path", &plan.path)?;
+    // As it is told: what there is to do leads to this installation.
+    plan.path = session.document.section("path")?.unwrap_or(plan.path);
     let install = session.document.site()?.map(|site| site.install).unwrap_or_default();
     let places = Places { install: &install, store: &store };
     let conclusion = arguments.check.then(|| conclusion::lines(&plan.path, &places));

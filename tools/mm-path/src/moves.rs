@@ -73,5 +73,5 @@ pub(crate) fn engine(start: &Start) -> String {
 /// How a move is looked at and made; `mm-upgrade` does both.
 pub(crate) fn commands() -> &'static str {
     "`mm-pgbump check --target FILE` looks at everything, and `mm-pgbump move --target FILE` in the place of mm-pgbump moves it \
-     in this hop (mm-upgrade run: --postgres-target FILE)"
+     in this hop (mm-upgrade: --postgres-target FILE)"
 }

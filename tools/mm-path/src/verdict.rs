@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 
 use jiff::civil::Date;
 use mm_common::contract::sections::Path;
+use mm_common::contract::terminal::wrap;
 use mm_common::contract::ui;
 use mm_common::mattermost::catalogue::{Catalogue, Driver, LONGEST, Line};
 use serde_json::Value;
 
-use crate::human::{duration, wrap};
+use crate::human::duration;
 use crate::moves;
 use crate::plan::Start;
 

@@ -10,9 +10,9 @@ mod order;
 use std::path::Path;
 use std::time::Instant;
 
-use mm_common::contract::accepted;
 use mm_common::contract::error::Kind;
 use mm_common::contract::sections::{Check, Status};
+use mm_common::contract::{accepted, call};
 use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::proven::{self, Claim};
 use mm_common::postgres::server::Database;
@@ -241,7 +241,7 @@ impl List {
             status: seen.status,
             evidence: seen.evidence,
             compared_with: None,
-            hint: seen.hint,
+            hint: seen.hint.map(|hint| call::hint(&hint).into_owned()),
             seconds: begun.elapsed().as_secs_f64(),
         });
     }

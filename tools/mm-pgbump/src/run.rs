@@ -328,7 +328,7 @@ pub(crate) fn report(
         ui::count(databases, "database")
     );
     session.human =
-        Some(format!("{message}\nThe old cluster is kept. Once mm-verify is content: mm-pgbump drop-old\n"));
+        Some(format!("{message}\nThe old cluster is kept. Weeks later, to drop it: mm-verify | mm-pgbump drop-old\n"));
     Ok(message)
 }
 

@@ -153,7 +153,7 @@ fn elsewhere(installation: &Installation, database: &Database, to: u32) -> Error
 fn by_move(version: &str) -> String {
     format!(
         "take a server of PostgreSQL{version}, write its data source into a file (mode 600), then: mm-pgbump check --target FILE, \
-         and mm-pgbump move --target FILE (mm-upgrade run: --postgres-target FILE)"
+         and mm-pgbump move --target FILE (mm-upgrade: --postgres-target FILE)"
     )
 }
 

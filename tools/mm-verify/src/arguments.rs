@@ -154,9 +154,20 @@ impl run::Arguments for Arguments {
     }
 }
 
+const HALF_WAY: &str = "\
+Exit status 3:
+  Only a repair ends so: it did not fix all, and what it did is kept. Nothing is lost: the file that undoes it was
+  written first, and the error names it.
+  Safe: looking; the same repair again, once the cause is corrected; leaving the server running.
+  Not safe: removing the file that undoes it; an upgrade before it is known why the repair did not fix all.
+  Three commands:
+      mm-verify repair --list               what is still wrong
+      mm-verify repair --fix NAME           the repair again
+      mm-verify --install /opt/mattermost   whether the server is well afterwards";
+
 fn after_long_help() -> String {
     format!(
-        "{}\n\n{}\nExamples:\n  \
+        "{}\n\n{HALF_WAY}\n\n{}\nExamples:\n  \
          After an upgrade by hand, as root:\n    mm-verify --install /opt/mattermost\n  \
          Before and after, so that old faults are not blamed on the upgrade:\n    mm-verify baseline && upgrade && mm-verify\n  \
          At the end of a hop:\n    mm-path --to 10.6.1 | mm-fetch | mm-backup --to /srv/backup --stop --leave-stopped | mm-pgbump --leave-stopped | mm-swap | mm-verify\n  \

@@ -1,6 +1,7 @@
 //! What a check is: data (identifier, title, area, function), and what one may find.
 
 use mm_common::Result;
+use mm_common::contract::call;
 use mm_common::contract::sections::Status;
 use std::fmt::Write as _;
 
@@ -108,7 +109,7 @@ impl Finding {
 
     /// Adds what to do.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(call::hint(&hint.into()).into_owned());
         self
     }
 

@@ -1,13 +1,15 @@
 //! `repair`: the documented fix for the known aftermath of a jump, in one transaction, with the way back saved first.
 
 use mm_common::contract::error::Context as _;
-use mm_common::contract::{time, ui};
+use mm_common::contract::{shell, time, ui};
 use mm_common::machine::files::{self, Access};
 use mm_common::mattermost::session::Session as ServerSession;
+use mm_common::postgres::server::Database;
 use mm_common::run::{Output, Session};
 use mm_common::{Error, Kind, Result};
 use serde_json::json;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use crate::arguments::{Options, Repair};
 use crate::checks::nulls;
@@ -140,7 +142,7 @@ pub(crate) fn repair(session: &mut Session, options: Options, wanted: &Repair) -
         if !left.is_empty() {
             return Err(Error::new(Kind::HalfDone, format!("the repair {} did not fix all", repair.id))
                 .because(left.join("; "))
-                .hint(format!("the way back: psql -f {}", undo.display())));
+                .hint(format!("to undo it: {}", taken_back(database, &look, undo))));
         }
     }
     forget_caches(&look);
@@ -149,7 +151,18 @@ pub(crate) fn repair(session: &mut Session, options: Options, wanted: &Repair) -
         .document
         .set("repaired", &json!({ "ids": chosen.iter().map(|r| r.id).collect::<Vec<_>>(), "undo": undo_files }))?;
     let paths: Vec<String> = undo_files.iter().map(|path| path.display().to_string()).collect();
-    Ok(format!("applied {}; the way back is in {}", names(&chosen), paths.join(", ")))
+    Ok(format!("applied {}; what undoes it is in {}", names(&chosen), paths.join(", ")))
+}
+
+/// The command that takes a repair back: psql asks for the password where the data source has one.
+fn taken_back(database: &Database, look: &Look, undo: &Path) -> String {
+    let (host, port) = database.reached_at();
+    let source = look.installation.source.as_ref();
+    let (user, name) = source.map_or(("", ""), |source| (source.user.as_str(), source.database.as_str()));
+    let as_user =
+        database.other_user().map_or_else(String::new, |user| format!("runuser -u {} -- ", shell::word(&user.name)));
+    let words = [host, user, name].map(shell::word);
+    format!("{as_user}psql -h {} -p {port} -U {} -d {} <{}", words[0], words[1], words[2], shell::word(undo))
 }
 
 fn names(repairs: &[&Definition]) -> String {

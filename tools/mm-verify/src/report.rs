@@ -1,6 +1,7 @@
 //! The checks for people, for build servers (JUnit XML) and for dashboards (Prometheus text format).
 
 use mm_common::contract::sections::{Check, Status};
+use mm_common::contract::terminal;
 use std::fmt::Write as _;
 
 use crate::checks;
@@ -25,12 +26,14 @@ pub(crate) fn human(checks: &[Check], seconds: f64) -> String {
         if check.status == Status::Pass {
             continue;
         }
-        let _ = writeln!(text, "{:32}{}", "", check.evidence);
+        let below = " ".repeat(if terminal::shown().is_some_and(|columns| columns < 80) { 4 } else { 32 });
+        let mut line = |line: &str| terminal::fold(&mut text, &below, &below, line);
+        line(&check.evidence);
         if let Some(other) = &check.compared_with {
-            let _ = writeln!(text, "{:32}compared with {other}", "");
+            line(&format!("compared with {other}"));
         }
         if let Some(hint) = check.hint.as_ref().filter(|_| check.status != Status::Skip) {
-            let _ = writeln!(text, "{:32}hint: {hint}", "");
+            line(&format!("hint: {hint}"));
         }
     }
     let _ = writeln!(text, "\n{} ({seconds:.1} s)", plan::summary(checks));

@@ -30,6 +30,9 @@ pub struct Failure {
     /// Why it did not work.
     #[serde(default)]
     pub causes: Vec<String>,
+    /// How the server is after it, where that was looked at: one sentence.
+    #[serde(default)]
+    pub state: Option<String>,
     /// What to do next.
     #[serde(default)]
     pub hint: Option<String>,

@@ -1,6 +1,7 @@
 //! The runs of this installation, as they stand in its state directory: going on with one, telling of it, closing it.
 
 mod close;
+mod ends;
 mod resume;
 mod status;
 mod tale;
@@ -11,7 +12,8 @@ use mm_common::contract::error::Result;
 use mm_common::contract::sections::Note;
 use mm_common::contract::shell;
 use mm_common::machine::journal::state_flag;
-use mm_common::machine::lock::Holder;
+use mm_common::machine::lock::{self, Holder};
+use mm_common::machine::process;
 use mm_common::machine::runs::{Run, Runs};
 use mm_common::machine::state::State;
 use mm_common::run::Session;
@@ -43,7 +45,16 @@ impl Standing {
 
     /// Who works on the run or on the installation at this moment.
     pub(crate) fn holder(&self) -> Option<Holder> {
-        Holder::of(&self.run.path).or_else(|| Holder::of(self.state.path()))
+        Holder::of(&self.run.path).or_else(|| Holder::of(self.state.path())).or_else(|| self.upgrading())
+    }
+
+    /// An mm-upgrade between two of its steps. One that has asked this is not meant, nor one that plans another run.
+    fn upgrading(&self) -> Option<Holder> {
+        let plan = self.run.documents().ok()?.into_iter().next()?.read().ok()?;
+        let plan: serde_json::Value = serde_json::from_slice(&plan).ok()?;
+        let runs = PathBuf::from(plan.get("upgrade")?.get("runs")?.as_str()?);
+        let holder = lock::script_at_work(&runs).filter(|holder| !process::is_ancestor(holder.process))?;
+        (!runs.join("plan").exists()).then_some(holder)
     }
 }
 

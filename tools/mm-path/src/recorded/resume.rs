@@ -110,7 +110,7 @@ fn refuse(standing: &Standing) -> Result<()> {
         Some(ending) => {
             let ended = if ending == Ending::Closed { "closed" } else { "rolled back" };
             Err(Error::refused(format!("the run {} has been {ended}", run.id))
-                .hint("begin anew: mm-path --to VERSION, or mm-upgrade run"))
+                .hint("begin anew: mm-path --to VERSION, or mm-upgrade run --to VERSION"))
         }
     }
 }

@@ -17,6 +17,7 @@ use mm_common::mattermost::way_back;
 use mm_common::run::{self, Session};
 use serde_json::Value;
 
+use super::ends::End;
 use super::resume::Installed;
 use super::tale::{Current, How, Leg, Server, Tale, Working};
 use super::{Decision, Standing, decide};
@@ -117,9 +118,16 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
     let flags = format!("--install {}{}", shell::word(root), state_flag(state.path()));
     let next = match how {
         How::Stopped => Some(open.first().map_or_else(|| resume(&base, &flags), |open| open.command.clone())),
-        How::RollingBack => Some(format!("mm-backup restore --run {} --stop {flags}", run.id)),
+        How::RollingBack => Some(restore(&run.id, &flags)),
         _ => None,
     };
+    let server = seen.as_ref().map(server).transpose()?;
+    let manager = seen.as_ref().map(|seen| &seen.service.manager);
+    let mut left = End::of(server.as_ref(), hop.as_ref(), &open, (manager, root));
+    let is_changed = !done.is_empty() || in_place;
+    if is_changed && matches!(how, How::Stopped | How::Finished) {
+        left.back = Some(with_upgrade(&base, "rollback").unwrap_or_else(|| restore(&run.id, &flags)));
+    }
     Ok(Tale {
         run: run.id.clone(),
         directory: run.path.display().to_string(),
@@ -143,7 +151,8 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
         hop,
         error: failure,
         open,
-        server: seen.as_ref().map(server).transpose()?,
+        server,
+        end: left,
         last_line: last_line(&run.path.join(LOG_NAME)),
         next,
     })
@@ -151,11 +160,17 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
 
 /// The command that goes on with a run that has stopped: that of mm-upgrade where it was begun by it.
 fn resume(base: &Document, flags: &str) -> String {
-    let runs = base.get("upgrade").and_then(|upgrade| upgrade.get("runs")?.as_str());
-    runs.map_or_else(
-        || format!("mm-path --resume {flags}"),
-        |runs| format!("mm-upgrade resume --runs {}", shell::word(runs)),
-    )
+    with_upgrade(base, "resume").unwrap_or_else(|| format!("mm-path --resume {flags}"))
+}
+
+/// A verb of mm-upgrade for a run that was begun by it.
+fn with_upgrade(base: &Document, verb: &str) -> Option<String> {
+    let runs = base.get("upgrade").and_then(|upgrade| upgrade.get("runs")?.as_str())?;
+    Some(format!("mm-upgrade {verb} --runs {}", shell::word(runs)))
+}
+
+fn restore(run: &str, flags: &str) -> String {
+    format!("mm-backup restore --run {run} --stop {flags}")
 }
 
 fn done(base: &Document) -> Vec<Leg> {

@@ -6,6 +6,8 @@ use mm_common::contract::sections::{Failure, Hop};
 use mm_common::machine::door::Open;
 use serde::Serialize;
 
+use super::ends::End;
+
 /// How a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -121,6 +123,8 @@ pub(crate) struct Tale {
     pub(crate) open: Vec<Open>,
     /// Absent where it cannot be seen at this moment.
     pub(crate) server: Option<Server>,
+    /// What it comes to when nobody works on it.
+    pub(crate) end: End,
     /// The last line that was logged.
     pub(crate) last_line: Option<String>,
     /// The command to go on with.
@@ -138,7 +142,10 @@ fn stage(working: &Working) -> &'static str {
         ("mm-pgbump", "run") => "upgrading PostgreSQL; the server is stopped",
         ("mm-swap", "run") => "exchanging the release and starting the server",
         ("mm-swap" | "mm-pgbump", "rollback" | "recover") => "going back",
+        ("mm-verify", "baseline") => "recording how the server is now; users notice nothing",
+        ("mm-verify", "watch") => "watching the server; users are in",
         ("mm-verify", _) => "verifying",
+        ("mm-upgrade", _) => "between two steps",
         _ => "working",
     }
 }
@@ -193,6 +200,14 @@ impl Tale {
         match &self.server {
             Some(server) => line("runs", &server.in_words()),
             None => line("runs", "cannot be seen at this moment"),
+        }
+        if self.working.is_none() {
+            for (name, command) in [("let in", &self.end.publish), ("start", &self.end.start), ("back", &self.end.back)]
+            {
+                if let Some(command) = command {
+                    line(name, command);
+                }
+            }
         }
         if let Some(last) = &self.last_line {
             line("last", last);
@@ -253,6 +268,7 @@ mod tests {
             expected_seconds: Some(100.0),
             error: None,
             open: Vec::new(),
+            end: End::of(None, None, &[], (None, "/".as_ref())),
             server: Some(Server {
                 installed: "10.5.14".into(),
                 edition: "team".into(),
@@ -296,6 +312,7 @@ mod tests {
             kind: "check".into(),
             message,
             causes: Vec::new(),
+            state: None,
             hint: None,
         });
         tale.next = Some("mm-path --resume".into());

@@ -27,6 +27,7 @@ use crate::first::{Begun, First};
 use crate::freeze::{self, Outlook, Ready, Taken};
 use crate::guard::Guard;
 use crate::manifest::{self, DatabasePart, Skipped};
+use crate::mysql;
 use crate::pinning;
 use crate::plan::Plan;
 use crate::previous::Previous;
@@ -56,6 +57,8 @@ pub(crate) struct Order<'a> {
     pub pins_all: bool,
     /// `--accept database`.
     pub accepts_database: bool,
+    /// What dumps the database, where that is one of MySQL.
+    pub mysql: Option<mysql::Ready>,
     /// With `--freeze`: whether the database can be frozen.
     pub freezing: Option<Outlook>,
 }
@@ -194,7 +197,14 @@ fn make(
             let freeze = || ready.freeze((installation, &claim), &place, &cancel, lock).inspect_err(|_| give_up());
             threads::both(freeze, collect)
         }
-        (None, None) => (Ok(Taken::default()), collect()),
+        (None, None) => match &order.mysql {
+            Some(ready) => {
+                let dump = || ready.store(partial, cold, &cancel).inspect_err(|_| give_up());
+                let (dumped, collected) = threads::both(dump, collect);
+                (dumped.map(|part| Taken { mysql: Some(part), ..Taken::default() }), collected)
+            }
+            None => (Ok(Taken::default()), collect()),
+        },
     };
     let (database, mut collected) = both(database, collected)?;
     let other_databases = store_others(order, partial, &cancel)?;
@@ -242,6 +252,7 @@ fn make(
         files: head.totals.files,
         database: head.database_name().is_some(),
         databases: head.in_cluster(),
+        mysql: head.mysql.as_ref().map(|part| part.told(&order.store.path.join(id))),
         left_out,
         freeze,
         left_stopped: order.plan.stop && !order.plan.start && installation.was_running,

@@ -41,7 +41,7 @@ pub type Rows = BTreeMap<String, u64>;
 /// Whoever dumps a database.
 pub struct Dumper {
     database: String,
-    dumper: &'static str,
+    dumps: &'static str,
     client: &'static str,
     file: Passfile,
     user: User,
@@ -66,9 +66,9 @@ impl Dumper {
     /// # Errors
     /// Refused when no program is installed.
     pub fn new(address: &Address, user: &User) -> Result<Self> {
-        let (dumper, client) = programs()?;
+        let (dumps, client) = programs()?;
         let file = Passfile::holding(options::text(address).reveal(), Some(user))?;
-        Ok(Self { database: address.database.clone(), dumper, client, file, user: user.clone() })
+        Ok(Self { database: address.database.clone(), dumps, client, file, user: user.clone() })
     }
 
     fn command(&self, program: &str) -> Cmd {
@@ -91,7 +91,7 @@ impl Dumper {
         );
         let text = answer.map_err(|error| self.unreached(error))?.text();
         let (version, bytes) = text.trim_end().split_once('\t').unwrap_or((text.trim_end(), "0"));
-        self.command(self.dumper).args(FLAGS).args(["--no-data", &self.database]).run().map_err(|error| {
+        self.command(self.dumps).args(FLAGS).args(["--no-data", &self.database]).run().map_err(|error| {
             error
                 .within(format!("cannot dump the database `{}`", self.database))
                 .hint("its account needs SELECT, SHOW VIEW and TRIGGER on the database; or leave it out: --no-database")
@@ -110,11 +110,11 @@ impl Dumper {
     /// # Errors
     /// When the program fails, or does not come to the end of its dump.
     pub fn dump(&self, path: &Path, cancel: &Arc<AtomicBool>) -> Result<(Rows, String)> {
-        let version = Cmd::new(self.dumper).arg("--version").run()?.text();
+        let version = Cmd::new(self.dumps).arg("--version").run()?.text();
         let attempt = || format!("cannot dump the database `{}`", self.database);
         let (reader, writer) = std::io::pipe().context(attempt)?;
         let writer = File::from(OwnedFd::from(writer));
-        let command = self.command(self.dumper).args(FLAGS).arg(&self.database).limit(LIMIT).cancelled_by(cancel);
+        let command = self.command(self.dumps).args(FLAGS).arg(&self.database).limit(LIMIT).cancelled_by(cancel);
         let (said, packed) = std::thread::scope(|scope| {
             let dumping = Builder::new().spawn_scoped(scope, move || command.run_into(writer));
             // With no thread the other end of the pipe is closed already, and there is nothing to read.

@@ -72,7 +72,7 @@ impl Counter {
                     }
                 }
                 (At::Rest, b'\n') => self.at = At::Line,
-                (At::Rows(_), b'\'') => self.at = At::String,
+                (At::Rows(_), b'\'') | (At::Escaped, _) => self.at = At::String,
                 (At::Rows(depth), b'(') => self.at = At::Rows(depth + 1),
                 (At::Rows(1), b')') => {
                     *self.tables.entry(self.table.clone()).or_default() += 1;
@@ -82,7 +82,6 @@ impl Counter {
                 (At::Rows(0), b';') => self.at = At::Rest,
                 (At::String, b'\\') => self.at = At::Escaped,
                 (At::String, b'\'') => self.at = At::Rows(1),
-                (At::Escaped, _) => self.at = At::String,
                 _ => {}
             }
         }

@@ -155,7 +155,9 @@ mod tests {
 
     fn counted(chunks: &[&[u8]]) -> (Vec<(String, u64)>, bool) {
         let mut counter = Counter::default();
-        chunks.iter().for_each(|chunk| counter.pass(chunk));
+        for chunk in chunks {
+            counter.pass(chunk);
+        }
         let complete = counter.is_complete();
         (counter.tables.into_iter().collect(), complete)
     }

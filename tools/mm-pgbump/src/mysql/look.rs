@@ -59,7 +59,7 @@ pub(crate) fn all(question: &Question<'_>, source: &mut Source) -> Findings {
     });
     list.add("move-version", "The target's PostgreSQL fits every hop", || Ok(version(question)));
     let schemas = ["public", extra::SCHEMA].map(str::to_owned);
-    look::of_target(target, question.replace, &schemas[..1 + usize::from(question.with_extra)], &mut list);
+    look::of_target(target, question.replace, &schemas[..=usize::from(question.with_extra)], &mut list);
     list.add("move-encoding", "The target keeps every character", || encoding(target));
     list.add("move-space", "There is room", || {
         let bytes = source.bytes()?;

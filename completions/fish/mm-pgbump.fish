@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mm_pgbump_global_optspecs
-    string join \n to= cluster= method= jobs= keep-port leave-stopped shared-cluster require-backup= target= replace no-backup install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet format= h/help V/version
+    string join \n to= cluster= method= jobs= keep-port leave-stopped shared-cluster require-backup= target= replace unit with-extra-tables no-backup install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet format= h/help V/version
 end
 
 function __fish_mm_pgbump_needs_command
@@ -120,6 +120,8 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l keep-port -d 'Each 
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l leave-stopped -d 'Leave the service stopped for the next tool'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l shared-cluster -d 'Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too (mm-backup create --whole-cluster)'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l replace -d 'move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept'
+complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l unit -d 'move, check: out of MySQL, the files of the server\'s unit that name units of MySQL are changed with the move'
+complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l with-extra-tables -d 'move, check: out of MySQL, tables that the release does not know go into the schema `mm_from_mysql`'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l no-backup -d 'Go on without a restore point'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -s v -l verbose -d 'Say on stderr what is done'
@@ -229,6 +231,8 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l keep-port -d
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l leave-stopped -d 'Leave the service stopped for the next tool'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l shared-cluster -d 'Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too (mm-backup create --whole-cluster)'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l replace -d 'move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l unit -d 'move, check: out of MySQL, the files of the server\'s unit that name units of MySQL are changed with the move'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l with-extra-tables -d 'move, check: out of MySQL, tables that the release does not know go into the schema `mm_from_mysql`'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l no-backup -d 'Go on without a restore point'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -s v -l verbose -d 'Say on stderr what is done'
@@ -330,6 +334,8 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l keep-port 
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l leave-stopped -d 'Leave the service stopped for the next tool'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l shared-cluster -d 'Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too (mm-backup create --whole-cluster)'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l replace -d 'move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l unit -d 'move, check: out of MySQL, the files of the server\'s unit that name units of MySQL are changed with the move'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l with-extra-tables -d 'move, check: out of MySQL, tables that the release does not know go into the schema `mm_from_mysql`'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l no-backup -d 'Go on without a restore point'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -s v -l verbose -d 'Say on stderr what is done'
@@ -431,6 +437,8 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l keep-port -
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l leave-stopped -d 'Leave the service stopped for the next tool'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l shared-cluster -d 'Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too (mm-backup create --whole-cluster)'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l replace -d 'move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l unit -d 'move, check: out of MySQL, the files of the server\'s unit that name units of MySQL are changed with the move'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l with-extra-tables -d 'move, check: out of MySQL, tables that the release does not know go into the schema `mm_from_mysql`'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l no-backup -d 'Go on without a restore point'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -s v -l verbose -d 'Say on stderr what is done'
@@ -532,6 +540,8 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l keep-por
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l leave-stopped -d 'Leave the service stopped for the next tool'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l shared-cluster -d 'Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too (mm-backup create --whole-cluster)'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l replace -d 'move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l unit -d 'move, check: out of MySQL, the files of the server\'s unit that name units of MySQL are changed with the move'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l with-extra-tables -d 'move, check: out of MySQL, tables that the release does not know go into the schema `mm_from_mysql`'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l no-backup -d 'Go on without a restore point'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -s v -l verbose -d 'Say on stderr what is done'
@@ -629,10 +639,13 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l lock-wa
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l format -d 'What to write to standard output' -r -f -a "auto\t'A table on a terminal, the document elsewhere'
 json\t'The document'
 human\t'A table for people'"
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l move -d 'The move alone: an upgrade of the target\'s cluster that was made after it stays'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l keep-port -d 'Each cluster keeps its port, and the configuration of the server is repointed'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l leave-stopped -d 'Leave the service stopped for the next tool'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l shared-cluster -d 'Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too (mm-backup create --whole-cluster)'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l replace -d 'move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l unit -d 'move, check: out of MySQL, the files of the server\'s unit that name units of MySQL are changed with the move'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l with-extra-tables -d 'move, check: out of MySQL, tables that the release does not know go into the schema `mm_from_mysql`'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l no-backup -d 'Go on without a restore point'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -s v -l verbose -d 'Say on stderr what is done'
@@ -735,6 +748,8 @@ complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l keep-po
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l leave-stopped -d 'Leave the service stopped for the next tool'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l shared-cluster -d 'Other databases in the cluster may be upgraded (and stopped) with it; the restore point has to hold them too (mm-backup create --whole-cluster)'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l replace -d 'move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l unit -d 'move, check: out of MySQL, the files of the server\'s unit that name units of MySQL are changed with the move'
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l with-extra-tables -d 'move, check: out of MySQL, tables that the release does not know go into the schema `mm_from_mysql`'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l no-backup -d 'Go on without a restore point'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l dry-run -d 'Say what would be done, change nothing'
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -s v -l verbose -d 'Say on stderr what is done'

@@ -20,6 +20,7 @@ mod hot;
 mod incremental;
 mod interruptions;
 mod monitoring;
+mod mysql;
 mod offsite;
 mod outside;
 mod pins;

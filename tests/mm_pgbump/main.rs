@@ -23,10 +23,12 @@ mod moving_killed;
 #[cfg(feature = "checkpoints")]
 mod moving_later;
 mod moving_lost;
+mod moving_recipes;
 mod nodes;
 mod out_of_mysql;
 #[cfg(feature = "checkpoints")]
 mod out_of_mysql_killed;
+mod out_of_mysql_unit;
 mod refused;
 #[cfg(feature = "checkpoints")]
 mod repoint;

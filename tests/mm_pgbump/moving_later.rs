@@ -3,14 +3,15 @@
 
 use std::fs;
 
-use mm_test_support::cluster::url;
+use mm_test_support::cluster::{Cluster, url};
 use mm_test_support::forwarder::{Forwarder, Trouble};
+use mm_test_support::site::Site;
 use serde_json::Value;
 
 use crate::moving::Moving;
 use crate::moving_back::stored;
 use crate::moving_killed::dies_at;
-use crate::rig::find_below;
+use crate::rig::{VERSION, find_below};
 
 /// What users have written is dropped with nothing, however the way back begins.
 #[test]
@@ -68,7 +69,8 @@ fn what_is_the_servers_own_now_is_not_cleared() {
     moving.with(6, "move", &[&url(tunnel.port)], &[]);
     tunnel.works_again();
     moving.target.query("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC");
-    moving.site.set("SqlSettings", "DataSource", url(tunnel.port).into());
+    // By another address than the one that the move knows.
+    moving.site.set("SqlSettings", "DataSource", moving.target.url().into());
     let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
     let before = moving.target.query(tables);
     assert_ne!(before, "0", "nothing was filled");
@@ -76,4 +78,66 @@ fn what_is_the_servers_own_now_is_not_cleared() {
     assert!(said.contains("is the server's own now, and stays"), "{said}");
     assert_eq!(moving.target.query(tables), before);
     assert!(find_below(&moving.site.state(), "pgmove.leftovers").is_none());
+}
+
+/// The server of the old database tells nobody its number, and a tunnel is another name for it.
+#[test]
+fn the_old_database_is_known_by_any_name_and_never_cleared() {
+    let moving = Moving::new(false);
+    let source = moving.source();
+    let old = &moving.site.cluster;
+    old.query("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC");
+    old.sql("postgres", "CREATE ROLE chief SUPERUSER LOGIN PASSWORD 'geheim2'");
+    let posts = Moving::posts(old, "mattermost");
+    let tunnel = Forwarder::to(old.port);
+    let other_name = url(tunnel.port);
+    let admin = format!("postgres://chief:geheim2@127.0.0.1:{}/postgres?sslmode=disable", tunnel.port);
+    let (_, said) = moving.with(5, "move", &[&other_name, &admin], &["--replace"]);
+    assert!(said.contains("works with now"), "{said}");
+    assert_eq!(Moving::posts(old, "mattermost"), posts);
+
+    // The target's address leads to it since.
+    let file = moving.file(&[&moving.target.url()]);
+    dies_at(&moving, "move-restored", &["move", "--target", file.to_str().unwrap()]);
+    let change = |what: &str, change: &dyn Fn(&mut Value)| {
+        let path = find_below(&moving.site.state(), what).unwrap();
+        let mut value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        change(&mut value);
+        fs::write(&path, value.to_string()).unwrap();
+    };
+    let oid: u64 = old.query("SELECT oid FROM pg_database WHERE datname = 'mattermost'").parse().unwrap();
+    change("pgmove.private", &|private| private["to"] = other_name.as_str().into());
+    change("pgmove.journal", &|entry| {
+        let to = entry["to"].as_object_mut().unwrap();
+        to.remove("system_identifier");
+        to.extend([("port".into(), tunnel.port.into()), ("oid".into(), oid.into()), ("major".into(), 13.into())]);
+    });
+    let (_, said) = moving.pgbump(0, &["recover"]);
+    assert!(said.contains("which is the old database and is not touched"), "{said}");
+    let (_, again) = moving.pgbump(0, &["recover"]);
+    assert!(again.contains("is the server's own now, and stays"), "{again}");
+    assert_eq!((Moving::posts(old, "mattermost"), moving.source()), (posts, source));
+}
+
+/// Whoever else is in the cluster has written since it was upgraded.
+#[test]
+fn a_move_goes_back_and_the_upgrade_that_was_made_after_it_stays() {
+    let moving = Moving { site: Site::builder(VERSION).build(), target: Cluster::create(13) };
+    let source = moving.source();
+    moving.target.sql("postgres", "CREATE DATABASE theirs");
+    moving.with(0, "move", &[&moving.target.url()], &[]);
+    moving.pgbump(0, &["--to", "15", "--no-backup", "--shared-cluster", "--keep-port"]);
+    let now = moving.source();
+    let port = now.rsplit_once('/').unwrap().0.rsplit_once(':').unwrap().1.parse().unwrap();
+    assert_ne!(port, moving.target.port);
+    let upgraded = Cluster::reopen(15, &moving.target.name, port);
+    upgraded.sql("theirs", "CREATE TABLE since AS SELECT 42 AS n");
+    dies_at(&moving, "move-rollback-intent", &["rollback", "--move"]);
+    let (_, said) = moving.pgbump(0, &["rollback", "--move"]);
+    assert!(said.contains(", made after the move, stays"), "{said}");
+    assert_eq!(moving.source(), source);
+    assert_eq!(upgraded.sql("theirs", "SELECT n FROM since"), "42");
+    // And it can still be taken back for itself.
+    moving.pgbump(0, &["rollback"]);
+    assert_eq!(moving.source(), source);
 }

@@ -43,6 +43,7 @@ fn killed_before_it_is_proven_a_move_out_of_mysql_is_taken_back_and_after_that_i
         "move-table-carried",
         "move-carried",
         "move-read-back",
+        "move-indexed",
     ];
     for checkpoint in some(early) {
         dies_at(&leaving, checkpoint, &run);

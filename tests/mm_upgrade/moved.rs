@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use mm_test_support::cluster::{Cluster, TELLTALE};
 use mm_test_support::mariadb::Mariadb;
+use mm_test_support::process::run;
 use mm_test_support::site::{Site, quick};
 use mm_test_support::tool;
 use mm_test_support::upgrade::Upgrade;
@@ -53,6 +54,54 @@ fn code(upgrade: &Upgrade, verb: &str, more: &[&str]) -> (Option<i32>, String) {
 
 fn status(upgrade: &Upgrade) -> String {
     String::from_utf8(upgrade.run("status", &[]).stdout).unwrap()
+}
+
+/// Makes up the record of an upgrade of the target's cluster that was made after the move.
+fn later_upgrade(site: &Site, target: &Cluster) {
+    let (data, configuration) = (target.data_directory(), format!("/etc/postgresql/15/{}", target.name));
+    let old = serde_json::json!({
+        "major": 13, "name": target.name, "port": target.port, "online": false, "start": "manual", "owner": "postgres",
+        "data": data, "configuration": configuration, "socket": "/var/run/postgresql", "log": "/var/log/postgresql/none"
+    });
+    let record = serde_json::json!({
+        "run": "by hand", "started": "2999-01-01T00:00:00Z", "phase": "done", "old": old, "old_start": null, "major": 15,
+        "data": data, "log": "/var/log/postgresql/none", "method": "upgrade", "keep_port": false, "database": "mattermost"
+    });
+    std::fs::write(record_of(site, "pgmove.finished").with_file_name("pgbump.finished"), record.to_string()).unwrap();
+}
+
+/// A file in the state directory of the site.
+fn record_of(site: &Site, name: &str) -> PathBuf {
+    let below = |directory: &std::path::Path| std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let all = below(&site.state()).flat_map(|entry| {
+        std::iter::once(entry.path()).chain(below(&entry.path()).map(|one| one.path())).collect::<Vec<_>>()
+    });
+    all.into_iter().find(|path| path.ends_with(name)).unwrap()
+}
+
+/// A cluster of this machine that does not run and whose disk is full.
+struct Full(Cluster);
+
+impl Full {
+    fn cluster() -> Self {
+        let cluster = Cluster::create(13);
+        let data = cluster.data_directory();
+        let place = data.to_str().unwrap();
+        cluster.stop();
+        let number = std::fs::read(data.join("global/pg_control")).unwrap();
+        run("mount", &["-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", place]);
+        std::fs::create_dir(data.join("global")).unwrap();
+        std::fs::write(data.join("global/pg_control"), number).unwrap();
+        std::fs::write(data.join("PG_VERSION"), "13\n").unwrap();
+        run("chown", &["-R", "postgres:", place]);
+        Self(cluster)
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.data_directory()).status();
+    }
 }
 
 /// Whether nobody can start the server that is installed.
@@ -124,6 +173,18 @@ fn a_database_elsewhere_moves_in_the_hop_that_needs_it_and_all_of_it_goes_back()
     let output = site.tool("mm-verify").args(["--only", "files.settings"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
+    // Where the dump would not fit in the old cluster, the server is not pointed back to it.
+    let (pids, small) = (site.pids(), Full::cluster());
+    let (record, known) = (record_of(site, "pgmove.finished"), Cluster::system_identifier);
+    let written = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, written.replace(&known(&site.cluster), &known(&small.0))).unwrap();
+    let (refused, said) = backup(site, &["restore", "--run", "last", "--stop"]);
+    assert!(refused == Some(5) && said.contains("not enough space at `/var/lib/postgresql/13/"), "{said}");
+    assert_eq!((site.pids(), source(site)), (pids, target.url()));
+    assert!(!status(&upgrade).contains("rolled back"), "{}", status(&upgrade));
+    std::fs::write(&record, written).unwrap();
+    drop(small);
+
     // Cut off when the server is pointed back, and nothing is restored yet.
     rollback_dies(&upgrade, "restore-prepared");
     assert!(is_held(site) && source(site) == before.0);
@@ -172,7 +233,12 @@ fn the_database_that_the_first_hop_moved_out_of_serves_again_as_it_is() {
     assert!(server.permissions().mode() & 0o111 != 0, "the server is held");
     assert!(!status(&upgrade).contains("rolled back"), "{}", status(&upgrade));
 
-    // After that it can only go on, and nothing starts the later release on the old database meanwhile.
+    // From the hold on, nothing starts the later release, not even where the power fails before the server is pointed back.
+    rollback_dies(&upgrade, "restore-held");
+    assert!(!site.pids().is_empty() && source(site) == target.url());
+    assert_eq!(std::fs::metadata(site.install().join("bin/mattermost")).unwrap().permissions().mode() & 0o111, 0);
+    // The target's cluster was upgraded since, and there is more in it than the server's database: that stays.
+    later_upgrade(site, &target);
     rollback_dies(&upgrade, "restore-pointed-back");
     assert!(is_held(site) && source(site) == before.0);
     damage();

@@ -2,7 +2,7 @@
 //! and a name that is misspelt is noticed at once, not when a check has stopped the server's upgrade at night.
 
 /// Every check that a tool looks for among the accepted ones. Some let nobody through, and say so when they fail.
-pub const CHECKS: [&str; 73] = [
+pub const CHECKS: [&str; 74] = [
     "archiving",
     "bound-services",
     "checksums",
@@ -51,6 +51,7 @@ pub const CHECKS: [&str; 73] = [
     "mysql-nul",
     "mysql-null",
     "mysql-schema",
+    "mysql-search",
     "mysql-storage",
     "mysql-tls",
     "mysql-unit",

@@ -1,4 +1,4 @@
-//! The file that hands a password to libpq: seen by nobody but the user who connects, and gone afterwards. Neither the
+//! The file that hands a password to libpq, or to the programs of MySQL: seen by nobody but the user who connects, and gone afterwards. Neither the
 //! command line nor the environment of a program would be as private.
 
 use std::fs::OpenOptions;
@@ -17,7 +17,7 @@ use crate::machine::user::{self, User};
 
 /// Removed when dropped. For root it lies in memory, so even a killed run leaves nothing on disk.
 #[derive(Debug)]
-pub(super) struct Passfile {
+pub(crate) struct Passfile {
     path: PathBuf,
 }
 
@@ -60,6 +60,11 @@ fn is_left(name: &str) -> bool {
 impl Passfile {
     /// Writes `password` for any server, to be read by `reader` (this process's own user when absent).
     pub(super) fn create(password: &Secret, reader: Option<&User>) -> Result<Self> {
+        Self::holding(&format!("*:*:*:*:{}\n", escape(password.reveal())), reader)
+    }
+
+    /// As [`Passfile::create`], with a text of another form.
+    pub(crate) fn holding(text: &str, reader: Option<&User>) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("{BEGIN}{}.{}{END}", NEXT.fetch_add(1, Ordering::Relaxed), Identity::own()?);
         let path = directory().join(name);
@@ -76,14 +81,14 @@ impl Passfile {
             if let Some(reader) = reader.filter(|reader| !reader.is_current()) {
                 fchown(&file, Some(reader.uid), Some(reader.gid))?;
             }
-            writeln!(file, "*:*:*:*:{}", escape(password.reveal()))
+            file.write_all(text.as_bytes())
         })();
         written.map_err(|error| Error::io("write", &passfile.path, error))?;
         Ok(passfile)
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

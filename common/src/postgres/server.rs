@@ -1,6 +1,7 @@
 //! A database that can be asked, through `psql` and its siblings of the right major version.
 
 mod ask;
+mod same;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -143,6 +143,14 @@ impl Cluster {
         url(self.port)
     }
 
+    /// The number that initdb gave it.
+    pub fn system_identifier(&self) -> String {
+        let program = format!("/usr/lib/postgresql/{}/bin/pg_controldata", self.major);
+        let told = process::run(&program, &["-D", self.data_directory().to_str().expect("the path is ours")]);
+        let line = told.lines().find_map(|line| line.strip_prefix("Database system identifier:"));
+        line.expect("it has one").trim().to_owned()
+    }
+
     /// Starts it.
     pub fn start(&self) {
         let (major, name) = (self.major, &self.name);

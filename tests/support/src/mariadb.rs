@@ -1,5 +1,6 @@
 //! A `MariaDB` server of a test's own, and a site's database in it as Mattermost has it there: names in camel case, other types,
-//! texts that are counted in bytes.
+//! texts that are counted in bytes. With `MM_TEST_MYSQL_ROOT` it is the one that is unpacked in that directory, `MariaDB` of another
+//! release or MySQL (`scripts/test-mysql`).
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,6 +22,19 @@ pub const USER: &str = "mmuser";
 /// See there.
 pub const PASSWORD: &str = "p@s:s/w(o)rd?geheim";
 
+/// Where another server is unpacked.
+fn other_root() -> Option<PathBuf> {
+    std::env::var_os("MM_TEST_MYSQL_ROOT").map(PathBuf::from)
+}
+
+/// The server's program, as its own root has it, and whether it is MySQL's.
+fn program() -> (&'static str, bool) {
+    match other_root() {
+        Some(root) if !root.join("usr/sbin/mariadbd").exists() => ("/usr/sbin/mysqld", true),
+        _ => ("/usr/sbin/mariadbd", false),
+    }
+}
+
 /// A server that runs until this is dropped.
 pub struct Mariadb {
     directory: PathBuf,
@@ -32,17 +46,24 @@ pub struct Mariadb {
 impl Mariadb {
     /// Starts one, with an empty database `mattermost`, below a directory of the test's.
     pub fn start(below: &Path) -> Self {
+        let there = other_root().unwrap_or_else(|| PathBuf::from("/"));
         assert!(
-            Path::new("/usr/sbin/mariadbd").exists(),
+            there.join(program().0.trim_start_matches('/')).exists(),
             "this test needs mariadb-server-core: scripts/prepare installs it"
         );
-        let directory = below.join("mariadb");
+        // A server with a root of its own sees nothing but what is in there.
+        let directory = match other_root() {
+            Some(root) => root.join("tmp").join(below.file_name().unwrap()),
+            None => below.join("mariadb"),
+        };
         let place = directory.to_str().unwrap();
-        run("install", &["-d", "-o", TEST_USER, place]);
+        // Tests of what the same user may do to us beside this one take what they find in /tmp.
+        run("install", &["-d", "-o", TEST_USER, place, &format!("{place}/tmp")]);
         let data = format!("{place}/data");
         run("cp", &["-a", "--reflink=auto", template().to_str().unwrap(), &data]);
-        let server =
-            Self { _cleanup: Cleanup::with(format!("kill -9 $(cat '{place}/pid')")), port: free_port(), directory };
+        let removal = if other_root().is_some() { format!("; rm -rf '{place}'") } else { String::new() };
+        let cleanup = Cleanup::with(format!("kill -9 $(cat '{place}/pid'){removal}"));
+        let server = Self { _cleanup: cleanup, port: free_port(), directory };
         server.up();
         let mut root = server.connect(None);
         root.query_drop("CREATE DATABASE mattermost CHARACTER SET utf8mb4").unwrap();
@@ -51,13 +72,17 @@ impl Mariadb {
         server
     }
 
+    /// Whether it is another server than this machine's own (`scripts/test-mysql`), and whether it is MySQL.
+    pub fn is_other() -> (bool, bool) {
+        (other_root().is_some(), program().1)
+    }
+
     /// Starts it again.
     pub fn up(&self) {
-        let place = self.directory.to_str().unwrap();
-        let mut child = Command::new("/usr/sbin/mariadbd")
-            .arg("--no-defaults")
-            .arg(format!("--user={TEST_USER}"))
+        let place = inside(&self.directory);
+        let mut child = server()
             .arg(format!("--datadir={place}/data"))
+            .arg(format!("--tmpdir={place}/tmp"))
             .arg(format!("--socket={place}/socket"))
             .arg(format!("--pid-file={place}/pid"))
             .arg(format!("--port={}", self.port))
@@ -117,9 +142,14 @@ impl Mariadb {
 
     /// Number of rows and checksum of every table.
     pub fn state(&self) -> String {
-        let mut session = self.connect(Some("mattermost"));
+        self.state_of("mattermost")
+    }
+
+    /// As [`Mariadb::state`], of another database.
+    pub fn state_of(&self, database: &str) -> String {
+        let mut session = self.connect(Some(database));
         let tables: Vec<String> = session.query("SHOW TABLES").unwrap();
-        let list: Vec<String> = tables.iter().map(|table| format!("`{table}`")).collect();
+        let list: Vec<String> = tables.iter().map(|table| format!("`{}`", table.replace('`', "``"))).collect();
         let sums: Vec<(String, Option<u64>)> = session.query(format!("CHECKSUM TABLE {}", list.join(", "))).unwrap();
         format!("{sums:?}")
     }
@@ -172,8 +202,80 @@ impl Mariadb {
     }
 }
 
+/// A path as the server sees it.
+fn inside(path: &Path) -> String {
+    let path = match other_root() {
+        Some(root) => Path::new("/").join(path.strip_prefix(root).unwrap()),
+        None => path.to_owned(),
+    };
+    path.to_str().unwrap().to_owned()
+}
+
+/// The server's program, as the user of the tests.
+fn server() -> Command {
+    let (program, is_mysql) = program();
+    let Some(root) = other_root() else {
+        let mut command = Command::new(program);
+        command.arg("--no-defaults").arg(format!("--user={TEST_USER}"));
+        return command;
+    };
+    let mut command = Command::new("chroot");
+    let user = format!("--userspec=+{0}:+{0}", run("id", &["-u", TEST_USER]).trim());
+    command.arg(user).arg(root).arg(program).arg("--no-defaults");
+    if is_mysql {
+        command.args(["--secure-file-priv=NULL", "--mysqlx=OFF"]);
+    }
+    command
+}
+
+/// The data directory of a server with another root.
+fn other_template(root: &Path) -> PathBuf {
+    let template = root.join("data");
+    let lock = std::fs::File::create(root.join("lock")).unwrap();
+    lock.lock().unwrap();
+    if template.is_dir() {
+        return template;
+    }
+    let new = root.join("tmp/new");
+    let _ = std::fs::remove_dir_all(&new);
+    run("install", &["-d", "-o", TEST_USER, new.to_str().unwrap()]);
+    let mut command = server();
+    command.arg(format!("--datadir={}/data", inside(&new)));
+    if program().1 {
+        let output = command.arg("--initialize-insecure").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    } else {
+        // What mariadb-install-db does; that is a script, and there is no shell in there.
+        let shared = ["usr/share/mariadb", "usr/share/mysql"].map(|path| root.join(path));
+        let shared = shared.into_iter().find(|path| path.join("fill_help_tables.sql").exists()).unwrap();
+        let mut sql = String::from("create database mysql;\nuse mysql;\nSET @auth_root_socket=NULL;\n");
+        for name in [
+            "mysql_system_tables.sql",
+            "mariadb_system_tables.sql",
+            "mysql_performance_tables.sql",
+            "mariadb_performance_tables.sql",
+            "mysql_system_tables_data.sql",
+            "mariadb_system_tables_data.sql",
+        ] {
+            sql += &std::fs::read_to_string(shared.join(name)).unwrap_or_default();
+        }
+        run("install", &["-d", "-o", TEST_USER, new.join("data").to_str().unwrap()]);
+        std::fs::write(new.join("sql"), sql).unwrap();
+        let mut command = command;
+        command.args(["--bootstrap", "--enforce-storage-engine=", "--innodb-use-native-aio=0"]);
+        command.arg(format!("--lc-messages-dir={}", inside(&shared)));
+        let output = command.stdin(std::fs::File::open(new.join("sql")).unwrap()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    std::fs::rename(new.join("data"), &template).unwrap();
+    template
+}
+
 /// The data directory of a server without databases, made once.
 fn template() -> PathBuf {
+    if let Some(root) = other_root() {
+        return other_template(&root);
+    }
     let base = tool::cache().join("mariadb");
     std::fs::create_dir_all(&base).unwrap();
     let lock = std::fs::File::create(base.join("lock")).unwrap();

@@ -167,8 +167,9 @@ pub(crate) fn prove(installation: &Installation, prepared: &Prepared) -> Result<
         .hint("restore the database with --database and the files with --path, which leave the configuration as it is; or, after mm-pgbump --keep-port, take that back first: mm-pgbump rollback"))
 }
 
-/// A configuration in a database of its own is not restored into place.
+/// A configuration in a database of its own is not restored into place, nor is a database of MySQL.
 pub(crate) fn tell(point: &Point, with_files: bool) {
+    crate::mysql::tell(point);
     if let (Some(part), true) = (&point.head.config_database, with_files) {
         ui::warn(&format!(
             "the configuration in the database `{}` is as it was before; to restore it: {}",

@@ -27,6 +27,7 @@ use crate::first::{Begun, First};
 use crate::freeze::{self, Outlook, Ready, Taken};
 use crate::guard::Guard;
 use crate::manifest::{self, DatabasePart, Skipped};
+use crate::mysql;
 use crate::pinning;
 use crate::plan::Plan;
 use crate::previous::Previous;
@@ -56,6 +57,8 @@ pub(crate) struct Order<'a> {
     pub pins_all: bool,
     /// `--accept database`.
     pub accepts_database: bool,
+    /// What dumps the database, where that is one of MySQL.
+    pub mysql: Option<mysql::Ready>,
     /// With `--freeze`: whether the database can be frozen.
     pub freezing: Option<Outlook>,
 }
@@ -182,20 +185,9 @@ fn make(
     let created = view.as_ref().map_or_else(time::now, |view| view.taken.clone());
     checkpoint::pass("snapshot-taken");
     let collection = collection(first.as_ref());
-    let give_up = || cancel.store(true, Ordering::Relaxed);
-    let collect = || collect::collect(&collection).inspect_err(|_| give_up());
-    let (database, collected) = match (&view, order.ready()) {
-        (Some(view), _) => {
-            let dump = || view.store(partial, order.jobs).inspect_err(|_| give_up()).map(Taken::from);
-            threads::both(dump, collect)
-        }
-        (None, Some(ready)) => {
-            let place = freeze::Place { id, store: &order.store.path, partial, jobs: order.jobs };
-            let freeze = || ready.freeze((installation, &claim), &place, &cancel, lock).inspect_err(|_| give_up());
-            threads::both(freeze, collect)
-        }
-        (None, None) => (Ok(Taken::default()), collect()),
-    };
+    let collect = || collect::collect(&collection).inspect_err(|_| cancel.store(true, Ordering::Relaxed));
+    let what = (view.as_ref(), &claim, cold);
+    let (database, collected) = store_beside(order, (id, partial), what, (&cancel, lock), collect);
     let (database, mut collected) = both(database, collected)?;
     let other_databases = store_others(order, partial, &cancel)?;
     let config_database = config_view.as_ref().map(|view| view.store(partial, order.jobs)).transpose()?;
@@ -242,12 +234,41 @@ fn make(
         files: head.totals.files,
         database: head.database_name().is_some(),
         databases: head.in_cluster(),
+        mysql: head.mysql.as_ref().map(|part| part.told(&order.store.path.join(id))),
         left_out,
         freeze,
         left_stopped: order.plan.stop && !order.plan.start && installation.was_running,
         seconds: started.elapsed().as_secs_f64(),
     };
     Ok((backup, again))
+}
+
+/// Stores the database while `collect` stores the files. The failure of either ends the other.
+fn store_beside<C>(
+    order: &Order<'_>,
+    (id, partial): (&str, &Path),
+    (view, claim, cold): (Option<&View>, &Claim<'_>, bool),
+    (cancel, lock): (&Arc<AtomicBool>, &LockGuard),
+    collect: impl FnOnce() -> C,
+) -> (Result<Taken>, C) {
+    let give_up = || cancel.store(true, Ordering::Relaxed);
+    match (view, order.ready(), &order.mysql) {
+        (Some(view), ..) => {
+            let dump = || view.store(partial, order.jobs).inspect_err(|_| give_up()).map(Taken::from);
+            threads::both(dump, collect)
+        }
+        (None, Some(ready), _) => {
+            let place = freeze::Place { id, store: &order.store.path, partial, jobs: order.jobs };
+            let freeze = || ready.freeze((order.installation, claim), &place, cancel, lock).inspect_err(|_| give_up());
+            threads::both(freeze, collect)
+        }
+        (None, None, Some(ready)) => {
+            let dump = || ready.store(partial, cold, cancel).inspect_err(|_| give_up());
+            let (dumped, collected) = threads::both(dump, collect);
+            (dumped.map(|part| Taken { mysql: Some(part), ..Taken::default() }), collected)
+        }
+        (None, None, None) => (Ok(Taken::default()), collect()),
+    }
 }
 
 /// What both parts have made. Of two errors the one that did not come from the other's end is the one to tell of.

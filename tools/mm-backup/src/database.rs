@@ -23,7 +23,7 @@ use mm_common::postgres::{besides, by_peer, dump, fingerprint, hidden, propertie
 use crate::manifest::{DatabasePart, FrozenPart, Stored};
 
 /// The directory of the database in a restore point.
-const DIRECTORY: &str = "database";
+pub(crate) const DIRECTORY: &str = "database";
 
 /// What a database is to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -311,13 +311,13 @@ pub(crate) fn bytes(database: &Database) -> Result<u64> {
     size.as_u64().ok_or_else(|| Error::failed("the database does not tell its size"))
 }
 
-fn stored(point: &Path, path: PathBuf) -> Result<Stored> {
+pub(crate) fn stored(point: &Path, path: PathBuf) -> Result<Stored> {
     let full = point.join(&path);
     let data = std::fs::metadata(&full).map_err(|error| Error::io("look at", &full, error))?;
     Ok(Stored { bytes: data.len(), sha256: files::sha256(&full)?, path })
 }
 
 /// A database's name as the name of a file.
-fn file_name(name: &str) -> String {
+pub(crate) fn file_name(name: &str) -> String {
     name.chars().map(|c| if c == '/' || c == '\0' || c.is_control() { '_' } else { c }).collect::<String>()
 }

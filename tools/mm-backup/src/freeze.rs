@@ -23,6 +23,7 @@ use mm_common::postgres::server::Database;
 use crate::copies::{self, Going, Record};
 use crate::database::{self, Onlooker};
 use crate::manifest::{DatabasePart, FrozenPart};
+use crate::mysql::MysqlPart;
 use crate::plan::Plan;
 use crate::replace::beside;
 use crate::store::Store;
@@ -187,6 +188,7 @@ fn obstacle(admin: &Database, name: &str, role: &str) -> Result<Option<String>> 
 pub(crate) struct Taken {
     pub(crate) part: Option<DatabasePart>,
     pub(crate) frozen: Option<FrozenPart>,
+    pub(crate) mysql: Option<MysqlPart>,
     /// Why it is not frozen, though that was wanted and looked well before the stop.
     pub(crate) reason: Option<String>,
 }
@@ -248,7 +250,7 @@ impl Ready {
         let reason = error.one_line();
         ui::warn(&format!("the database is dumped while the server is stopped: {reason}"));
         let view = Onlooker::of_server(installation, claim, cancel)?.look(cancel)?;
-        Ok(Taken { part: Some(view.store(place.partial, place.jobs)?), frozen: None, reason: Some(reason) })
+        Ok(Taken { part: Some(view.store(place.partial, place.jobs)?), reason: Some(reason), ..Taken::default() })
     }
 
     fn copy_database(&self) -> Result<FrozenPart> {

@@ -47,6 +47,14 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   mm-pgbump --shared-cluster asks for. verify proves them; restore leaves them to their owners:
   createdb -T template0 -O OWNER NAME, then pg_restore -d NAME STORE/ID/database/other-NAME.dump.
 
+  Of a server that works with MySQL or MariaDB it holds STORE/ID/database/NAME.sql.gz: one snapshot
+  that mariadb-dump or mysqldump makes (--single-transaction --routines --hex-blob; the password
+  goes through a file of mode 0600), with the rows of every table counted on the way. With the
+  server stopped they are compared with what MySQL itself counts. verify hashes the dump and counts
+  again. The account needs SELECT, SHOW VIEW and TRIGGER. restore brings back the files and leaves
+  MySQL as it is, as no tool here writes to it; into an empty database the dump is loaded by
+  zcat STORE/ID/database/NAME.sql.gz | mariadb NAME. --freeze and --whole-cluster are for PostgreSQL.
+
   Files in S3 are not in it: create refuses until --no-data says that this is known. It refuses
   as well when the data directory is missing or empty while the database names uploads: that is
   a file system that is not mounted. Sockets, fifos, devices and files that vanish while they

@@ -30,6 +30,7 @@ mod kept;
 mod list;
 mod manifest;
 mod measure;
+mod mysql;
 mod observe;
 mod pinning;
 mod plan;
@@ -69,6 +70,7 @@ use mm_common::machine::{door, files, signals, threads};
 use mm_common::mattermost::handed_on::COMPLETION;
 use mm_common::mattermost::site::{self, Installation};
 use mm_common::mattermost::way_back::{self, Trial};
+use mm_common::mysql::dump;
 use mm_common::postgres::proven;
 use mm_common::run::{self, Output, Session};
 
@@ -165,6 +167,7 @@ fn section(point: &Point) -> Result<Backup> {
         files: head.totals.files,
         database: head.database_name().is_some(),
         databases: head.in_cluster(),
+        mysql: head.mysql.as_ref().map(|part| part.told(&point.path)),
         left_out: Vec::new(),
         freeze: head.frozen.as_ref().map(|part| Freeze {
             copy: Some(part.copy.copy.clone()),
@@ -196,13 +199,15 @@ fn try_way_back(session: &Session, installation: &Installation, plan: &plan::Pla
 }
 
 /// What is wanted of the restore point of this hop. One that takes the database out of MySQL leaves that as it is, which is its
-/// way back; the point holds what else there is.
+/// way back: where no program can dump it, the point holds what else there is.
 fn wished(session: &Session, flags: &CreateArguments, installation: &Installation) -> Result<plan::Wish> {
     let path: Option<Path> = session.document.section("path")?;
     let is_move = path.and_then(|path| path.next).is_some_and(|hop| hop.is_of_database_alone());
     let mut wish = flags.wish();
-    if is_move && installation.source.is_none() && !wish.no_database {
-        ui::say("the database is not in PostgreSQL and is left out: the move of this hop only reads it");
+    if is_move && installation.source.is_none() && !wish.no_database && dump::programs().is_err() {
+        ui::warn(
+            "the database of MySQL is left out, as neither mariadb-dump nor mysqldump is installed: the move of this hop only reads it",
+        );
         wish.no_database = true;
     }
     Ok(wish)
@@ -277,6 +282,7 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
                 pinned_for: run,
                 pins_all: flags.pin_all,
                 accepts_database,
+                mysql: plan.mysql.then(|| mysql::Ready::of(&installation)).transpose()?,
                 freezing,
             },
             &lock,

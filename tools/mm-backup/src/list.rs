@@ -14,6 +14,7 @@ use mm_common::run::{Format, Output, Session};
 use serde_json::json;
 
 use crate::arguments::{BackupArguments, ListArguments};
+use crate::mysql::MysqlPart;
 use crate::plan::Plan;
 use crate::store::{Damaged, Point, Store};
 use crate::trust;
@@ -121,6 +122,10 @@ fn json_list(store: &Store, points: &[Point], damaged: &[Damaged], doubts: &Doub
                 "databases": head.in_cluster(), "files": head.totals.files, "bytes": head.totals.bytes, "added": head.totals.added,
                 "linked": head.totals.linked, "seconds": head.totals.seconds, "doubt": doubts.get(&head.id),
                 "pinned": pins.iter().find(|pin| pin.id == head.id),
+                "mysql": head.mysql.as_ref().map(|part| json!({
+                    "name": part.name, "server_version": part.server_version, "bytes": part.dump.bytes,
+                    "tables": part.tables.len(), "rows": part.tables.values().sum::<u64>(),
+                })),
                 "frozen": head.frozen.as_ref().map(|part| json!({ "copy": part.copy.copy, "complete": head.database.is_some() })),
                 "database": head.database.as_ref().map(|part| json!({
                     "name": part.name, "server_version": part.server_version, "bytes": part.dump.bytes,
@@ -144,7 +149,7 @@ fn table(points: &[Point], damaged: &[Damaged], doubts: &Doubts, pins: &[Pin]) -
             match (&head.database, &head.frozen) {
                 (Some(part), _) => format!("{} ({})", part.name, part.server_version),
                 (None, Some(part)) => format!("{} ({}), frozen", part.copy.name, part.copy.server_version),
-                (None, None) => "-".into(),
+                (None, None) => head.mysql.as_ref().map_or_else(|| "-".into(), MysqlPart::in_words),
             },
             head.totals.files.to_string(),
             size(head.totals.bytes),
@@ -217,6 +222,7 @@ pub(crate) fn plan_table(plan: &Plan) -> String {
         let _ = writeln!(text, "leave out {pattern}");
     }
     text.push_str(match (plan.database, plan.whole_cluster) {
+        (false, _) if plan.mysql => "dump      the database of MySQL\n",
         (false, _) => "leave out the database\n",
         (true, false) if plan.freeze => "freeze    the database; mm-backup complete dumps it\n",
         (true, false) => "dump      the database\n",
@@ -254,7 +260,7 @@ pub(crate) fn made_table(backup: &Backup) -> String {
         size(backup.bytes),
         match &backup.freeze {
             Some(freeze) if freeze.copy.is_some() => "frozen; mm-backup complete dumps it",
-            _ if backup.database => "dumped",
+            _ if backup.database || backup.mysql.is_some() => "dumped",
             _ => "left out",
         },
         if backup.cold { "stopped" } else { "running" },

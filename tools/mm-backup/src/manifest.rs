@@ -16,6 +16,7 @@ use mm_common::postgres::properties::Properties;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+use crate::mysql::MysqlPart;
 use crate::text;
 
 pub(crate) use file::{DIGEST_NAME, NAME, Reader, recorded_digest, understand, write};
@@ -71,6 +72,9 @@ pub(crate) struct Head {
     /// The database of the configuration, when that is another one (`MM_CONFIG`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_database: Option<DatabasePart>,
+    /// The database, where that is one of MySQL or `MariaDB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mysql: Option<MysqlPart>,
     /// The other databases of the cluster, with `--whole-cluster`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_databases: Vec<DatabasePart>,
@@ -84,9 +88,15 @@ impl Head {
         [&self.database, &self.config_database].into_iter().flatten().chain(&self.other_databases)
     }
 
+    /// Bytes of the dumps.
+    pub(crate) fn dumped(&self) -> u64 {
+        let mysql = self.mysql.as_ref().map_or(0, |part| part.dump.bytes);
+        self.databases().map(|part| part.dump.bytes).sum::<u64>() + mysql
+    }
+
     /// Bytes of the files, without the dumps.
     pub(crate) fn file_bytes(&self) -> u64 {
-        let dumped = self.databases().map(|part| part.dump.bytes).sum();
+        let dumped = self.dumped();
         self.totals.bytes.saturating_sub(dumped)
     }
 

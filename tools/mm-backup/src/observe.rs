@@ -64,7 +64,7 @@ pub(crate) fn observe(installation: &Installation, store: &Store, no_data: bool)
         data,
         file_driver,
         others,
-        postgres: installation.source.is_some(),
+        sql_driver: installation.config.driver(),
         was_running: installation.was_running,
         is_running: installation.service.is_running()?,
         store: store.path.clone(),

@@ -19,8 +19,8 @@ pub(crate) struct Observed {
     pub file_driver: String,
     /// Files and directories of the configuration, and how the service is started; resolved, and all there.
     pub others: Vec<Root>,
-    /// Whether the database is one of PostgreSQL.
-    pub postgres: bool,
+    /// `SqlSettings.DriverName`.
+    pub sql_driver: String,
     /// Whether the server ran when the run began.
     pub was_running: bool,
     /// Whether it runs now.
@@ -57,6 +57,8 @@ pub(crate) struct Plan {
     pub exclude: Vec<String>,
     /// Whether the database is dumped.
     pub database: bool,
+    /// Whether the database is one of MySQL, dumped by its own program.
+    pub mysql: bool,
     /// Whether the other databases of its cluster are dumped too.
     pub whole_cluster: bool,
     /// Whether the database is frozen beside itself, to be dumped later, where that is possible.
@@ -110,10 +112,16 @@ pub(crate) fn plan(seen: &Observed, wish: &Wish) -> Result<Plan> {
             .because(format!("`FileSettings.DriverName` is `{}`: they are not on this machine", seen.file_driver))
             .hint("protect that storage by its own means (versioning, replication) and give --no-data to go on without it"));
     }
-    if !seen.postgres && !wish.no_database {
+    let (postgres, mysql) = (seen.sql_driver == "postgres", seen.sql_driver == "mysql");
+    if !postgres && !mysql && !wish.no_database {
         return Err(Error::refused("the database cannot be put into the restore point")
-            .because("its driver is not postgres")
+            .because(format!("`SqlSettings.DriverName` is `{}`", seen.sql_driver))
             .hint("dump it with its own tools and give --no-database to go on without it"));
+    }
+    if wish.whole_cluster && !postgres {
+        return Err(Error::refused("--whole-cluster is for a cluster of PostgreSQL")
+            .because("the server works with MySQL")
+            .hint("without it: the server's own database is dumped"));
     }
     if wish.leave_stopped && !wish.stop && seen.is_running {
         return Err(Error::usage("--leave-stopped needs --stop").hint("give --stop as well"));
@@ -133,9 +141,10 @@ pub(crate) fn plan(seen: &Observed, wish: &Wish) -> Result<Plan> {
     Ok(Plan {
         roots: outermost(roots),
         exclude,
-        database: !wish.no_database,
+        database: postgres && !wish.no_database,
+        mysql: mysql && !wish.no_database,
         whole_cluster: wish.whole_cluster,
-        freeze: wish.freeze && wish.stop && !wish.no_database,
+        freeze: wish.freeze && wish.stop && postgres && !wish.no_database,
         stop: wish.stop,
         start,
         named: seen.others.iter().filter(|root| root.what == What::Service).map(|root| root.path.clone()).collect(),
@@ -211,7 +220,7 @@ mod tests {
                 Root { path: "/opt/mattermost/config/config.json".into(), what: What::Config },
                 Root { path: "/etc/systemd/system/mattermost.service".into(), what: What::Service },
             ],
-            postgres: true,
+            sql_driver: "postgres".into(),
             was_running: true,
             is_running: true,
             store: "/srv/backup".into(),
@@ -248,13 +257,17 @@ mod tests {
     }
 
     #[test]
-    fn s3_mysql_a_store_inside_and_directories_of_the_system_are_refused() {
+    fn s3_other_drivers_a_store_inside_and_directories_of_the_system_are_refused() {
         let s3 = Observed { file_driver: "amazons3".into(), ..seen() };
         let refusal = plan(&s3, &Wish::default()).unwrap_err();
         assert!(refusal.next_step().unwrap().contains("--no-data"));
         plan(&s3, &Wish { no_data: true, ..Wish::default() }).unwrap();
-        let mysql = Observed { postgres: false, ..seen() };
-        assert_eq!(plan(&mysql, &Wish::default()).unwrap_err().code(), 5);
+        let sqlite = Observed { sql_driver: "sqlite3".into(), ..seen() };
+        assert_eq!(plan(&sqlite, &Wish::default()).unwrap_err().code(), 5);
+        let mysql = Observed { sql_driver: "mysql".into(), ..seen() };
+        let dumped = plan(&mysql, &Wish { stop: true, freeze: true, ..Wish::default() }).unwrap();
+        assert!(dumped.mysql && !dumped.database && !dumped.freeze);
+        assert_eq!(plan(&mysql, &Wish { whole_cluster: true, ..Wish::default() }).unwrap_err().code(), 5);
         let inside = Observed { store: "/opt/mattermost/backup".into(), ..seen() };
         assert_eq!(plan(&inside, &Wish::default()).unwrap_err().code(), 5);
         let trap = Observed { data: "/etc".into(), ..seen() };

@@ -29,7 +29,7 @@ pub(crate) fn back(session: &mut Session, id: &str, wanted: &RestoreArguments, j
     let begun = end.as_ref().filter(|end| end.ending == Ending::RollingBack);
     let (goes_on, decided) = (begun.is_some(), begun.and_then(|end| end.restores_dump));
     // Once this has begun, what it has asked of mm-pgbump is part of it.
-    let own: &[&str] = if goes_on { &[flip::JOURNAL, door::MOVE, door::PGBUMP] } else { &[flip::JOURNAL] };
+    let own: &[&str] = if goes_on { &[flip::JOURNAL, door::MOVE] } else { &[flip::JOURNAL] };
     door::refuse_open(&ground.state, &ground.root, own)?;
     if let Some(End { ending: Ending::RolledBack, at, .. }) = end {
         return Ok(format!("the run {} has been rolled back already, at {at}", run.id));
@@ -65,6 +65,10 @@ pub(crate) fn back(session: &mut Session, id: &str, wanted: &RestoreArguments, j
         target::refuse_running(Some(&ground.service), &ground.root, wanted)?;
         if !goes_on {
             refuse_unfit(session, &point, &wish)?;
+            match &moved {
+                Some(moved) if wish.database => untouched::require_room(moved, &point.head)?,
+                _ => {}
+            }
         }
     }
     run.set_end(Ending::RollingBack, Some(&id), restores_dump)?;

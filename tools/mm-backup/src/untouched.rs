@@ -8,15 +8,19 @@ use mm_common::contract::ui;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::hold;
 use mm_common::machine::state::State;
-use mm_common::machine::{checkpoint, door, journal};
+use mm_common::machine::{checkpoint, disk, door, journal};
 use mm_common::mattermost::site::Ground;
-use mm_common::mattermost::way_back::{Moved, last_move};
+use mm_common::mattermost::way_back::{Moved, exists, last_move};
+use mm_common::postgres::cluster;
+use mm_common::postgres::server::Database;
 use mm_common::run::Session;
 use mm_common::run::beside::beside;
 use serde_json::Value;
 
-/// More than the ways back of one run: upgrades of PostgreSQL after the move are taken back before it.
-const MOST: usize = 4;
+use crate::manifest::Head;
+
+/// A move that was cut off, and the one before it.
+const MOST: usize = 2;
 
 /// The move that a run has made and that stands.
 pub(crate) fn of_run(state: &State, run: &str) -> Result<Option<Moved>> {
@@ -33,6 +37,29 @@ pub(crate) fn is_of_first_hop(moved: &Moved, base: &Document) -> Result<bool> {
     };
     let labels = section.and_then(|section| section.from.zip(section.to));
     Ok(labels == Some((moved.from.label(), moved.to.label())))
+}
+
+/// Requires room for the database of a restore point in the cluster that the server is pointed back to, where that is one of
+/// this machine: once it is pointed there, nothing leads back any more.
+///
+/// # Errors
+/// Refused when there is not enough.
+pub(crate) fn require_room(moved: &Moved, head: &Head) -> Result<()> {
+    let Some(number) = &moved.from.system_identifier else { return Ok(()) };
+    let of_major = cluster::all()?.into_iter().filter(|cluster| cluster.major == moved.from.major);
+    let Some(cluster) = of_major.into_iter().find(|one| one.system_identifier().is_ok_and(|own| own == *number)) else {
+        return Ok(());
+    };
+    // A frozen copy is there already, and gets a name.
+    let has_copy = head.frozen.as_ref().is_some_and(|frozen| {
+        Database::superuser(&cluster, "postgres").and_then(|front| exists(&front, &frozen.copy.copy)).unwrap_or(false)
+    });
+    let Some(part) = head.database.as_ref().filter(|_| !has_copy) else { return Ok(()) };
+    disk::require(&cluster.data, part.bytes, "the restored database").map_err(|error| {
+        error
+            .of_kind(Kind::Refused)
+            .with_hint("make room there; the database that is there stays beside it until prune")
+    })
 }
 
 /// Points the server at the old database again, and leaves it stopped and held until another release takes its place: the
@@ -55,7 +82,7 @@ pub(crate) fn point_back(session: &Session, ground: &Ground, run: &str) -> Resul
     checkpoint::pass("restore-held");
     let mut changed = false;
     take_back(session, ground, run, &lock, &mut changed).map_err(|error| {
-        if changed || is_begun(&ground.state).unwrap_or(true) {
+        if changed || is_open(&ground.state).unwrap_or(true) {
             return error.of_kind(Kind::HalfDone);
         }
         match hold::release(&ground.root, &held, &lock) {
@@ -69,14 +96,15 @@ fn is_to_do(state: &State, run: &str) -> Result<bool> {
     Ok(of_run(state, run)?.is_some() || is_open(state)?)
 }
 
-/// Takes back what mm-pgbump has done since, and the move. It gets the lock as its standard input: nobody comes in between.
+/// Takes back the move, and leaves an upgrade of the target's cluster as it is that was made after it: there are other databases
+/// in that. mm-pgbump gets the lock as its standard input: nobody comes in between.
 fn take_back(session: &Session, ground: &Ground, run: &str, lock: &LockGuard, changed: &mut bool) -> Result<()> {
     for _ in 0..MOST {
         if !is_to_do(&ground.state, run)? {
             return Ok(());
         }
         let command = beside("mm-pgbump")?
-            .args(["rollback", "--leave-stopped", "--document", "none", "--format", "json", "--lock-wait"])
+            .args(["rollback", "--move", "--leave-stopped", "--document", "none", "--format", "json", "--lock-wait"])
             .arg(session.lock_wait().as_secs().to_string())
             .arg("--install")
             .arg(&ground.root)
@@ -88,15 +116,10 @@ fn take_back(session: &Session, ground: &Ground, run: &str, lock: &LockGuard, ch
         ui::say(document["msg"].as_str().unwrap_or("the server is pointed at its old database again"));
     }
     Err(Error::failed("the server was not pointed at its old database again")
-        .hint("mm-pgbump rollback --leave-stopped"))
+        .hint("mm-pgbump rollback --move --leave-stopped"))
 }
 
 /// Whether the move is being taken back, and that was cut off.
 fn is_open(state: &State) -> Result<bool> {
     Ok(journal::interrupted(state.path())?.iter().any(|name| name == door::MOVE))
-}
-
-/// Whether mm-pgbump has begun anything.
-fn is_begun(state: &State) -> Result<bool> {
-    Ok(journal::interrupted(state.path())?.iter().any(|name| name == door::MOVE || name == door::PGBUMP))
 }

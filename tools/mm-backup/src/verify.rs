@@ -47,7 +47,14 @@ pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value>
     for part in point.head.databases() {
         database(point, part, &mut findings);
     }
+    findings.extend(point.head.mysql.iter().flat_map(|part| part.findings(&point.path)));
     let mut proof = json!({ "files": files, "bytes": bytes });
+    if let Some(part) = &point.head.mysql {
+        proof["mysql_rows"] = part.tables.values().sum::<u64>().into();
+        if restore {
+            ui::warn("the dump of MySQL is read to its end and its rows are counted; it is not loaded anywhere");
+        }
+    }
     let is_whole = findings.is_empty();
     let mut advice = None;
     if restore && is_whole {

@@ -4,6 +4,7 @@ use mm_common::contract::error::{Error, Result};
 
 use crate::arguments::RestoreArguments;
 use crate::flip::LEAVE_STOPPED;
+use crate::mysql;
 use crate::restore_files::Selection;
 use crate::store::Point;
 use crate::text::Name;
@@ -58,9 +59,7 @@ impl Wish {
         }
         if point.head.database_name().is_none() && !configuration && (wanted.database || wanted.into_database.is_some())
         {
-            return Err(Error::refused(format!("the restore point {} holds no database", point.head.id))
-                .because("it was made with --no-database")
-                .hint("take another one (mm-backup list)"));
+            return Err(mysql::no_database(&point.head, &point.path));
         }
         Ok(Self {
             files: selection,

@@ -68,7 +68,11 @@ pub enum Verb {
     /// Finish or undo an interrupted run, and nothing more
     Recover,
     /// Switch back to the old cluster; after a move, point the server at the old database again
-    Rollback,
+    Rollback {
+        /// The move alone: an upgrade of the target's cluster that was made after it stays
+        #[arg(long = "move")]
+        of_move: bool,
+    },
     /// Drop the old cluster, once mm-verify is content with the new one
     DropOld {
         /// Also without a successful mm-verify in the document
@@ -112,6 +116,12 @@ pub struct Options {
     /// move, check: a database of that name that holds something is renamed to `NAME_mm_before_TIME` and kept
     #[arg(long, global = true)]
     pub replace: bool,
+    /// move, check: out of MySQL, the files of the server's unit that name units of MySQL are changed with the move
+    #[arg(long, global = true)]
+    pub unit: bool,
+    /// move, check: out of MySQL, tables that the release does not know go into the schema `mm_from_mysql`
+    #[arg(long, global = true)]
+    pub with_extra_tables: bool,
     /// Go on without a restore point
     #[arg(long, conflicts_with = "require_backup", global = true)]
     pub no_backup: bool,
@@ -173,7 +183,7 @@ impl Arguments for PgbumpArguments {
             Verb::Run => self.options.to.is_some(),
             Verb::Move => self.options.target.is_some(),
             // Without a major, the way back is tried.
-            Verb::Check | Verb::Recover | Verb::Rollback | Verb::DropOld { .. } => true,
+            Verb::Check | Verb::Recover | Verb::Rollback { .. } | Verb::DropOld { .. } => true,
         }
     }
 }
@@ -233,7 +243,9 @@ MOVE
   A move fails, and is rolled back, when either side does not answer for three minutes, or answers and makes no progress.
   The old database is only read. rollback points the server back at it, also when the target is gone, and names the
   tables that were written to since; drop-old does not touch it. While another release than that of the move is installed,
-  rollback refuses, because it would migrate the old database: mm-swap rollback --database brings both back.
+  rollback refuses, because it would migrate the old database: mm-swap rollback --database brings both back. Where the
+  cluster of the target was upgraded after the move, rollback takes back that upgrade first, and the move when it is run
+  again; rollback --move takes back the move alone and leaves the cluster and all others in it as they are.
   A move that failed or was killed leaves the target as it was: gone, empty, or with the database that --replace has
   renamed. The server does not wait for that: a target that cannot be reached is cleared later, by recover or the next
   move, unless somebody works in it. For a target that is gone for good: recover --accept move-leftovers.
@@ -246,8 +258,9 @@ MOVE
 
 OUT OF MYSQL
   move takes a server that works with MariaDB or MySQL to PostgreSQL, at the release that is installed (10.11 or earlier: 11
-  has no MySQL): in a hop of its own, which mm-path plans before all others, and in which mm-backup stores all but the
-  database. Target file, rollback and recover are as above; a restore point is not asked for, as none can hold MySQL.
+  has no MySQL): in a hop of its own, which mm-path plans before all others, and in which mm-backup stores files and a
+  dump of MySQL's own. Target file, rollback and recover are as above; a restore point is not asked for, as no tool of
+  ours loads that dump.
   MySQL is only read, in sessions that may not write: an account with SELECT on its database is enough.
   The installed release makes its tables in the target itself: it is started once on the empty database, with a
   configuration that names no host but the target, and is ended when it answers; the server in use goes on meanwhile. Every
@@ -260,12 +273,17 @@ OUT OF MYSQL
   Nothing is deleted and nothing is shortened. In lower case are moved users.username, users.email, teams.name,
   channels.name and publicchannels.name, which the server looks up so: the check mysql-case lists them, and the file
   mysql-repairs-TIME.jsonl in the state directory holds what was there.
-  Further checks: mysql-engine, mysql-tls, mysql-storage, mysql-unit (warnings: a unit of systemd that names one of MySQL
-  goes on starting and stopping with it after the move); for --accept: mysql-nul (U+0000 in a text; accepted,
-  U+2400 takes its place, and the same file holds what was there), mysql-extra-tables (tables the release does not know, such as
-  those of plugins: accepted, they stay in MySQL), move-replicas, move-nodes. Nobody can accept mysql-schema, mysql-json (no
-  JSON), mysql-long (too many characters), mysql-null, mysql-value, mysql-case-clash (two names become one): correct
-  those rows in MySQL.
+  Further checks: mysql-engine, mysql-tls, mysql-storage, mysql-search (which search there will be, in which language),
+  mysql-unit (a warning: a unit of systemd that names one of MySQL goes on starting and stopping with it after the move;
+  with --unit the move takes those names out of its files, with postgresql.service in their place where the target is a
+  cluster of this machine. systemd lets no drop-in do that: the file of a package is left alone, and one below
+  /etc/systemd/system takes its place until rollback). For --accept: mysql-nul (U+0000 in a text; accepted, U+2400 takes
+  its place, and the same file holds what was there), mysql-extra-tables (tables the release does not know, such as those
+  of plugins: accepted, they stay in MySQL; with --with-extra-tables their rows go into the schema mm_from_mysql, where
+  the server does not look, and are compared like all others: integers and bytes as such, all else as the text that MySQL
+  shows; without keys and defaults), move-replicas, move-nodes. Nobody can accept mysql-schema, mysql-json (no JSON),
+  mysql-long (too many characters), mysql-null, mysql-value, mysql-case-clash (two names become one): correct those rows
+  in MySQL.
   Tried with MariaDB 10.11. Others from MySQL 5.7 and MariaDB 10.1 on are not refused: not tried by us, the proof decides.
   Refused: TLS to MySQL (let a tunnel end on 127.0.0.1), a configuration kept in MySQL (MM_CONFIG=mysql://), --require-backup.
   The search of PostgreSQL finds other things (accents, ß, Chinese words), which is no fault of the move.

@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
         Verb::Check if arguments.options.target.is_some() => moving::verbs::check(session, &arguments.options),
         Verb::Check => check::run(session, &arguments.options),
         Verb::Recover => recover::recover(session, &arguments.options),
-        Verb::Rollback => rollback::run(session, &arguments.options),
+        Verb::Rollback { of_move } => rollback::run(session, &arguments.options, of_move),
         Verb::DropOld { force } => drop_old::run(session, force),
     })
 }

@@ -86,6 +86,15 @@ impl End {
     }
 }
 
+/// A data source as it was before it followed an upgraded cluster to where that answers now.
+pub(crate) fn before(entry: &Entry, text: &str) -> Result<String> {
+    let mut before = text.to_owned();
+    for one in End::follow(&entry.to_end, &entry.from_end, text)?.into_iter().rev() {
+        before.replace_range(one.range, &one.with);
+    }
+    Ok(before)
+}
+
 fn is_loopback(host: &str) -> bool {
     matches!(host, "localhost" | "::1") || host.starts_with("127.")
 }

@@ -96,6 +96,7 @@ mod tests {
             files: 1,
             database: true,
             databases: vec!["mattermost".into(), "wiki".into()],
+            mysql: None,
             left_out: Vec::new(),
             freeze: None,
             left_stopped: true,

@@ -20,10 +20,14 @@ use crate::plan::{Ending, Method, Phase, Recovery};
 use crate::record::{Entry, Records};
 use crate::{Options, aside, control, moving, reach, recover, repoint, undo};
 
-/// Goes back to the cluster before the last upgrade.
-pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
+/// Goes back to the cluster before the last upgrade, or to the database before the last move: what is later, unless it is to
+/// be the move.
+pub(crate) fn run(session: &mut Session, options: &Options, of_move: bool) -> Result<String> {
+    if of_move {
+        return moving::back::rollback(session, options, &[door::MOVE]);
+    }
     if session.ground().map_or(Ok(false), |ground| moving::back::is_latest(ground.state.path()))? {
-        return moving::back::rollback(session, options);
+        return moving::back::rollback(session, options, &[door::PGBUMP, door::MOVE]);
     }
     session.refuse_open_unless_asked(&[door::PGBUMP])?;
     let mut installation = reach::probe(session)?;

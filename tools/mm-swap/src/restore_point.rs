@@ -158,6 +158,7 @@ mod tests {
             files: 1,
             database: true,
             databases: Vec::new(),
+            mysql: None,
             left_out: Vec::new(),
             freeze: None,
             left_stopped: true,

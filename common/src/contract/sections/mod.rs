@@ -10,7 +10,7 @@ mod verify;
 
 pub use path::{CatalogueSeen, DatabaseNow, Hop, Needs, Note, Path, Preflight, Why};
 pub use server::{Run, Site, SiteConfig, SiteDatabase, SiteService};
-pub use steps::{Backup, Fetch, Fetched, Freeze, Missing, ModifiedFile, Pgbump, Swap};
+pub use steps::{Backup, Fetch, Fetched, Freeze, Missing, ModifiedFile, MysqlDump, Pgbump, Swap};
 pub use verify::{Check, Status, Verify};
 
 use serde::{Deserialize, Serialize};

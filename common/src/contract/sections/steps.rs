@@ -91,6 +91,9 @@ pub struct Backup {
     /// The databases of the server's cluster that it holds: its own, and with `--whole-cluster` all others.
     #[serde(default)]
     pub databases: Vec<String>,
+    /// The dump of a database of MySQL or `MariaDB`, which is loaded by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mysql: Option<MysqlDump>,
     /// What the configuration names and was left out, because the server's user may not read it; the first ones, with why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
@@ -103,6 +106,20 @@ pub struct Backup {
     /// Duration in seconds.
     #[serde(default)]
     pub seconds: f64,
+}
+
+/// A dump that `mysqldump` or `mariadb-dump` has made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct MysqlDump {
+    /// The file, packed with gzip.
+    pub path: PathBuf,
+    /// Tables in it.
+    pub tables: usize,
+    /// Rows in them.
+    pub rows: u64,
+    /// The command that loads it into an empty database.
+    pub load: String,
 }
 
 /// A database that was frozen beside itself while the server was stopped, to be dumped when it serves again.

@@ -149,7 +149,7 @@ pub(super) fn settle(unit: &str) -> Result<()> {
 }
 
 /// Makes systemd read changed unit files.
-pub(crate) fn reload() -> Result<()> {
+pub fn reload() -> Result<()> {
     systemctl().arg("daemon-reload").run().map(|_| ())
 }
 

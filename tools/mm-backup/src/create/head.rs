@@ -48,6 +48,7 @@ pub(super) fn of(
         database: databases.own.part,
         frozen: databases.own.frozen,
         config_database: databases.config,
+        mysql: databases.own.mysql,
         other_databases: databases.others,
         totals: Totals { linked: collected.linked, added: collected.added, ..Totals::default() },
     };
@@ -61,7 +62,7 @@ pub(super) fn of(
 }
 
 fn count_dumps(head: &mut Head) {
-    let dumped = head.databases().map(|part| part.dump.bytes).sum::<u64>();
+    let dumped = head.dumped();
     head.totals.bytes += dumped;
     head.totals.added += dumped;
 }

@@ -21,6 +21,7 @@ pub(super) fn require(order: &Order<'_>, previous: Option<&Point>) -> Result<u64
             }
         }
     }
+    needed += order.mysql.as_ref().map_or(0, |ready| ready.bytes / 2);
     let free = disk::free(&order.store.path)?;
     // Most of it will be links. If there is room for all of it again, there is no need to look.
     let before = previous.map(|point| point.head.file_bytes());

@@ -16,6 +16,7 @@ use mm_common::postgres::{fingerprint, tried};
 use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
 
+use super::later::{Later, require_known};
 use super::named::Named;
 use super::record::{Entry, Facts, Of, Phase, Private, Records};
 use super::target::Target;
@@ -45,7 +46,7 @@ pub(crate) fn undo(
     let _undo = signals::undoing(in_words(entry));
     let steps = || -> Result<Option<Error>> {
         let private = records.private(Of::Open)?;
-        point::back(&private, &installation.service, lock)?;
+        point::back(&private, &Later::default(), &installation.service, lock)?;
         checkpoint::pass("move-undo-pointed");
         let mut left = None;
         if entry.phase.has_filled() {
@@ -119,8 +120,7 @@ pub(crate) fn is_latest(state: &Path) -> Result<bool> {
     if others.journal.read::<crate::record::Entry>()?.is_some() {
         return Ok(false);
     }
-    let bump = others.last.read::<crate::record::Entry>()?;
-    Ok(bump.is_none_or(|bump| bump.started < last.moved.started))
+    Ok(!Later::of(&last, state)?.is_there())
 }
 
 /// Observes the installation for a way back that was asked for, or has begun. A configuration that is kept in the database
@@ -171,7 +171,7 @@ pub(crate) fn probe(session: &mut Session, is_asked_for: bool) -> Result<Install
         if of == Of::Last {
             records.journal.write(&Entry { phase: Phase::RollingBack, ..entry.clone() }, &lock)?;
         }
-        point::back(&records.private(of)?, &ground.service, &lock)
+        point::back(&records.private(of)?, &Later::of(&entry, ground.state.path())?, &ground.service, &lock)
     };
     steps().map_err(|error| unfinished(error, &entry, (&ground.root, ground.state.path())))?;
     drop(lock);
@@ -197,16 +197,15 @@ pub(super) fn require_release(entry: &Entry, installation: &Installation, stays_
         .hint("mm-swap rollback --database, which brings both back"))
 }
 
-/// `mm-pgbump rollback` after a move.
-pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<String> {
-    let own = [door::PGBUMP, door::MOVE];
-    session.refuse_open_unless_asked(&own)?;
+/// `mm-pgbump rollback` after a move. The journals of `own` may be open.
+pub(crate) fn rollback(session: &mut Session, options: &Options, own: &[&str]) -> Result<String> {
+    session.refuse_open_unless_asked(own)?;
     let mut installation = probe(session, true)?;
     let records = Records::at(installation.state.path());
     let guard = if session.dry_run { None } else { Some(installation.state.lock(session.lock_wait())?) };
     if guard.is_some() {
         // Whoever held the lock may have changed what there is to see.
-        session.refuse_open_unless_asked(&own)?;
+        session.refuse_open_unless_asked(own)?;
         installation = reach::observe(session)?;
     }
     let open = records.journal.read::<Entry>()?;
@@ -218,6 +217,10 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
     let is_later = entry.phase == Phase::RollingBack && entry.release != installation.version;
     let stays_stopped = options.leave_stopped || is_later || door::is_undoing_swap(&installation.state);
     require_release(&entry, &installation, stays_stopped)?;
+    let later = Later::of(&entry, installation.state.path())?;
+    if open.is_none() {
+        require_known(&later, &entry, &records.private(Of::Last)?, &installation)?;
+    }
     let Some(lock) = guard else { return Ok(format!("would point the server at {from} again")) };
     let is_pointed = || point::leads_to_target(&entry, &records.private(Of::Open)?, &installation);
     // The target may be in use since: then this is the way back of a move that is finished, which drops nothing.
@@ -266,6 +269,7 @@ pub(crate) fn rollback(session: &mut Session, options: &Options) -> Result<Strin
     if (running || installation.was_running) && !stays_stopped {
         Started::command(&installation, &lock)?.wait(&installation, START_LIMIT, &lock)?;
     }
+    later.tell();
     if door::is_undoing_swap(&installation.state) {
         // Users wait, and mm-swap has counted what they lose.
         return Ok(format!("the server is pointed at {from} again; what was written since is only in {to}"));
@@ -305,7 +309,8 @@ pub(crate) fn carry_out(
     checkpoint::pass("move-rollback-intent");
     let steps = || -> Result<()> {
         installation.service.stop(STOP_LIMIT, lock)?;
-        point::back(&records.private(Of::Last)?, &installation.service, lock)
+        let later = Later::of(entry, installation.state.path())?;
+        point::back(&records.private(Of::Last)?, &later, &installation.service, lock)
     };
     steps().map_err(|error| unfinished(error, entry, (&installation.root, installation.state.path())))?;
     checkpoint::pass("move-rollback-pointed");

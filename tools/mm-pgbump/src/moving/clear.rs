@@ -6,9 +6,10 @@ use mm_common::machine::checkpoint;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::user::User;
 use mm_common::mattermost::site::Installation;
-use mm_common::mattermost::way_back;
+use mm_common::mattermost::way_back::{self, Place};
 use mm_common::postgres::dump::{identifier, literal};
 use mm_common::postgres::server::Database;
+use mm_common::postgres::source::DataSource;
 use mm_common::{Error, Kind, Result};
 
 use super::command;
@@ -25,9 +26,8 @@ pub(crate) const ACCEPT: &str = "move-leftovers";
 /// # Errors
 /// When it cannot be reached, or what is there is not ours.
 pub(super) fn clear(entry: &Entry, private: &Private, owner: &User) -> Result<()> {
-    let lines = [Some(private.to.as_str()), private.administrator.as_deref()];
-    let text: Vec<&str> = lines.into_iter().flatten().collect();
-    let mut target = Target::reach(Named::parse(&text.join("\n"), owner)?, owner)?;
+    let mut target = reach(private, owner)?;
+    require_other_than_source(entry, private, &target, owner)?;
     let name = target.name().to_owned();
     if entry.makes_database {
         match &entry.replaced {
@@ -49,6 +49,33 @@ pub(super) fn clear(entry: &Entry, private: &Private, owner: &User) -> Result<()
     }
     target::end_sessions(&own, &name)?;
     emptied::empty(&target, &own, &entry.before.clone().unwrap_or_default())
+}
+
+/// The target of a move, as it was reached then.
+fn reach(private: &Private, owner: &User) -> Result<Target> {
+    let lines = [Some(private.to.as_str()), private.administrator.as_deref()];
+    let text: Vec<&str> = lines.into_iter().flatten().collect();
+    Target::reach(Named::parse(&text.join("\n"), owner)?, owner)
+}
+
+/// Whatever the address of the target leads to by now, the old database is not touched. Two servers tell it by their numbers;
+/// else the old database is asked itself, and what cannot be told is not cleared.
+fn require_other_than_source(entry: &Entry, private: &Private, target: &Target, owner: &User) -> Result<()> {
+    let inside = target.own.clone().or_else(|| target.admin_inside().filter(|_| target.has_database));
+    let Some(inside) = inside.filter(|_| !private.is_of_mysql) else { return Ok(()) };
+    let (from, mut there) = (&entry.moved.from, Place::default());
+    there.identify(&inside)?;
+    let is_source = if from.system_identifier.is_some() && there.system_identifier.is_some() {
+        (&from.system_identifier, from.oid) == (&there.system_identifier, there.oid)
+    } else {
+        let source = DataSource::parse_for(&private.from, &owner.name)?;
+        Database::connect(&source, Some(owner))?.is_same_as(&inside)?
+    };
+    if !is_source {
+        return Ok(());
+    }
+    let (from, to) = (from.label(), entry.moved.to.label());
+    Err(Error::failed(format!("{to} leads to {from} by now, which is the old database and is not touched")))
 }
 
 /// Drops the database that we have made. Where it is not written down which one that was, only one that holds nothing can be
@@ -92,7 +119,7 @@ pub(super) fn remember(entry: &Entry, private: Private, records: &Records, lock:
 
 /// Whoever works in what was left has made something else of it. The sessions of a move itself may hang there for hours.
 fn require_unused(entry: &Entry, private: &Private, owner: &User) -> Result<()> {
-    let target = Target::reach(Named::parse(&private.to, owner)?, owner)?;
+    let target = reach(private, owner)?;
     let sql = format!(
         "SELECT DISTINCT usename AS name FROM pg_catalog.pg_stat_activity
          WHERE datname = {} AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()
@@ -105,6 +132,22 @@ fn require_unused(entry: &Entry, private: &Private, owner: &User) -> Result<()> 
         return Ok(());
     }
     Err(Error::refused(format!("somebody works in {}, as {}", entry.moved.to.label(), names.join(", "))))
+}
+
+/// Whether the server works with the target by now, by whatever name.
+fn is_servers_own(installation: &Installation, entry: &Entry, private: &Private) -> Result<bool> {
+    // Nothing of PostgreSQL is the own of a server that works with MySQL.
+    if installation.source.is_none() {
+        return Ok(false);
+    }
+    let (database, to) = (installation.database()?, &entry.moved.to);
+    let is_there = (to.host.as_str(), to.port) == database.reached_at() && to.database == database.name;
+    if is_there || to.is(&database)? {
+        return Ok(true);
+    }
+    let target = reach(private, &installation.owner)?;
+    let inside = target.own.clone().or_else(|| target.admin_inside().filter(|_| target.has_database));
+    inside.map_or(Ok(false), |inside| database.is_same_as(&inside))
 }
 
 /// Warns of what [`leftovers`] has not removed.
@@ -129,14 +172,7 @@ pub(crate) fn leftovers(
     for leftover in records.leftovers()? {
         let Leftover { entry, private } = &leftover;
         let label = entry.moved.to.label();
-        let is_at = |database: Database| {
-            let to = &entry.moved.to;
-            let is_there = (to.host.as_str(), to.port) == database.reached_at() && to.database == database.name;
-            Ok(is_there || to.is(&database)?)
-        };
-        // Nothing of PostgreSQL is the own of a server that works with MySQL.
-        let is_own = if installation.source.is_none() { Ok(false) } else { installation.database().and_then(is_at) };
-        let cleared = match is_own {
+        let cleared = match is_servers_own(installation, entry, private) {
             // Somebody has made it the server's own since.
             Ok(true) => Ok(format!("what a move had left at {label} is the server's own now, and stays")),
             Ok(false) => require_unused(entry, private, &installation.owner)

@@ -144,11 +144,11 @@ fn version(question: &Question<'_>) -> Seen {
 
 /// What is looked at of a target wherever the database comes from.
 #[cfg(feature = "mysql")]
-pub(crate) fn of_target(target: &Target, replace: bool, list: &mut List) {
+pub(crate) fn of_target(target: &Target, replace: bool, schemas: &[String], list: &mut List) {
     list.add("move-server", "The target can be written to", || host::writable(target));
     list.add(TARGET, "The target is empty", || empty(target, replace));
     list.add("move-rights", "The role of the target may make what is carried", || {
-        contents::rights(target, replace, &["public".to_owned()])
+        contents::rights(target, replace, schemas)
     });
     list.add("move-tls", "The connection is as the data source says", || host::tls(target));
     list.add("move-clock", "The target's clock is right", || host::clock(target));
@@ -213,10 +213,9 @@ pub(crate) fn require_free(entry: &Entry, target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Whether the target is the very database that the server works with.
+/// Whether the target is the very database that the server works with, whatever it is called.
 pub(crate) fn is_source(source: &Source, own: &Database) -> Result<bool> {
-    let place = source.place()?;
-    Ok(place.system_identifier.is_some() && place.is(own)?)
+    source.own.is_same_as(own)
 }
 
 /// Puts warnings on stderr, and refuses where something stands in the way.

@@ -5,6 +5,7 @@ pub(crate) mod back;
 pub(crate) mod clear;
 pub(crate) mod emptied;
 pub(crate) mod fill;
+mod later;
 pub(crate) mod look;
 pub(crate) mod named;
 pub(crate) mod need;
@@ -17,6 +18,7 @@ pub(crate) mod roles;
 pub(crate) mod run;
 mod source;
 pub(crate) mod target;
+pub(crate) mod unit_file;
 pub(crate) mod verbs;
 pub(crate) mod watch;
 

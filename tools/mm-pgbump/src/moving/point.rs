@@ -11,9 +11,11 @@ use mm_common::mattermost::site::Installation;
 use mm_common::postgres::source::DataSource;
 use mm_common::{Context as _, Error, Result};
 
+use super::later::Later;
 use super::named::Named;
 use super::record::{Entry, Private, Records};
-use crate::mysql::address::Address;
+use super::unit_file;
+use mm_common::mysql::Address;
 
 /// The names of the drivers.
 const MYSQL: &str = "mysql";
@@ -171,6 +173,7 @@ pub(crate) fn forward(
         intend(private, &changes, records, &installation.service, lock)?;
         installation.reload()?;
     }
+    unit_file::make(&private.units, lock)?;
     checkpoint::pass("move-repointed");
     Ok(())
 }
@@ -192,13 +195,21 @@ fn make(changes: &[config::Change], service: &Service, lock: &LockGuard) -> Resu
     changes.iter().try_for_each(|change| change.make(service, lock))
 }
 
+/// Whether a data source leads to the target, also where it has followed that to another port since.
+pub(crate) fn is_of_target(private: &Private, later: &Later, text: &str) -> Result<bool> {
+    let to = source_of(&private.to)?;
+    Ok(text == private.to || !exchanged(&later.before(text)?, &to, &private.from).is_empty())
+}
+
 /// Points it at the old database again, with the bytes that were there. May be repeated.
-pub(crate) fn back(private: &Private, service: &Service, lock: &LockGuard) -> Result<()> {
-    let (from, to) = (private.from.clone(), source_of(&private.to)?);
+pub(crate) fn back(private: &Private, later: &Later, service: &Service, lock: &LockGuard) -> Result<()> {
+    let from = private.from.clone();
     let is_of_mysql = private.is_of_mysql;
+    let whole = |text: &str, with: &str| vec![Replacement { range: 0..text.len(), with: with.to_owned() }];
     let mover = |text: &str| match text {
-        POSTGRES if is_of_mysql => Ok(vec![Replacement { range: 0..text.len(), with: MYSQL.to_owned() }]),
-        text => Ok(exchanged(text, &to, &from)),
+        POSTGRES if is_of_mysql => Ok(whole(text, MYSQL)),
+        text if is_of_target(private, later, text)? => Ok(whole(text, &from)),
+        _ => Ok(Vec::new()),
     };
     let take_back = |change: &config::Change| {
         change.take_back(service, &mover, lock)?;
@@ -211,12 +222,14 @@ pub(crate) fn back(private: &Private, service: &Service, lock: &LockGuard) -> Re
     } else {
         private.changes.iter().try_for_each(take_back)
     };
-    done.context(|| "cannot point the server at the database of before the move again".to_owned())
+    done.and_then(|()| unit_file::take_back(&private.units, lock))
+        .context(|| "cannot point the server at the database of before the move again".to_owned())
 }
 
 /// What was changed: files, or the table of a configuration in the database.
 pub(crate) fn places(private: &Private) -> Vec<PathBuf> {
-    let mut places: Vec<_> = private.changes.iter().map(config::Change::place).collect();
+    let units = private.units.iter().map(|unit| unit.path.clone());
+    let mut places: Vec<_> = private.changes.iter().map(config::Change::place).chain(units).collect();
     places.dedup();
     places
 }

@@ -18,6 +18,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::roles::RoleMap;
+use super::unit_file::UnitFile;
 use crate::evidence;
 use crate::record::RestorePoint;
 
@@ -123,6 +124,9 @@ pub(crate) struct Private {
     /// What of the configuration of the server is changed, in order.
     #[serde(default)]
     pub changes: Vec<Change>,
+    /// Files of its unit that are changed with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<UnitFile>,
 }
 
 /// What a move that was taken back has left at a target that could not be reached then.

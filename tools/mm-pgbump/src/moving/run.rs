@@ -153,6 +153,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         administrator: target.named.administrator.as_ref().map(|text| text.reveal().to_owned()),
         is_of_mysql: false,
         changes: Vec::new(),
+        units: Vec::new(),
     };
     // What is empty now holds nothing of an earlier move.
     records.forget_leftovers(|left| left.moved.to.is_at(&entry.moved.to), lock)?;

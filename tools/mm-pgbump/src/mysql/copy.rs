@@ -135,7 +135,7 @@ pub(crate) fn load(
 ) -> Result<Print> {
     let attempt = || format!("cannot carry the table `{}`", pair.from);
     let columns: Vec<String> = pair.columns.iter().map(|column| identifier(&column.to)).collect();
-    let begin = format!("{SESSION}BEGIN;\nCOPY {} ({}) FROM STDIN;\n", shapes.qualified(&pair.to), columns.join(", "));
+    let begin = format!("{SESSION}BEGIN;\nCOPY {} ({}) FROM STDIN;\n", shapes.qualified_pair(pair), columns.join(", "));
     let talk = Talk::begin(own).context(attempt)?;
     talk.guarded(|talk, pulse| send(source, (talk, pulse, begin.into_bytes()), pair, mends_nul, undo)).context(attempt)
 }
@@ -222,7 +222,8 @@ pub(crate) fn read_back(
 ) -> Result<()> {
     let attempt = || format!("cannot read the table `{}` of the target", pair.to);
     let columns: Vec<String> = pair.columns.iter().map(Column::shown).collect();
-    let sql = format!("{SESSION}COPY (SELECT {} FROM {}) TO STDOUT;\n", columns.join(", "), shapes.qualified(&pair.to));
+    let sql =
+        format!("{SESSION}COPY (SELECT {} FROM {}) TO STDOUT;\n", columns.join(", "), shapes.qualified_pair(pair));
     let talk = Talk::begin(own).context(attempt)?;
     talk.guarded(|talk, pulse| receive((talk, pulse, &sql), pair, visit)).context(attempt)
 }

@@ -1,8 +1,10 @@
 //! What is looked at before a move out of MySQL, with the server running, as far as it needs no tables in the target.
 
 use mm_common::mattermost::site::Installation;
+use mm_common::postgres::dump::identifier;
 use mm_common::{Kind, Result};
 
+use super::extra;
 use super::shape::Shapes;
 use super::source::Source;
 use super::unit;
@@ -37,6 +39,10 @@ pub(crate) struct Question<'a> {
     pub needed: Option<u32>,
     /// `--replace`.
     pub replace: bool,
+    /// `--unit`.
+    pub changes_unit: bool,
+    /// `--with-extra-tables`.
+    pub with_extra: bool,
 }
 
 /// Looks at everything.
@@ -52,7 +58,8 @@ pub(crate) fn all(question: &Question<'_>, source: &mut Source) -> Findings {
         Ok(Seen::warn(format!("no TLS to {}: messages can be read on the way", source.address.host), hint))
     });
     list.add("move-version", "The target's PostgreSQL fits every hop", || Ok(version(question)));
-    look::of_target(target, question.replace, &mut list);
+    let schemas = ["public", extra::SCHEMA].map(str::to_owned);
+    look::of_target(target, question.replace, &schemas[..=usize::from(question.with_extra)], &mut list);
     list.add("move-encoding", "The target keeps every character", || encoding(target));
     list.add("move-space", "There is room", || {
         let bytes = source.bytes()?;
@@ -79,7 +86,10 @@ pub(crate) fn all(question: &Question<'_>, source: &mut Source) -> Findings {
             Err(error) => Err(error),
         },
     );
-    list.add("mysql-unit", "The server's unit names none of MySQL", || Ok(unit::look(installation)));
+    list.add("mysql-unit", "The server's unit names none of MySQL", || {
+        Ok(unit::look(installation, question.changes_unit))
+    });
+    list.add("mysql-search", "What users will find", || search(installation, target));
     Findings { checks: list.checks, clone_works: false }
 }
 
@@ -98,7 +108,7 @@ pub(crate) fn shapes(shapes: &Shapes, list: &mut List) {
         Ok(Seen::list(&shapes.unsteady, "all are InnoDB", Seen::warn, hint))
     });
     list.add(EXTRA, "The release knows every table", || {
-        let hint = "they are a plugin's or somebody else's, and are not moved: they stay in MySQL, and --accept mysql-extra-tables says that this is all right";
+        let hint = "they are a plugin's or somebody else's, and are not moved: --with-extra-tables carries them into a schema of their own, and --accept mysql-extra-tables leaves them in MySQL";
         Ok(Seen::list(&shapes.extra, "it does", Seen::fail, hint))
     });
 }
@@ -138,6 +148,34 @@ fn encoding(target: &Target) -> Result<Seen> {
     }
     let name = target.name();
     Ok(Seen::fail(format!("the database `{name}` has the encoding {encoding}"), "make it with ENCODING 'UTF8'"))
+}
+
+/// Which search there will be, and what of its settings means something else in PostgreSQL.
+fn search(installation: &Installation, target: &Target) -> Result<Seen> {
+    let is_on = |section: &str, key: &str| installation.config.flag(section, key) == Some(true);
+    for (section, engine) in [("ElasticsearchSettings", "Elasticsearch"), ("BleveSettings", "Bleve")] {
+        if is_on(section, "EnableSearching") {
+            return Ok(Seen::pass(format!("{engine} searches, and keeps its index")));
+        }
+    }
+    if is_on("SqlSettings", "DisableDatabaseSearch") {
+        return Ok(Seen::pass("the database is not searched"));
+    }
+    let setting = "SELECT pg_catalog.current_setting('default_text_search_config') AS name";
+    let language = target.front_inside().value(setting)?;
+    let language = language.as_str().unwrap_or_default().trim_start_matches("pg_catalog.").to_owned();
+    // The shortest word that MySQL has in its index (innodb_ft_min_token_size).
+    let shortest =
+        installation.config.text("ServiceSettings", "MinimumHashtagLength").and_then(|text| text.parse::<u32>().ok());
+    let hashtags = match shortest {
+        Some(length) if length < 3 => "; hashtags of fewer than 3 characters are found from then on",
+        _ => "",
+    };
+    Ok(Seen::pass(format!(
+        "words as the text search configuration `{language}` of the target makes them, with their inflections; accents count; \
+         ALTER DATABASE {} SET default_text_search_config = ... before the move takes another language{hashtags}",
+        identifier(target.name())
+    )))
 }
 
 fn replicas(installation: &Installation) -> Vec<String> {

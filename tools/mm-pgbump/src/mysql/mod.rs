@@ -2,16 +2,19 @@
 //! its tables there itself; the rows are carried one table after the other, each value looked at on the way; and what
 //! PostgreSQL holds then is read again and compared with what was read.
 //!
-//! `address` (data sources), `source` (the server), `shape` (which table and column becomes which), `value` and `json` (one
+//! `source` (the server), `shape` (which table and column becomes which), `extra` (tables that only MySQL has), `value` and `json` (one
 //! value, and the form in which both sides are compared), `schema` (the release makes its tables), `examine` (rows that
 //! PostgreSQL cannot hold), `copy` and `prove`, `look` and
 //! `unit` (what is checked before), `run` (one move), `wait`.
 
-pub(crate) mod address;
 #[cfg(feature = "mysql")]
 mod copy;
 #[cfg(feature = "mysql")]
 mod examine;
+#[cfg(feature = "mysql")]
+pub(crate) mod extra;
+#[cfg(feature = "mysql")]
+mod indexes;
 #[cfg(feature = "mysql")]
 mod json;
 #[cfg(feature = "mysql")]

@@ -10,20 +10,20 @@ use mm_common::machine::service::STOP_LIMIT;
 use mm_common::machine::{checkpoint, signals, threads};
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::Moved;
-use mm_common::postgres::dump::{identifier, literal};
 use mm_common::postgres::fingerprint;
 use mm_common::postgres::properties::Properties;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::tried::{self, Abilities};
 use mm_common::run::Session;
-use mm_common::{Context as _, Error, Kind, Result};
+use mm_common::{Error, Kind, Result};
 use serde_json::json;
 
 use super::copy::{self, Undo};
+use super::indexes::{self, Indexes};
 use super::look::{self, Question};
 use super::shape::Shapes;
 use super::source::Source;
-use super::{examine, prove, schema};
+use super::{examine, extra, prove, schema, unit};
 use crate::moving::record::{Entry, Facts, Phase, Private, Records};
 use crate::moving::roles::RoleMap;
 use crate::moving::target::{self, Target};
@@ -47,6 +47,8 @@ struct Begun {
     entry: Entry,
     private: Private,
     findings: Findings,
+    /// `--with-extra-tables`.
+    with_extra: bool,
 }
 
 fn obstacle(target: &Target) -> Result<String> {
@@ -56,13 +58,20 @@ fn obstacle(target: &Target) -> Result<String> {
 /// Looks at both sides, as far as that needs nothing in the target.
 fn look(session: &mut Session, options: &Options, installation: &Installation) -> Result<(Source, Target, Findings)> {
     if options.require_backup.is_some() {
-        return Err(Error::refused("no restore point can hold a database of MySQL")
+        return Err(Error::refused("no restore point brings a database of MySQL back")
             .hint("without --require-backup: the database is only read, and is a way back of its own"));
     }
     let mut source = Source::reach(installation)?;
     let target = Target::reach(moving::named(options, installation)?, &installation.owner)?;
     let needed = looking::needed(session, options)?;
-    let question = Question { installation, target: &target, needed, replace: options.replace };
+    let question = Question {
+        installation,
+        target: &target,
+        needed,
+        replace: options.replace,
+        changes_unit: options.unit,
+        with_extra: options.with_extra_tables,
+    };
     let mut findings = look::all(&question, &mut source);
     look::accept(&mut findings, &session.common.accept);
     Ok((source, target, findings))
@@ -120,6 +129,7 @@ fn begin(
         administrator: target.named.administrator.as_ref().map(|text| text.reveal().to_owned()),
         is_of_mysql: true,
         changes: Vec::new(),
+        units: if options.unit { unit::files(installation, &target)? } else { Vec::new() },
     };
     // What is empty now holds nothing of an earlier move.
     records.forget_leftovers(|left| left.moved.to.is_at(&entry.moved.to), lock)?;
@@ -127,7 +137,7 @@ fn begin(
     records.journal.write(&entry, lock)?;
     signals::leads_to(back::in_words(&entry));
     checkpoint::pass("move-intent");
-    Ok(Begun { source, target, entry, private, findings })
+    Ok(Begun { source, target, entry, private, findings, with_extra: options.with_extra_tables })
 }
 
 impl Begun {
@@ -142,7 +152,11 @@ impl Begun {
         let own = fill::ground(&mut self.entry, &like, &mut self.target, (records, lock))?;
         schema::make(installation, &self.target.named)?;
         checkpoint::pass("move-schema-made");
-        let shapes = Shapes::of(&self.source.tables()?, &own)?;
+        let tables = self.source.tables()?;
+        let mut shapes = Shapes::of(&tables, &own)?;
+        if self.with_extra {
+            extra::add(&mut shapes, &tables, &own)?;
+        }
         let mut list = List::default();
         look::shapes(&shapes, &mut list);
         if shapes.misfits.is_empty() {
@@ -172,12 +186,14 @@ impl Begun {
         target::end_sessions(own, &own.name)?;
         source.freeze()?;
         copy::empty(own, shapes)?;
+        let indexes = Indexes::set_aside(own, shapes)?;
+        checkpoint::pass("move-indexes-aside");
         let path = records.repairs(entry).ok_or_else(|| Error::failed("no file for repairs was written down"))?;
         let mut undo = Undo::at(&path);
         let mut sent = BTreeMap::new();
         for pair in &shapes.pairs {
             ui::progress(&format!("carrying {}", pair.from));
-            sent.insert(pair.to.clone(), copy::load(source, own, (shapes, pair), mends_nul, &mut undo)?);
+            sent.insert(pair.told(), copy::load(source, own, (shapes, pair), mends_nul, &mut undo)?);
             checkpoint::pass("move-table-carried");
         }
         checkpoint::pass("move-carried");
@@ -185,13 +201,16 @@ impl Begun {
         let repaired = undo.close()?;
         for pair in &shapes.pairs {
             ui::progress(&format!("comparing {}", pair.from));
-            let print = sent.get(&pair.to).copied().unwrap_or_default();
+            let print = sent.get(&pair.told()).copied().unwrap_or_default();
             prove::table(source, own, (shapes, pair), (print, mends_nul))?;
         }
         checkpoint::pass("move-read-back");
         require_alone(source, other_nodes)?;
         source.thaw()?;
-        refresh(own, shapes)?;
+        ui::progress("building indexes");
+        indexes.build(own, (shapes, &entry.moved.to.label()))?;
+        checkpoint::pass("move-indexed");
+        indexes::refresh(own, shapes)?;
         ui::progress("collecting statistics");
         let to = entry.moved.to.label();
         fill::analyze(own, &to);
@@ -255,22 +274,6 @@ fn like(target: &Target) -> Result<Properties> {
         ctype: text("ctype"),
         ..Properties::default()
     })
-}
-
-/// Materialized views hold what was there when the server made them: nothing.
-fn refresh(own: &Database, shapes: &Shapes) -> Result<()> {
-    let views = own.rows(&format!(
-        "SELECT matviewname AS name FROM pg_catalog.pg_matviews WHERE schemaname = {} ORDER BY 1",
-        literal(&shapes.schema)
-    ))?;
-    for name in views.iter().filter_map(|row| row["name"].as_str()) {
-        let view = format!("{}.{}", identifier(&shapes.schema), identifier(name));
-        own.clone()
-            .with_limit(mm_common::postgres::dump::LIMIT)
-            .execute_each(&format!("REFRESH MATERIALIZED VIEW {view}"))
-            .context(|| format!("cannot fill the view {view}"))?;
-    }
-    Ok(())
 }
 
 /// Moves the database.

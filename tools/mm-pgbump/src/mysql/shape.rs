@@ -45,6 +45,8 @@ impl Column {
 pub(crate) struct Pair {
     pub from: String,
     pub to: String,
+    /// Its schema where that is not the server's.
+    pub schema: Option<&'static str>,
     /// In the order of their names, in which rows are compared.
     pub columns: Vec<Column>,
     /// Which of them are the primary key.
@@ -91,6 +93,11 @@ impl Pair {
         });
         let key: Vec<String> = key.collect();
         if key.is_empty() { self.to.clone() } else { format!("{} {}", self.to, key.join(" ")) }
+    }
+
+    /// What it is called in reports.
+    pub(crate) fn told(&self) -> String {
+        self.schema.map_or_else(|| self.to.clone(), |schema| format!("{schema}.{}", self.to))
     }
 
     /// Its columns as MySQL calls them.
@@ -159,7 +166,14 @@ impl Shapes {
         let unique = LOWERED.iter().filter(|(table, ..)| *table == name);
         let unique = unique.map(|(_, column, with)| with.iter().chain([column]).filter_map(|one| at(one)).collect());
         let unique = unique.collect();
-        self.pairs.push(Pair { from: table.name.clone(), to: name.to_owned(), columns: pairs, key, unique });
+        self.pairs.push(Pair {
+            from: table.name.clone(),
+            to: name.to_owned(),
+            schema: None,
+            columns: pairs,
+            key,
+            unique,
+        });
     }
 
     /// Puts what is referred to before what refers to it.
@@ -183,9 +197,14 @@ impl Shapes {
         }
     }
 
-    /// A table as SQL names it.
+    /// A table of the server as SQL names it.
     pub(crate) fn qualified(&self, table: &str) -> String {
         format!("{}.{}", identifier(&self.schema), identifier(table))
+    }
+
+    /// As [`Shapes::qualified`], wherever it is.
+    pub(crate) fn qualified_pair(&self, pair: &Pair) -> String {
+        format!("{}.{}", identifier(pair.schema.unwrap_or(&self.schema)), identifier(&pair.to))
     }
 }
 
@@ -263,7 +282,14 @@ mod tests {
 
     #[test]
     fn what_is_referred_to_comes_first() {
-        let pair = |to: &str| Pair { from: to.into(), to: to.into(), columns: vec![], key: vec![], unique: vec![] };
+        let pair = |to: &str| Pair {
+            from: to.into(),
+            to: to.into(),
+            schema: None,
+            columns: vec![],
+            key: vec![],
+            unique: vec![],
+        };
         let mut shapes = Shapes { pairs: ["a", "b", "c"].map(pair).to_vec(), ..Shapes::default() };
         let references =
             [("a", "c"), ("c", "b"), ("b", "b")].map(|(one, other)| (one.to_owned(), [other.to_owned()].into()));

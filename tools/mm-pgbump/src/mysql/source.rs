@@ -12,9 +12,9 @@ use mysql::prelude::{FromRow, Queryable as _};
 use mysql::{Conn, OptsBuilder, Row, Value};
 use nix::sys::socket::{Shutdown, shutdown};
 
-use super::address::Address;
 use super::wait::{self, Pulse};
 use crate::moving::watch;
+use mm_common::mysql::Address;
 
 /// How long it may take to take a connection, and to let us in after that: it may look for our name first.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -49,6 +49,8 @@ pub(crate) struct Column {
     pub name: String,
     /// Such as `varchar`.
     pub data_type: String,
+    /// A number without a sign.
+    pub is_unsigned: bool,
 }
 
 /// A table.
@@ -159,13 +161,14 @@ impl Source {
                     .hint("find out which one the server uses, and rename the other"));
             }
         }
-        let columns: Vec<(String, String, String)> = self.all(
-            "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR), CAST(DATA_TYPE AS CHAR) FROM information_schema.COLUMNS
+        let columns: Vec<(String, String, String, String)> = self.all(
+            "SELECT CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR), CAST(DATA_TYPE AS CHAR), CAST(COLUMN_TYPE AS CHAR) FROM information_schema.COLUMNS
                  WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME, ORDINAL_POSITION",
         )?;
-        for (table, name, data_type) in columns {
+        for (table, name, data_type, whole) in columns {
             if let Some(table) = tables.get_mut(&table.to_lowercase()) {
-                table.columns.push(Column { name, data_type: data_type.to_lowercase() });
+                let is_unsigned = whole.to_lowercase().contains("unsigned");
+                table.columns.push(Column { name, data_type: data_type.to_lowercase(), is_unsigned });
             }
         }
         let keys: Vec<(String, String)> = self.all(

@@ -1,28 +1,114 @@
 //! Units of MySQL that the server's own unit names: it would go on starting and stopping with them.
 
+use mm_common::Result;
+use mm_common::contract::ui;
 use mm_common::machine::command::Cmd;
+use mm_common::machine::files;
+use mm_common::machine::service::systemd;
 use mm_common::mattermost::site::Installation;
+use mm_common::postgres::cluster;
 
+use crate::moving::target::Target;
+use crate::moving::unit_file::{UnitFile, place_of};
 use crate::preflight::Seen;
 
 /// What binds a unit to another, the order of starts included.
-const BONDS: &str = "--property=BindsTo,Requires,Requisite,PartOf,Wants,After";
+const BONDS: [&str; 6] = ["BindsTo", "Requires", "Requisite", "PartOf", "Wants", "After"];
 
-/// Looks for them. They are a matter of after the move.
-pub(crate) fn look(installation: &Installation) -> Seen {
+/// Larger than any unit.
+const MOST: u64 = 1 << 20;
+
+/// The unit of all clusters of postgresql-common.
+const POSTGRESQL: &str = "postgresql.service";
+
+/// Looks for them. They are a matter of after the move; `changes` is `--unit`.
+pub(crate) fn look(installation: &Installation, changes: bool) -> Seen {
     let Some(unit) = installation.service.manager.unit() else {
         return Seen::pass("systemd does not run the server");
     };
-    let shown = match Cmd::new("systemctl").args(["show", BONDS, unit]).run() {
+    let shown = match shown(unit) {
         Ok(shown) => shown,
         // It stands in the way of nothing.
         Err(error) => return Seen::warn(error.one_line(), format!("look at what {unit} names yourself")),
     };
-    // No drop-in takes a dependency away: systemd reads them as additions.
-    let hint = format!(
-        "after the move, let it name the unit of the target, or none, in its own file, as a drop-in takes none away: systemctl edit --full {unit}"
-    );
-    Seen::list(&bonds(&shown.text()), &format!("{unit} names none"), Seen::warn, &hint)
+    let found = bonds(&shown);
+    if changes && !found.is_empty() {
+        return Seen::pass(format!("{unit} has {}, which the move changes (--unit)", found.join(", ")));
+    }
+    Seen::list(
+        &found,
+        &format!("{unit} names none"),
+        Seen::warn,
+        "--unit lets the move change that, and rollback gives it back",
+    )
+}
+
+fn shown(unit: &str) -> Result<String> {
+    let property = format!("--property={}", BONDS.join(","));
+    Ok(Cmd::new("systemctl").args(["show", &property, "--", unit]).run()?.text())
+}
+
+/// The files of the unit as they are to be after the move: the units of MySQL are not named any more; where the target is a
+/// cluster of this machine, its unit stands in their place. No drop-in could do that: systemd reads dependencies in those as
+/// additions.
+///
+/// # Errors
+/// When systemd cannot be asked or a file cannot be read.
+pub(crate) fn files(installation: &Installation, target: &Target) -> Result<Vec<UnitFile>> {
+    let Some(unit) = installation.service.manager.unit() else { return Ok(Vec::new()) };
+    if bonds(&shown(unit)?).is_empty() {
+        return Ok(Vec::new());
+    }
+    let instead = cluster::of_database(&target.front)?.map(|_| POSTGRESQL);
+    let shown = systemd::show(unit)?;
+    let all = shown.fragment.into_iter().map(|path| (path, false));
+    let mut changed = Vec::new();
+    for (path, is_drop_in) in all.chain(shown.drop_ins.into_iter().map(|path| (path, true))) {
+        let text = files::read_text(&path, MOST)?;
+        let after = without(&text, instead);
+        if after == text {
+            continue;
+        }
+        let place = place_of(&path, is_drop_in);
+        let before = (place == path).then_some(text);
+        changed.push(UnitFile { path: place, before, after });
+    }
+    if changed.is_empty() {
+        ui::warn(&format!("what binds {unit} to MySQL stands in none of its files, and stays"));
+    }
+    Ok(changed)
+}
+
+/// The text of a unit's file in which no unit of MySQL is named.
+fn without(text: &str, instead: Option<&str>) -> String {
+    let (mut new, mut lines) = (String::with_capacity(text.len()), text.split_inclusive('\n'));
+    while let Some(first) = lines.next() {
+        let mut whole = first.to_owned();
+        let is_comment = first.trim_start().starts_with(['#', ';']);
+        while !is_comment && whole.trim_end_matches(['\r', '\n']).ends_with('\\') {
+            let Some(next) = lines.next() else { break };
+            whole.push_str(next);
+        }
+        new.push_str(&changed(&whole, instead).unwrap_or(whole));
+    }
+    new
+}
+
+/// A line, with those that continue it, as it is to be; `None` where it stays.
+fn changed(line: &str, instead: Option<&str>) -> Option<String> {
+    let (key, value) = line.split_once('=')?;
+    if !BONDS.contains(&key.trim()) {
+        return None;
+    }
+    let value = value.replace("\\\r\n", " ").replace("\\\n", " ");
+    let units: Vec<&str> = value.split_whitespace().collect();
+    if !units.iter().any(|unit| is_of_mysql(unit)) {
+        return None;
+    }
+    let mut left: Vec<&str> = units.iter().copied().filter(|unit| !is_of_mysql(unit)).collect();
+    left.extend(instead.filter(|instead| !units.contains(instead)));
+    // A line without a value would mean something else.
+    Some(if left.is_empty() { String::new() } else { format!("{}={}\n", key.trim(), left.join(" ")) })
 }
 
 /// `Requires=mysql.service`, of the lines that `systemctl show` prints.
@@ -49,5 +135,17 @@ mod tests {
                      After=mariadb@main.service network.target mysql.service mysql-exporter.service\n";
         assert_eq!(bonds(shown), ["BindsTo=mysql.service", "After=mariadb@main.service", "After=mysql.service"]);
         assert!(bonds("After=postgresql.service\nBindsTo=\n").is_empty());
+    }
+
+    #[test]
+    fn nothing_but_units_of_mysql_goes_out_of_a_file() {
+        let text = "[Unit]\n# After=mysql.service\nDescription=After=mysql.service\nBindsTo=mysql.service\n\
+                    After = network.target \\\n  mysql.service \\\n  syslog.target\nWants=mysql-exporter.service\n\n[Service]\nExecStart=/x \\\n  -y\n";
+        let rest = "Wants=mysql-exporter.service\n\n[Service]\nExecStart=/x \\\n  -y\n";
+        let begin = "[Unit]\n# After=mysql.service\nDescription=After=mysql.service\n";
+        assert_eq!(without(text, None), format!("{begin}After=network.target syslog.target\n{rest}"));
+        let own = "BindsTo=postgresql.service\nAfter=network.target syslog.target postgresql.service\n";
+        assert_eq!(without(text, Some(POSTGRESQL)), format!("{begin}{own}{rest}"));
+        assert_eq!(without("[Unit]\nAfter=network.target\n", Some(POSTGRESQL)), "[Unit]\nAfter=network.target\n");
     }
 }

@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
-use mm_common::contract::secret::Secret;
-use mm_common::{Error, Result};
+use crate::contract::error::{Error, Result};
+use crate::contract::secret::Secret;
 
 /// The driver's own defaults.
 const DEFAULT_HOST: &str = "127.0.0.1";
@@ -13,7 +13,7 @@ const DEFAULT_SOCKET: &str = "/tmp/mysql.sock";
 
 /// Where the database is and who may enter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Address {
+pub struct Address {
     /// Host name or address; for a socket its path.
     pub host: String,
     /// Port; of no use for a socket.
@@ -35,7 +35,7 @@ impl Address {
     ///
     /// # Errors
     /// Refused when it is no such data source. It is never quoted: it holds the password.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
+    pub fn parse(text: &str) -> Result<Self> {
         let wrong = |why: &str| {
             Error::refused("the data source of the server is not understood").because(why).hint(
                 "SqlSettings.DataSource of MySQL is written USER:PASSWORD@tcp(HOST:PORT)/DATABASE?charset=utf8mb4",
@@ -75,7 +75,7 @@ impl Address {
     }
 
     /// Whether another data source leads to this database.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
+    pub fn is_same(&self, other: &Self) -> bool {
         self.database == other.database
             && match (&self.socket, &other.socket) {
                 (Some(one), Some(other)) => one == other,
@@ -88,7 +88,7 @@ impl Address {
     }
 
     /// Whether what is said stays on this machine.
-    pub(crate) fn is_here(&self) -> bool {
+    pub fn is_here(&self) -> bool {
         self.socket.is_some() || self.host.starts_with("127.") || matches!(self.host.as_str(), "localhost" | "::1")
     }
 }

@@ -30,8 +30,8 @@ const COMPILING: u32 = 110_000;
 /// The options of a superuser's start packet, for a server of this version (0: not known yet) and statements of at most
 /// `limit`.
 pub(super) fn options(version_num: u32, limit: Duration) -> String {
-    let known = known(version_num).into_iter().map(|(name, value)| format!(" -c {name}={value}")).collect::<String>();
-    format!("{FIXED} -c lock_timeout={LOCK_WAIT} -c statement_timeout={}{known}", milliseconds(limit))
+    let known: Vec<String> = known(version_num).iter().map(|(name, value)| format!(" -c {name}={value}")).collect();
+    format!("{FIXED} -c lock_timeout={LOCK_WAIT} -c statement_timeout={}{}", milliseconds(limit), known.concat())
 }
 
 /// What a session says itself that was begun before the version was known. The value of a session's own `SET` outranks all

@@ -116,7 +116,7 @@ impl Dumper {
         let writer = File::from(OwnedFd::from(writer));
         let command = self.command(self.dumps).args(FLAGS).arg(&self.database).limit(LIMIT).cancelled_by(cancel);
         let (said, packed) = std::thread::scope(|scope| {
-            let dumping = Builder::new().spawn_scoped(scope, move || command.run_into(writer));
+            let dumping = Builder::new().spawn_scoped(scope, move || command.run_into(writer, path));
             // With no thread the other end of the pipe is closed already, and there is nothing to read.
             let packed = pack(reader, path);
             let said = match dumping {

@@ -108,15 +108,15 @@ impl Hints {
         }
         found
     }
+}
 
-    /// Types a command as it is printed.
-    fn typed(&self, command: &str, code: i32) -> String {
-        let filled = command.replace(" VERSION", &format!(" {TO}")).replace(" ID", " latest");
-        let output = tool::shell(&format!("{filled} </dev/null")).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "`{filled}`: {said}");
-        said
-    }
+/// Types a command as it is printed.
+fn typed(command: &str, code: i32) -> String {
+    let filled = command.replace(" VERSION", &format!(" {TO}")).replace(" ID", " latest");
+    let output = tool::shell(&format!("{filled} </dev/null")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "`{filled}`: {said}");
+    said
 }
 
 #[test]
@@ -127,16 +127,16 @@ fn a_hint_is_done_as_it_is_printed() {
 
     // 5: there is no run, no exchange, no upgrade of the cluster, no restore point.
     for command in hints.says("mm-path", &["--status"], 5) {
-        hints.typed(&command, 0);
+        typed(&command, 0);
     }
     hints.says("mm-swap", &["rollback"], 5);
     hints.says("mm-pgbump", &["rollback"], 5);
     std::fs::create_dir(hints.site.store()).unwrap();
     let made = hints.says("mm-backup", &["verify"], 5);
     assert_eq!(made.len(), 1, "{made:?}");
-    hints.typed(&made[0], 0);
+    typed(&made[0], 0);
     let list = hints.says("mm-backup", &["verify", "20200101T000000Z"], 5);
-    hints.typed(&list[0], 0);
+    typed(&list[0], 0);
     let restored = hints.says("mm-backup", &["restore", "latest"], 5);
     assert!(restored.is_empty() || restored[0].contains("--stop"), "{restored:?}");
 
@@ -149,7 +149,7 @@ fn a_hint_is_done_as_it_is_printed() {
     let repairs: Vec<String> = commands(&table).into_iter().filter(|command| command.contains("repair")).collect();
     assert!(!repairs.is_empty(), "{table}");
     for command in repairs {
-        hints.typed(&command, 0);
+        typed(&command, 0);
     }
 
     // 6: the release that does not start is taken back; 1: the archive is none.
@@ -177,6 +177,6 @@ fn a_hint_is_done_as_it_is_printed() {
         ends.extend(hints.says(tool, words, 5));
     }
     assert_eq!(ends.len(), 1, "{ends:?}");
-    hints.typed(ends.first().unwrap(), 0);
+    typed(ends.first().unwrap(), 0);
     assert!(hints.site.answers());
 }

@@ -71,7 +71,9 @@ impl Kept {
     /// Settings that a session which begins now has in its start packet, for one that has begun already.
     pub(super) fn set(&self, settings: &[(&str, String)]) {
         if let Some(open) = &mut self.place().idle {
-            open.due.extend(settings.iter().flat_map(|(name, value)| ["SET ", name, " = ", value, ";\n"].map(str::to_owned)));
+            open.due.extend(
+                settings.iter().flat_map(|(name, value)| ["SET ", name, " = ", value, ";\n"].map(str::to_owned)),
+            );
         }
     }
 

@@ -148,7 +148,7 @@ impl Entered {
 impl Move {
     /// Does it. Each end is reached through directories that are no links.
     fn make(&self) -> Result<()> {
-        self.at_its_places(|places| places.forward())
+        self.at_its_places(Places::forward)
     }
 
     /// Undoes it if it was done.

@@ -148,7 +148,7 @@ impl Entered {
 impl Move {
     /// Does it. Each end is reached through directories that are no links.
     fn make(&self) -> Result<()> {
-        self.at_its_places(Places::forward)
+        self.at_its_places(|places| places.forward())
     }
 
     /// Undoes it if it was done.
@@ -167,7 +167,7 @@ impl Move {
         })
     }
 
-    fn at_its_places(&self, act: impl FnOnce(&Places<'_>) -> Result<()>) -> Result<()> {
+    fn at_its_places(&self, act: impl FnOnce(Places<'_>) -> Result<()>) -> Result<()> {
         let (live, aside) = (place(&self.target)?, place(&self.staged)?);
         let (target, staged) = ((&live.0, live.1), (&aside.0, aside.1));
         let device = aside.0.meta()?.dev;
@@ -180,7 +180,7 @@ impl Move {
             }
             old => old,
         };
-        act(&Places { live: target, aside: staged, old, new })?;
+        act(Places { live: target, aside: staged, old, new })?;
         live.0.sync()
     }
 }

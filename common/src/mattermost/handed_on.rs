@@ -46,9 +46,11 @@ struct Database {
     properties: Named,
 }
 
-/// Of the properties of a database, the roles that own something in it or have rights there.
+/// Of the properties of a database, its owner, and the roles that own something in it or have rights there.
 #[derive(Default, Deserialize)]
 struct Named {
+    #[serde(default)]
+    owner: String,
     #[serde(default)]
     roles: Vec<String>,
 }
@@ -75,6 +77,8 @@ pub struct Held {
     pub frozen: Option<Frozen>,
     /// Whether there is a dump.
     pub dumped: bool,
+    /// The owner of the database, where the point says it.
+    pub owner: String,
     /// The roles that owned something in the database or had rights there.
     pub roles: Vec<String>,
 }
@@ -190,9 +194,13 @@ pub fn held(path: &Path, id: &str, root: &Path, database: &str) -> Result<Held> 
     };
     let dumped = head.database.is_some() || is_complete(path)?;
     let frozen = head.frozen.map(|part| part.copy);
-    let of_copy = || frozen.as_ref().map_or_else(Vec::new, |copy| copy.properties.roles.clone());
-    let roles = head.database.map_or_else(of_copy, |database| database.properties.roles);
-    Ok(Held { bytes, frozen, dumped, roles })
+    let of_copy = || {
+        let named =
+            |copy: &Frozen| Named { owner: copy.properties.owner.clone(), roles: copy.properties.roles.clone() };
+        frozen.as_ref().map(named).unwrap_or_default()
+    };
+    let Named { owner, roles } = head.database.map_or_else(of_copy, |database| database.properties);
+    Ok(Held { bytes, frozen, dumped, owner, roles })
 }
 
 fn read(manifest: &Path) -> Result<Head> {

@@ -10,7 +10,6 @@ use super::source::DataSource;
 use super::untrusted::ROLE;
 use crate::contract::error::{Context as _, Error, Result};
 use crate::contract::secret::Secret;
-use crate::contract::shell;
 use crate::contract::ui;
 use crate::machine::files;
 use crate::machine::lock::LockGuard;
@@ -73,20 +72,19 @@ impl Restorer {
                     cluster.label()
                 ))
                 .because(error.one_line())
-                .hint(Self::let_in(&error, name, cluster))
+                .hint(self.let_in(&error, name, cluster))
             })
     }
 
     /// What lets it in. By a password on the socket: not every cluster listens on loopback.
-    fn let_in(error: &Error, name: &str, cluster: &Cluster) -> String {
+    fn let_in(&self, error: &Error, name: &str, cluster: &Cluster) -> String {
         if error.one_line().contains("permission denied for database") {
             return format!("as a superuser: GRANT CONNECT ON DATABASE {} TO PUBLIC", identifier(name));
         }
         let reload = if cluster.configuration.starts_with(cluster::configuration_root()) {
             format!("pg_ctlcluster {} {} reload", cluster.major, cluster.name)
         } else {
-            let owner = shell::word(&cluster.owner);
-            format!("runuser -u {owner} -- psql -p {} -c 'SELECT pg_reload_conf()'", cluster.port)
+            self.superuser.shown("SELECT pg_reload_conf()")
         };
         format!(
             "put this line first into {}/pg_hba.conf, reload it ({reload}), then run this again: local all {ROLE} md5",

@@ -47,7 +47,20 @@ pub fn needed(
     let place = location.unwrap_or_else(|| data.to_owned());
     needs.insert(0, Need { place, bytes: rest, what: "the restored database" });
     needs.extend(log(data, server, bytes)?);
-    Ok(needs)
+    Ok(together(needs))
+}
+
+/// What is needed on the same file system has to fit there together.
+fn together(needs: Vec<Need>) -> Vec<Need> {
+    let mut all: Vec<(Option<u64>, Need)> = Vec::new();
+    for need in needs {
+        let device = std::fs::canonicalize(&need.place).ok().and_then(|place| disk::device(&place).ok());
+        match all.iter_mut().find(|(other, _)| device.is_some() && *other == device) {
+            Some((_, other)) => other.bytes += need.bytes,
+            None => all.push((device, need)),
+        }
+    }
+    all.into_iter().map(|(_, need)| need).collect()
 }
 
 /// What of a database lies in other tablespaces than its own.

@@ -29,7 +29,7 @@ pub const QUERY_LIMIT: Duration = Duration::from_secs(60);
 /// How long a server may take to accept a connection, in seconds, when the data source does not say.
 const CONNECT_TIMEOUT: &str = "10";
 
-/// While an index is built or rows are hashed nothing goes over a connection. What lies between forgets one that is silent for
+/// While an index is built, rows are hashed, or nobody asks, nothing goes over a connection. What lies between forgets one that is silent for
 /// some minutes, and tells neither side; by default the first sign of life is sent after two hours. No variable says it.
 const KEEPALIVES: &str = "keepalives_idle=30 keepalives_interval=10 keepalives_count=6";
 
@@ -188,9 +188,7 @@ impl Database {
             return self;
         }
         self.limit = limit;
-        // Over a socket of this machine its parameters are the same.
-        let goes_on = self.superuser && !self.is_over_tcp() && self.kept.relimit(limit);
-        if !goes_on {
+        if !self.kept.relimit(limit) {
             return self.begun_anew();
         }
         self.tell(&[session::timeout(limit)]);
@@ -335,8 +333,7 @@ impl Database {
 
     fn psql(&self) -> Result<Cmd> {
         let psql = self.command("psql")?.args(["-XAtqw", "-v", "ON_ERROR_STOP=1", "-f", "-"]);
-        let is_long = self.limit > QUERY_LIMIT && self.is_over_tcp();
-        Ok(if is_long { psql.arg(format!("--dbname={KEEPALIVES}")) } else { psql })
+        Ok(if self.is_over_tcp() { psql.arg(format!("--dbname={KEEPALIVES}")) } else { psql })
     }
 
     /// Host and port that it is reached at.

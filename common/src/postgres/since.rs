@@ -16,13 +16,13 @@ pub fn missing(server: &Database, names: &[String]) -> Result<Vec<String>> {
     Ok(names.iter().filter(|name| !rows.iter().any(|row| row["name"] == name.as_str())).cloned().collect())
 }
 
-/// Whether the server, as `role`, could work in what a restore point brings back: in that point, whose roles were `then`, it
-/// owns something or has rights, or it is a member of a role that does. A role that is not there at all is made by a
+/// Whether the server, as `role`, could work in what a restore point brings back: in that point, of the database of `owner`
+/// and whose roles were `then`, it owns something or has rights, or it is a member of a role that does. A role that is not there at all is made by a
 /// superuser, as the point describes it.
 ///
 /// # Errors
 /// Refused when it could not, with the statements that let it.
-pub fn require_heir(server: &Database, role: &str, then: &[String]) -> Result<()> {
+pub fn require_heir(server: &Database, role: &str, owner: &str, then: &[String]) -> Result<()> {
     // Points of earlier releases do not always say.
     if then.is_empty() {
         return Ok(());
@@ -35,7 +35,7 @@ pub fn require_heir(server: &Database, role: &str, then: &[String]) -> Result<()
         literal(role)
     ))?;
     let is = |what: &str| rows.first().is_some_and(|row| row[what] == true);
-    let is_named = then.iter().any(|name| name == role);
+    let is_named = role == owner || then.iter().any(|name| name == role);
     let fix = |sql: &str| {
         if server.is_superuser() {
             server.shown(sql)
@@ -55,9 +55,14 @@ pub fn require_heir(server: &Database, role: &str, then: &[String]) -> Result<()
             .hint(fix(&format!("CREATE ROLE {} LOGIN", identifier(role))))),
         (_, false) => {
             let gone = missing(server, then)?;
-            let heir = gone.first().or(then.first()).map_or("", String::as_str);
-            let why = if gone.is_empty() { "" } else { ", and was renamed or dropped since" };
-            let made = if gone.is_empty() { String::new() } else { format!("CREATE ROLE {}; ", identifier(heir)) };
+            let first = then.iter().find(|name| *name == owner).or(gone.first()).or(then.first());
+            let heir = first.map_or("", String::as_str);
+            let is_gone = gone.iter().any(|name| name == heir);
+            let why = if is_gone { ", and was renamed or dropped since" } else { "" };
+            let mut made = if is_gone { format!("CREATE ROLE {}; ", identifier(heir)) } else { String::new() };
+            if !is("there") {
+                made.extend(["CREATE ROLE ", &identifier(role), " LOGIN; "]);
+            }
             Err(Error::refused(attempt)
                 .because(format!(
                     "when the point was made, what is in the database was `{heir}`'s{why}; `{role}` had nothing there"

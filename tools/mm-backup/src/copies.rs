@@ -37,6 +37,10 @@ pub(crate) struct Record {
     /// directory at its top. An earlier program wrote none.
     #[serde(default)]
     pub store_mark: String,
+    /// The system identifier of the cluster that the copy is in: in another one, where the server has moved, nobody finds it.
+    /// Empty where the server did not tell, or an earlier program wrote this.
+    #[serde(default)]
+    pub cluster: String,
 }
 
 /// What a copy is to its restore point.
@@ -213,6 +217,12 @@ pub(crate) fn sweep(
     Ok(condemned.len())
 }
 
+/// Which cluster this is; empty where it does not tell.
+pub(crate) fn identifier_of(admin: &Database) -> String {
+    let sql = "SELECT system_identifier::pg_catalog.text AS identifier FROM pg_catalog.pg_control_system()";
+    admin.value(sql).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
 /// Says of a copy that it stays, and how it goes. One that somebody has removed is forgotten.
 fn unknown(installation: &Installation, claim: &Claim<'_>, record: &Record) -> Result<()> {
     let stays = format!(
@@ -229,7 +239,11 @@ fn unknown(installation: &Installation, claim: &Claim<'_>, record: &Record) -> R
         }
     };
     if !exists(&admin, &record.copy)? {
-        return files::remove_file(&record.path(&installation.state));
+        if !record.cluster.is_empty() && identifier_of(&admin) == record.cluster {
+            return files::remove_file(&record.path(&installation.state));
+        }
+        ui::say(&format!("{stays}, in the cluster that the server had its database in then"));
+        return Ok(());
     }
     let drop = admin.shown(&format!("DROP DATABASE {}", identifier(&record.copy)));
     ui::say(&format!("{stays}; once it is known to be: {drop}"));

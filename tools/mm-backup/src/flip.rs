@@ -160,6 +160,8 @@ impl Move {
         self.at_its_places(|places| match places.place()? {
             Some(Place::Old) => Ok(()),
             Some(Place::New) if !places.is_taken()? => places.back(),
+            // Nothing was there before, and what is there now is none of ours.
+            Some(Place::New) if places.old.is_none() => Ok(()),
             _ => Err(Error::failed(format!("cannot put `{}` back", self.target)).because(format!(
                 "somebody has put something else in its place; what was there before is `{}`",
                 self.staged

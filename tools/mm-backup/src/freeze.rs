@@ -209,7 +209,8 @@ pub(crate) struct Place<'a> {
 
 impl Ready {
     fn record(&self, place: (&str, &Path)) -> Record {
-        Record { copy: self.copy.clone(), id: place.0.into(), store: place.1.into(), store_mark: String::new() }
+        let (store_mark, cluster) = (String::new(), String::new());
+        Record { copy: self.copy.clone(), id: place.0.into(), store: place.1.into(), store_mark, cluster }
     }
 
     /// What ends it when set.
@@ -224,7 +225,8 @@ impl Ready {
         (id, store): (&str, &Store),
         lock: &LockGuard,
     ) -> Result<()> {
-        copies::announce(&installation.state, &self.record((id, &store.path)), store, lock)?;
+        let record = Record { cluster: copies::identifier_of(&self.admin), ..self.record((id, &store.path)) };
+        copies::announce(&installation.state, &record, store, lock)?;
         checkpoint::pass("freeze-noted");
         Ok(())
     }

@@ -75,7 +75,7 @@ fn look<'a>(point: &'a Point, installation: &'a Installation, how: &Way<'_>) -> 
     if let Some(data) = cluster.as_ref().and_then(Cluster::data_here) {
         require_space(part, data, &admin, &source.database)?;
     }
-    since::require_heir(&admin, &how.login(source).user, &part.properties.roles)?;
+    since::require_heir(&admin, &how.login(source).user, &part.properties.owner, &part.properties.roles)?;
     if !is_superuser {
         own::require_able(&admin, part, &point.path.join(&part.dump.path))?;
     }

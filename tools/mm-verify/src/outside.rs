@@ -39,6 +39,19 @@ pub(crate) fn reached(base: &str) -> Result<String> {
     Err(failed(format!("it sends on more than {REDIRECTS} times")))
 }
 
+/// Whether anything answers where the configuration has clients ask for events.
+///
+/// # Errors
+/// Why this machine does not get through to it.
+pub(crate) fn answers(base: &str) -> Result<()> {
+    Server::at(base.to_owned()).get(PING, None).map(drop).map_err(|error| {
+        Error::failed(format!(
+            "{base}, where ServiceSettings (WebsocketURL, WebsocketPort, WebsocketSecurePort) has clients ask for events, cannot be asked from this machine"
+        ))
+        .because(error.one_line())
+    })
+}
+
 /// Where an answer to a ping at `place` sends on to, when the same is there at the same host.
 fn sent_on(place: &str, answer: &Answer) -> Option<String> {
     let target = answer.header("location").filter(|_| matches!(answer.status, 301 | 302 | 303 | 307 | 308))?;

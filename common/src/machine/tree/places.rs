@@ -102,7 +102,7 @@ impl Places<'_> {
     }
 
     /// Gives it back to the old one, where the new one stands in its place. What has been deleted since leaves its place to
-    /// what comes back.
+    /// what comes back, if anything does.
     ///
     /// # Errors
     /// When the file system does not let it.
@@ -111,8 +111,8 @@ impl Places<'_> {
         match (self.old, self.new) {
             (Some(_), Some(_)) if live.look(name)?.is_some() => live.exchange(name, aside, counterpart),
             (Some(_), _) => aside.move_new(counterpart, live, name),
-            (None, Some(_)) => live.move_new(name, aside, counterpart),
-            (None, None) => Ok(()),
+            (None, Some(_)) if live.look(name)?.is_some() => live.move_new(name, aside, counterpart),
+            (None, _) => Ok(()),
         }
     }
 }

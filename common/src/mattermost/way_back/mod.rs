@@ -249,7 +249,7 @@ fn dump<'a>(hop: Hop<'a>, site: &Installation, claim: &Claim<'_>) -> Result<(&'a
     match administrator(site, claim) {
         Ok(admin) => {
             let role = site.source.as_ref().map_or("", |source| source.user.as_str());
-            since::require_heir(&admin.database, role, &held.roles)?;
+            since::require_heir(&admin.database, role, &held.owner, &held.roles)?;
         }
         Err(error) if error.kind() == error::Kind::Refused => return Err(error),
         // What cannot be seen now is for the restore to say.

@@ -189,7 +189,8 @@ fn settings(entry: &Entry, source: &Source, target: &Target, own: &Database) -> 
 
 /// Lets the role find its tables where the old one found them, whatever either is called.
 fn find_tables(source: &Source, own: &Database) -> Result<()> {
-    let (then, now) = (source.own.schemas()?, own.schemas()?);
+    // A session that began before the settings were given does not have them.
+    let (then, now) = (source.own.schemas()?, own.sibling(&own.name).schemas()?);
     if then == now || then.is_empty() {
         return Ok(());
     }

@@ -217,7 +217,7 @@ fn carry(
     installation.service.stop(STOP_LIMIT, lock)?;
     checkpoint::pass("move-stopped");
     nodes::require_gone(source, accepted)?;
-    say_others(&source.own)?;
+    say_others(source)?;
     ui::progress("reading the old database");
     let program = entry.moved.from.major.max(target.front.major());
     let dump = records.dump();
@@ -281,11 +281,13 @@ fn read((reader, failed): (&Database, &AtomicBool), entry: &Entry, major: u32, d
 }
 
 /// What others write from now on is in the old database only.
-fn say_others(own: &Database) -> Result<()> {
-    let rows = own.rows(
+fn say_others(source: &Source) -> Result<()> {
+    // The session of the one who reads is ours, too.
+    let reader = source.reader.value("SELECT pg_catalog.pg_backend_pid() AS pid")?.as_u64().unwrap_or_default();
+    let rows = source.own.rows(&format!(
         "SELECT DISTINCT usename AS name FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database()
-           AND pid <> pg_catalog.pg_backend_pid() AND backend_type = 'client backend' ORDER BY 1",
-    )?;
+           AND pid NOT IN (pg_catalog.pg_backend_pid(), {reader}) AND backend_type = 'client backend' ORDER BY 1"
+    ))?;
     let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
     if !names.is_empty() {
         ui::warn(&format!(

@@ -26,12 +26,14 @@ pub(crate) fn event(look: &mut Look) -> Result<Finding> {
         };
         let page = outside::reached(&site).map_err(beyond)?;
         let base = outside::websocket(look, &page);
-        if base != page {
-            outside::reached(&base).map_err(beyond)?;
-        }
+        let is_page = base == page;
         // What users reach through a proxy ends there.
         let there = Place { base, reach: Reach::default(), pages: vec![page] };
         if let Some(refusal) = hears(look, &there, &mut seen)? {
+            // A proxy may pass nothing but events there, so nothing else is asked before they do not come.
+            if !is_page {
+                outside::answers(&there.base).map_err(beyond)?;
+            }
             return Ok(refusal);
         }
     }

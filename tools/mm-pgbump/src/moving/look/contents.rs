@@ -125,7 +125,11 @@ pub(super) fn encoding(question: &Question<'_>) -> Result<Seen> {
         ));
     }
     let words = |of: &properties::Properties| {
-        let provider = if of.provider.is_some() { "icu" } else { "libc" };
+        let provider = match of.provider.as_deref() {
+            Some("i") => "icu",
+            Some("b") => "builtin",
+            _ => "libc",
+        };
         format!(
             "{} {} ({provider}{})",
             of.collate,

@@ -233,7 +233,9 @@ fn the_preflight_looks_at_the_host_too() {
     let table = String::from_utf8(table.get_output().stdout.clone()).unwrap();
     assert!(table.contains("Checks") && table.contains("[session-length]"), "{table}");
     assert!(table.contains("  info   Files of the administrator's own in the install root: custom"), "{table}");
-    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    // A command is never broken, and has its line for itself.
+    let fits = |line: &str| line.chars().count() <= 100 || line.trim_start().starts_with("mm-fetch ");
+    assert!(table.lines().all(fits), "{table}");
 
     // The right capability, and a plugin of today.
     let bin = root.join("bin/mattermost");

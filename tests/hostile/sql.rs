@@ -54,7 +54,7 @@ CREATE CAST (public.users AS text) WITH FUNCTION evil.users_text(public.users) A
 
 /// Runs SQL as the server's role, which owns the database: logged in as itself, as its functions undo everything else.
 pub(crate) fn as_the_owner(site: &Site, sql: &str) {
-    let mut psql = std::process::Command::new("psql");
+    let mut psql = std::process::Command::new(mm_test_support::cluster::psql());
     psql.args(["-XqAtw", "-v", "ON_ERROR_STOP=1", "-c", "SET search_path = pg_catalog, public", "-c", sql]);
     let output = psql.arg(site.cluster.url()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

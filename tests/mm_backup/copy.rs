@@ -133,7 +133,12 @@ fn a_copy_serves_reaches_nothing_but_its_own_and_leaves_nothing() {
 
     // Its database: everything but what lets others in, with a password of its own, on loopback, of the tools' user.
     let source = config["SqlSettings"]["DataSource"].as_str().unwrap();
-    let ask = |sql: &str| process::run("psql", &["-XAtc", sql, &source.replace("&connect_timeout=10", "")]);
+    let ask = |sql: &str| {
+        process::run(
+            mm_test_support::cluster::psql().to_str().unwrap(),
+            &["-XAtc", sql, &source.replace("&connect_timeout=10", "")],
+        )
+    };
     assert_eq!(ask("SELECT count(*) FROM posts").trim(), site.cluster.query("SELECT count(*) FROM posts"));
     assert_eq!(ask("SELECT count(*) FROM sessions").trim(), "0");
     assert_eq!(ask("SELECT count(*) FROM incomingwebhooks WHERE deleteat = 0").trim(), "0");

@@ -271,8 +271,8 @@ struct Session(Child);
 impl Session {
     fn of(site: &Site, role: &str) -> Self {
         let mut command = match role {
-            "postgres" => process::as_user("postgres", Path::new("/usr/bin/psql")),
-            _ => Command::new("/usr/bin/psql"),
+            "postgres" => process::as_user("postgres", mm_test_support::cluster::psql()),
+            _ => Command::new(mm_test_support::cluster::psql()),
         };
         match role {
             "postgres" => command.args(["-XAtq", "-p", &site.cluster.port.to_string(), "-d", "mattermost"]),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(crate) struct Holder(Child);
 
 impl Holder {
     fn of(site: &Site) -> Self {
-        let mut session = process::as_user("postgres", Path::new("/usr/bin/psql"))
+        let mut session = process::as_user("postgres", mm_test_support::cluster::psql())
             .args(["-XAtq", "-p", &site.cluster.port.to_string(), "-d", "mattermost"])
             .current_dir("/")
             .stdin(Stdio::piped())

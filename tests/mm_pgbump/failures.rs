@@ -303,7 +303,7 @@ fn hooks_of_the_administrator_that_fail_are_survived() {
 #[test]
 fn a_client_with_an_open_transaction_is_cut_off_and_leaves_nothing() {
     let rig = Rig::new();
-    let mut client = Command::new("psql")
+    let mut client = Command::new(mm_test_support::cluster::psql())
         .args(["-XqAtw", &rig.site.cluster.url()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

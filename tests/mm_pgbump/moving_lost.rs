@@ -51,7 +51,7 @@ fn a_target_that_is_gone_for_good_costs_the_server_nothing_and_is_cleared_when_i
     moving.pgbump(0, &["check"]);
     tunnel.works_again();
     // Somebody has made something else of it.
-    let mut psql = Command::new("psql");
+    let mut psql = Command::new(mm_test_support::cluster::psql());
     psql.arg(moving.target.url()).env("PGAPPNAME", "theirs").stdin(Stdio::piped()).stdout(Stdio::null());
     let mut guest = psql.spawn().unwrap();
     let there = "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'theirs'";

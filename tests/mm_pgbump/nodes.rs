@@ -30,7 +30,7 @@ fn another_node_that_works_with_the_old_database_stands_in_the_way() {
     let text = std::fs::read_to_string(&hba).unwrap();
     std::fs::write(&hba, format!("local mattermost {ROLE} md5\n{text}")).unwrap();
     cluster.query("SELECT pg_reload_conf()");
-    let mut node = std::process::Command::new("psql")
+    let mut node = std::process::Command::new(mm_test_support::cluster::psql())
         .args(["-X", "-h", "/var/run/postgresql", "-U", ROLE, "-p", &cluster.port.to_string(), "-d", "mattermost"])
         .args(["-c", "SELECT pg_sleep(300)"])
         .env("PGPASSWORD", PASSWORD)

@@ -151,7 +151,10 @@ fn what_hangs_on_a_restored_configuration_does_not_run_as_a_superuser() {
         CREATE TABLE child () INHERITS (configurations);
         INSERT INTO child SELECT * FROM ONLY configurations WHERE active;
         CREATE TRIGGER hung BEFORE UPDATE ON child FOR EACH ROW EXECUTE FUNCTION spring()";
-    run("psql", &["-XqAtw", "-v", "ON_ERROR_STOP=1", "-c", hung, &cluster.url()]);
+    run(
+        mm_test_support::cluster::psql().to_str().unwrap(),
+        &["-XqAtw", "-v", "ON_ERROR_STOP=1", "-c", hung, &cluster.url()],
+    );
     let backup = |arguments: &[&str]| {
         let output = stored
             .rig

@@ -27,7 +27,7 @@ fn backup(rig: &Rig, code: i32, arguments: &[&str]) -> (Value, String) {
 fn ask(rig: &Rig, major: u32, sql: &str) -> String {
     let port = rig.site.cluster.port;
     let url = rig.site.cluster.url().replace(&format!(":{port}/"), &format!(":{}/", rig.port_of(major)));
-    run("psql", &["-XqAtw", "-c", sql, &url]).trim_end().to_owned()
+    run(mm_test_support::cluster::psql().to_str().unwrap(), &["-XqAtw", "-c", sql, &url]).trim_end().to_owned()
 }
 
 const HISTORY: &str = "SELECT count(*), md5(string_agg(id || message, ',' ORDER BY id)) FROM posts";

@@ -204,7 +204,11 @@ impl Rig {
     /// The server's data source leads to this major, with every message.
     pub(crate) fn serves(&self, major: &str) {
         let url = url_of(&self.site);
-        let output = Command::new("psql").args(["-XqAtwc", "SHOW server_version"]).arg(url).output().unwrap();
+        let output = Command::new(mm_test_support::cluster::psql())
+            .args(["-XqAtwc", "SHOW server_version"])
+            .arg(url)
+            .output()
+            .unwrap();
         let version = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(version.starts_with(major), "{version}{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(self.site.history(), self.history);
@@ -225,7 +229,7 @@ impl Rig {
     pub(crate) fn lets_in(&self) {
         for (role, password) in [("reader", "old"), ("writer", "new")] {
             let port = self.site.cluster.port.to_string();
-            let mut psql = Command::new("psql");
+            let mut psql = Command::new(mm_test_support::cluster::psql());
             psql.args([
                 "-XqAtw",
                 "-h",

@@ -135,7 +135,10 @@ type Places<'a> = &'a [(&'a str, &'a str, &'a str)];
 
 /// Runs SQL as the server's role, which owns the database.
 fn as_the_owner(rig: &Rig, sql: &str) {
-    run("psql", &["-XqAtw", "-v", "ON_ERROR_STOP=1", "-c", sql, &rig.site.cluster.url()]);
+    run(
+        mm_test_support::cluster::psql().to_str().unwrap(),
+        &["-XqAtw", "-v", "ON_ERROR_STOP=1", "-c", sql, &rig.site.cluster.url()],
+    );
 }
 
 /// A site with these places in its database.

@@ -97,7 +97,7 @@ fn a_repair_that_meets_a_lock_changes_nothing_and_says_so() {
     let site = Site::builder("9.11.18").build();
     site.cluster
         .query("ALTER TABLE channels ALTER lastrootpostat DROP NOT NULL; UPDATE channels SET lastrootpostat = NULL");
-    let mut locker = std::process::Command::new("psql")
+    let mut locker = std::process::Command::new(mm_test_support::cluster::psql())
         .args(["-XAtqd", &site.cluster.url()])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())

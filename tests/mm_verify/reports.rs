@@ -167,7 +167,7 @@ fn a_watch_ends_with_4_for_each_way_of_getting_worse() {
     // Nine tenths of those that a cluster of the tests allows.
     while count() < 36 && clients.len() < 40 {
         let before = count();
-        let client = process::as_user("postgres", Path::new("/usr/bin/psql"))
+        let client = process::as_user("postgres", mm_test_support::cluster::psql())
             .args(["-XAtq", "-p", &site.cluster.port.to_string(), "-d", "mattermost"])
             .current_dir("/")
             .stdin(Stdio::piped())

@@ -211,7 +211,7 @@ impl World {
             let (mut is_view, mut last_turns) = (false, 0..100);
             while !is_ended.load(Ordering::Relaxed) || is_view && last_turns.next().is_some() {
                 for sql in [there, back] {
-                    let mut psql = Command::new("psql");
+                    let mut psql = Command::new(mm_test_support::cluster::psql());
                     psql.args(["-XqAt", "-v", "name=exchanging tables"]);
                     let done = psql.args(["-c", sql]).arg(&url).stderr(Stdio::null()).status();
                     if done.is_ok_and(|status| status.success()) {

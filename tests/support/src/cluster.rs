@@ -253,7 +253,7 @@ fn configuration_of(saved: &Path) -> PathBuf {
 
 /// The newest `psql`, which every server takes. What stands in `/usr/bin` is a script that looks for it, and takes longer than
 /// most statements.
-fn psql() -> &'static Path {
+pub fn psql() -> &'static Path {
     static NEWEST: OnceLock<PathBuf> = OnceLock::new();
     NEWEST.get_or_init(|| {
         let majors = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
@@ -293,7 +293,7 @@ pub fn encoded(text: &str) -> String {
 }
 
 /// The command that removes every cluster of this name, whatever state it was left in, and those that were put aside under
-/// a name made of it.
+/// a name made of it. The configuration goes first: whoever lists clusters at that moment fails over one that has no data.
 pub fn removal(name: &str) -> String {
     format!(
         "all=$(sed -sn \"s/^data_directory = '\\(.*\\)'.*/\\1/p\" /etc/postgresql/*/{name}/postgresql.conf \
@@ -301,7 +301,8 @@ pub fn removal(name: &str) -> String {
          for d in $all /var/lib/postgresql/*/{name} /var/lib/postgresql/*/{name}_*; do \
          [ -s $d/postmaster.pid ] && read -r p <$d/postmaster.pid && kill -QUIT $p && \
          for _ in {{1..100}}; do kill -0 $p || break; sleep 0.1; done; done; \
-         rm -rf $all; for d in /etc/postgresql /var/lib/postgresql; do rm -rf $d/*/{name} $d/*/{name}_*; done; \
+         rm -rf /etc/postgresql/*/{name} /etc/postgresql/*/{name}_*; \
+         rm -rf $all /var/lib/postgresql/*/{name} /var/lib/postgresql/*/{name}_*; \
          rm -rf /var/run/postgresql/*-{name}.* /var/run/postgresql/*-{name}_*.* \
          /var/log/postgresql/postgresql-*-{name}.log* /var/log/postgresql/postgresql-*-{name}_*.log* \
          /var/log/postgresql/pg_upgradecluster-*-{name}.*"
@@ -315,7 +316,7 @@ mod tests {
     #[test]
     fn a_cluster_takes_the_servers_data_source_and_leaves_nothing_behind() {
         let cluster = Cluster::create(13);
-        let output = Command::new("psql").args(["-XqAtwc", "SELECT current_user"]).arg(cluster.url()).output().unwrap();
+        let output = Command::new(psql()).args(["-XqAtwc", "SELECT current_user"]).arg(cluster.url()).output().unwrap();
         assert_eq!(process::succeeded("psql", output), "mmuser\n");
         assert_eq!(cluster.all_of_this_name(), [(13, cluster.port, "online".to_owned())]);
         cluster.query("CREATE TABLE kept (x int); INSERT INTO kept VALUES (42)");

@@ -40,12 +40,12 @@ pub(crate) fn look(installation: &Installation, target: &Target, changes: bool) 
             Ok(Plan { stays, .. }) if stays.is_empty() => {
                 Seen::pass(format!("{unit} has {}, which the move changes (--unit)", found.join(", ")))
             }
-            Ok(Plan { changed, stays }) => {
-                let changed: Vec<_> = changed.iter().map(|file| file.path.display().to_string()).collect();
-                let changed = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
+            Ok(Plan { changed: files, stays }) => {
+                let places: Vec<_> = files.iter().map(|file| file.path.display().to_string()).collect();
+                let places = if places.is_empty() { "nothing".to_owned() } else { places.join(", ") };
                 Seen::warn(
                     format!(
-                        "of what binds {unit} to MySQL, {} stays; the move changes {changed} (--unit)",
+                        "of what binds {unit} to MySQL, {} stays; the move changes {places} (--unit)",
                         stays.join(", ")
                     ),
                     format!(

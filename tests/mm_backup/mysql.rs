@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use mm_common::contract::digest::of_bytes;
 use mm_test_support::cluster::TELLTALE;
 use mm_test_support::mariadb::{Mariadb, PASSWORD};
 use mm_test_support::site::Site;
@@ -29,6 +30,9 @@ fn a_dump_of_mariadb_is_stored_counted_verified_and_can_be_loaded() {
     let mariadb = Mariadb::under(&site);
     mariadb.sql("CREATE TABLE `od``d (` (x int, t text, b blob)");
     mariadb.set("INSERT INTO `od``d (` VALUES (1, 'it''s (1),(2);', ?)", b"\0\\'\n\xff");
+    // The columns of such a table are named before the rows.
+    mariadb.sql("CREATE TABLE made (a int, hidden int INVISIBLE, b int AS (a + 1) STORED)");
+    mariadb.sql("INSERT INTO made (a) VALUES (4711), (4712)");
     let (rows, posts) = (mariadb.state(), mariadb.column("SELECT COUNT(*) FROM Posts").remove(0));
 
     // The schema of MySQL is no business of ours: an account that reads is enough.
@@ -63,11 +67,27 @@ fn a_dump_of_mariadb_is_stored_counted_verified_and_can_be_loaded() {
     assert!(code == 5 && said.contains("zcat ") && said.contains("MySQL 10.11."), "{said}");
     assert_eq!(mariadb.state(), rows);
 
-    // Damage is found: a bit, and an end that is missing though the file is what gzip takes for whole.
+    // Damage is found: a bit, and with digests that are made to fit an end or a row that is missing.
     let whole = std::fs::read(path).unwrap();
     crate::damage::flip_a_bit(path, whole.len() as u64 / 2);
     let (code, said) = verify(&site, &[]);
-    assert!(code == 4 && said.contains("mattermost.sql.gz"), "{said}");
+    assert!(code == 4 && said.contains("mattermost.sql.gz") && said.contains("SHA-256"), "{said}");
+    let place = Path::new(made["manifest"].as_str().unwrap());
+    for (script, word) in [("sed '$d'", "does not come to its end"), ("sed 's/(4711,[^)]*),//'", "it holds other rows")]
+    {
+        std::fs::write(path, &whole).unwrap();
+        let shown = path.display();
+        shell(&format!("zcat '{shown}' | LC_ALL=C {script} | gzip > '{shown}.new'; mv '{shown}.new' '{shown}'"));
+        let forged = std::fs::read(path).unwrap();
+        let text = [": ", ":"].iter().fold(manifest.replace(&of_bytes(&whole), &of_bytes(&forged)), |text, colon| {
+            text.replace(&format!("\"bytes\"{colon}{},", whole.len()), &format!("\"bytes\"{colon}{},", forged.len()))
+        });
+        std::fs::write(place, &text).unwrap();
+        let digest = place.with_file_name("manifest.json.sha256");
+        std::fs::write(digest, format!("{}  manifest.json\n", of_bytes(text.as_bytes()))).unwrap();
+        let (code, said) = verify(&site, &[]);
+        assert!(code == 4 && said.contains(word) && !said.contains("SHA-256"), "{said}");
+    }
 }
 
 #[test]

@@ -119,6 +119,39 @@ fn the_old_database_is_known_by_any_name_and_never_cleared() {
     assert_eq!((Moving::posts(old, "mattermost"), moving.source()), (posts, source));
 }
 
+/// Its data source has another name of the target since, and nobody could point that back.
+#[test]
+fn a_move_is_not_forgotten_before_the_server_is_back_at_its_old_database() {
+    let moving = Moving::new(false);
+    let (source, target) = (moving.source(), moving.target.url());
+    moving.with(0, "move", &[&target], &[]);
+    let tunnel = Forwarder::to(moving.target.port);
+    let other = url(tunnel.port);
+    let set = |text: &str| moving.site.set("SqlSettings", "DataSource", text.into());
+    let stays = |code: i32, verb: &str| {
+        let (_, said) = moving.pgbump(code, &[verb]);
+        assert!(said.contains("is not known to lead to") && said.contains("lead to 127.0.0.1:"), "{said}");
+        assert_eq!(moving.source(), other);
+        assert!(find_below(&moving.site.state(), "pgmove.finished.private").is_some(), "{verb}: {said}");
+    };
+    set(&other);
+    stays(5, "rollback");
+    set(&target);
+    dies_at(&moving, "move-rollback-intent", &["rollback"]);
+    set(&other);
+    stays(3, "recover");
+    stays(3, "rollback");
+    set(&target);
+    // It is pointed there, and does not get in.
+    moving.site.cluster.stop();
+    let (_, said) = moving.pgbump(3, &["recover"]);
+    assert!(said.contains("does not get in"), "{said}");
+    moving.site.cluster.start();
+    moving.pgbump(0, &["recover"]);
+    assert_eq!(moving.source(), source);
+    assert!(find_below(&moving.site.state(), "pgmove.finished").is_none());
+}
+
 /// Whoever else is in the cluster has written since it was upgraded.
 #[test]
 fn a_move_goes_back_and_the_upgrade_that_was_made_after_it_stays() {

@@ -1,6 +1,7 @@
 //! Out of `MariaDB` into PostgreSQL, and the way back.
 
-use mm_test_support::cluster::{Cluster, TELLTALE};
+use mm_test_support::cluster::{Cluster, TELLTALE, url};
+use mm_test_support::forwarder::Forwarder;
 use mm_test_support::mariadb::Mariadb;
 use mm_test_support::site::Site;
 use serde_json::Value;
@@ -109,6 +110,12 @@ fn a_database_of_mariadb_moves_with_every_row_and_the_server_finds_its_way_back(
     assert_eq!(leaving.mariadb.state(), source);
 
     leaving.target("UPDATE posts SET message = 'since' WHERE id = (SELECT min(id) FROM posts)");
+    // With another name of the target, by hand, the data source could not be exchanged, and the driver is not either.
+    let (tunnel, moved) = (Forwarder::to(leaving.moving.target.port), leaving.config());
+    leaving.moving.site.set("SqlSettings", "DataSource", url(tunnel.port).into());
+    leaving.moving.pgbump(5, &["rollback"]);
+    assert_eq!(leaving.moving.site.config()["SqlSettings"]["DriverName"], "postgres");
+    std::fs::write(leaving.moving.site.config_path(), moved).unwrap();
     let (_, said) = leaving.moving.pgbump(0, &["rollback"]);
     assert!(said.contains("public.posts"), "{said}");
     assert!(leaving.config() == leaving.config, "the configuration is not what it was");

@@ -57,6 +57,20 @@ fn a_unit_that_is_bound_to_mysql_is_let_go_and_bound_again_by_the_way_back() {
     assert!(before.contains("mariadb.service") && before.contains("mysql.service"), "{before}");
     assert!(pgbump(0, &["check", "--target", &file]).contains("--unit"));
 
+    // What no file of the unit says stays, whatever is changed.
+    let link = "/etc/systemd/system/mattermost.service.requires/mariadb.service";
+    let changed = |script: &str| container.run("sh", &["-ec", &format!("{script}; systemctl daemon-reload")]);
+    changed(&format!("mkdir $(dirname {link}); ln -s ../mariadb.service {link}"));
+    let said = pgbump(0, &["check", "--target", &file, "--unit", "--dry-run"]);
+    assert!(said.contains(&format!("{link} stays")), "{said}");
+    changed(&format!("rm {link}"));
+    // A unit that was linked there is somebody else's.
+    let linked = "/opt/mattermost.service";
+    changed(&format!("cp /{UNIT} {linked}; systemctl link {linked}"));
+    let said = pgbump(4, &["check", "--target", &file, "--unit"]);
+    assert!(said.contains(&format!("cannot change `/{OURS}`")) && said.contains(linked), "{said}");
+    changed(&format!("rm /{OURS}"));
+
     pgbump(0, &["move", "--target", &file, "--unit"]);
     let now = bonds();
     assert!(!now.contains("mariadb.service") && !now.contains("mysql.service"), "{now}");

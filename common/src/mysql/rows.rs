@@ -1,7 +1,9 @@
 //! The rows in a dump of `mysqldump` or `mariadb-dump`, counted while it goes by.
 //!
 //! These programs write each statement from the beginning of a line, and no line break within a string: `\n` stands for one. So a
-//! line that begins with `INSERT INTO` begins rows, unless it is part of a routine, which stands between two `DELIMITER`.
+//! line that begins with `INSERT INTO` begins rows, unless it is part of a routine, which stands between two `DELIMITER`. Where a
+//! table has columns that are not shown (invisible), or with MySQL's own program such as cannot be written (generated), those that
+//! are in the dump are named before the rows.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +19,8 @@ enum At {
     Line,
     /// In the rest of one that is of no interest.
     Rest,
+    /// In the names of the columns, between two brackets; in a name itself.
+    Columns(bool),
     /// In the rows of an `INSERT`, so deep in brackets.
     Rows(u32),
     /// In a string there.
@@ -66,12 +70,18 @@ impl Counter {
                     if byte == b'(' && !self.in_routine && self.begins_rows() {
                         self.at = At::Rows(1);
                         self.line.clear();
+                    } else if byte == b'(' && !self.in_routine && self.begins_columns() {
+                        // However many there are: what follows them is looked at as if they were not there.
+                        self.line.pop();
+                        self.at = At::Columns(false);
                     } else if self.line.len() > MOST {
                         self.look();
                         self.at = At::Rest;
                     }
                 }
-                (At::Rest, b'\n') => self.at = At::Line,
+                (At::Rest, b'\n') | (At::Columns(false), b')') => self.at = At::Line,
+                // A backtick within a name is written twice.
+                (At::Columns(in_name), b'`') => self.at = At::Columns(!in_name),
                 (At::Rows(_), b'\'') | (At::Escaped, _) => self.at = At::String,
                 (At::Rows(depth), b'(') => self.at = At::Rows(depth + 1),
                 (At::Rows(1), b')') => {
@@ -96,6 +106,11 @@ impl Counter {
         }
         self.table = table;
         true
+    }
+
+    /// Whether it goes from `INSERT INTO` up to the bracket before the names of columns.
+    fn begins_columns(&self) -> bool {
+        named(&self.line, b"INSERT INTO `").is_some_and(|(_, rest)| rest == b" (")
     }
 
     /// Looks at a whole line.
@@ -150,6 +165,8 @@ mod tests {
         INSERT INTO `Posts` VALUES ('d',0x28,_binary '('),('e','');\n\
         CREATE TABLE `Empty` (\n  `x` int\n);\n\
         CREATE TABLE `od``d (` (\n  `x` int\n);\nINSERT INTO `od``d (` VALUES (1);\n\
+        INSERT INTO `Made` (`a`, `b ``) VALUES (`) VALUES (1,'('),(2,')');\n\
+        INSERT INTO `Made` (`a`, `b ``) VALUES (`) VALUES\n(3,NULL);\n\
         DELIMITER ;;\nCREATE PROCEDURE `p`()\nBEGIN\nINSERT INTO `Posts` VALUES ('no');\n-- don't\nEND ;;\nDELIMITER ;\n\
         -- Dump completed on 2026-11-30  1:02:03\n";
 
@@ -164,10 +181,18 @@ mod tests {
 
     #[test]
     fn rows_are_counted_whatever_stands_in_them() {
-        let expected = [("Empty", 0), ("Posts", 5), ("od`d (", 1)].map(|(name, rows)| (name.to_owned(), rows));
+        let expected =
+            [("Empty", 0), ("Made", 3), ("Posts", 5), ("od`d (", 1)].map(|(name, rows)| (name.to_owned(), rows));
         assert_eq!(counted(&[DUMP.as_bytes()]), (expected.to_vec(), true));
         let cut = &DUMP.as_bytes()[..DUMP.len() - 60];
         assert!(!counted(&[cut]).1);
+    }
+
+    #[test]
+    fn rows_are_counted_however_many_columns_are_named() {
+        let columns = (0..4096).map(|n| format!("`a column with a long name and the number {n}`")).collect::<Vec<_>>();
+        let dump = format!("INSERT INTO `t` ({}) VALUES\n(1),(2);\nINSERT INTO `t` VALUES (3);\n", columns.join(", "));
+        assert_eq!(counted(&[dump.as_bytes()]).0, [("t".to_owned(), 3)]);
     }
 
     proptest! {

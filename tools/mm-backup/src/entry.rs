@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use mm_common::contract::digest::Hasher;
 use mm_common::contract::error::{Error, Result};
-use mm_common::machine::tree::{self, Attributes, Dir, Meta};
+use mm_common::machine::tree::{self, Attributes, Dir, Holes, Meta};
 
 use crate::manifest::{Entry, Kind, StoredAs};
 use crate::reuse::{self, Damage, Reused};
@@ -99,7 +99,7 @@ fn copy(open: &dyn Fn() -> Result<Option<File>>, target: &Dir, name: &OsStr, pat
     let attributes = Attributes::of_file(&file, &meta, path)?;
     let made = target.create_file(name)?;
     let mut hasher = Hasher::default();
-    let bytes = tree::contents(&file, &made, &mut hasher).map_err(|error| {
+    let bytes = tree::contents(&file, &made, &mut hasher, Holes::Few).map_err(|error| {
         let full = error.kind() == std::io::ErrorKind::StorageFull;
         let error = Error::io("store", path, error);
         if full { error.hint("make room in the store (mm-backup prune), then run this again") } else { error }

@@ -11,8 +11,9 @@ use mm_common::machine::state::State;
 use mm_common::machine::{checkpoint, disk, door, journal};
 use mm_common::mattermost::site::Ground;
 use mm_common::mattermost::way_back::{Moved, exists, last_move};
-use mm_common::postgres::cluster;
+use mm_common::postgres::room::{self, Need};
 use mm_common::postgres::server::Database;
+use mm_common::postgres::{cluster, properties};
 use mm_common::run::Session;
 use mm_common::run::beside::beside;
 use serde_json::Value;
@@ -50,16 +51,31 @@ pub(crate) fn require_room(moved: &Moved, head: &Head) -> Result<()> {
     let Some(cluster) = of_major.into_iter().find(|one| one.system_identifier().is_ok_and(|own| own == *number)) else {
         return Ok(());
     };
+    let front = Database::superuser(&cluster, "postgres");
     // A frozen copy is there already, and gets a name.
-    let has_copy = head.frozen.as_ref().is_some_and(|frozen| {
-        Database::superuser(&cluster, "postgres").and_then(|front| exists(&front, &frozen.copy.copy)).unwrap_or(false)
-    });
+    let has_copy = head
+        .frozen
+        .as_ref()
+        .is_some_and(|frozen| front.as_ref().is_ok_and(|front| exists(front, &frozen.copy.copy).unwrap_or(false)));
     let Some(part) = head.database.as_ref().filter(|_| !has_copy) else { return Ok(()) };
-    disk::require(&cluster.data, part.bytes, "the restored database").map_err(|error| {
-        error
-            .of_kind(Kind::Refused)
-            .with_hint("make room there; the database that is there stays beside it until prune")
-    })
+    let asked = front.and_then(|front| {
+        let name = &moved.from.database;
+        let present = exists(&front, name)?.then(|| front.sibling(name));
+        let space = properties::usable_tablespace(&front, &part.properties)?;
+        room::needed(&cluster.data, &front, present.as_ref(), part.bytes, space)
+    });
+    // Where nobody can be asked, as a stopped cluster, it is looked for where its databases lie.
+    let needs = asked.unwrap_or_else(|_| {
+        vec![Need { place: cluster.data.clone(), bytes: part.bytes, what: "the restored database" }]
+    });
+    for need in needs {
+        disk::require(&need.place, need.bytes, need.what).map_err(|error| {
+            error
+                .of_kind(Kind::Refused)
+                .with_hint("make room there; the database that is there stays beside it until prune")
+        })?;
+    }
+    Ok(())
 }
 
 /// Points the server at the old database again, and leaves it stopped and held until another release takes its place: the

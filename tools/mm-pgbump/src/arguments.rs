@@ -277,7 +277,8 @@ OUT OF MYSQL
   mysql-unit (a warning: a unit of systemd that names one of MySQL goes on starting and stopping with it after the move;
   with --unit the move takes those names out of its files, with postgresql.service in their place where the target is a
   cluster of this machine. systemd lets no drop-in do that: the file of a package is left alone, and one below
-  /etc/systemd/system takes its place until rollback). For --accept: mysql-nul (U+0000 in a text; accepted, U+2400 takes
+  /etc/systemd/system takes its place until rollback; a link there, as of systemctl link, is refused, and what binds the unit
+  in no file of its own is named, and stays). For --accept: mysql-nul (U+0000 in a text; accepted, U+2400 takes
   its place, and the same file holds what was there), mysql-extra-tables (tables the release does not know, such as those
   of plugins: accepted, they stay in MySQL; with --with-extra-tables their rows go into the schema mm_from_mysql, where
   the server does not look, and are compared like all others: integers and bytes as such, all else as the text that MySQL

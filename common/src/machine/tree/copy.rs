@@ -20,8 +20,17 @@ use crate::machine::{files, signals};
 /// Large enough that system calls do not count, small enough for many threads.
 const BUFFER: u64 = 256 * 1024;
 
-/// How many bytes of holes a process copies, in all files: minutes of hashing.
+/// How many bytes of holes a process copies of what is somebody else's, in all files: minutes of hashing.
 const MOST_HOLES: u64 = 128 << 30;
+
+/// How many holes a copy may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holes {
+    /// Of files of somebody else, who may make them without end: 128 GiB in all files that a process copies.
+    Few,
+    /// Of files whose sizes are known and wanted.
+    Any,
+}
 
 /// Smaller files are not worth the questions.
 const SHARED_FROM: u64 = 64 * 1024;
@@ -41,8 +50,8 @@ pub struct Copied {
 
 /// Copies what `from` holds at this moment to the empty file `to`, holes as holes, and hashes it on the way: the digest
 /// is that of the bytes written. Returns their number, which is less than the size at the start when the file shrinks.
-/// Ends with an error on a signal.
-pub fn contents(mut from: &File, mut to: &File, hasher: &mut Hasher) -> io::Result<u64> {
+/// Ends with an error on a signal, and where there are more holes than `holes` allows.
+pub fn contents(mut from: &File, mut to: &File, hasher: &mut Hasher, holes: Holes) -> io::Result<u64> {
     let data = from.metadata()?;
     let size = data.len();
     let length = usize::try_from(size.clamp(1, BUFFER)).unwrap_or(1);
@@ -56,7 +65,9 @@ pub fn contents(mut from: &File, mut to: &File, hasher: &mut Hasher) -> io::Resu
     let mut at = 0;
     while at < size {
         let start = seek(from, at, Whence::SeekData)?.unwrap_or(size).min(size);
-        pass_hole(start - at)?;
+        if holes == Holes::Few {
+            pass_hole(start - at)?;
+        }
         zeros(start - at, hasher)?;
         if start == size {
             at = size;
@@ -226,7 +237,7 @@ impl Copying {
                 let Some(file) = source.open_file(name)? else { return Ok(()) };
                 let attributes = Attributes::of_file(&file, meta, &shown)?;
                 let made = target.create_file(new_name)?;
-                let bytes = contents(&file, &made, &mut Hasher::default()).map_err(|error| {
+                let bytes = contents(&file, &made, &mut Hasher::default(), Holes::Any).map_err(|error| {
                     Error::io("copy", &shown, error).because(format!("to `{}`", to_shown.display()))
                 })?;
                 if meta.names > 1 {

@@ -12,7 +12,7 @@ mod variable;
 use std::path::{Path, PathBuf};
 
 pub use edit::change;
-pub use repoint::{Change, Copied, Spot, is_stored, store_change};
+pub use repoint::{Change, Copied, Spot, is_stored, store_change, stored_at};
 pub use token::{Edits, Mover, Replacement};
 
 use serde_json::Value;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::token::{Edits, Mover, Token, replaced};
 use super::{Config, MOST, edit, environment, is_database, open_parent, stored, variable, variable_name};
 use crate::contract::error::{Context as _, Error, Result};
+use crate::contract::secret::Secret;
 use crate::machine::service::{Manager, Service};
 use crate::mattermost::id;
 
@@ -97,7 +98,16 @@ pub fn store_change(service: &Service, mover: Mover<'_>) -> Result<Option<Change
 
 /// Whether the server keeps its configuration in a database.
 pub fn is_stored(service: &Service) -> Result<bool> {
-    Ok(super::place(&service.install, &service.manager)?.is_some_and(|place| is_database(&place)))
+    Ok(stored_at(service)?.is_some())
+}
+
+/// The data source of the database that the server keeps its configuration in, where it does that. That need not answer.
+///
+/// # Errors
+/// When the environment of the service cannot be read.
+pub fn stored_at(service: &Service) -> Result<Option<Secret>> {
+    let place = super::place(&service.install, &service.manager)?;
+    Ok(place.filter(|place| is_database(place)).map(|place| Secret::new(&place)))
 }
 
 impl Config {

@@ -114,8 +114,10 @@ impl Prepared {
         let begun = Instant::now();
         let mut tries = 1;
         loop {
-            let (error, is_known) = match self.end_sessions(renamings).and_then(|()| self.admin.execute_verbatim(&sql))
-            {
+            let ended = self.end_sessions(renamings);
+            // Whoever may not end them may not do so in a moment either, and users wait.
+            let is_refused = ended.is_err();
+            let (error, is_known) = match ended.and_then(|()| self.admin.execute_verbatim(&sql)) {
                 Ok(()) => return Ok(()),
                 // A session that was lost says nothing about what it was told to do.
                 Err(error) => match self.has_names(renamings, begun) {
@@ -124,7 +126,7 @@ impl Prepared {
                     Err(other) => (error.because(other.one_line()), false),
                 },
             };
-            if tries < TRIES {
+            if tries < TRIES && !(is_refused && is_known) {
                 std::thread::sleep(pause(tries));
                 tries += 1;
                 continue;

@@ -157,9 +157,16 @@ pub(crate) fn probe(session: &mut Session, is_asked_for: bool) -> Result<Install
         )));
     }
     let lock = ground.state.lock(session.lock_wait())?;
-    ui::say(&format!("pointing the server at {from} again, where its configuration is"));
     // The target may be in use since: then it is a finished move, whose way back drops nothing.
     let is_pointed = of == Of::Open && entry.phase == Phase::Proven && !records.private(of)?.changes.is_empty();
+    if (is_pointed || (of == Of::Last && entry.phase != Phase::RollingBack))
+        && let Some(place) = config::stored_at(&ground.service)?
+    {
+        let later = Later::of(&entry, ground.state.path())?;
+        require_known(&later, &entry, &records.private(of)?, place.reveal())
+            .map_err(|error| then_again(error, &ground.root, ground.state.path()))?;
+    }
+    ui::say(&format!("pointing the server at {from} again, where its configuration is"));
     let of = if is_pointed {
         run::close(&mut entry, &records, &lock)?;
         Of::Last
@@ -176,6 +183,11 @@ pub(crate) fn probe(session: &mut Session, is_asked_for: bool) -> Result<Install
     steps().map_err(|error| unfinished(error, &entry, (&ground.root, ground.state.path())))?;
     drop(lock);
     reach::observe(session)
+}
+
+fn then_again(error: Error, root: &Path, state: &Path) -> Error {
+    let first = error.next_step().unwrap_or("remove the cause").to_owned();
+    error.with_hint(format!("{first}; then: {}", command("rollback --move", root, state)))
 }
 
 fn unfinished(error: Error, entry: &Entry, (root, state): (&Path, &Path)) -> Error {
@@ -219,7 +231,9 @@ pub(crate) fn rollback(session: &mut Session, options: &Options, own: &[&str]) -
     require_release(&entry, &installation, stays_stopped)?;
     let later = Later::of(&entry, installation.state.path())?;
     if open.is_none() {
-        require_known(&later, &entry, &records.private(Of::Last)?, &installation)?;
+        let text = installation.config.data_source()?.0;
+        require_known(&later, &entry, &records.private(Of::Last)?, text.reveal())
+            .map_err(|error| then_again(error, &installation.root, installation.state.path()))?;
     }
     let Some(lock) = guard else { return Ok(format!("would point the server at {from} again")) };
     let is_pointed = || point::leads_to_target(&entry, &records.private(Of::Open)?, &installation);
@@ -256,16 +270,6 @@ pub(crate) fn rollback(session: &mut Session, options: &Options, own: &[&str]) -
     let (then, private) = (records.facts(Of::Last), records.private(Of::Last)?);
     carry_out(&entry, &mut installation, &records, &lock)?;
     session.changed = true;
-    let half_done = |error: Error| {
-        error.within(format!("the server is pointed at {from} again, and does not get there")).of_kind(Kind::HalfDone)
-    };
-    if entry.moved.from.engine.is_none() {
-        let database = installation.database().map_err(half_done)?;
-        tried::as_the_server(&database, entry.could).map_err(half_done)?;
-    } else {
-        #[cfg(feature = "mysql")]
-        crate::mysql::run::reaches(&installation).map_err(half_done)?;
-    }
     if (running || installation.was_running) && !stays_stopped {
         Started::command(&installation, &lock)?.wait(&installation, START_LIMIT, &lock)?;
     }
@@ -289,7 +293,8 @@ pub(crate) fn rollback(session: &mut Session, options: &Options, own: &[&str]) -
     Ok(format!("the server {works} {from} again; {since}"))
 }
 
-/// Points the server back after a move that was finished, and forgets the move. May be repeated after any part of it.
+/// Points the server back after a move that was finished, and forgets the move once the server gets into its old database. May be
+/// repeated after any part of it.
 ///
 /// # Errors
 /// Half done (exit 3) when it cannot be finished.
@@ -307,16 +312,34 @@ pub(crate) fn carry_out(
     let _back = signals::finishing(format!("the way back to {from} is finished, within a minute"));
     records.journal.write(&Entry { phase: Phase::RollingBack, ..entry.clone() }, lock)?;
     checkpoint::pass("move-rollback-intent");
-    let steps = || -> Result<()> {
+    let (root, state) = (installation.root.clone(), installation.state.path().to_owned());
+    let mut steps = || -> Result<()> {
+        let (later, private) = (Later::of(entry, &state)?, records.private(Of::Last)?);
+        require_known(&later, entry, &private, installation.config.data_source()?.0.reveal())?;
         installation.service.stop(STOP_LIMIT, lock)?;
-        let later = Later::of(entry, installation.state.path())?;
-        point::back(&records.private(Of::Last)?, &later, &installation.service, lock)
+        point::back(&private, &later, &installation.service, lock)?;
+        checkpoint::pass("move-rollback-pointed");
+        installation.reload()?;
+        if !point::is_of_source(&private, installation.config.data_source()?.0.reveal())? {
+            return Err(Error::failed(format!("the data source of the server does not lead to {from}"))
+                .because("it was changed by somebody else in the meantime")
+                .hint(format!("let SqlSettings.DataSource lead to {from} again")));
+        }
+        reaches(entry, installation).map_err(|error| error.within("it is pointed there, and does not get in"))
     };
-    steps().map_err(|error| unfinished(error, entry, (&installation.root, installation.state.path())))?;
-    checkpoint::pass("move-rollback-pointed");
-    installation.reload()?;
+    steps().map_err(|error| unfinished(error, entry, (&root, &state)))?;
     records.drop_repairs(entry)?;
     records.forget(lock)
+}
+
+/// Whether the server gets into its old database, and can do there what it could.
+fn reaches(entry: &Entry, installation: &Installation) -> Result<()> {
+    if entry.moved.from.engine.is_none() {
+        return tried::as_the_server(&installation.database()?, entry.could);
+    }
+    #[cfg(feature = "mysql")]
+    crate::mysql::run::reaches(installation)?;
+    Ok(())
 }
 
 /// The tables of the target that are not as the move left them; the one with the configuration is changed by ourselves.

@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use mm_common::contract::ui;
-use mm_common::mattermost::site::Installation;
 use mm_common::{Error, Result};
 
 use super::point;
@@ -44,22 +43,24 @@ impl Later {
 }
 
 /// Before anything is done: the data source of the server has to be one that is known to lead to the target, as it was
-/// written by the move or by the upgrade after it; or to the old database already.
+/// written by the move or by the upgrade after it; or to the old database already. What is neither would stay as it is.
 ///
 /// # Errors
 /// Refused when it is neither.
-pub(crate) fn require_known(
-    later: &Later,
-    entry: &Entry,
-    private: &Private,
-    installation: &Installation,
-) -> Result<()> {
-    let text = installation.config.data_source()?.0;
-    if !later.is_there() || text.reveal() == private.from || point::is_of_target(private, later, text.reveal())? {
+pub(crate) fn require_known(later: &Later, entry: &Entry, private: &Private, text: &str) -> Result<()> {
+    if point::is_of_source(private, text)? || point::is_of_target(private, later, text)? {
         return Ok(());
     }
-    let to = entry.moved.to.label();
-    Err(Error::refused(format!("the data source of the server is not known to lead to {to}"))
-        .because("the cluster was upgraded more than once since the move, or somebody has changed the data source")
-        .hint("take back the upgrades first, one after the other, and then the move: mm-pgbump rollback"))
+    let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
+    let by_hand = format!(
+        "let SqlSettings.DataSource (and MM_CONFIG, where that names a database) lead to {to}, as the move has written it; it is pointed at {from} from there"
+    );
+    let refused = Error::refused(format!("the data source of the server is not known to lead to {to}"));
+    Err(if later.is_there() {
+        refused
+            .because("somebody has changed it since the move, or the cluster was upgraded more than once since")
+            .hint(format!("take back the upgrades first, one after the other, with mm-pgbump rollback; or {by_hand}"))
+    } else {
+        refused.because("it was changed since the move, and what leads elsewhere is not pointed back").hint(by_hand)
+    })
 }

@@ -201,6 +201,19 @@ pub(crate) fn is_of_target(private: &Private, later: &Later, text: &str) -> Resu
     Ok(text == private.to || !exchanged(&later.before(text)?, &to, &private.from).is_empty())
 }
 
+/// Whether a data source leads to the old database, as it was before the move or in other words.
+pub(crate) fn is_of_source(private: &Private, text: &str) -> Result<bool> {
+    if text == private.from {
+        return Ok(true);
+    }
+    if private.is_of_mysql {
+        let from = Address::parse(&private.from)?;
+        return Ok(Address::parse(text).is_ok_and(|address| address.is_same(&from)));
+    }
+    let from = source_of(&private.from)?;
+    Ok(DataSource::parse_for(text, &from.user).is_ok_and(|source| is_same(&source, &from)))
+}
+
 /// Points it at the old database again, with the bytes that were there. May be repeated.
 pub(crate) fn back(private: &Private, later: &Later, service: &Service, lock: &LockGuard) -> Result<()> {
     let from = private.from.clone();

@@ -24,12 +24,22 @@ pub(crate) struct UnitFile {
     pub after: String,
 }
 
+/// What there is in its place.
+#[derive(Debug, PartialEq, Eq)]
+enum Now {
+    /// Nothing, or a file with this text.
+    File(Option<String>),
+    /// A link or something else that is not ours.
+    Other,
+}
+
 impl UnitFile {
-    fn now(&self) -> Result<Option<String>> {
-        if files::look(&self.path)?.is_none() {
-            return Ok(None);
+    fn now(&self) -> Result<Now> {
+        match files::look(&self.path)? {
+            None => Ok(Now::File(None)),
+            Some(there) if there.is_file() => files::read_text(&self.path, MOST).map(|text| Now::File(Some(text))),
+            Some(_) => Ok(Now::Other),
         }
-        files::read_text(&self.path, MOST).map(Some)
     }
 
     fn write(&self, text: &str) -> Result<()> {
@@ -41,10 +51,10 @@ impl UnitFile {
     /// Says whether it had to be changed; what somebody else has changed meanwhile stays.
     fn make(&self) -> Result<bool> {
         let now = self.now()?;
-        if now.as_ref() == Some(&self.after) {
+        if matches!(&now, Now::File(Some(text)) if *text == self.after) {
             return Ok(false);
         }
-        if now != self.before {
+        if now != Now::File(self.before.clone()) {
             ui::warn(&format!("`{}` was changed meanwhile, and stays as it is", self.path.display()));
             return Ok(false);
         }
@@ -53,8 +63,8 @@ impl UnitFile {
 
     fn take_back(&self) -> Result<bool> {
         match (self.now()?, &self.before) {
-            (now, before) if now == *before => Ok(false),
-            (Some(now), _) if now != self.after => {
+            (Now::File(now), before) if now == *before => Ok(false),
+            (now, _) if !matches!(&now, Now::File(None)) && now != Now::File(Some(self.after.clone())) => {
                 ui::warn(&format!("`{}` was changed since the move, and stays as it is", self.path.display()));
                 Ok(false)
             }
@@ -146,5 +156,14 @@ mod tests {
         files::write(&path, b"theirs", Access::PRIVATE).unwrap();
         assert!(!changed.make().unwrap() && !changed.take_back().unwrap());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "theirs");
+        // `systemctl link` has put it there: to wherever it leads, nothing is written through it or in its place.
+        for text in ["old", "new"] {
+            let linked = place.path().join("linked");
+            files::write(&linked, text.as_bytes(), Access::PRIVATE).unwrap();
+            std::fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(&linked, &path).unwrap();
+            assert!(!changed.make().unwrap() && !changed.take_back().unwrap());
+            assert!(path.is_symlink() && std::fs::read_to_string(&linked).unwrap() == text);
+        }
     }
 }

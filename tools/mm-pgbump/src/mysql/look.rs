@@ -87,7 +87,7 @@ pub(crate) fn all(question: &Question<'_>, source: &mut Source) -> Findings {
         },
     );
     list.add("mysql-unit", "The server's unit names none of MySQL", || {
-        Ok(unit::look(installation, question.changes_unit))
+        Ok(unit::look(installation, target, question.changes_unit))
     });
     list.add("mysql-search", "What users will find", || search(installation, target));
     Findings { checks: list.checks, clone_works: false }

@@ -129,6 +129,11 @@ fn a_rehearsal_measures_every_hop_and_touches_nothing() {
     let output = rehearsal.run(&["--postgres", "15"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert_eq!(rehearsal.production(), before);
+    // The upgrade is the one that was rehearsed.
+    let end = said(&output);
+    let end = end.lines().next_back().unwrap_or_default();
+    let same = [" --to 10.6.1 ", " --postgres 15 ", " --flag ", " --rehearsal "];
+    assert!(same.iter().all(|words| end.contains(words)), "{end}");
     assert!(is_gone(&cluster_in(&said(&output))), "{}", said(&output));
     assert_eq!(rehearsal.left_over(), Vec::<PathBuf>::new());
 

@@ -6,7 +6,7 @@ use mm_test_support::cluster::Cluster;
 use mm_test_support::site::quick;
 use mm_test_support::upgrade::{SCRIPTS, Upgrade};
 use mm_test_support::{process, tool};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::reports::{report, table};
 use crate::window::closed;
@@ -142,6 +142,19 @@ fn a_run_that_stopped_during_its_downloads_is_gone_on_with_as_it_was_called() {
     assert_eq!(site.running_version().as_deref(), Some("10.11.23"));
     assert!(there.exists(), "the restore point went where the older run had put its own");
     assert!(upgrade.last("0000-mm-path-plan.json")["upgrade"]["arguments"].to_string().contains("10.11.23"));
+
+    // mm-upgrade goes on with the newest run, and takes back that one: its commands are not said of an older one.
+    for (run, is_newest) in [(first.file_name().unwrap().to_str().unwrap(), false), ("last", true)] {
+        let output = site.tool("mm-path").args(["--status", "--run", run]).output().unwrap();
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let commands = [&status["status"]["next"], &status["status"]["end"]["back"]];
+        assert!(commands.iter().any(|command| command.is_string()), "{status}");
+        assert_eq!(
+            commands.iter().any(|command| command.to_string().contains("mm-upgrade ")),
+            is_newest,
+            "{commands:?}"
+        );
+    }
 }
 
 #[test]

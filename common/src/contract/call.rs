@@ -166,7 +166,7 @@ fn said(rest: &str) -> &str {
     let mut end = rest.len();
     for (at, c) in rest.char_indices() {
         match c {
-            '\'' => quoted = !quoted,
+            '\'' => quoted = !quoted && opens(&rest[..at]),
             _ if !quoted && (ENDS.contains(&c) || rest[at..].starts_with(" mm-")) => {
                 end = at;
                 break;
@@ -175,6 +175,11 @@ fn said(rest: &str) -> &str {
         }
     }
     &rest[..end]
+}
+
+/// Whether an apostrophe behind this begins a quoted word, or the rest of one with an apostrophe in it; "the server's" has none.
+fn opens(before: &str) -> bool {
+    before.ends_with([' ', '=']) || before.ends_with("\\'")
 }
 
 /// A text in pieces that may stand on lines of their own: its words, and a command in one, as half of it is none.
@@ -212,7 +217,9 @@ fn typed(text: &str) -> usize {
         if !is_typed {
             break;
         }
-        quoted ^= word.matches('\'').count() % 2 == 1;
+        for (at, _) in word.match_indices('\'') {
+            quoted = !quoted && opens(&all[..end + at]);
+        }
         of_flag = word.starts_with("--") && !word.contains('=');
         end += word.len();
     }
@@ -255,6 +262,17 @@ mod tests {
             ("mm-backup copy --remove /x", "mm-backup copy --remove /x --state-dir '/srv/s d'".into()),
             ("mm-backup verify X --to /a.", format!("mm-backup verify X --to /a {at}.")),
             ("mm-verify | mm-pgbump drop-old", format!("mm-verify {at} | mm-pgbump drop-old {at} --service exec")),
+            // An apostrophe quotes nothing; a quoted one does.
+            (
+                &format!("mm-swap publish opens the server's door; mm-swap recover {at} --service exec"),
+                format!(
+                    "mm-swap publish {at} --service exec opens the server's door; mm-swap recover {at} --service exec"
+                ),
+            ),
+            (
+                "mm-swap rollback --install '/a'\\''s; b', then look",
+                "mm-swap rollback --install '/a'\\''s; b' --state-dir '/srv/s d' --service exec, then look".into(),
+            ),
             // What stands behind a flag may be its value.
             ("mm-verify repair --list has the fix", format!("mm-verify repair {at} --list has the fix")),
             ("mm-fetch 10.6.1 --edition team", format!("mm-fetch 10.6.1 {at} --edition team")),

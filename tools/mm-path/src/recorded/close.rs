@@ -15,7 +15,7 @@ use crate::arguments::PathArguments;
 /// Refused (exit 5) while something is open; `locked` (exit 75) while a tool works.
 pub(crate) fn close(session: &mut Session, arguments: &PathArguments) -> Result<String> {
     let standing = Standing::find(session, arguments.run.as_deref())?;
-    let Standing { root, state, run } = &standing;
+    let Standing { root, state, run, .. } = &standing;
     door::refuse_open(state, root, &[])?;
     let closing = Closing::of(run, root)?;
     let released = ui::count(closing.pinned(), "restore point");

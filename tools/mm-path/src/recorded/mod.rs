@@ -30,6 +30,8 @@ pub(crate) struct Standing {
     pub(crate) state: State,
     /// The run.
     pub(crate) run: Run,
+    /// Whether it is the one that was begun last: what mm-upgrade does is about that one.
+    pub(crate) is_newest: bool,
 }
 
 impl Standing {
@@ -39,8 +41,10 @@ impl Standing {
     /// Refused (exit 5) when there is none.
     pub(crate) fn find(session: &Session, id: Option<&str>) -> Result<Self> {
         let ground = session.ground()?;
-        let run = Runs::of(ground.state.path()).named(id)?;
-        Ok(Self { root: ground.root, state: ground.state, run })
+        let runs = Runs::of(ground.state.path());
+        let run = runs.named(id)?;
+        let is_newest = runs.named(None)?.id == run.id;
+        Ok(Self { root: ground.root, state: ground.state, run, is_newest })
     }
 
     /// Who works on the run or on the installation at this moment.
@@ -50,6 +54,9 @@ impl Standing {
 
     /// An mm-upgrade between two of its steps. One that has asked this is not meant, nor one that plans another run.
     fn upgrading(&self) -> Option<Holder> {
+        if !self.is_newest {
+            return None;
+        }
         let plan = self.run.documents().ok()?.into_iter().next()?.read().ok()?;
         let plan: serde_json::Value = serde_json::from_slice(&plan).ok()?;
         let runs = PathBuf::from(plan.get("upgrade")?.get("runs")?.as_str()?);

@@ -86,7 +86,7 @@ pub(crate) fn resume(session: &mut Session, arguments: &PathArguments) -> Result
 }
 
 fn refuse(standing: &Standing) -> Result<()> {
-    let Standing { root, state, run } = standing;
+    let Standing { root, state, run, .. } = standing;
     if let Some(holder) = standing.holder() {
         return Err(Error::new(Kind::Locked, format!("{} works on it at this moment", holder.tool))
             .because(holder.in_words())

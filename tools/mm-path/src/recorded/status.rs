@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mm_common::contract::call;
 use mm_common::contract::document::Document;
 use mm_common::contract::error::Result;
 use mm_common::contract::sections::{Hop, Path};
@@ -63,7 +64,7 @@ fn lasting(text: &str) -> Vec<&str> {
 }
 
 fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
-    let Standing { root, state, run } = standing;
+    let Standing { root, state, run, is_newest } = standing;
     let Story { base, failure, .. } = Story::read(run)?;
     let seen = site::probe(&session.wanted()?).ok();
     let path: Option<Path> = base.section("path")?;
@@ -116,8 +117,12 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
     });
     let open = if holder.is_none() { door::open(state, root, &[])? } else { Vec::new() };
     let flags = format!("--install {}{}", shell::word(root), state_flag(state.path()));
+    // mm-upgrade goes on with the newest run, and takes back that one.
+    let upgrade = |verb| with_upgrade(&base, verb).filter(|_| *is_newest);
+    let this = if *is_newest { String::new() } else { format!(" --run {}", run.id) };
+    let resume = || upgrade("resume").unwrap_or_else(|| format!("mm-path --resume{this} {flags}"));
     let next = match how {
-        How::Stopped => Some(open.first().map_or_else(|| resume(&base, &flags), |open| open.command.clone())),
+        How::Stopped => Some(open.first().map_or_else(resume, |open| open.command.clone())),
         How::RollingBack => Some(restore(&run.id, &flags)),
         _ => None,
     };
@@ -126,7 +131,7 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
     let mut left = End::of(server.as_ref(), hop.as_ref(), &open, (manager, root));
     let is_changed = !done.is_empty() || in_place;
     if is_changed && matches!(how, How::Stopped | How::Finished) {
-        left.back = Some(with_upgrade(&base, "rollback").unwrap_or_else(|| restore(&run.id, &flags)));
+        left.back = Some(upgrade("rollback").unwrap_or_else(|| restore(&run.id, &flags)));
     }
     Ok(Tale {
         run: run.id.clone(),
@@ -158,19 +163,15 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
     })
 }
 
-/// The command that goes on with a run that has stopped: that of mm-upgrade where it was begun by it.
-fn resume(base: &Document, flags: &str) -> String {
-    with_upgrade(base, "resume").unwrap_or_else(|| format!("mm-path --resume {flags}"))
-}
-
 /// A verb of mm-upgrade for a run that was begun by it.
 fn with_upgrade(base: &Document, verb: &str) -> Option<String> {
     let runs = base.get("upgrade").and_then(|upgrade| upgrade.get("runs")?.as_str())?;
     Some(format!("mm-upgrade {verb} --runs {}", shell::word(runs)))
 }
 
+/// The command that takes a run back: the restored server is started as this tool knows how.
 fn restore(run: &str, flags: &str) -> String {
-    format!("mm-backup restore --run {run} --stop {flags}")
+    call::hint(&format!("mm-backup restore --run {run} --stop {flags}")).into()
 }
 
 fn done(base: &Document) -> Vec<Leg> {

@@ -45,7 +45,7 @@ impl Cut {
         let refused = document(&ask(&self.site, other, words), 5);
         let command = refused["error"]["hint"].as_str().unwrap();
         assert!(command.starts_with(&format!("{ends} recover --install ")), "{command}");
-        let ended = tool::shell(&format!("{command} --service exec </dev/null")).output().unwrap();
+        let ended = tool::shell(&format!("{command} </dev/null")).output().unwrap();
         assert_eq!(ended.status.code(), Some(0), "{command}: {}", said(&ended));
         let open = fs::read_dir(state(&self.site)).unwrap().flatten().map(|entry| entry.file_name());
         let open: Vec<_> = open.filter(|name| name.to_string_lossy().ends_with(".journal")).collect();

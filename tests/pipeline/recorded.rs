@@ -220,7 +220,7 @@ fn a_run_with_an_open_journal_names_the_command_that_comes_first() {
     assert_eq!(code, 5, "{said}");
     let command = refused["error"]["hint"].as_str().unwrap();
     assert_eq!(recorded.asks("--status").1["status"]["next"], command);
-    let fixed = tool::shell(&format!("{command} --service exec </dev/null")).output().unwrap();
+    let fixed = tool::shell(&format!("{command} </dev/null")).output().unwrap();
     assert!(fixed.status.success(), "{command}: {}", String::from_utf8_lossy(&fixed.stderr));
     let given = recorded.resumed();
     assert_eq!(given["path"]["next"]["to"], "10.6.1", "the new release was wholly in place: it is to be verified");

@@ -107,10 +107,11 @@ fn what_was_added_and_has_become_something_else_does_not_keep_the_rest_from_goin
     for replaced in [false, true] {
         let ground = Ground::new();
         flip(&ground.state, &ground.intent, &ground.lock).unwrap();
-        fs::remove_file(ground.root("new")).unwrap();
         if replaced {
             fs::write(ground.root("other"), "by hand").unwrap();
             fs::rename(ground.root("other"), ground.root("new")).unwrap();
+        } else {
+            fs::remove_file(ground.root("new")).unwrap();
         }
         assert_eq!(recover(&ground.state, None, &ground.lock).unwrap(), Recovered::Undone);
         assert_eq!(fs::read_to_string(ground.root("new")).ok().as_deref(), replaced.then_some("by hand"));

@@ -122,7 +122,7 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
     let this = if *is_newest { String::new() } else { format!(" --run {}", run.id) };
     let resume = || upgrade("resume").unwrap_or_else(|| format!("mm-path --resume{this} {flags}"));
     let next = match how {
-        How::Stopped => Some(open.first().map_or_else(resume, |open| open.command.clone())),
+        How::Stopped => Some(open.first().map_or_else(resume, |open| call::hint(&open.command).into_owned())),
         How::RollingBack => Some(restore(&run.id, &flags)),
         _ => None,
     };

@@ -84,7 +84,7 @@ impl Restorer {
         let reload = if cluster.configuration.starts_with(cluster::configuration_root()) {
             format!("pg_ctlcluster {} {} reload", cluster.major, cluster.name)
         } else {
-            self.superuser.shown("SELECT pg_reload_conf()")
+            self.superuser.shown("SELECT pg_catalog.pg_reload_conf()")
         };
         format!(
             "put this line first into {}/pg_hba.conf, reload it ({reload}), then run this again: local all {ROLE} md5",

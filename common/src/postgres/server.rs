@@ -29,13 +29,14 @@ pub const QUERY_LIMIT: Duration = Duration::from_secs(60);
 /// How long a server may take to accept a connection, in seconds, when the data source does not say.
 const CONNECT_TIMEOUT: &str = "10";
 
-/// While an index is built, rows are hashed, or nobody asks, nothing goes over a connection. What lies between forgets one that is silent for
-/// some minutes, and tells neither side; by default the first sign of life is sent after two hours. No variable says it.
+/// While an index is built, rows are hashed, or nobody asks, nothing goes over a connection. What lies between forgets one
+/// that is silent for some minutes, and tells neither side; by default the first sign of life is sent after two hours. No
+/// variable says it.
 const KEEPALIVES: &str = "keepalives_idle=30 keepalives_interval=10 keepalives_count=6";
 
-/// A database, and how to reach it. What it is asked it is asked in one session, which is kept until the last clone of this is
-/// dropped; what is executed has a session of its own, unless no signal ends this one ([`Database::not_cancelled`]). Passwords go through a 0600 passfile that is removed when the last clone of this
-/// is dropped.
+/// A database, and how to reach it. What it is asked it is asked in one session, which is kept until the last clone of this
+/// is dropped; what is executed has a session of its own, unless no signal ends this one ([`Database::not_cancelled`]).
+/// Passwords go through a 0600 passfile that is removed with that clone, too.
 #[derive(Debug, Clone)]
 pub struct Database {
     /// `server_version_num`, such as 130016.

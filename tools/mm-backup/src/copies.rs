@@ -242,7 +242,7 @@ fn unknown(installation: &Installation, claim: &Claim<'_>, record: &Record) -> R
         if !record.cluster.is_empty() && identifier_of(&admin) == record.cluster {
             return files::remove_file(&record.path(&installation.state));
         }
-        ui::say(&format!("{stays}, in the cluster that the server had its database in then"));
+        ui::say(&format!("{stays}; it is in the cluster that had the database of the server when it was made"));
         return Ok(());
     }
     let drop = admin.shown(&format!("DROP DATABASE {}", identifier(&record.copy)));

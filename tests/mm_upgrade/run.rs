@@ -224,7 +224,12 @@ fn another_applications_database_is_upgraded_only_with_leave_and_outlives_the_wa
     let agreed = ["--shared-cluster", "--flag", "mm-backup=--keep-last=9", "--window", &closed];
     good(&upgrade.run("run", &[&way[..], &agreed].concat()));
     assert_eq!(site.pids(), pids, "the server was touched");
-    good(&upgrade.run("resume", &["--window", "00:00-00:00"]));
+    // The flags of the run said once more, as from the shell's history, are the same flags.
+    let again = upgrade.arguments("run", &["--window", "00:00-00:00"]);
+    let again: Vec<&str> = again.iter().map(String::as_str).collect();
+    let first = again.iter().position(|word| *word == "--flag").expect("a run has flags of its own");
+    let last = again.iter().position(|word| *word == "--install").expect("and an installation behind them");
+    good(&upgrade.run("resume", &[&again[first..last], &["--window", "00:00-00:00"]].concat()));
     let version = site.cluster.sql("wiki", "SHOW server_version");
     assert!(version.starts_with("15"), "{version}");
     assert_eq!((wiki(), site.history()), (pages.clone(), history.clone()));

@@ -76,10 +76,19 @@ fn browser(site: &Site, more: &[&str]) -> (Vec<String>, String) {
     (checks.iter().map(|check| check["status"].as_str().unwrap().to_owned()).collect(), format!("{checks:?}"))
 }
 
-/// A new user of 10.6 and later gets a list of first tasks over the page; and who is not known to the checks is not blamed.
+/// A new user of 10.6 and later gets a list of first tasks over the page, and an organisation's own terms; and who is not
+/// known to the checks is not blamed.
 #[test]
 fn the_browser_tells_a_good_client_a_white_page_and_an_unknown_client_apart() {
-    let site = Site::builder("10.6.1").running().build();
+    let site = Site::builder("10.6.1").build();
+    site.set("SupportSettings", "CustomTermsOfServiceEnabled", true.into());
+    site.start();
+    for (number, id) in ["theoldterms234567890123456", "thenewterms234567890123456"].iter().enumerate() {
+        let user = "(SELECT min(id) FROM users)";
+        site.cluster.query(&format!(
+            "INSERT INTO termsofservice (id, createat, userid, text) VALUES ('{id}', {number}, {user}, 'Be kind.')"
+        ));
+    }
     let (statuses, words) = browser(&site, &[]);
     assert_eq!(statuses, ["pass"; 4], "{words}");
 

@@ -201,6 +201,36 @@ fn playbooks_that_wants_a_licence_is_no_reason_to_go_back() {
     assert!(check["evidence"].to_string().contains("without a licence: playbooks"), "{check}");
 }
 
+/// Playbooks removes the plugin that it was before.
+#[test]
+fn a_plugin_that_goes_on_under_another_name_is_not_missed() {
+    let site = Site::builder("7.8.15").build();
+    let old = "com.mattermost.plugin-incident-management";
+    let install = |id: &str, version: &str| {
+        let plugin = site.install().join("plugins").join(id);
+        std::fs::create_dir_all(&plugin).unwrap();
+        let manifest = json!({"id": id, "name": id, "version": version, "min_server_version": "5.37.0"});
+        std::fs::write(plugin.join("plugin.json"), manifest.to_string()).unwrap();
+        let mut enabled = site.config()["PluginSettings"]["PluginStates"].clone();
+        enabled[id] = json!({"Enable": true});
+        site.set("PluginSettings", "PluginStates", enabled);
+        plugin
+    };
+    let plugin = install(old, "1.16.1");
+    site.start();
+    site.tool("mm-verify").args(["baseline", "--browser", "no"]).assert().success();
+    site.stop();
+    std::fs::remove_dir_all(&plugin).unwrap();
+    site.start();
+    let (code, said, check) = status(&site, "server.plugins");
+    assert_eq!((code, said.as_str()), (4, "fail"), "neither of them runs: {check}");
+    site.stop();
+    install("playbooks", "1.36.0");
+    site.start();
+    let (code, said, check) = status(&site, "server.plugins");
+    assert_eq!((code, said.as_str()), (0, "pass"), "{check}");
+}
+
 #[test]
 fn members_who_may_not_upload_are_told_and_a_server_without_uploads_is_left_alone() {
     let site = Site::builder("10.6.1").running().build();

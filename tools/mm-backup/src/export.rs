@@ -1,6 +1,9 @@
 //! `export`: a restore point as one tar stream on standard output.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::path::Path;
 
 use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::progress::Meter;
@@ -8,6 +11,7 @@ use mm_common::contract::ui;
 use mm_common::machine::signals::{self, Heeding};
 use mm_common::machine::tree::{self, Go, Kind as There, Meta};
 
+use crate::manifest;
 use crate::store::Point;
 
 /// Writes the stream. Names in it begin with the identifier; owners, modes and times are those of the stored files, and
@@ -26,18 +30,20 @@ pub(crate) fn export(point: &Point) -> Result<String> {
     let mut archive = tar::Builder::new(stdout);
     let mut count = 0_u64;
     let _meter = Meter::passing("exporting", Some(point.head.totals.bytes));
+    // Files with several names in the installation. Names in other restore points are none of this stream's.
+    let shared = manifest::shared(&point.path)?;
+    let inodes = inodes(point, &shared)?;
     let mut firsts = std::collections::HashMap::new();
     tree::walk(&point.path, &mut |met| {
         signals::check()?;
         count += 1;
-        let name = std::path::Path::new(&point.head.id).join(met.path);
+        let name = Path::new(&point.head.id).join(met.path);
         let mut header = header(&met.meta);
         let Some(dir) = met.directory else {
             archive.append_data(&mut header, &name, std::io::empty()).map_err(undelivered)?;
             return Ok(Go::In);
         };
-        if met.meta.kind == There::File && met.meta.names > 1 {
-            // Links within this restore point are kept; those into earlier ones become files.
+        if met.meta.kind == There::File && inodes.contains(&met.meta.ino) {
             if let Some(first) = firsts.get(&met.meta.ino) {
                 header.set_entry_type(tar::EntryType::Link);
                 archive.append_link(&mut header, &name, first).map_err(undelivered)?;
@@ -64,6 +70,21 @@ pub(crate) fn export(point: &Point) -> Result<String> {
     let mut stdout = archive.into_inner().map_err(undelivered)?;
     stdout.flush().map_err(undelivered)?;
     Ok(format!("exported {}: {}", point.head.id, ui::count(count, "entry")))
+}
+
+/// The stored files that have more than one name in this restore point.
+fn inodes(point: &Point, shared: &HashSet<OsString>) -> Result<HashSet<u64>> {
+    let mut files = point.files()?;
+    let mut inodes = HashSet::new();
+    for path in shared {
+        let (parent, name) = manifest::place(Path::new(path));
+        if let Some(dir) = files.directory(parent)?
+            && let Some(meta) = dir.look(name)?
+        {
+            inodes.insert(meta.ino);
+        }
+    }
+    Ok(inodes)
 }
 
 /// What stands before an entry. It is reached through its directory: a path can be longer than the kernel takes.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::mysql::MysqlPart;
 use crate::text;
 
-pub(crate) use file::{DIGEST_NAME, NAME, Reader, recorded_digest, understand, write};
+pub(crate) use file::{DIGEST_NAME, NAME, Reader, recorded_digest, shared, understand, write};
 
 /// The schema this code writes.
 pub(crate) const SCHEMA: &str = "mm.backup/1";

@@ -12,7 +12,7 @@ use mm_common::machine::{disk, files, mounts};
 
 use crate::flip::{Intent, Moves};
 use crate::held;
-use crate::manifest::{Entry, Head, Kind, Reader, What};
+use crate::manifest::{self, Entry, Head, Kind, Reader, What};
 use crate::salvage::{self, LeftOut};
 use crate::stage::{How, Owners, Stage};
 use crate::store::{self, Point};
@@ -93,7 +93,8 @@ fn fill(point: &Point, selection: &Selection, directory: &Path, goes_on: bool) -
     files::create_directory(directory, 0o700)?;
     let owners = Owners::new(&point.head);
     let how = How { leaves_out: true, goes_on };
-    let mut stage = Stage::new(point, &owners, Dir::open_following(directory)?, how)?;
+    let shared = manifest::shared(&point.path)?;
+    let mut stage = Stage::new(point, &owners, &shared, Dir::open_following(directory)?, how)?;
     let mut reader = Reader::open(&point.path)?;
     let mut count = 0;
     while let Some(entry) = reader.next()? {
@@ -155,6 +156,7 @@ pub(crate) fn stage(
     let (places, mounted) = places(point, selection)?;
     require_space(point, selection, &places)?;
     let owners = Owners::new(&point.head);
+    let shared = manifest::shared(&point.path)?;
     let how = How { leaves_out, goes_on: false };
     let mut open: BTreeMap<PathBuf, Stage<'_>> = BTreeMap::new();
     let mut ready = Placed { tops: Vec::new(), entries: 0, left_out: Vec::new() };
@@ -168,7 +170,7 @@ pub(crate) fn stage(
                 announce(&directory)?;
                 let top = above.create_directory(name.as_ref())?;
                 ready.tops.push((place.clone(), directory));
-                open.insert(place.clone(), Stage::new(point, &owners, top, how)?);
+                open.insert(place.clone(), Stage::new(point, &owners, &shared, top, how)?);
             }
             let Some(stage) = open.get_mut(place) else { continue };
             let name = place.file_name().unwrap_or_default();

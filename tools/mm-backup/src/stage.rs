@@ -1,6 +1,6 @@
 //! Builds copies of stored entries in a staging directory, each proven by its digest while it is written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,9 @@ pub(crate) struct Stage<'a> {
     top: Dir,
     /// The directory that was worked in last, and its path below the top.
     last: Option<(PathBuf, Dir)>,
-    /// Where the first name of a file with several was put, and its digest.
+    /// The files that have several names, by the one that was stored.
+    shared: &'a HashSet<OsString>,
+    /// Where the first name of each of them was put, and its digest.
     firsts: HashMap<OsString, (PathBuf, Option<Digest>)>,
     how: How,
     /// Files whose copies are damaged.
@@ -74,7 +76,13 @@ pub(crate) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// Into the empty directory `top`.
-    pub(crate) fn new(point: &'a Point, owners: &'a Owners, top: Dir, how: How) -> Result<Self> {
+    pub(crate) fn new(
+        point: &'a Point,
+        owners: &'a Owners,
+        shared: &'a HashSet<OsString>,
+        top: Dir,
+        how: How,
+    ) -> Result<Self> {
         let files = point.files()?;
         Ok(Self {
             point,
@@ -82,6 +90,7 @@ impl<'a> Stage<'a> {
             owners,
             top,
             last: None,
+            shared,
             firsts: HashMap::new(),
             how,
             left_out: Vec::new(),
@@ -127,7 +136,7 @@ impl<'a> Stage<'a> {
                 Err(why) => return Err(self.damaged(entry, &why)),
             },
         };
-        if entry.kind == Kind::File {
+        if entry.kind == Kind::File && self.shared.contains(shared_name(entry)) {
             // The name that was stored first need not be the first in the order of the paths.
             self.firsts.entry(shared_name(entry).clone()).or_insert_with(|| (below.into(), entry.sha256));
         }

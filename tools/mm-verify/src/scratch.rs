@@ -162,9 +162,11 @@ fn insert_user(database: &Database, user: &str, username: &str, team: &str) -> R
 /// NULL there are NULL here, which is the point.
 ///
 /// The list of first tasks, which clients since 2022 show a new user, would cover the page (observed with 10.6.0 and
-/// 10.11.6; older ones do not know the preferences).
+/// 10.11.6; older ones do not know the preferences), and so would an organisation's own terms that it has not accepted
+/// (source of the client).
 fn copy_memberships(database: &Database, user: &str, team: &str, like: &str) -> Result<()> {
     let to_user = format!("jsonb_build_object('userid', '{user}')");
+    let now = milliseconds(SystemTime::now());
     database
         .execute(&format!(
             "INSERT INTO teammembers SELECT (pg_catalog.jsonb_populate_record(m, {to_user} || pg_catalog.jsonb_build_object(
@@ -178,7 +180,9 @@ fn copy_memberships(database: &Database, user: &str, team: &str, like: &str) -> 
              WHERE s.userid = '{like}' AND s.id LIKE '%{like}%';
              INSERT INTO preferences (userid, category, name, value) VALUES
                ('{user}', 'onboarding_task_list', 'onboarding_task_list_show', 'false'),
-               ('{user}', 'onboarding_task_list', 'onboarding_task_list_open', 'false')"
+               ('{user}', 'onboarding_task_list', 'onboarding_task_list_open', 'false');
+             INSERT INTO usertermsofservice (userid, termsofserviceid, createat)
+               SELECT '{user}', t.id, {now} FROM termsofservice t ORDER BY t.createat DESC LIMIT 1"
         ))
         .context(|| "cannot make a temporary user like a real one".to_owned())
 }

@@ -72,6 +72,7 @@
     // A team opens only with a channel and the membership for it.
     async function load() {
         state.me = await call('GET', '/users/me');
+        state.config = await call('GET', '/config/client?format=old');
         state.teams = await call('GET', '/users/me/teams');
         state.preferences = await call('GET', '/users/me/preferences').catch(() => []);
         await call('GET', '/users/me/teams/unread').catch(() => null);
@@ -143,6 +144,14 @@
         return [element('div', {class: 'onboarding-task-list', style: 'position: fixed; inset: 0; z-index: 9'}, 'Welcome')];
     }
 
+    // An organisation's own terms cover the page of everybody who has not accepted the newest of them.
+    function terms() {
+        if (state.config.EnableCustomTermsOfService !== 'true' || state.config.CustomTermsOfServiceId === state.me.terms_of_service_id) {
+            return [];
+        }
+        return [element('div', {id: 'termsOfService', style: 'position: fixed; inset: 0; z-index: 9'}, 'Terms of Service')];
+    }
+
     async function channelPage(team, name) {
         const channels = usable(team);
         const channel = channels.find((one) => one.name === name) || channels.find((one) => one.name === 'town-square');
@@ -159,7 +168,7 @@
         const title = element('strong', {id: 'channelHeaderTitle'}, channel.display_name || channel.name);
         const list = element('div', {id: 'postListContent', class: 'post-list'});
         const middle = element('div', {class: 'app__content', id: 'app-content'}, element('div', {id: 'channel-header'}, title), list, box('post_textbox'));
-        show(element('div', {id: 'app'}, ...switcher, sidebar, middle, ...taskList()));
+        show(element('div', {id: 'app'}, ...switcher, sidebar, middle, ...taskList(), ...terms()));
         const posts = await call('GET', '/channels/' + channel.id + '/posts?page=0&per_page=60');
         posts.order.slice().reverse().forEach((id) => list.append(postRow(posts.posts[id], '')));
     }

@@ -107,6 +107,14 @@ fn client_config(call: &Call<'_>) -> Value {
             if *value == "@" { server.client_value(key) } else { serde_json::from_str(value).unwrap_or_default() };
         body.insert((*key).to_owned(), json!(value));
     }
+    // With a licence for them; nobody is asked where they are switched off.
+    let newest = "SELECT id FROM termsofservice ORDER BY createat DESC LIMIT 1";
+    if server.config.on("SupportSettings", "CustomTermsOfServiceEnabled")
+        && let Ok(Some(terms)) = call.database().row(newest, &[])
+    {
+        body.insert("EnableCustomTermsOfService".to_owned(), json!("true"));
+        body.insert("CustomTermsOfServiceId".to_owned(), json!(terms.text("id")));
+    }
     Value::Object(body)
 }
 

@@ -46,7 +46,14 @@ fn one(call: &Call<'_>, column: &str, value: &str) -> Reply {
     let row = found.ok_or_else(|| ApiError::missing("app.user.missing_account.const"))?;
     let id = row.text("id");
     let tag = format!("{}.{id}.{}..0.true.true.0", call.version(), row.int_or_zero("updateat"));
-    Ok(ok(&shapes::user(&row, call.version(), eyes(call, id))).with("Etag", tag))
+    let mut body = shapes::user(&row, call.version(), eyes(call, id));
+    let accepted = "SELECT termsofserviceid FROM usertermsofservice WHERE userid = $1";
+    if let Some(terms) = call.database().row(accepted, &[&id])?
+        && matches!(eyes(call, id), Eyes::Own)
+    {
+        body["terms_of_service_id"] = json!(terms.text("termsofserviceid"));
+    }
+    Ok(ok(&body).with("Etag", tag))
 }
 
 fn list(call: &Call<'_>) -> Reply {

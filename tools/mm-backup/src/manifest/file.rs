@@ -1,5 +1,7 @@
 //! The manifest as a file, with its digest beside it: written as a whole, read entry by entry.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
@@ -111,6 +113,17 @@ impl Reader {
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
+}
+
+/// Of the files with several names, those under which they were stored: all that has to be held while others are read one
+/// by one.
+pub(crate) fn shared(directory: &Path) -> Result<HashSet<OsString>> {
+    let mut reader = Reader::open(directory)?;
+    let mut shared = HashSet::new();
+    while let Some(entry) = reader.next()? {
+        shared.extend(entry.same_as.map(|first| first.0));
+    }
+    Ok(shared)
 }
 
 /// The entry of a line.

@@ -59,6 +59,7 @@ pub(crate) fn plugins(look: &mut Look) -> Result<Finding> {
         .into_iter()
         .filter(|name| !runs.contains(name) && states[name.as_str()]["Enable"] != false)
         .filter(|name| is_licensed || !needs_licence(name, release))
+        .filter(|name| !successor(name).is_some_and(|by| runs.iter().any(|runs| runs == by)))
         .collect();
     let mut words = Vec::new();
     for (word, list) in [
@@ -101,6 +102,13 @@ fn fits(plugin: &Value, release: &semver::Version) -> bool {
 fn needs_licence(name: &str, release: &semver::Version) -> bool {
     let version = semver::Version::new;
     name == "playbooks" && (*release >= version(10, 5, 3) || (version(9, 11, 12)..version(9, 12, 0)).contains(release))
+}
+
+/// What takes a plugin's place: Playbooks, when it starts, removes the two under whose names it was shipped before
+/// (source of its plugin; 5.37 enables the second of them by default in the Enterprise binary).
+fn successor(name: &str) -> Option<&'static str> {
+    let old = ["com.mattermost.plugin-incident-response", "com.mattermost.plugin-incident-management"];
+    old.contains(&name).then_some("playbooks")
 }
 
 /// Plugins that are switched on by default and shipped with the release; they are installed when they are first used.

@@ -114,7 +114,7 @@ impl Head {
 
     /// The name of the server's database, stored or frozen.
     pub(crate) fn database_name(&self) -> Option<&str> {
-        let unstored = || self.incomplete().map(|unstored| unstored.name());
+        let unstored = || self.incomplete().map(Unstored::name);
         self.database.as_ref().map(|part| part.name.as_str()).or_else(unstored)
     }
 

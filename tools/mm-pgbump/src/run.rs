@@ -102,7 +102,6 @@ fn act(
     let others = preflight::other_databases(&question)?;
     let point = point_of_hop(session, options.restore_point(), installation, (&wish.database, &others))?;
     refuse_link(plan.method, point.as_ref(), installation)?;
-    original::refuse_needed(installation.state.path(), &installation.root)?;
     if options.restore_point() != restore_point::Wanted::None && installation.service.is_running()? {
         let release = session.document.section::<Path>("path")?.is_some_and(|path| path.next.is_some());
         let trial = Trial { site: installation, claim: question.claim, bump: Some(plan.major), release };
@@ -166,13 +165,14 @@ fn needless(session: &mut Session) -> Result<String> {
 /// The restore point of this hop, as far as it is wanted: of this installation, and with these databases in it.
 ///
 /// # Errors
-/// Refused when it is not as wanted.
+/// Refused when it is not as wanted, and when an earlier one needs what this hop would make nobody remember.
 pub(crate) fn point_of_hop(
     session: &Session,
     wanted: restore_point::Wanted,
     installation: &Installation,
     (database, others): (&str, &[String]),
 ) -> Result<Option<RestorePoint>> {
+    original::refuse_needed(installation.state.path(), &installation.root)?;
     let backup: Option<Backup> = session.document.section("backup")?;
     restore_point::check(backup.as_ref(), wanted, others, age)?;
     let Some(backup) = backup else { return Ok(None) };

@@ -11,7 +11,7 @@ use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
 use mm_common::machine::{checkpoint, command, door, signals, threads};
 use mm_common::mattermost::site::Installation;
-use mm_common::mattermost::way_back::{Moved, original};
+use mm_common::mattermost::way_back::Moved;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::{dump, tried};
 use mm_common::run::Session;
@@ -123,7 +123,6 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         wanted => wanted,
     };
     let point = crate::run::point_of_hop(session, wanted, installation, (&source.data.database, &[]))?;
-    original::refuse_needed(installation.state.path(), &installation.root)?;
     let has_something = target.own.as_ref().map(target::contents).transpose()?.is_some_and(|found| !found.is_empty());
     let replaced = (options.replace && has_something).then(|| beside(target.name()));
     let filled = target.own.as_ref().filter(|_| replaced.is_none());

@@ -23,6 +23,8 @@ mod hops;
 mod install;
 mod jump;
 mod moved;
+#[cfg(feature = "checkpoints")]
+mod original;
 mod readme;
 mod recorded;
 mod secrets;

@@ -1,6 +1,6 @@
 //! The restore point that a document hands on: whether it is one of this installation and its database.
 //!
-//! A frozen one has its database as a copy in the server, and a dump only when `mm-backup complete` has made it. What that
+//! A frozen one has its database as a copy in the server, or where its hop leaves it, and a dump only when `mm-backup complete` has made it. What that
 //! adds is a file of its own with its own digest: the manifest, which documents name, stays as it was.
 
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -14,7 +14,9 @@ use crate::contract::sections::Backup;
 use crate::contract::shell;
 use crate::machine::journal::state_flag;
 use crate::machine::{files, signals};
+use crate::mattermost::way_back::original::Original;
 use crate::postgres::frozen::Frozen;
+use crate::postgres::properties::Properties;
 
 /// The file that `mm-backup complete` adds to a frozen restore point.
 pub const COMPLETION: &str = "database.json";
@@ -35,6 +37,8 @@ struct Head {
     database: Option<Database>,
     #[serde(default)]
     frozen: Option<FrozenPart>,
+    #[serde(default)]
+    original: Option<OriginalPart>,
 }
 
 #[derive(Deserialize)]
@@ -60,11 +64,21 @@ struct FrozenPart {
     copy: Frozen,
 }
 
+#[derive(Deserialize)]
+struct OriginalPart {
+    database: Original,
+}
+
 impl Head {
-    /// The database it is of, stored or frozen.
+    /// The database it is of, stored, frozen or left where it is.
     fn database(&self) -> Option<(&str, u64)> {
         let stored = self.database.as_ref().map(|stored| (stored.name.as_str(), stored.bytes));
-        stored.or_else(|| self.frozen.as_ref().map(|part| (part.copy.name.as_str(), part.copy.bytes)))
+        let frozen = || self.frozen.as_ref().map(|part| (part.copy.name.as_str(), part.copy.bytes));
+        let original = || {
+            let original = self.original.as_ref().map(|part| &part.database)?;
+            Some((original.place.database.as_str(), original.bytes))
+        };
+        stored.or_else(frozen).or_else(original)
     }
 }
 
@@ -75,6 +89,8 @@ pub struct Held {
     pub bytes: u64,
     /// The copy, where it was frozen.
     pub frozen: Option<Frozen>,
+    /// The database that its hop leaves as it was, where it was frozen without a copy.
+    pub original: Option<Original>,
     /// Whether there is a dump.
     pub dumped: bool,
     /// The owner of the database, where the point says it.
@@ -129,13 +145,28 @@ pub fn require_complete(backup: &Backup, root: &Path, state: &Path) -> Result<()
     }
     Err(Error::refused(format!("the restore point `{}` is frozen: its database is not stored yet", backup.id))
         .because("the copy of it is in the cluster that would be upgraded")
-        .hint(format!(
-            "mm-backup complete {} --install {} --to {}{}",
-            backup.id,
-            shell::word(root),
-            shell::word(&backup.store),
-            state_flag(state)
-        )))
+        .hint(completing((&backup.id, &backup.store), root, state)))
+}
+
+/// The command that completes a restore point.
+pub fn completing((id, store): (&str, &Path), root: &Path, state: &Path) -> String {
+    let (root, store) = (shell::word(root), shell::word(store));
+    format!("mm-backup complete {id} --install {root} --to {store}{}", state_flag(state))
+}
+
+/// The command that makes one whose database is dumped while the server is stopped.
+pub fn making(store: &Path, root: &Path, state: &Path) -> String {
+    let (root, store) = (shell::word(root), shell::word(store));
+    format!("mm-backup create --stop --install {root} --to {store}{}", state_flag(state))
+}
+
+/// The database that the hop of the restore point at `path` leaves as it was, as long as there is no dump of it.
+///
+/// # Errors
+/// When the restore point cannot be read.
+pub fn needs_original(path: &Path) -> Result<Option<Original>> {
+    let original = read(&path.join("manifest.json"))?.original.map(|part| part.database);
+    Ok(if original.is_some() && !is_complete(path)? { original } else { None })
 }
 
 /// Whether the restore point at `path`, which is a frozen one, has been completed.
@@ -193,14 +224,13 @@ pub fn held(path: &Path, id: &str, root: &Path, database: &str) -> Result<Held> 
         None => return Err(refused("it holds no database".into())),
     };
     let dumped = head.database.is_some() || is_complete(path)?;
-    let frozen = head.frozen.map(|part| part.copy);
-    let of_copy = || {
-        let named =
-            |copy: &Frozen| Named { owner: copy.properties.owner.clone(), roles: copy.properties.roles.clone() };
-        frozen.as_ref().map(named).unwrap_or_default()
-    };
-    let Named { owner, roles } = head.database.map_or_else(of_copy, |database| database.properties);
-    Ok(Held { bytes, frozen, dumped, owner, roles })
+    let (frozen, original) = (head.frozen.map(|part| part.copy), head.original.map(|part| part.database));
+    let unstored = frozen.as_ref().map(|copy| &copy.properties);
+    let unstored = unstored.or_else(|| original.as_ref().map(|original| &original.properties));
+    let named = |properties: &Properties| Named { owner: properties.owner.clone(), roles: properties.roles.clone() };
+    let of_unstored = || unstored.map(named).unwrap_or_default();
+    let Named { owner, roles } = head.database.map_or_else(of_unstored, |database| database.properties);
+    Ok(Held { bytes, frozen, original, dumped, owner, roles })
 }
 
 fn read(manifest: &Path) -> Result<Head> {
@@ -259,7 +289,7 @@ mod tests {
         let root = Path::new("/opt/mattermost");
         require_own(&backup, root, "mattermost").unwrap();
         let found = held(place.path(), "x", root, "mattermost").unwrap();
-        assert_eq!((found.bytes, found.dumped, found.frozen), (1, true, None));
+        assert_eq!((found.bytes, found.dumped, found.frozen, found.original), (1, true, None, None));
         require_complete(&backup, root, root).unwrap();
         let freeze = crate::contract::sections::Freeze { copy: Some("c".into()), ..<_>::default() };
         let frozen = Backup { path: place.path().into(), freeze: Some(freeze), ..backup.clone() };

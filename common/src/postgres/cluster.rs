@@ -6,8 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::programs::{Part, install};
-use super::server::{self, Database};
+use super::server::Database;
 use crate::contract::error::{Error, Result};
 use crate::machine::command::{self, Cmd};
 use crate::machine::tree::Dir;
@@ -65,22 +64,6 @@ impl Cluster {
     /// Its data directory, where that is one of this machine: a server that describes itself may be in a container.
     pub fn data_here(&self) -> Option<&Path> {
         self.data.is_dir().then_some(&self.data)
-    }
-
-    /// The number initdb gave this cluster, read from its files: a cluster is known by it, whatever port it is on. A
-    /// major upgrade makes a new one.
-    pub fn system_identifier(&self) -> Result<String> {
-        let program = server::program_of("pg_controldata", self.major).ok_or_else(|| {
-            Error::refused(format!("the program `pg_controldata` of PostgreSQL {} is not installed", self.major))
-                .hint(install(self.major, Part::Server))
-        })?;
-        let output =
-            Cmd::new(program.display().to_string()).arg("-D").arg(&self.data).user(&User::named(&self.owner)?).run()?;
-        let text = output.text();
-        text.lines()
-            .find_map(|line| line.strip_prefix("Database system identifier:"))
-            .map(|number| number.trim().to_owned())
-            .ok_or_else(|| Error::failed(format!("pg_controldata names no system identifier of {}", self.label())))
     }
 
     /// The directory of its configuration, held open. On Debian it belongs to `postgres`, with all above it up to

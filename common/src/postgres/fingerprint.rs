@@ -31,6 +31,14 @@ pub struct TablePrint {
     pub hash: String,
 }
 
+impl TablePrint {
+    /// As one text, by which mm-pgbump writes it down.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        format!("{} rows with hash {}", self.rows, self.hash)
+    }
+}
+
 /// Every table of every user schema, by `schema.table`.
 pub type Fingerprint = BTreeMap<String, TablePrint>;
 

@@ -48,7 +48,7 @@ impl Reading<'_> {
     fn script(&self, database: &Database, held: Option<&Held>) -> Result<String> {
         let Self { settings, tables, statement, .. } = self;
         // A schema that is locked so keeps its name. Only a superuser may, and no standby can; there nobody renames.
-        let lock_schemas = if database.is_superuser() {
+        let lock_schemas = if database.is_superuser() && !database.is_alone() {
             format!(
                 "SELECT NOT pg_catalog.pg_is_in_recovery() AS mm_locks \\gset
 \\if :mm_locks

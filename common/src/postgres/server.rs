@@ -50,6 +50,8 @@ pub struct Database {
     user: Option<User>,
     /// The session trusts nobody: it is a superuser's. See [`super::session`].
     superuser: bool,
+    /// Nobody else gets into its server.
+    alone: bool,
     /// Further settings of its start packet.
     options: String,
     /// Where the server's tables are, when that is not for the session to say.
@@ -144,6 +146,7 @@ impl Database {
             passfile: None,
             user,
             superuser: false,
+            alone: false,
             options: String::new(),
             schemas: None,
             limit: QUERY_LIMIT,
@@ -248,6 +251,19 @@ impl Database {
     /// Whether its sessions are a superuser's, which trust nobody.
     pub fn is_superuser(&self) -> bool {
         self.superuser
+    }
+
+    /// The same database, of a server that was started for nobody else: nothing there has to be held for us to read it, and a
+    /// lock on a row would be a transaction.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    /// Whether nobody else gets into its server.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// Another database of the same server, reached in the same way. Nothing is asked of it yet.

@@ -63,7 +63,8 @@ pub(crate) struct CreateArguments {
     #[arg(long)]
     pub(crate) leave_stopped: bool,
     /// With --stop: while nobody writes, only copy the database within its cluster; `mm-backup complete` makes the dump
-    /// from the copy when the server serves again
+    /// from the copy when the server serves again. In a hop that upgrades PostgreSQL or moves the database not even that:
+    /// what the hop leaves as it was is dumped
     #[arg(long, requires = "stop", conflicts_with = "no_database")]
     pub(crate) freeze: bool,
     /// Leave out the uploaded files
@@ -112,7 +113,7 @@ impl CreateArguments {
 pub(crate) enum Verb {
     /// Make a restore point (the default)
     Create(CreateArguments),
-    /// Store the database of a frozen restore point: the dump is made from the frozen copy
+    /// Store the database of a frozen restore point: the dump is made from the frozen copy, or from what the hop has left
     Complete {
         /// Which one [default: the one of the document, else every frozen one of the installation]
         id: Option<String>,

@@ -1,5 +1,5 @@
-//! `complete`: stores the database of frozen restore points. Everything is made from the frozen copy, beside the server that
-//! serves again; that the copy is as it was when it was made is proven first of all and last of all.
+//! `complete`: stores the database of frozen restore points. Everything is made from the frozen copy, or from what the hop has
+//! left as it was, beside the server that serves again; that nobody has changed that since is proven.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use mm_common::machine::{checkpoint, disk, door, files, tree};
 use mm_common::mattermost::handed_on::{self, COMPLETION};
 use mm_common::mattermost::site::{self, Installation, private};
 use mm_common::mattermost::way_back::administrator;
-use mm_common::postgres::frozen::Frozen;
+use mm_common::postgres::frozen::{Changes, Frozen};
 use mm_common::postgres::proven;
 use mm_common::postgres::server::Database;
 use mm_common::run::Session;
@@ -23,9 +23,11 @@ use crate::arguments::BackupArguments;
 use crate::completion::{self, Completion, SCHEMA};
 use crate::database::{self, View};
 use crate::earlier::Earlier;
-use crate::manifest::DatabasePart;
+use crate::manifest::{DatabasePart, FrozenPart, Unstored};
+use crate::original;
 use crate::store::{Point, Store};
 use crate::trust;
+use crate::wish::Wish;
 
 /// The check that `--accept` lets through: a frozen copy that was changed.
 pub(crate) const ACCEPT: &str = "frozen-copy";
@@ -79,8 +81,12 @@ pub(crate) fn complete(session: &mut Session, arguments: &BackupArguments, id: O
     for point in &points {
         let id = &point.head.id;
         let is_required = required.as_ref() == Some(id);
-        if !is_required && !work.has_copy(point, &lock)? {
-            ui::warn(&format!("the restore point {id} is not completed: its frozen copy is gone"));
+        if !is_required && !work.has_source(point, &lock)? {
+            let why = match point.head.incomplete() {
+                Some(Unstored::Original(_)) => "the server works with its database again, or that is gone",
+                _ => "its frozen copy is gone",
+            };
+            ui::warn(&format!("the restore point {id} is not completed: {why}"));
             continue;
         }
         match work.complete(point, &lock) {
@@ -104,10 +110,34 @@ pub(crate) fn complete(session: &mut Session, arguments: &BackupArguments, id: O
     })
 }
 
+/// Before the database of a restore point is put back that was frozen without a copy, it is stored: then there is a dump. The
+/// server may still run meanwhile. Returns the restore point as it is then.
+///
+/// # Errors
+/// As [`Work::complete`].
+pub(crate) fn before_restore(
+    session: &Session,
+    point: &Point,
+    wish: &Wish,
+    installation: Option<&Installation>,
+    (jobs, lock): (usize, &LockGuard),
+) -> Result<Option<Point>> {
+    if !wish.database || !matches!(point.head.incomplete(), Some(Unstored::Original(_))) {
+        return Ok(None);
+    }
+    // What the server is in now says what has become of its database.
+    let Some(installation) = installation else { return point.require_complete().map(|()| None) };
+    let accepts_database = session.common.accepts(proven::ACCEPT);
+    let accepts_changes = session.common.accepts(ACCEPT);
+    Work { installation, accepts_database, accepts_changes, jobs }.complete(point, lock)?;
+    ui::say(&format!("completed the restore point {}", point.head.id));
+    Store::open(files::parent(&point.path)?)?.find(&point.head.id).map(Some)
+}
+
 /// Writes into the document that its restore point is complete.
 fn note(session: &mut Session, mut backup: Backup) -> Result<()> {
     let path = backup.path.join(COMPLETION);
-    if let Some(freeze) = backup.freeze.as_mut().filter(|freeze| freeze.copy.is_some())
+    if let Some(freeze) = backup.freeze.as_mut().filter(|freeze| freeze.has_frozen())
         && handed_on::is_complete(&backup.path)?
     {
         freeze.completed_sha256 = Some(files::sha256(&path)?);
@@ -172,36 +202,35 @@ pub(crate) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Whether the copy of a frozen restore point is there.
-    pub(crate) fn has_copy(&self, point: &Point, lock: &LockGuard) -> Result<bool> {
-        let Some(part) = &point.head.frozen else { return Ok(false) };
-        Ok(find_copy(self.installation, &part.copy, self.accepts_database, Some(lock))?.is_some())
+    /// Whether that is there which a frozen restore point is completed from.
+    pub(crate) fn has_source(&self, point: &Point, lock: &LockGuard) -> Result<bool> {
+        match point.head.incomplete() {
+            Some(Unstored::Copy(part)) => {
+                Ok(find_copy(self.installation, &part.copy, self.accepts_database, Some(lock))?.is_some())
+            }
+            Some(Unstored::Original(_)) => original::is_left(&self.installation.state, &point.head.id),
+            None => Ok(false),
+        }
     }
 
     /// Completes one restore point.
     ///
     /// # Errors
-    /// A check says no (exit 4) when the copy was changed; refused when it is gone. The restore point stays as it was.
+    /// A check says no (exit 4) when the database was changed; refused when it is gone. The restore point stays as it was.
     pub(crate) fn complete(&self, point: &Point, lock: &LockGuard) -> Result<()> {
         trust::require(point, false)?;
         let manifest_sha256 = point.proven_manifest()?;
-        let part = point.head.incomplete().ok_or_else(|| Error::failed("the restore point is complete"))?;
-        let copy = find_copy(self.installation, &part.copy, self.accepts_database, Some(lock))?;
-        let copy = copy.ok_or_else(|| gone(point, &part.copy))?;
-        let own = self.installation.database().and_then(|own| own.schemas());
-        let role = self.installation.source.as_ref().map_or("", |source| source.user.as_str());
-        let copy = copy.looking_in(own.unwrap_or_else(|_| vec![role.to_owned(), "public".to_owned()]));
-        disk::require(&point.path, part.copy.bytes / 2, "the dump of the frozen copy")
+        let unstored = point.head.incomplete().ok_or_else(|| Error::failed("the restore point is complete"))?;
+        disk::require(&point.path, unstored.bytes() / 2, "the dump of the frozen database")
             .map_err(|error| error.with_hint("make room there (mm-backup prune)"))?;
         let work = point.path.join(WORK);
         tree::remove(&work)?;
-        files::create_directory(&work, 0o700)?;
-        checkpoint::pass("complete-begun");
-        let cancel = Arc::new(AtomicBool::new(false));
-        let stored = View::take_frozen(copy.clone(), part, &cancel).and_then(|view| view.store(&work, self.jobs));
-        let proven = stored.and_then(|stored| Ok((stored, self.require_unchanged(point, &part.copy, &copy)?)));
-        let (database, unproven) = match proven {
-            Ok(proven) => proven,
+        let stored = match unstored {
+            Unstored::Copy(part) => self.store_copy(point, part, &work, lock),
+            Unstored::Original(part) => original::store(self, point, part, &work, lock),
+        };
+        let Taken { database, others, unproven } = match stored {
+            Ok(stored) => stored,
             Err(error) => {
                 if let Err(other) = tree::remove(&work) {
                     ui::warn(&other.one_line());
@@ -211,7 +240,7 @@ impl Work<'_> {
         };
         files::sync_file_system(&work)?;
         checkpoint::pass("complete-stored");
-        put_in_place(&work, &point.path, &database)?;
+        put_in_place(&work, &point.path, std::iter::once(&database).chain(&others))?;
         checkpoint::pass("complete-placed");
         let completion = Completion {
             schema: SCHEMA.into(),
@@ -221,28 +250,47 @@ impl Work<'_> {
             tool: env!("CARGO_PKG_VERSION").into(),
             unproven,
             database,
+            other_databases: others,
         };
         completion::write(&point.path, &completion)?;
         checkpoint::pass("complete-written");
         Ok(())
     }
 
-    /// Proves that nobody has changed the copy. Returns what could not be proven, or was accepted.
-    fn require_unchanged(&self, point: &Point, frozen: &Frozen, copy: &Database) -> Result<Vec<String>> {
-        let changes = frozen.changes(copy, true)?;
+    /// Where the server finds its tables, which a superuser's session does not say.
+    pub(crate) fn schemas(&self) -> Vec<String> {
+        let own = self.installation.database().and_then(|own| own.schemas());
+        let role = self.installation.source.as_ref().map_or("", |source| source.user.as_str());
+        own.unwrap_or_else(|_| vec![role.to_owned(), "public".to_owned()])
+    }
+
+    fn store_copy(&self, point: &Point, part: &FrozenPart, work: &Path, lock: &LockGuard) -> Result<Taken> {
+        let copy = find_copy(self.installation, &part.copy, self.accepts_database, Some(lock))?;
+        let copy = copy.ok_or_else(|| gone(point, &part.copy))?.looking_in(self.schemas());
+        begin(work)?;
+        let cancel = Arc::new(AtomicBool::new(false));
+        let database = View::take_frozen(copy.clone(), part, &cancel)?.store(work, self.jobs)?;
+        let changes = part.copy.changes(&copy, true)?;
+        let called = format!("the frozen copy `{}`", part.copy.copy);
+        let unproven = self.require_unchanged(point, &called, changes)?;
+        Ok(Taken { database, others: Vec::new(), unproven })
+    }
+
+    /// Requires that nobody has changed the database. Returns what could not be proven, or was accepted.
+    pub(crate) fn require_unchanged(&self, point: &Point, called: &str, changes: Changes) -> Result<Vec<String>> {
         for words in &changes.unproven {
-            ui::warn(&format!("of the frozen copy `{}` it is not proven {words}", frozen.copy));
+            ui::warn(&format!("of {called} it is not proven {words}"));
         }
         let mut said = changes.unproven;
         if changes.found.is_empty() {
             return Ok(said);
         }
         if self.accepts_changes {
-            ui::warn(&format!("the frozen copy `{}` was changed: {}", frozen.copy, changes.found.join("; ")));
+            ui::warn(&format!("{called} was changed: {}", changes.found.join("; ")));
             said.extend(changes.found);
             return Ok(said);
         }
-        let message = format!("the frozen copy `{}` of the restore point {} was changed", frozen.copy, point.head.id);
+        let message = format!("{called} of the restore point {} was changed", point.head.id);
         let count = changes.found.len();
         let error = changes.found.into_iter().take(NAMED).fold(Error::new(Kind::CheckSaysNo, message), Error::because);
         let error = if count > NAMED { error.because(format!("and {} more", count - NAMED)) } else { error };
@@ -260,11 +308,28 @@ pub(crate) fn gone(point: &Point, frozen: &Frozen) -> Error {
         .hint("its files can be restored with --files; make a new restore point: mm-backup create")
 }
 
+/// What was made of a frozen database.
+pub(crate) struct Taken {
+    /// The server's database.
+    pub database: DatabasePart,
+    /// The others of its cluster.
+    pub others: Vec<DatabasePart>,
+    /// What could not be proven, or was accepted.
+    pub unproven: Vec<String>,
+}
+
+/// Makes the directory in which the parts are made: what is begun is known by it.
+pub(crate) fn begin(work: &Path) -> Result<()> {
+    files::create_directory(work, 0o700)?;
+    checkpoint::pass("complete-begun");
+    Ok(())
+}
+
 /// Moves what was made to where it belongs. What a killed run has put there is replaced.
-fn put_in_place(work: &Path, point: &Path, part: &DatabasePart) -> Result<()> {
-    let stored = [Some(&part.dump), part.globals.as_ref()];
+fn put_in_place<'a>(work: &Path, point: &Path, parts: impl Iterator<Item = &'a DatabasePart>) -> Result<()> {
+    let stored = parts.flat_map(|part| [Some(&part.dump), part.globals.as_ref()]);
     let mut directory: Option<PathBuf> = None;
-    for path in stored.into_iter().flatten().map(|stored| &stored.path) {
+    for path in stored.flatten().map(|stored| &stored.path) {
         let target = point.join(path);
         let parent = files::parent(&target)?.to_owned();
         files::create_directory(&parent, 0o700)?;

@@ -30,8 +30,11 @@ pub(crate) struct Completion {
     /// What could not be proven of the copy, and what was accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unproven: Vec<String>,
-    /// The database, dumped from the copy.
+    /// The database, dumped from the copy, or from where the hop has left it.
     pub database: DatabasePart,
+    /// The other databases of a kept cluster, with `--whole-cluster`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_databases: Vec<DatabasePart>,
 }
 
 /// Reads it; absent while the restore point is not complete.

@@ -26,7 +26,7 @@ use crate::entries;
 use crate::first::{Begun, First};
 use crate::freeze::{self, Outlook, Ready, Taken};
 use crate::guard::Guard;
-use crate::manifest::{self, DatabasePart, Skipped};
+use crate::manifest::{self, DatabasePart, OriginalPart, Skipped};
 use crate::mysql;
 use crate::pinning;
 use crate::plan::Plan;
@@ -77,6 +77,14 @@ impl Order<'_> {
         }
     }
 
+    /// The database, where the hop leaves it as it is.
+    fn left(&self) -> Option<&OriginalPart> {
+        match &self.freezing {
+            Some(Outlook::Left(part)) => Some(part),
+            _ => None,
+        }
+    }
+
     /// Writes down that the copy will be made, where one will.
     fn announce_copy(&self, id: &str, lock: &LockGuard) -> Result<()> {
         self.ready().map_or(Ok(()), |ready| ready.announce(self.installation, (id, self.store), lock))
@@ -86,11 +94,12 @@ impl Order<'_> {
     fn freeze(&self, taken: &Taken) -> Option<Freeze> {
         let reason = match self.freezing.as_ref()? {
             Outlook::Plain(why) | Outlook::Tight(why) => Some(why.clone()),
-            Outlook::Ready(_) => taken.reason.clone(),
+            Outlook::Ready(_) | Outlook::Left(_) => taken.reason.clone(),
         };
+        let original = taken.original.as_ref().map(|part| part.database.label());
         let copy = taken.frozen.as_ref().map(|part| part.copy.copy.clone());
         let checkpointed = self.ready().is_some_and(|ready| ready.checkpointed);
-        Some(Freeze { copy, reason, checkpointed, ..Freeze::default() })
+        Some(Freeze { copy, original, reason, checkpointed, ..Freeze::default() })
     }
 }
 
@@ -154,7 +163,7 @@ fn make(
     let cancel = order.ready().map_or_else(Arc::default, Ready::cancel);
     // What can be known before the stop is known before it.
     let claim = order.claim(Some(lock));
-    let dumps = order.plan.database && order.ready().is_none();
+    let dumps = order.plan.database && order.ready().is_none() && order.left().is_none();
     let onlooker = dumps.then(|| Onlooker::of_server(installation, &claim, &cancel)).transpose()?;
     let config_onlooker = Onlooker::of_configuration(installation, &claim, &cancel)?;
     let known = match previous {
@@ -267,7 +276,7 @@ fn store_beside<C>(
             let (dumped, collected) = threads::both(dump, collect);
             (dumped.map(|part| Taken { mysql: Some(part), ..Taken::default() }), collected)
         }
-        (None, None, None) => (Ok(Taken::default()), collect()),
+        (None, None, None) => (Ok(Taken { original: order.left().cloned(), ..Taken::default() }), collect()),
     }
 }
 
@@ -315,7 +324,7 @@ fn believed(point: &Point) -> Result<Previous> {
 
 /// The other databases of the cluster, when they are wanted, each as a snapshot of its own shows it.
 fn store_others(order: &Order<'_>, partial: &Path, cancel: &Arc<AtomicBool>) -> Result<Vec<DatabasePart>> {
-    if !order.plan.whole_cluster {
+    if !order.plan.whole_cluster || order.left().is_some() {
         return Ok(Vec::new());
     }
     let store = |other| View::take_other(other, cancel)?.store(partial, order.jobs);

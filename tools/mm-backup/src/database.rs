@@ -20,7 +20,7 @@ use mm_common::postgres::server::{Database, Snapshot};
 use mm_common::postgres::source::DataSource;
 use mm_common::postgres::{besides, by_peer, dump, fingerprint, hidden, properties};
 
-use crate::manifest::{DatabasePart, FrozenPart, Stored};
+use crate::manifest::{DatabasePart, FrozenPart, OriginalPart, Stored};
 
 /// The directory of the database in a restore point.
 pub(crate) const DIRECTORY: &str = "database";
@@ -32,13 +32,13 @@ enum What {
     Server,
     /// It holds the configuration and nothing else of the server.
     Configuration,
-    /// Its own, as a frozen copy of it.
+    /// Its own, as a frozen copy of it, or as a hop has left it.
     Frozen,
     /// Another one of the cluster.
     Other,
 }
 
-/// What a database is said to be, of which a copy does not tell it.
+/// What a database was said to be when it was frozen.
 struct Facts {
     name: String,
     bytes: u64,
@@ -120,8 +120,9 @@ pub(crate) struct View {
     reader: Database,
     snapshot: Snapshot,
     what: What,
-    /// Those of the database that a frozen copy is of.
+    /// Those of a database that was frozen.
     facts: Option<Facts>,
+    hashed: Method,
     cancel: Arc<AtomicBool>,
     /// When the view was taken.
     pub taken: String,
@@ -136,10 +137,23 @@ impl View {
     /// Takes a view of a frozen copy, which a superuser reads.
     pub(crate) fn take_frozen(copy: Database, part: &FrozenPart, cancel: &Arc<AtomicBool>) -> Result<Self> {
         let onlooker = Onlooker { own: copy.clone(), reader: copy, what: What::Frozen }.ready(cancel)?;
-        let mut view = Self::of(onlooker, cancel)?;
         let FrozenPart { copy, schema } = part.clone();
-        view.facts = Some(Facts { name: copy.name, bytes: copy.bytes, properties: copy.properties, schema });
-        Ok(view)
+        let facts = Facts { name: copy.name, bytes: copy.bytes, properties: copy.properties, schema };
+        Ok(Self { facts: Some(facts), ..Self::of(onlooker, cancel)? })
+    }
+
+    /// Takes a view of what a hop has left, in which its rows were hashed by `hashed`.
+    pub(crate) fn take_original(
+        reader: Database,
+        part: &OriginalPart,
+        hashed: Method,
+        cancel: &Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let onlooker = Onlooker { own: reader.clone(), reader, what: What::Frozen }.ready(cancel)?;
+        let OriginalPart { database, schema } = part.clone();
+        let facts =
+            Facts { name: database.place.database, bytes: database.bytes, properties: database.properties, schema };
+        Ok(Self { facts: Some(facts), hashed, ..Self::of(onlooker, cancel)? })
     }
 
     /// What the manifest says of the database besides what is in it.
@@ -159,7 +173,9 @@ impl View {
     fn of(Onlooker { own, reader, what }: Onlooker, cancel: &Arc<AtomicBool>) -> Result<Self> {
         let taken = time::now();
         let snapshot = reader.snapshot()?;
-        Ok(Self { own, reader, snapshot, what, facts: None, taken, cancel: Arc::clone(cancel) })
+        let hashed = Method::of_rows(reader.major());
+        let cancel = Arc::clone(cancel);
+        Ok(Self { own, reader, snapshot, what, facts: None, hashed, taken, cancel })
     }
 
     /// Writes dump and roles into `point` and fingerprints every table. `jobs` above one lets the fingerprint be taken
@@ -186,7 +202,7 @@ impl View {
             written.inspect_err(|_| self.cancel.store(true, Ordering::Relaxed))
         };
         let id = self.snapshot.id();
-        let hashed = Method::of_rows(self.reader.major());
+        let hashed = self.hashed;
         let tables = |connections| {
             fingerprint::either(&self.reader, &self.own, |database| {
                 fingerprint::tables_at(database, hashed, id, connections)
@@ -257,7 +273,7 @@ impl View {
 
 /// Who reads a database: its superuser where the cluster is one of this machine and says that the database is the
 /// server's, else the role of the server, which reads what is its own.
-fn reader(own: &Database, claim: &Claim<'_>) -> Database {
+pub(crate) fn reader(own: &Database, claim: &Claim<'_>) -> Database {
     match claim.superuser(own) {
         Ok(superuser) => superuser.unwrap_or_else(|| own.clone()),
         Err(error) => {

@@ -69,8 +69,8 @@ impl<'a> Earlier<'a> {
         let gives_up_copies = next.stops && (next.freezes || next.bumps);
         for point in complete::of_installation(self.store, &self.installation.root)? {
             let work = self.work();
-            let completed = match work.has_copy(&point, lock) {
-                // Its database has gone back to it, or somebody has dropped the copy.
+            let completed = match work.has_source(&point, lock) {
+                // Its database is in use again, or somebody has dropped the copy.
                 Ok(false) => continue,
                 Ok(true) if public || next.pins_all || next.bumps => work.complete(&point, lock).map(|()| true),
                 Ok(true) => Ok(false),
@@ -126,7 +126,7 @@ impl<'a> Earlier<'a> {
         of_run.retain(|point| point.head.run.as_ref() == Some(run));
         while let Some(newest) = of_run.pop() {
             // One whose database is gone has taken the place of none.
-            if newest.head.database.is_some() || self.work().has_copy(&newest, lock)? {
+            if newest.head.database.is_some() || self.work().has_source(&newest, lock)? {
                 break;
             }
         }

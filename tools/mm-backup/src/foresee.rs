@@ -15,6 +15,7 @@ use crate::arguments::RestoreArguments;
 use crate::complete;
 use crate::configuration;
 use crate::fill::SUPERUSER_OBJECTS;
+use crate::manifest::Unstored;
 use crate::replace::Way;
 use crate::restore_files::Selection;
 use crate::store::Point;
@@ -75,8 +76,12 @@ fn into_place(session: &mut Session, point: &Point, wanted: &RestoreArguments, w
     let there = target::observe(session, point, wish, &install)?;
     let running = target::refuse_running(there.as_ref().map(|there| &there.service), &install, wanted)?;
     let entries = wish.files.as_ref().map(|selection| restore_files::foresee(point, selection)).transpose()?;
-    let tables = match (&there, wish.database) {
-        (Some(there), true) => Some(tables(session, point, wish, there)?),
+    let tables = match (&there, wish.database, point.head.incomplete()) {
+        (Some(_), true, Some(Unstored::Original(part))) => {
+            plan.push(format!("first store its database, which is {}", part.database.in_words()));
+            Some(format!("exchange the database {} for that", part.database.place.database))
+        }
+        (Some(there), true, _) => Some(tables(session, point, wish, there)?),
         _ => None,
     };
     if running {

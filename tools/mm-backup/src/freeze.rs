@@ -22,8 +22,9 @@ use mm_common::postgres::server::Database;
 
 use crate::copies::{self, Going, Record};
 use crate::database::{self, Onlooker};
-use crate::manifest::{DatabasePart, FrozenPart};
+use crate::manifest::{DatabasePart, FrozenPart, OriginalPart};
 use crate::mysql::MysqlPart;
+use crate::original;
 use crate::plan::Plan;
 use crate::replace::beside;
 use crate::store::Store;
@@ -51,10 +52,21 @@ pub(crate) struct Ready {
     cancel: Arc<AtomicBool>,
 }
 
+/// Another database server, which the hop comes to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Upgrade {
+    /// Its major.
+    pub major: u32,
+    /// The database is moved there; else its cluster is upgraded.
+    pub is_move: bool,
+}
+
 /// Whether the database can be frozen.
 pub(crate) enum Outlook {
     /// It can.
     Ready(Box<Ready>),
+    /// It need not be copied: the hop leaves it as it is.
+    Left(Box<OriginalPart>),
     /// There is no room for one more copy, in words.
     Tight(String),
     /// It cannot, and why.
@@ -79,14 +91,14 @@ pub(crate) fn ready(
     installation: &Installation,
     claim: &Claim<'_>,
     plan: &Plan,
-    bumps: bool,
+    upgrade: Option<Upgrade>,
     (run, lock): (Option<&str>, &LockGuard),
 ) -> Result<Outlook> {
-    let mut outlook = look(installation, claim, plan, bumps)?;
+    let mut outlook = look(installation, claim, plan, upgrade)?;
     if let Outlook::Tight(_) = outlook
         && copies::sweep(installation, claim, Going::Tight(run), lock)? > 0
     {
-        outlook = look(installation, claim, plan, bumps)?;
+        outlook = look(installation, claim, plan, upgrade)?;
     }
     outlook.tell(installation);
     if let Outlook::Ready(ready) = &mut outlook {
@@ -99,10 +111,14 @@ pub(crate) fn ready(
 }
 
 /// Looks whether the server's database can be frozen. Changes nothing.
-fn look(installation: &Installation, claim: &Claim<'_>, plan: &Plan, bumps: bool) -> Result<Outlook> {
+fn look(installation: &Installation, claim: &Claim<'_>, plan: &Plan, upgrade: Option<Upgrade>) -> Result<Outlook> {
     let dumped = |why: &str| Ok(Outlook::Plain(why.to_owned()));
-    if bumps {
-        return dumped("this hop upgrades PostgreSQL, which would carry the copy along");
+    if let Some(upgrade) = upgrade {
+        let own = installation.database()?;
+        // Where it is there already, nothing upgrades it, and nothing is left of it.
+        if upgrade.is_move || own.major() < upgrade.major {
+            return original::left(claim, plan, &own, upgrade);
+        }
     }
     if plan.whole_cluster {
         return dumped("--whole-cluster dumps every database of the cluster in one go");
@@ -188,6 +204,7 @@ fn obstacle(admin: &Database, name: &str, role: &str) -> Result<Option<String>> 
 pub(crate) struct Taken {
     pub(crate) part: Option<DatabasePart>,
     pub(crate) frozen: Option<FrozenPart>,
+    pub(crate) original: Option<OriginalPart>,
     pub(crate) mysql: Option<MysqlPart>,
     /// Why it is not frozen, though that was wanted and looked well before the stop.
     pub(crate) reason: Option<String>,

@@ -104,9 +104,19 @@ FROZEN RESTORE POINTS
   in the time of a moment, whatever it holds; what was there is kept until prune. Then the copy is
   the server's database: a restore point that was not complete has none any more.
 
+  In a hop that upgrades PostgreSQL or moves the database (mm-pgbump) neither copy nor dump is made:
+  complete reads what the hop leaves as it was, the kept cluster or the source. It starts the cluster
+  beside the one that serves, with a socket in its data directory, read-only, for nobody else, and
+  stops it again. That it is what was carried over is proven by the rows that mm-pgbump hashed, and in
+  a cluster by its next transaction: otherwise 4, or --accept frozen-copy. Until then mm-pgbump
+  drop-old, the next upgrade, and --method link refuse (5), mm-swap puts no release in place before
+  the upgrade or the move is made, and restore stores the database first. Once the hop was taken back
+  the server works with that database again, and it cannot be stored any more. --whole-cluster stores
+  the other databases of the cluster with it. A database of MySQL is dumped as ever.
+
   Where the database cannot be copied it is dumped while the server is stopped, and that is said
   before the stop: others are connected to it, prepared transactions, too little space, another
-  collation version, no superuser available, --whole-cluster, a hop that upgrades PostgreSQL. A
+  collation version, no superuser available, --whole-cluster where no cluster is upgraded. A
   CHECKPOINT is made before the stop, for at most 10 seconds. Of the copies of a run that of its
   first hop and the newest stay; the one of the hop before goes when the new one is there and the
   server serves again, or before, where there is no room for three. prune removes those of restore

@@ -53,7 +53,8 @@ pub(crate) fn restore(
         // The copy it was frozen in is the server's database now.
         wish.database = false;
     }
-    let wish = &wish;
+    let completed = complete::before_restore(session, point, &wish, installation.as_ref(), (jobs, &lock))?;
+    let (point, wish) = (completed.as_ref().unwrap_or(point), &wish);
     let running = target::refuse_running(installation.as_ref().map(|there| &there.service), &install, wanted)?;
     // A run that was cut off may have stopped it.
     let ran = installation.as_ref().map(|there| there.service.was_running()).transpose()?.unwrap_or(false);

@@ -32,6 +32,7 @@ mod manifest;
 mod measure;
 mod mysql;
 mod observe;
+mod original;
 mod pinning;
 mod plan;
 mod previous;
@@ -78,6 +79,7 @@ pub use arguments::BackupArguments;
 
 use arguments::{CreateArguments, ListArguments, Verb};
 use earlier::{Earlier, Next};
+use freeze::Upgrade;
 use store::{Point, Store};
 
 /// The command line, for man pages and completions.
@@ -169,8 +171,9 @@ fn section(point: &Point) -> Result<Backup> {
         databases: head.in_cluster(),
         mysql: head.mysql.as_ref().map(|part| part.told(&point.path)),
         left_out: Vec::new(),
-        freeze: head.frozen.as_ref().map(|part| Freeze {
-            copy: Some(part.copy.copy.clone()),
+        freeze: head.was_frozen().then(|| Freeze {
+            copy: head.frozen.as_ref().map(|part| part.copy.copy.clone()),
+            original: head.original.as_ref().map(|part| part.database.label()),
             completed: head.database.is_some().then(|| point.path.join(COMPLETION)),
             ..Freeze::default()
         }),
@@ -213,10 +216,11 @@ fn wished(session: &Session, flags: &CreateArguments, installation: &Installatio
     Ok(wish)
 }
 
-/// Whether this hop upgrades PostgreSQL.
-fn bumps(session: &Session) -> Result<bool> {
+/// How this hop comes to another database server, where it does.
+fn upgrade_of_hop(session: &Session) -> Result<Option<Upgrade>> {
     let path: Option<Path> = session.document.section("path")?;
-    Ok(path.and_then(|path| path.next).is_some_and(|hop| hop.needs.postgres.is_some()))
+    let needs = path.and_then(|path| path.next).map(|hop| hop.needs);
+    Ok(needs.and_then(|needs| needs.postgres.map(|major| Upgrade { major, is_move: needs.is_move })))
 }
 
 fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &CreateArguments) -> Result<String> {
@@ -265,11 +269,12 @@ fn create_point(session: &mut Session, arguments: &BackupArguments, flags: &Crea
         try_way_back(session, &installation, &plan, &lock)?;
         let accepts_database = session.common.accepts(proven::ACCEPT);
         let run = pinning::run_of_hop(session)?;
-        let bumps = bumps(session)?;
+        let upgrade = upgrade_of_hop(session)?;
+        let bumps = upgrade.is_some();
         let next = Next { stops: plan.stop, freezes: plan.freeze, bumps, pins_all: flags.pin_all };
         Earlier::of(session, arguments, (&installation, &store))?.settle(next, &lock)?;
         let claim = database::claim(&installation, accepts_database, Some(&lock));
-        let ready = || freeze::ready(&installation, &claim, &plan, bumps, (run.as_deref(), &lock));
+        let ready = || freeze::ready(&installation, &claim, &plan, upgrade, (run.as_deref(), &lock));
         let freezing = plan.freeze.then(ready).transpose()?;
         create::create(
             &create::Order {

@@ -126,7 +126,11 @@ fn json_list(store: &Store, points: &[Point], damaged: &[Damaged], doubts: &Doub
                     "name": part.name, "server_version": part.server_version, "bytes": part.dump.bytes,
                     "tables": part.tables.len(), "rows": part.tables.values().sum::<u64>(),
                 })),
-                "frozen": head.frozen.as_ref().map(|part| json!({ "copy": part.copy.copy, "complete": head.database.is_some() })),
+                "frozen": head.was_frozen().then(|| json!({
+                    "copy": head.frozen.as_ref().map(|part| &part.copy.copy),
+                    "original": head.original.as_ref().map(|part| part.database.label()),
+                    "complete": head.database.is_some(),
+                })),
                 "database": head.database.as_ref().map(|part| json!({
                     "name": part.name, "server_version": part.server_version, "bytes": part.dump.bytes,
                     "tables": part.tables.len(), "posts": part.history.as_ref().map(|history| history.posts.rows),
@@ -146,9 +150,9 @@ fn table(points: &[Point], damaged: &[Damaged], doubts: &Doubts, pins: &[Pin]) -
             head.id.clone(),
             head.created.clone(),
             format!("{} {}", head.version, head.edition),
-            match (&head.database, &head.frozen) {
+            match (&head.database, head.incomplete()) {
                 (Some(part), _) => format!("{} ({})", part.name, part.server_version),
-                (None, Some(part)) => format!("{} ({}), frozen", part.copy.name, part.copy.server_version),
+                (None, Some(part)) => format!("{} ({}), frozen", part.name(), part.server_version()),
                 (None, None) => head.mysql.as_ref().map_or_else(|| "-".into(), MysqlPart::in_words),
             },
             head.totals.files.to_string(),
@@ -164,10 +168,7 @@ fn table(points: &[Point], damaged: &[Damaged], doubts: &Doubts, pins: &[Pin]) -
     }
     for point in points {
         if let (Some(part), Ok(command)) = (point.head.incomplete(), point.completing()) {
-            line(format!(
-                "{}  FROZEN: incomplete, its database is the copy {} in the database server: {command}",
-                point.head.id, part.copy.copy
-            ));
+            line(format!("{}  FROZEN: incomplete, its database is {}: {command}", point.head.id, part.in_words()));
         }
     }
     for pin in pins.iter().filter(|pin| points.iter().any(|point| point.head.id == pin.id)) {
@@ -259,7 +260,7 @@ pub(crate) fn made_table(backup: &Backup) -> String {
         backup.files,
         size(backup.bytes),
         match &backup.freeze {
-            Some(freeze) if freeze.copy.is_some() => "frozen; mm-backup complete dumps it",
+            Some(freeze) if freeze.has_frozen() => "frozen; mm-backup complete dumps it",
             _ if backup.database || backup.mysql.is_some() => "dumped",
             _ => "left out",
         },

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use mm_common::contract::version::Edition;
 use mm_common::machine::tree::{Attributes, Meta, Time};
+use mm_common::mattermost::way_back::original::Original;
 use mm_common::postgres::besides::LargeObjects;
 use mm_common::postgres::fingerprint::{Fingerprint, History, Method};
 use mm_common::postgres::frozen::Frozen;
@@ -69,6 +70,9 @@ pub(crate) struct Head {
     /// ([`crate::completion`]), and taken for [`Head::database`] when that is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<FrozenPart>,
+    /// The database that the hop of the restore point leaves where it is, with `--freeze`; its dump is as that of a frozen copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<OriginalPart>,
     /// The database of the configuration, when that is another one (`MM_CONFIG`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_database: Option<DatabasePart>,
@@ -102,19 +106,73 @@ impl Head {
 
     /// The names of those that are in the server's cluster.
     pub(crate) fn in_cluster(&self) -> Vec<String> {
-        let others = self.other_databases.iter().map(|part| part.name.clone());
-        self.database_name().map(str::to_owned).into_iter().chain(others).collect()
+        let stored = self.other_databases.iter().map(|part| part.name.clone());
+        let left =
+            self.original.iter().filter(|_| self.database.is_none()).flat_map(|part| part.database.others.clone());
+        self.database_name().map(str::to_owned).into_iter().chain(stored).chain(left).collect()
     }
 
     /// The name of the server's database, stored or frozen.
     pub(crate) fn database_name(&self) -> Option<&str> {
-        let frozen = || self.frozen.as_ref().map(|part| part.copy.name.as_str());
-        self.database.as_ref().map(|part| part.name.as_str()).or_else(frozen)
+        let unstored = || self.incomplete().map(Unstored::name);
+        self.database.as_ref().map(|part| part.name.as_str()).or_else(unstored)
     }
 
-    /// The frozen copy of a restore point whose database is not stored yet.
-    pub(crate) fn incomplete(&self) -> Option<&FrozenPart> {
-        self.frozen.as_ref().filter(|_| self.database.is_none())
+    /// Where the database of a frozen restore point is that is not stored yet.
+    pub(crate) fn incomplete(&self) -> Option<Unstored<'_>> {
+        if self.database.is_some() {
+            return None;
+        }
+        let copy = self.frozen.as_ref().map(Unstored::Copy);
+        copy.or_else(|| self.original.as_ref().map(Unstored::Original))
+    }
+
+    /// Whether its database is, or was, to be stored later.
+    pub(crate) fn was_frozen(&self) -> bool {
+        self.frozen.is_some() || self.original.is_some()
+    }
+}
+
+/// The database of a frozen restore point that is not stored yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unstored<'a> {
+    /// A copy in the database server.
+    Copy(&'a FrozenPart),
+    /// What the hop leaves where it is.
+    Original(&'a OriginalPart),
+}
+
+impl<'a> Unstored<'a> {
+    /// Its name.
+    pub(crate) fn name(self) -> &'a str {
+        match self {
+            Self::Copy(part) => &part.copy.name,
+            Self::Original(part) => &part.database.place.database,
+        }
+    }
+
+    /// Version of its server.
+    pub(crate) fn server_version(self) -> &'a str {
+        match self {
+            Self::Copy(part) => &part.copy.server_version,
+            Self::Original(part) => &part.database.server_version,
+        }
+    }
+
+    /// Its size.
+    pub(crate) fn bytes(self) -> u64 {
+        match self {
+            Self::Copy(part) => part.copy.bytes,
+            Self::Original(part) => part.database.bytes,
+        }
+    }
+
+    /// Where it is, after "it is".
+    pub(crate) fn in_words(self) -> String {
+        match self {
+            Self::Copy(part) => format!("the copy `{}` in the database server", part.copy.copy),
+            Self::Original(part) => part.database.in_words(),
+        }
     }
 }
 
@@ -193,6 +251,16 @@ pub(crate) struct DatabasePart {
 pub(crate) struct FrozenPart {
     /// The copy.
     pub copy: Frozen,
+    /// Where the schema stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<mm_common::mattermost::schema::Level>,
+}
+
+/// The database that the hop of a restore point leaves where it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OriginalPart {
+    /// The database.
+    pub database: Original,
     /// Where the schema stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<mm_common::mattermost::schema::Level>,

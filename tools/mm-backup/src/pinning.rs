@@ -8,7 +8,9 @@ use mm_common::run::Session;
 use serde_json::Value;
 
 use crate::create::Order;
-use crate::store::Store;
+use crate::manifest::Unstored;
+use crate::original;
+use crate::store::{Point, Store};
 
 /// What releases pins.
 pub(crate) const RELEASED_BY: &str = "a pin is released by mm-swap prune and mm-pgbump drop-old, when they give up the way back, and by mm-backup unpin ID";
@@ -25,7 +27,7 @@ pub(crate) fn pin(order: &Order<'_>, id: &str) -> Result<Vec<String>> {
     let install = &order.installation.root;
     let (store, present) = (&order.store.path, pins::all(&order.store.path)?);
     let of_run: Vec<&Pin> = present.iter().filter(|pin| pin.run == *run && pin.install == *install).collect();
-    let is_first = !of_run.iter().any(|pin| pin.why == Why::First && store.join(&pin.id).is_dir());
+    let is_first = !of_run.iter().any(|pin| pin.why == Why::First && is_standing(order, &pin.id));
     let why = match (is_first, order.pins_all) {
         (true, _) => Why::First,
         (false, false) => Why::Newest,
@@ -33,7 +35,19 @@ pub(crate) fn pin(order: &Order<'_>, id: &str) -> Result<Vec<String>> {
     };
     let (id, run, install) = (id.to_owned(), run.clone(), install.clone());
     pins::set(store, &Pin { id, run, why, install, since: time::now() })?;
-    Ok(of_run.iter().filter(|pin| pin.why == Why::Newest).map(|pin| pin.id.clone()).collect())
+    let is_replaced = |pin: &&&Pin| pin.why == Why::Newest || (pin.why == Why::First && is_first);
+    Ok(of_run.iter().filter(is_replaced).map(|pin| pin.id.clone()).collect())
+}
+
+/// Whether the run can go back to its restore point. One that was frozen without a copy is none when its hop was taken back: the
+/// server works with its database again, and what a later point holds is what it held.
+fn is_standing(order: &Order<'_>, id: &str) -> bool {
+    if !order.store.path.join(id).is_dir() {
+        return false;
+    }
+    let unstored = |point: &Point| matches!(point.head.incomplete(), Some(Unstored::Original(_)));
+    let is_original = order.store.find(id).is_ok_and(|point| unstored(&point));
+    !is_original || original::is_left(&order.installation.state, id).unwrap_or(true)
 }
 
 /// Releases those that a newer hop's has taken the place of.

@@ -15,10 +15,11 @@ use mm_common::run::Session;
 
 use crate::arguments::BackupArguments;
 use crate::copies::{self, Going};
+use crate::manifest::Unstored;
 use crate::pinning::RELEASED_BY;
 use crate::retention::{self, Keep};
 use crate::store::{Point, Store};
-use crate::{database, kept, replace};
+use crate::{database, kept, original, replace};
 
 /// The verb.
 pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Keep) -> Result<String> {
@@ -105,15 +106,20 @@ fn superfluous(store: &Store, install: &Path, state: &State, keep: Keep) -> Resu
     let points = store.of_installation(install)?;
     let journals = journals(state)?;
     let copies = copies::all(state)?;
+    let is_there = |id: &str, unstored: Unstored<'_>| match unstored {
+        Unstored::Copy(part) => copies.iter().any(|record| record.copy == part.copy.copy),
+        // One that cannot be looked at may be there.
+        Unstored::Original(_) => original::is_left(state, id).unwrap_or(true),
+    };
     let points: Vec<retention::Point> = points
         .iter()
         .map(|Point { head, .. }| {
             Ok(retention::Point {
                 id: head.id.clone(),
                 created: head.created.parse().map_err(|error| Error::io("read", head.id.as_str(), error))?,
-                // A frozen one has its database in a copy, which is for the next run to complete.
+                // A frozen one has its database elsewhere, which is for the next run to complete.
                 needed: journals.iter().any(|journal| journal.contains(&head.id))
-                    || head.incomplete().is_some_and(|part| copies.iter().any(|record| record.copy == part.copy.copy)),
+                    || head.incomplete().is_some_and(|unstored| is_there(&head.id, unstored)),
                 incomplete: head.incomplete().is_some(),
             })
         })

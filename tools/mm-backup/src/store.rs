@@ -186,16 +186,18 @@ impl Store {
             return Err(Error::failed(format!("`{}` is not what its name says", path.display()))
                 .because(format!("its manifest is that of `{}`", head.id)));
         }
-        if head.frozen.is_some()
+        if head.was_frozen()
             && let Some(completion) = completion::read(&path)?
         {
             if completion.id != id || completion.manifest_sha256 != manifest::recorded_digest(&path)? {
                 return Err(Error::failed(format!("`{}` is not what its name says", path.display()))
                     .because(format!("its database is that of `{}`", completion.id)));
             }
-            head.totals.bytes += completion.database.dump.bytes;
-            head.totals.added += completion.database.dump.bytes;
+            head.other_databases.extend(completion.other_databases);
             head.database = Some(completion.database);
+            let dumped: u64 = head.database.iter().chain(&head.other_databases).map(|part| part.dump.bytes).sum();
+            head.totals.bytes += dumped;
+            head.totals.added += dumped;
         }
         Ok(Point { path, head })
     }
@@ -300,9 +302,9 @@ impl Point {
 
     /// Refuses a frozen restore point whose database is not stored yet.
     pub(crate) fn require_complete(&self) -> Result<()> {
-        let Some(frozen) = self.head.incomplete() else { return Ok(()) };
+        let Some(unstored) = self.head.incomplete() else { return Ok(()) };
         Err(Error::refused(format!("the restore point {} is frozen: its database is not stored yet", self.head.id))
-            .because(format!("it is the copy `{}` in the database server", frozen.copy.copy))
+            .because(format!("it is {}", unstored.in_words()))
             .hint(self.completing()?))
     }
 

@@ -293,7 +293,8 @@ METHODS
   clone, upgrade   pg_upgrade; seconds, whatever the size with clone. The old cluster stays as it was.
   dump             dump and restore: minutes per gigabyte. Builds every index anew, which corrects those that a changed
                    collation has damaged. pg_upgradecluster does not notice rows that it fails to restore; the proof does.
-  link             pg_upgrade on shared files: fast and small, but there is no way back once the new server has run.
+  link             pg_upgrade on shared files: fast and small, but there is no way back once the new server has run. Refused (5)
+                   with a restore point of `mm-backup --freeze`, which is completed from the old cluster.
 
 EXIT STATUS
   0   upgraded, or no need to (`changed` tells)
@@ -302,7 +303,7 @@ EXIT STATUS
   3   stopped half-way and could not undo; the hint says how to go on
   4   check: something stands in the way
   5   refused: something stands in the way, no restore point, the database is not in a cluster of this machine (the hint
-      names move), or it runs a later major than --to asks for
+      names move), it runs a later major than --to asks for, or a frozen restore point needs what drop-old would drop
   6   failed and rolled back: the old cluster, or the old database, serves, the service is as it was
   65  no document, a broken one, or one of another schema
   74  the document could not be delivered; the work is done

@@ -3,6 +3,7 @@
 use mm_common::contract::sections::Verify;
 use mm_common::contract::ui;
 use mm_common::machine::{door, pins};
+use mm_common::mattermost::way_back::original;
 use mm_common::postgres::cluster;
 use mm_common::postgres::server::Database;
 use mm_common::run::Session;
@@ -16,7 +17,8 @@ use crate::{control, moving};
 /// Drops the cluster that the last upgrade left behind.
 ///
 /// # Errors
-/// Refused when the server does not work with the new cluster, when that needs files of the old one, when the upgrade was made by this very run, or when no
+/// Refused when the server does not work with the new cluster, when that needs files of the old one, when a restore point has
+/// its database nowhere else, when the upgrade was made by this very run, or when no
 /// mm-verify has been content since (and `force` is not given).
 pub(crate) fn run(session: &mut Session, force: bool) -> Result<String> {
     session.refuse_open(&[])?;
@@ -48,6 +50,7 @@ pub(crate) fn run(session: &mut Session, force: bool) -> Result<String> {
             .because("the document holds no mm-verify without failures after the upgrade")
             .hint("mm-verify | mm-pgbump drop-old, or --force"));
     }
+    original::refuse_needed(installation.state.path(), &installation.root)?;
     let Some(old) = entry.old_now()? else {
         return Ok(format!("the cluster {} is gone already", entry.from()));
     };

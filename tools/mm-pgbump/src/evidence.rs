@@ -75,7 +75,7 @@ pub(crate) fn gather(cluster: &Cluster, entrance: &str, method: fingerprint::Met
                 prints => prints?,
             };
             for (table, print) in prints {
-                facts.insert(format!("{name}: table {table}"), format!("{} rows with hash {}", print.rows, print.hash));
+                facts.insert(format!("{name}: table {table}"), print.in_words());
             }
         }
         Ok(facts)
@@ -87,33 +87,45 @@ pub(crate) fn gather(cluster: &Cluster, entrance: &str, method: fingerprint::Met
     Ok(facts)
 }
 
-/// As [`gather`], without the contents of the tables: quick, so it is tried before the service is stopped.
+/// As [`gather`], without the contents of the tables: quick, so it is tried before the service is stopped. The databases are
+/// read beside each other: most of it is starting programs and sessions.
 pub(crate) fn catalogue(cluster: &Cluster, entrance: &str, major: u32) -> Result<Facts> {
+    let of_cluster = || -> Result<Facts> {
+        let mut facts = Facts::new();
+        let front = Database::superuser(cluster, entrance)?;
+        add(&mut facts, "", &front.rows(CLUSTER)?)?;
+        let globals = definitions::of_server(&front, major)?;
+        facts.extend(globals.into_iter().map(|(statement, said)| (format!("{GLOBAL}{statement}"), said)));
+        Ok(facts)
+    };
+    let of_databases = || -> Result<Vec<Facts>> {
+        let names = databases(cluster, entrance)?;
+        threads::each(threads::fitting(), &names, |name| of_database(cluster, name, major)).into_iter().collect()
+    };
+    let (facts, databases) = threads::both(of_cluster, of_databases);
+    let mut facts = facts?;
+    facts.extend(databases?.into_iter().flatten());
+    Ok(facts)
+}
+
+/// What there is to know of one database, without the contents of its tables.
+fn of_database(cluster: &Cluster, name: &str, major: u32) -> Result<Facts> {
     let mut facts = Facts::new();
-    let front = Database::superuser(cluster, entrance)?;
-    add(&mut facts, "", &front.rows(CLUSTER)?)?;
-    let globals = definitions::of_server(&front, major)?;
-    facts.extend(globals.into_iter().map(|(statement, said)| (format!("{GLOBAL}{statement}"), said)));
-    for name in databases(cluster, entrance)? {
-        let database = Database::superuser(cluster, &name)?.with_limit(fingerprint::LIMIT);
-        let prefix = format!("{name}: ");
-        let Besides { sequences, views } = Besides::of(&database)?;
-        facts.extend(sequences.into_iter().map(|(name, state)| (format!("{prefix}sequence {name}"), state)));
-        facts.extend(views.into_iter().map(|(name, is)| (format!("{prefix}relation {name}"), format!("filled {is}"))));
-        let large = besides::large_objects(&database, None)?;
-        facts.insert(format!("{prefix}large objects"), format!("{} with hash {}", large.number, large.hash));
-        facts.insert(
-            format!("{prefix}owners of large objects"),
-            format!("{} with hash {}", large.number, large.settled),
-        );
-        for (schema, space) in schemas::read(&database)? {
-            facts.insert(format!("{prefix}schema {schema}"), space.in_words());
-        }
-        for (object, text) in definitions::of_members_by_name(definitions::of_database(&database, major)?) {
-            // What a dump says of the rights of a schema depends on what the schema was called at first.
-            if !schemas::are_of_schemas(&object) {
-                facts.insert(format!("{prefix}{DEFINITION}{object}"), text);
-            }
+    let database = Database::superuser(cluster, name)?.with_limit(fingerprint::LIMIT);
+    let prefix = format!("{name}: ");
+    let Besides { sequences, views } = Besides::of(&database)?;
+    facts.extend(sequences.into_iter().map(|(name, state)| (format!("{prefix}sequence {name}"), state)));
+    facts.extend(views.into_iter().map(|(name, is)| (format!("{prefix}relation {name}"), format!("filled {is}"))));
+    let large = besides::large_objects(&database, None)?;
+    facts.insert(format!("{prefix}large objects"), format!("{} with hash {}", large.number, large.hash));
+    facts.insert(format!("{prefix}owners of large objects"), format!("{} with hash {}", large.number, large.settled));
+    for (schema, space) in schemas::read(&database)? {
+        facts.insert(format!("{prefix}schema {schema}"), space.in_words());
+    }
+    for (object, text) in definitions::of_members_by_name(definitions::of_database(&database, major)?) {
+        // What a dump says of the rights of a schema depends on what the schema was called at first.
+        if !schemas::are_of_schemas(&object) {
+            facts.insert(format!("{prefix}{DEFINITION}{object}"), text);
         }
     }
     Ok(facts)

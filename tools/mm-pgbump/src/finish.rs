@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use mm_common::contract::ui;
 use mm_common::machine::files::Access;
+use mm_common::machine::threads;
 use mm_common::machine::tree::{Dir, Kind};
-use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::schemas::{self, Spaces};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::{fingerprint, session};
@@ -134,9 +135,9 @@ impl Kept {
     }
 }
 
-/// Extensions to the versions of the new major, indexes anew where the collation is another, statistics. None of it
-/// loses anything when it fails, so a failure is a warning with what to do.
-pub(crate) fn settle(new: &Cluster, entrance: &str, method: Method) -> Result<()> {
+/// Extensions to the versions of the new major, indexes anew where the collation is another, and the first statistics, unless
+/// full ones follow at once. None of it loses anything when it fails, so a failure is a warning with what to do.
+pub(crate) fn settle(new: &Cluster, entrance: &str, method: Method, is_analyzed: bool) -> Result<()> {
     if method == Method::Dump {
         // A restore made them all anew, and analyzed them.
         return Ok(());
@@ -163,22 +164,22 @@ pub(crate) fn settle(new: &Cluster, entrance: &str, method: Method) -> Result<()
             warn_unless(database.execute_each(&sql), &format!("{sql} in the database {name}"));
         }
     }
-    let (options, arguments) = first_statistics(new.major);
-    analyze(new, entrance, options, arguments);
+    if !is_analyzed {
+        let (options, arguments) = first_statistics(new.major);
+        analyze(new, entrance, options, arguments);
+    }
     Ok(())
 }
 
 /// Full statistics, which a server can do without while it starts. Also from 18 on: the counters that autovacuum goes by
 /// are not carried over (documentation of `pg_upgrade`).
-pub(crate) fn analyze_fully(entry: &Entry) {
+pub(crate) fn analyze_fully(new: &Cluster, entry: &Entry) {
     if entry.method == Method::Dump {
         return;
     }
-    if let Ok(Some(new)) = cluster::find(entry.major, &entry.old.name) {
-        ui::progress("collecting statistics");
-        analyze(&new, &entry.database, "", &[]);
-        ui::progress_done();
-    }
+    ui::progress("collecting statistics");
+    analyze(new, &entry.database, "", &[]);
+    ui::progress_done();
 }
 
 /// Settings of the session and options of `vacuumdb` for the statistics that a server must not begin without.
@@ -198,7 +199,9 @@ fn analyze(new: &Cluster, entrance: &str, options: &str, arguments: &[&str]) {
     let analyzed = Database::superuser(new, entrance)
         .and_then(|database| database.with_limit(ANALYZE_LIMIT).with_options(options).command("vacuumdb"));
     let analyzed = analyzed.and_then(|command| {
-        command.args(["--all", "--analyze-only", "--quiet", "--no-password"]).args(arguments).run()
+        let jobs = threads::fitting().to_string();
+        let all = ["--all", "--analyze-only", "--quiet", "--no-password", "--jobs", &jobs];
+        command.args(all).args(arguments).run()
     });
     warn_unless(analyzed.map(drop), "vacuumdb --all --analyze-in-stages");
 }

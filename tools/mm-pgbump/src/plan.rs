@@ -6,6 +6,7 @@ mod upgrade;
 use std::path::{Component, Path, PathBuf};
 
 use clap::ValueEnum;
+pub use mm_common::postgres::running::Mode;
 use mm_common::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -111,19 +112,6 @@ pub enum Phase {
     Done,
     /// The old cluster is being put back after that.
     RollingBack,
-}
-
-/// How a cluster's server runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// It does not.
-    Down,
-    /// For everybody.
-    Open,
-    /// With a `pg_hba.conf` of an upgrade, which lets in nobody but its owner.
-    Shut,
-    /// In `pg_upgrade`'s own mode: `pg_lsclusters` says online, nobody can connect.
-    BinaryUpgrade,
 }
 
 /// What is there of the new cluster.

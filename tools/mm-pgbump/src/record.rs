@@ -26,6 +26,9 @@ pub(crate) struct RestorePoint {
     pub id: String,
     /// The store.
     pub store: PathBuf,
+    /// It was frozen with neither copy nor dump: `mm-backup complete` reads the database that is left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub original: bool,
 }
 
 /// An upgrade, from its intent to its end.
@@ -45,6 +48,9 @@ pub(crate) struct Entry {
     /// The number that initdb gave it.
     #[serde(default)]
     pub identifier: Option<String>,
+    /// The first transaction that had not begun there when it was carried over, as its control file says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_transaction: Option<String>,
     /// The text of its `start.conf`.
     pub old_start: Option<String>,
     /// The major to reach.

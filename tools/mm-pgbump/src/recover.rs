@@ -10,6 +10,7 @@ use mm_common::mattermost::site::Installation;
 use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
 
+use crate::control::Starting;
 use crate::open::open;
 use crate::plan::{self, Ending, Recovery};
 use crate::record::{Entry, Records};
@@ -81,7 +82,8 @@ pub(crate) fn end(
         }
         Recovery::Open { may_take_back } => {
             programs::end(&entry)?;
-            if let Err(error) = open(&mut entry, installation, records, analyzes, lock) {
+            let opened = open(&mut entry, installation, records, analyzes, lock);
+            if let Err(error) = opened.and_then(|starting| starting.map_or(Ok(()), Starting::end)) {
                 return Err(if may_take_back {
                     run::taken_back(error, &entry, installation, records, lock)
                 } else {

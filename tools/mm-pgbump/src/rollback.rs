@@ -8,6 +8,7 @@ use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::{STOP_LIMIT, Service};
 use mm_common::machine::{checkpoint, door, files, signals, threads};
 use mm_common::mattermost::config::Spot;
+use mm_common::mattermost::handed_on;
 use mm_common::mattermost::health::{START_LIMIT, Started};
 use mm_common::postgres::cluster::{self, Cluster};
 use mm_common::postgres::server::Database;
@@ -61,6 +62,7 @@ pub(crate) fn run(session: &mut Session, options: &Options, of_move: bool) -> Re
         return Ok(format!("the upgrade that was cut off is taken back; {} serves as before", entry.from()));
     }
     let running = installation.service.is_running()?;
+    tell_incomplete(&entry);
     let lost = carry_out(&entry, &installation.service, &records, &lock)?;
     session.changed = true;
     installation.reload()?;
@@ -77,6 +79,19 @@ pub(crate) fn run(session: &mut Session, options: &Options, of_move: bool) -> Re
     };
     session.human = Some(format!("{} serves again; {since}\n", entry.from()));
     Ok(format!("{} serves again on port {}; {since}", entry.from(), entry.old.port))
+}
+
+/// Says of a restore point that was frozen without a copy that its database will not be stored any more.
+fn tell_incomplete(entry: &Entry) {
+    let point = entry.restore_point.as_ref().filter(|point| point.original);
+    if let Some(point) = point
+        && handed_on::needs_original(&point.store.join(&point.id)).is_ok_and(|left| left.is_some())
+    {
+        ui::say(&format!(
+            "the restore point {} is not completed any more: the server works with its database again",
+            point.id
+        ));
+    }
 }
 
 /// Exchanges the clusters back. May be repeated after any part of it. Tells the tables that were written to since.
@@ -175,7 +190,7 @@ fn written_since(entry: &Entry, new: &Cluster, before: &Facts) -> Result<Vec<Str
         table == "public.configurations" && rows_of_ours.clone().any(unchanged)
     };
     let changed = now.iter().filter_map(|(table, print)| {
-        let text = format!("{} rows with hash {}", print.rows, print.hash);
+        let text = print.in_words();
         let then = before.get(&format!("{}: table {table}", entry.database));
         let rows = then.and_then(|then| then.split(' ').next()).unwrap_or("0");
         (then != Some(&text) && !is_ours(table, print.rows, rows))

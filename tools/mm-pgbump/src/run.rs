@@ -7,21 +7,22 @@ use mm_common::contract::sections::{Backup, Path, Pgbump};
 use mm_common::contract::{time, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::STOP_LIMIT;
-use mm_common::machine::{checkpoint, door, signals};
+use mm_common::machine::{checkpoint, door, signals, threads};
 use mm_common::mattermost::handed_on;
 use mm_common::mattermost::site::Installation;
-use mm_common::mattermost::way_back::{self, Trial};
+use mm_common::mattermost::way_back::{self, Trial, original};
 use mm_common::postgres::cluster::{self, Cluster};
-use mm_common::postgres::fingerprint::Method;
+use mm_common::postgres::fingerprint;
 use mm_common::postgres::tried;
 use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
 use serde_json::{Value, json};
 
 use crate::Options;
+use crate::control::Starting;
 use crate::evidence::{self, Facts};
 use crate::open::open;
-use crate::plan::{Before, Phase};
+use crate::plan::{Before, Method, Phase};
 use crate::ready::{Ready, ready};
 use crate::record::{Entry, Records, RestorePoint};
 use crate::repoint::End;
@@ -42,7 +43,8 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
     session.refuse_open(&[door::PGBUMP])?;
     // Whoever held the lock may have changed what there is to see.
     installation = reach::observe(session)?;
-    let result = act(session, options, &mut installation, &lock);
+    let mut starting = None;
+    let result = act(session, options, &mut installation, &mut starting, &lock);
     let settled = match &result {
         // Where the database stands half-way the server must not run.
         Err(error) if error.kind() == Kind::HalfDone => Ok(()),
@@ -50,11 +52,17 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
         Ok(_) if options.leave_stopped || !session.changed => Ok(()),
         _ => installation.put_service_back(&lock),
     };
+    // The start was tried as the server: what Debian's program has to say of it is no reason for users to wait. They are in by now,
+    // or still out; then it ends by itself.
+    if let Some(Err(error)) = starting.filter(|_| !options.leave_stopped).map(Starting::end) {
+        ui::warn(&error.one_line());
+    }
     // What was left stopped was not left so without its statistics.
     if let (Ok(_), Ok(()), true, false) = (&result, &settled, session.changed, options.leave_stopped)
         && let Some(entry) = Records::at(installation.state.path()).last.read::<Entry>()?
+        && let Ok(new) = new_cluster(&entry)
     {
-        finish::analyze_fully(&entry);
+        finish::analyze_fully(&new, &entry);
     }
     match (result, settled) {
         (Err(error), Err(service)) => {
@@ -65,7 +73,13 @@ pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
     }
 }
 
-fn act(session: &mut Session, options: &Options, installation: &mut Installation, lock: &LockGuard) -> Result<String> {
+fn act(
+    session: &mut Session,
+    options: &Options,
+    installation: &mut Installation,
+    starting: &mut Option<Starting>,
+    lock: &LockGuard,
+) -> Result<String> {
     let begun = Instant::now();
     let records = Records::at(installation.state.path());
     let run = session.ensure_run()?.id;
@@ -87,6 +101,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     let question = wish.question(options, Some(lock));
     let others = preflight::other_databases(&question)?;
     let point = point_of_hop(session, options.restore_point(), installation, (&wish.database, &others))?;
+    refuse_link(plan.method, point.as_ref(), installation)?;
     if options.restore_point() != restore_point::Wanted::None && installation.service.is_running()? {
         let release = session.document.section::<Path>("path")?.is_some_and(|path| path.next.is_some());
         let trial = Trial { site: installation, claim: question.claim, bump: Some(plan.major), release };
@@ -107,6 +122,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         started: time::now(),
         phase: Phase::Reading,
         identifier: Some(plan.old.system_identifier()?),
+        next_transaction: None,
         old_start: control::start_conf(&plan.old)?,
         old: plan.old,
         major: plan.major,
@@ -115,7 +131,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         method: plan.method,
         keep_port: plan.keep_port,
         force_packages: plan.force_packages,
-        hashed: Method::of_rows(wish.old.major),
+        hashed: fingerprint::Method::of_rows(wish.old.major),
         database: wish.database,
         restore_point: point,
         could: installation.database().map(|own| tried::now(&own)).unwrap_or_default(),
@@ -129,7 +145,10 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     signals::leads_to(undo::in_words(&entry));
     let accepted = session.common.accepts(preflight::USER_CODE);
     let carried = match carry(&mut entry, (options, accepted), installation, &records, lock) {
-        Ok(carried) => carried,
+        Ok((carried, watched)) => {
+            *starting = watched;
+            carried
+        }
         Err(error) => return Err(taken_back(error, &entry, installation, &records, lock)),
     };
     session.changed = true;
@@ -146,13 +165,14 @@ fn needless(session: &mut Session) -> Result<String> {
 /// The restore point of this hop, as far as it is wanted: of this installation, and with these databases in it.
 ///
 /// # Errors
-/// Refused when it is not as wanted.
+/// Refused when it is not as wanted, and when an earlier one needs what this hop would make nobody remember.
 pub(crate) fn point_of_hop(
     session: &Session,
     wanted: restore_point::Wanted,
     installation: &Installation,
     (database, others): (&str, &[String]),
 ) -> Result<Option<RestorePoint>> {
+    original::refuse_needed(installation.state.path(), &installation.root)?;
     let backup: Option<Backup> = session.document.section("backup")?;
     restore_point::check(backup.as_ref(), wanted, others, age)?;
     let Some(backup) = backup else { return Ok(None) };
@@ -164,9 +184,19 @@ pub(crate) fn point_of_hop(
         Err(error) => Err(error),
         Ok(()) => {
             handed_on::require_complete(&backup, &installation.root, installation.state.path())?;
-            Ok(Some(RestorePoint { id: backup.id, store: backup.store }))
+            let original = handed_on::needs_original(&backup.path)?.is_some();
+            Ok(Some(RestorePoint { id: backup.id, store: backup.store, original }))
         }
     }
+}
+
+/// A restore point that reads the old cluster later needs its files to stay as they are.
+fn refuse_link(method: Method, point: Option<&RestorePoint>, installation: &Installation) -> Result<()> {
+    let Some(point) = point.filter(|point| point.original && method == Method::Link) else { return Ok(()) };
+    let command = handed_on::making(&point.store, &installation.root, installation.state.path());
+    Err(Error::refused(format!("--method link does not go with the restore point {}", point.id))
+        .because("it is frozen: its database is the old cluster, whose files the new one would change")
+        .hint(format!("leave out --method link; or make a new one, which dumps the database: {command}")))
 }
 
 /// What a run that carried the cluster over has to say of it.
@@ -192,7 +222,7 @@ fn carry(
     installation: &mut Installation,
     records: &Records,
     lock: &LockGuard,
-) -> Result<Carried> {
+) -> Result<(Carried, Option<Starting>)> {
     let (mut carried, mut since) = (Carried::default(), Instant::now());
     ui::say(&format!("upgrading {} to {} with --method {}", entry.from(), entry.to(), entry.method.name()));
     installation.service.stop(STOP_LIMIT, lock)?;
@@ -202,9 +232,10 @@ fn carry(
     control::stop(&entry.old)?;
     control::start_shut(&entry.old)?;
     checkpoint::pass("old-shut");
-    preflight::require_no_user_code(&entry.old, &entry.database, (entry.method, entry.major), user_code)?;
-    let before = evidence::gather(&entry.old, &entry.database, entry.hashed, entry.major)?;
-    let kept = finish::Kept::of(&entry.old, &entry.database)?;
+    let code = || preflight::require_no_user_code(&entry.old, &entry.database, (entry.method, entry.major), user_code);
+    let read = || evidence::gather(&entry.old, &entry.database, entry.hashed, entry.major);
+    let (before, kept) = threads::both(read, || code().and_then(|()| finish::Kept::of(&entry.old, &entry.database)));
+    let (kept, before) = (kept?, before?);
     records.keep_facts(&before, lock)?;
     carried.part("read", &mut since);
     signals::check()?;
@@ -215,6 +246,10 @@ fn carry(
     control::hold(&entry.old)?;
     checkpoint::pass("upgrading");
     upgrade::run(entry, options.jobs, records, lock)?;
+    if entry.method != Method::Link {
+        // Whoever reads the old cluster later sees by this that nobody has written into it.
+        entry.next_transaction = Some(entry.old.control_file()?.next_transaction);
+    }
     carried.part("upgrade", &mut since);
     signals::check()?;
 
@@ -230,9 +265,9 @@ fn carry(
     records.journal.write(entry, lock)?;
     checkpoint::pass("finishing");
     let _proven = signals::finishing(format!("{} is proven; opening it is finished, within a minute", entry.to()));
-    open(entry, installation, records, options.leave_stopped, lock)?;
+    let starting = open(entry, installation, records, options.leave_stopped, lock)?;
     carried.part("finish", &mut since);
-    Ok(carried)
+    Ok((carried, starting))
 }
 
 /// The cluster that an upgrade has made.

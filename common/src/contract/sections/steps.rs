@@ -129,7 +129,11 @@ pub struct Freeze {
     /// The name of the copy in the database server; absent when none was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<String>,
-    /// Why none was made: the database was dumped while the server was stopped.
+    /// In a hop that upgrades PostgreSQL or moves the database: what the hop leaves as it was and `mm-backup complete` reads, a
+    /// cluster (`13/main`) or a database (`HOST:PORT/NAME`). No copy is made then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<String>,
+    /// Why neither was done: the database was dumped while the server was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Whether the database server wrote out what it had in memory before the stop (`CHECKPOINT`), within 10 seconds.
@@ -143,10 +147,17 @@ pub struct Freeze {
     pub completed_sha256: Option<String>,
 }
 
+impl Freeze {
+    /// Whether the database was not dumped while the server was stopped.
+    pub fn has_frozen(&self) -> bool {
+        self.copy.is_some() || self.original.is_some()
+    }
+}
+
 impl Backup {
     /// Whether the database was frozen and, as far as the document says, is not stored yet.
     pub fn is_frozen(&self) -> bool {
-        self.freeze.as_ref().is_some_and(|freeze| freeze.copy.is_some() && freeze.completed.is_none())
+        self.freeze.as_ref().is_some_and(|freeze| freeze.has_frozen() && freeze.completed.is_none())
     }
 }
 

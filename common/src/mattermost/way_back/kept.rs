@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::Hop;
+use super::original::Named;
 use crate::contract::error::{Context as _, Result};
 use crate::machine::door::PGBUMP;
 use crate::machine::files;
@@ -31,23 +32,20 @@ pub(super) enum Look {
 
 /// What mm-pgbump has recorded of its last upgrade, as far as it matters here.
 #[derive(Deserialize)]
-struct Record {
+pub(super) struct Record {
     started: String,
-    old: Cluster,
+    pub(super) old: Cluster,
     #[serde(default)]
-    identifier: Option<String>,
+    pub(super) identifier: Option<String>,
+    #[serde(default)]
+    pub(super) next_transaction: Option<String>,
     major: u32,
     method: String,
     database: String,
     #[serde(default)]
-    restore_point: Option<Named>,
+    pub(super) restore_point: Option<Named>,
     #[serde(default)]
-    hashed: fingerprint::Method,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    id: String,
+    pub(super) hashed: fingerprint::Method,
 }
 
 impl Record {
@@ -115,6 +113,24 @@ pub(super) fn look(hop: Hop<'_>, state: &Path, database: &Database) -> Result<Lo
     }
 }
 
+/// What mm-pgbump has read of the old cluster.
+fn facts(state: &Path) -> Result<BTreeMap<String, String>> {
+    let path = state.join("pgbump.facts");
+    let text = files::read(&path, MOST_FACTS)?;
+    serde_json::from_slice(&text).context(|| format!("cannot understand `{}`", path.display()))
+}
+
+fn of_tables<'a>(facts: &'a BTreeMap<String, String>, database: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let prefix = format!("{database}: table ");
+    facts.iter().filter_map(move |(key, print)| Some((key.strip_prefix(&prefix)?, print.as_str())))
+}
+
+/// What the tables of a database of the old cluster held.
+pub(super) fn tables(state: &Path, database: &str) -> Result<BTreeMap<String, String>> {
+    let facts = facts(state)?;
+    Ok(of_tables(&facts, database).map(|(table, print)| (table.to_owned(), print.to_owned())).collect())
+}
+
 /// The tables of other databases of the new cluster that are not as the upgrade has left them, and databases that it has not
 /// left there. What the tools themselves keep is not among them.
 fn written_by_others(record: &Record, new: &Cluster, state: &Path) -> Result<BTreeSet<String>> {
@@ -124,23 +140,18 @@ fn written_by_others(record: &Record, new: &Cluster, state: &Path) -> Result<BTr
            AND NOT {} AND datname !~ '(_mm_new_[0-9]{{8}}T[0-9]{{6}}Z|^mm_trial_.*)$'",
         cluster::KEPT
     ))?;
-    let path = state.join("pgbump.facts");
-    let text = files::read(&path, MOST_FACTS)?;
-    let facts: BTreeMap<String, String> =
-        serde_json::from_slice(&text).context(|| format!("cannot understand `{}`", path.display()))?;
+    let facts = facts(state)?;
     let mut written = BTreeSet::new();
     for name in others.iter().filter_map(|row| row["name"].as_str()) {
         if !facts.contains_key(&format!("database {name}")) {
             written.insert(format!("the database {name}"));
             continue;
         }
-        let prefix = format!("{name}: table ");
-        let mut before: BTreeMap<&str, &str> =
-            facts.iter().filter_map(|(key, print)| Some((key.strip_prefix(&prefix)?, print.as_str()))).collect();
+        let mut before: BTreeMap<&str, &str> = of_tables(&facts, name).collect();
         for (table, print) in
             fingerprint::tables_by(&Database::superuser(new, name)?, record.hashed, threads::fitting())?
         {
-            let now = format!("{} rows with hash {}", print.rows, print.hash);
+            let now = print.in_words();
             if before.remove(table.as_str()) != Some(now.as_str()) {
                 written.insert(format!("{table} of {name}"));
             }

@@ -6,6 +6,7 @@ mod administrator;
 mod copy;
 mod kept;
 mod moved;
+pub mod original;
 mod release;
 mod trial;
 
@@ -28,6 +29,7 @@ use crate::postgres::proven::Claim;
 use crate::postgres::server::Database;
 use crate::postgres::since;
 use kept::Look;
+use original::Standing;
 
 /// Stopping one cluster and starting another, in seconds: observed were 2 to 6.
 const EXCHANGE_OF_CLUSTERS: u64 = 10;
@@ -243,8 +245,16 @@ fn dump<'a>(hop: Hop<'a>, site: &Installation, claim: &Claim<'_>) -> Result<(&'a
     let name = site.source.as_ref().map_or("", |source| source.database.as_str());
     let held = handed_on::held(&path, &point.id, &site.root, name)?;
     if !held.dumped {
-        let frozen = format!("the restore point {} is frozen: its database is not stored in it", point.id);
-        return Err(Error::refused(frozen).hint(elsewhere));
+        let frozen =
+            Error::refused(format!("the restore point {} is frozen: its database is not stored in it", point.id));
+        let is_left = held.original.is_some()
+            && matches!(original::standing(site.state.path(), &point.id)?, Standing::Kept(_) | Standing::Moved(_));
+        return Err(if is_left {
+            let command = handed_on::completing((&point.id, &point.store), &site.root, site.state.path());
+            frozen.hint(format!("{command}, then this again; or {elsewhere}"))
+        } else {
+            frozen.hint(elsewhere)
+        });
     }
     match administrator(site, claim) {
         Ok(admin) => {

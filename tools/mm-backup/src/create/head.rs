@@ -47,6 +47,7 @@ pub(super) fn of(
         groups: BTreeMap::new(),
         database: databases.own.part,
         frozen: databases.own.frozen,
+        original: databases.own.original,
         config_database: databases.config,
         mysql: databases.own.mysql,
         other_databases: databases.others,

@@ -9,7 +9,7 @@ use mm_common::mattermost::handed_on;
 use mm_common::mattermost::manifest::Manifest;
 use mm_common::mattermost::schema;
 use mm_common::mattermost::site::Installation;
-use mm_common::mattermost::way_back::{Bump, RestorePoint};
+use mm_common::mattermost::way_back::{Bump, RestorePoint, original};
 use mm_common::postgres::server::Database;
 use mm_common::run::Session;
 
@@ -76,6 +76,11 @@ pub(super) fn prepare(
     let database = site.database()?;
     let name = name_before(session, &database.name)?;
     let restore_point = own(restore_point, backup.as_ref(), (site, &name), arguments.no_backup)?;
+    if let Some(backup) = backup.as_ref().filter(|_| !arguments.no_backup)
+        && let Some(left) = handed_on::needs_original(&backup.path)?
+    {
+        original::require_left(site.state.path(), &backup.id, &left, &database)?;
+    }
     allowed::refuse_old_database(base, &database, new)?;
     let shape = shape::of(&database)?;
     allowed::refuse_clash(base, site, &shape.level, new)?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::programs::{Part, install};
 use super::server::{self, Database};
 use crate::contract::error::{Error, Result};
-use crate::machine::command::{self, Cmd};
+use crate::machine::command::{self, Cmd, TO_ASK};
 use crate::machine::tree::Dir;
 use crate::machine::user::User;
 
@@ -74,8 +74,9 @@ impl Cluster {
             Error::refused(format!("the program `pg_controldata` of PostgreSQL {} is not installed", self.major))
                 .hint(install(self.major, Part::Server))
         })?;
+        let owner = User::named(&self.owner)?;
         let output =
-            Cmd::new(program.display().to_string()).arg("-D").arg(&self.data).user(&User::named(&self.owner)?).run()?;
+            Cmd::new(program.display().to_string()).arg("-D").arg(&self.data).user(&owner).within(TO_ASK).run()?;
         let text = output.text();
         text.lines()
             .find_map(|line| line.strip_prefix("Database system identifier:"))

@@ -348,7 +348,10 @@ fn assert_same(before: &str, after: &str) {
 #[test]
 fn a_dump_that_never_ends_keeps_no_later_restore_out() {
     let site = Site::builder("10.5.14").build();
-    back_up(&site);
+    let store = site.store();
+    let store = store.to_str().unwrap();
+    let (code, said) = run(&site, "mm-backup", &["--to", store]);
+    assert_eq!(code, Some(0), "{said}");
     site.cluster
         .sql("postgres", "CREATE ROLE mm_restore LOGIN PASSWORD 'left'; CREATE DATABASE left_over OWNER mm_restore");
     let mut endless = std::process::Command::new(mm_test_support::cluster::psql())

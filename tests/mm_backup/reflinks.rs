@@ -86,10 +86,10 @@ fn holes_have_their_limit_where_files_share_blocks_too() {
     let file = fs::File::create(&hollow).unwrap();
     process::run("chown", &["mm-test:", hollow.to_str().unwrap()]);
     // Data stands among the holes.
-    let size: u64 = 6 << 40;
-    file.set_len(size).unwrap();
+    let all: u64 = 6 << 40;
+    file.set_len(all).unwrap();
     for part in 1..10 {
-        file.write_at(b"data", size / 10 * part).unwrap();
+        file.write_at(b"data", all / 10 * part).unwrap();
     }
     let mut command = site.tool("mm-backup");
     let output = command.arg("--to").arg(disk.0.join("store")).arg("--no-database").output().unwrap();

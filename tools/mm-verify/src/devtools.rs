@@ -1,7 +1,7 @@
-//! A browser of our own, for the time of the checks. It is steered in the DevTools protocol over a pair of sockets that it has
-//! from its start (`--remote-debugging-pipe`): no port is open, so nobody else on this machine can steer it. It runs as a user
-//! that nobody is, and so nobody can take its descriptors either: not as root, least of all on pages that belong to the
-//! service user.
+//! A browser of our own, for the time of the checks. It is steered over a pair of sockets that it has from its start, in the
+//! protocol of its developer tools (`--remote-debugging-pipe`): no port is open, so nobody else on this machine can steer it. It
+//! runs as a user that nobody is, so nobody can take its descriptors either: not as root, least of all on pages that belong to
+//! the service user.
 
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read as _, Write as _};

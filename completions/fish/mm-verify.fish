@@ -32,7 +32,7 @@ complete -c mm-verify -n "__fish_mm_verify_needs_command" -l cache -d 'Directory
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l user -d 'Look as this account instead of sampled users' -r
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F
-complete -c mm-verify -n "__fish_mm_verify_needs_command" -l browser -d 'Look with a real browser: auto (where chromedriver is installed), no, or the address of a WebDriver' -r
+complete -c mm-verify -n "__fish_mm_verify_needs_command" -l browser -d 'Look with a real browser: auto (where Chromium or Chrome is installed), no, or the address of a WebDriver' -r
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l screenshots -d 'Directory for pictures of what the browser shows [default: screenshots/VERSION in the state directory]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l only -d 'Make only this check, or those of this area (the part before the dot); can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_needs_command" -l skip -d 'Do not make this check, or those of this area; can be given more than once' -r
@@ -142,7 +142,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l cache -d 'Di
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l user -d 'Look as this account instead of sampled users' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l browser -d 'Look with a real browser: auto (where chromedriver is installed), no, or the address of a WebDriver' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l browser -d 'Look with a real browser: auto (where Chromium or Chrome is installed), no, or the address of a WebDriver' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l screenshots -d 'Directory for pictures of what the browser shows [default: screenshots/VERSION in the state directory]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l only -d 'Make only this check, or those of this area (the part before the dot); can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand run" -l skip -d 'Do not make this check, or those of this area; can be given more than once' -r
@@ -246,7 +246,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l cache -
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l user -d 'Look as this account instead of sampled users' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l browser -d 'Look with a real browser: auto (where chromedriver is installed), no, or the address of a WebDriver' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l browser -d 'Look with a real browser: auto (where Chromium or Chrome is installed), no, or the address of a WebDriver' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l screenshots -d 'Directory for pictures of what the browser shows [default: screenshots/VERSION in the state directory]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l only -d 'Make only this check, or those of this area (the part before the dot); can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand baseline" -l skip -d 'Do not make this check, or those of this area; can be given more than once' -r
@@ -352,7 +352,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l cache -d '
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l user -d 'Look as this account instead of sampled users' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l browser -d 'Look with a real browser: auto (where chromedriver is installed), no, or the address of a WebDriver' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l browser -d 'Look with a real browser: auto (where Chromium or Chrome is installed), no, or the address of a WebDriver' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l screenshots -d 'Directory for pictures of what the browser shows [default: screenshots/VERSION in the state directory]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l only -d 'Make only this check, or those of this area (the part before the dot); can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand watch" -l skip -d 'Do not make this check, or those of this area; can be given more than once' -r
@@ -457,7 +457,7 @@ complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l cache -d 
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l user -d 'Look as this account instead of sampled users' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l password-file -d 'File that holds the password of --user' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l token-file -d 'File that holds a session token or personal access token to look with' -r -F
-complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l browser -d 'Look with a real browser: auto (where chromedriver is installed), no, or the address of a WebDriver' -r
+complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l browser -d 'Look with a real browser: auto (where Chromium or Chrome is installed), no, or the address of a WebDriver' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l screenshots -d 'Directory for pictures of what the browser shows [default: screenshots/VERSION in the state directory]' -r -F
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l only -d 'Make only this check, or those of this area (the part before the dot); can be given more than once' -r
 complete -c mm-verify -n "__fish_mm_verify_using_subcommand repair" -l skip -d 'Do not make this check, or those of this area; can be given more than once' -r

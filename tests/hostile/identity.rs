@@ -46,6 +46,42 @@ fn a_strangers_process_is_not_the_server_and_its_user_not_the_owner() {
     stranger.wait().unwrap();
 }
 
+/// Where no unit says so, the user is that of what is installed, whoever runs it; also one to whom a part of it belongs.
+#[test]
+fn no_process_says_as_which_user_the_server_runs() {
+    let site = Site::builder("10.6.1").build();
+    let owner = || {
+        let output = site.tool("mm-path").args(["--to", "10.11.4", "--format", "json"]).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (document["site"]["owner"].clone(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let give = |user: &str, path: &str| process::run("chown", &[user, site.install().join(path).to_str().unwrap()]);
+    give("nobody", "plugins");
+    let mut stranger = strangers_server(&site);
+    let (found, said) = owner();
+    assert_eq!(found, TEST_USER, "{said}");
+    // Hardened.
+    for path in ["", "bin", "bin/mattermost"] {
+        give("root", path);
+    }
+    let (found, said) = owner();
+    assert_eq!(found, TEST_USER, "{said}");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+/// The server's user puts entries of root's where its user is looked up.
+#[test]
+fn files_of_roots_that_were_moved_there_make_nobody_root() {
+    let site = Site::builder("10.6.1").build();
+    for path in ["bin/mattermost", "bin", "logs", "config"] {
+        process::run("chown", &["-h", "root:root", site.install().join(path).to_str().unwrap()]);
+    }
+    let output = site.tool("mm-path").args(["--to", "10.11.4", "--format", "json"]).output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["site"]["owner"], TEST_USER, "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Stands before the server at another address of this machine, passes everything on, and keeps what it was sent.
 fn relay(listener: TcpListener, server: SocketAddr) -> Arc<Mutex<Vec<u8>>> {
     let seen = Arc::new(Mutex::new(Vec::new()));

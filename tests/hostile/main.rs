@@ -8,6 +8,7 @@ mod adversary;
 mod copy;
 mod document;
 mod identity;
+mod mysql;
 mod program;
 mod sql;
 mod syscalls;

@@ -115,3 +115,116 @@ fn an_executable_with_capabilities_is_asked_without_them() {
     let (code, said) = look(&site);
     assert_eq!(code, Some(0), "{said}");
 }
+
+/// Processes below one, with their command lines.
+fn below(parent: u32) -> Vec<(u32, String)> {
+    let mut found = vec![(parent, String::new())];
+    let mut at = 0;
+    while let Some((pid, _)) = found.get(at).cloned() {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for text in tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok()) {
+            for child in text.split_ascii_whitespace().map(|child| child.parse().unwrap()) {
+                let line = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+                found.push((child, String::from_utf8_lossy(&line).replace('\0', " ")));
+            }
+        }
+        at += 1;
+    }
+    found.split_off(1)
+}
+
+/// What reads whatever a server of somebody else's answers has no more memory than some, and gains nothing.
+#[test]
+fn programs_of_the_database_have_limits_and_gain_no_privileges() {
+    let site = Site::builder("10.6.1").build();
+    let port = site.cluster.port.to_string();
+    let mut holder = process::as_user("postgres", mm_test_support::cluster::psql())
+        .args(["-XAtq", "-p", &port, "-d", "mattermost"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let lock = b"BEGIN; LOCK TABLE audits IN ACCESS EXCLUSIVE MODE;\n";
+    std::io::Write::write_all(holder.stdin.as_mut().unwrap(), lock).unwrap();
+    let limit = std::time::Duration::from_secs(120);
+    let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'audits'::regclass";
+    process::wait_until("the lock", limit, || site.cluster.query(held).trim() == "1");
+    let mut backup = std::process::Command::new(tool::executable("mm-backup"))
+        .args(site.flags())
+        .arg("--to")
+        .arg(site.store())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut programs = Vec::new();
+    process::wait_until("a dump that waits", limit, || {
+        programs = below(backup.id());
+        let is_there = |name: &str| programs.iter().any(|(_, line)| line.split(' ').next().unwrap().ends_with(name));
+        is_there("/pg_dump") && is_there("/psql")
+    });
+    for (pid, line) in programs {
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        for name in ["Max address space", "Max processes"] {
+            let value = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            assert!(!value.contains("unlimited"), "{line}: {name} {value}");
+        }
+        for said in ["NoNewPrivs:\t1\n", "CapBnd:\t0000000000000000\n", "CapEff:\t0000000000000000\n"] {
+            assert!(status.contains(said), "{line}: {status}");
+        }
+    }
+    process::run("kill", &["-TERM", &backup.id().to_string()]);
+    backup.wait().unwrap();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}
+
+/// Inodes of the TCP sockets that somebody listens on.
+fn listeners() -> Vec<String> {
+    let tables = ["tcp", "tcp6"].map(|name| std::fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default());
+    let sockets = tables.iter().flat_map(|table| table.lines().skip(1));
+    let fields = sockets.map(|line| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    fields.filter(|fields| fields[3] == "0A").map(|fields| format!("socket:[{}]", fields[9])).collect()
+}
+
+/// The browser that looks at the pages can be steered by nobody: it listens nowhere, and it runs as no user of the machine.
+#[test]
+fn nobody_else_can_steer_the_browser() {
+    let site = Site::builder("10.6.1").running().build();
+    let report = site.directory().join("report");
+    let mut verify = std::process::Command::new(tool::executable("mm-verify"))
+        .args(site.flags())
+        .args(["--only", "browser", "--format", "json"])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::fs::File::create(&report).unwrap())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut users = std::collections::BTreeSet::new();
+    process::wait_until("the checks to end", std::time::Duration::from_secs(300), || {
+        for (pid, line) in below(verify.id()) {
+            let listeners = listeners();
+            let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            let targets = descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+            for target in targets.map(|target| target.to_string_lossy().into_owned()) {
+                assert!(!listeners.contains(&target), "it listens: {line}");
+            }
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+            if let Some(uid) = uid.filter(|_| line.contains("--type=renderer")) {
+                users.insert(uid.split_ascii_whitespace().nth(1).unwrap().to_owned());
+            }
+        }
+        verify.try_wait().unwrap().is_some()
+    });
+    let said: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    let is_browsers = |check: &&serde_json::Value| check["id"].as_str().unwrap().starts_with("browser.");
+    let checks: Vec<_> = said["verify"]["checks"].as_array().unwrap().iter().filter(is_browsers).collect();
+    assert!(checks.len() == 4 && checks.iter().all(|check| check["status"] == "pass"), "{checks:#?}");
+    let [uid] = &users.iter().collect::<Vec<_>>()[..] else { panic!("its pages run as {users:?}") };
+    let name = std::process::Command::new("getent").args(["passwd", uid]).output().unwrap();
+    assert!(!name.status.success(), "it runs as a user of the machine: {uid}");
+    site.stop();
+}

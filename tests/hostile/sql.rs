@@ -343,3 +343,31 @@ fn assert_same(before: &str, after: &str) {
     };
     assert_eq!((only(before, after), only(after, before)), (Vec::new(), Vec::new()));
 }
+
+/// What a killed restore has left runs for ever: the next one ends it.
+#[test]
+fn a_dump_that_never_ends_keeps_no_later_restore_out() {
+    let site = Site::builder("10.5.14").build();
+    let store = site.store();
+    let store = store.to_str().unwrap();
+    let (code, said) = run(&site, "mm-backup", &["--to", store]);
+    assert_eq!(code, Some(0), "{said}");
+    site.cluster
+        .sql("postgres", "CREATE ROLE mm_restore LOGIN PASSWORD 'left'; CREATE DATABASE left_over OWNER mm_restore");
+    let mut endless = std::process::Command::new(mm_test_support::cluster::psql())
+        .args(["-XqAt", "-c", "SELECT pg_sleep(86400)"])
+        .arg(format!("postgres://mm_restore:left@127.0.0.1:{}/left_over?sslmode=disable", site.cluster.port))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let runs = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'mm_restore' AND query LIKE '%pg_sleep%'";
+    let limit = std::time::Duration::from_secs(60);
+    mm_test_support::process::wait_until("it to run", limit, || site.cluster.sql("postgres", runs).trim() == "1");
+    let (code, said) = run(&site, "mm-backup", &["--to", store, "restore", "latest", "--database"]);
+    assert_eq!(code, Some(0), "{said}");
+    let left = "SELECT (SELECT count(*) FROM pg_roles WHERE rolname = 'mm_restore'), (SELECT count(*) FROM pg_database WHERE datname = 'left_over')";
+    assert_eq!(site.cluster.sql("postgres", left).trim(), "0|0");
+    endless.kill().unwrap();
+    endless.wait().unwrap();
+}

@@ -74,3 +74,25 @@ fn a_new_file_shares_its_blocks_where_the_file_system_can() {
     let restored = fs::read(&upload).unwrap();
     assert!(restored[..bytes.len()] == bytes[..] && restored.ends_with(b"\0end"), "it came back as it was stored");
 }
+
+#[test]
+fn holes_have_their_limit_where_files_share_blocks_too() {
+    let site = Site::builder("5.29.0").build();
+    let disk = Mounted::xfs(&site.directory().join("image"), site.directory().join("disk"));
+    let data = disk.0.join("data");
+    process::run("cp", &["-a", site.install().join("data").to_str().unwrap(), data.to_str().unwrap()]);
+    site.set("FileSettings", "Directory", json!(data));
+    let hollow = data.join("hollow");
+    let file = fs::File::create(&hollow).unwrap();
+    process::run("chown", &["mm-test:", hollow.to_str().unwrap()]);
+    // Data stands among the holes.
+    let all: u64 = 6 << 40;
+    file.set_len(all).unwrap();
+    for part in 1..10 {
+        file.write_at(b"data", all / 10 * part).unwrap();
+    }
+    let mut command = site.tool("mm-backup");
+    let output = command.arg("--to").arg(disk.0.join("store")).arg("--no-database").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("128 GiB of holes"), "{said}");
+}

@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::command::Cmd;
+use super::command::{Cmd, TO_ASK};
 use super::tree::{Dir, Kind};
 use super::user::{self, User};
 use crate::contract::error::{Error, Result};
@@ -57,7 +57,7 @@ fn denied(script: &str, user: &User, paths: &[PathBuf]) -> Result<Vec<PathBuf>> 
     }
     let mut found = Vec::new();
     for some in paths.chunks(AT_ONCE) {
-        let answer = Cmd::new("sh").args(["-c", script, "sh"]).args(some).user(user).run()?.text();
+        let answer = Cmd::new("sh").args(["-c", script, "sh"]).args(some).user(user).within(TO_ASK).run()?.text();
         let numbers = answer.lines().filter_map(|line| line.parse::<usize>().ok());
         found.extend(numbers.filter_map(|number| some.get(number).cloned()));
     }

@@ -1,9 +1,14 @@
 //! Users of the machine.
 
+use std::ops::RangeInclusive;
+
 use nix::unistd::{Uid, geteuid};
 
-use super::guise;
+use super::{command, guise};
 use crate::contract::error::{Error, Result};
+
+/// User ids that nobody is given: systemd's plan of them (`UIDS-GIDS`) has them as unused, and they are there in containers too.
+const UNUSED: RangeInclusive<u32> = 60_706..=61_183;
 
 /// A user with its groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +36,26 @@ impl User {
             Ok(None) => Err(Error::refused(format!("there is no user `{name}` on this machine"))),
             Err(error) => Err(Error::failed(format!("cannot look up the user `{name}`")).because(error.desc())),
         }
+    }
+
+    /// A user that nobody is: without a name, and without a process. What runs as it no user of the machine can look into,
+    /// nor take descriptors from, as those who share `nobody` could of each other.
+    ///
+    /// # Errors
+    /// Refused when there is none left.
+    pub fn nobodys() -> Result<Self> {
+        let own = std::process::id() % (UNUSED.end() - UNUSED.start());
+        let has_name = |uid: &u32| !matches!(nix::unistd::User::from_uid(Uid::from_raw(*uid)), Ok(None));
+        let uid = (0..=UNUSED.end() - UNUSED.start())
+            .map(|at| UNUSED.start() + (own + at) % (UNUSED.end() - UNUSED.start() + 1))
+            .find(|uid| !has_name(uid) && command::threads_of(*uid) == 0);
+        uid.map(|uid| Self::of_ids(uid, uid)).ok_or_else(|| {
+            Error::refused("there is no user id that nobody uses").because(format!(
+                "all from {} to {} have a name or a process",
+                UNUSED.start(),
+                UNUSED.end()
+            ))
+        })
     }
 
     /// The user with this id, whether it has a name or not; `gid` serves when it has none.

@@ -72,8 +72,9 @@ impl Dumper {
     }
 
     fn command(&self, program: &str) -> Cmd {
-        let command = Cmd::new(program).arg(format!("--defaults-file={}", self.file.path().display()));
-        command.user(&self.user).interruptible()
+        let cmd = Cmd::new(program).arg(format!("--defaults-file={}", self.file.path().display()));
+        let memory = if program == self.client { command::TO_ASK } else { command::TO_CARRY };
+        cmd.user(&self.user).within(memory).interruptible()
     }
 
     fn ask(&self, sql: &str) -> Result<Output> {

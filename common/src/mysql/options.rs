@@ -12,6 +12,8 @@ pub(super) fn text(address: &Address) -> Secret {
         "default-character-set=utf8mb4".to_owned(),
         // What caching_sha2_password asks for where there is no TLS; the server in use asks for the same.
         "loose-get-server-public-key=1".to_owned(),
+        // A server could ask for any file that the user of the client may read.
+        "loose-local-infile=0".to_owned(),
     ];
     if let Some(password) = &address.password {
         lines.push(format!("password={}", quoted(password.reveal())));
@@ -66,6 +68,7 @@ mod tests {
             assert!(plain.lines().any(|one| one == line), "{line}: {plain}");
         }
         assert!(of("u@unix(/run/s)/mm").contains("socket=\"/run/s\"\n"));
+        assert!(of("u@/mm").contains("\nloose-local-infile=0\n"));
         assert!(of("u:p@tcp(db)/mm?tls=true").contains("VERIFY_IDENTITY"));
         assert!(of("u:p@tcp(db)/mm?tls=skip-verify").contains("REQUIRED"));
     }

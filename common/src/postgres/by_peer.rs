@@ -22,11 +22,27 @@ const OWNER: &str = "postgres";
 fn superuser_in(directories: &[&str], port: u16, database: &str) -> Option<Database> {
     let owner = User::named(OWNER).ok()?;
     directories.iter().map(Path::new).find_map(|directory| {
+        let directory = held(directory, (owner.uid, owner.gid))?;
         let socket = std::fs::symlink_metadata(directory.join(format!(".s.PGSQL.{port}"))).ok()?;
         // In /tmp anybody could have made one.
         let theirs = socket.file_type().is_socket() && socket.uid() == owner.uid;
-        theirs.then(|| Database::superuser_at(directory, port, &owner.name, Some(&owner), database).ok()).flatten()
+        theirs.then(|| Database::superuser_at(&directory, port, &owner.name, Some(&owner), database).ok()).flatten()
     })
+}
+
+/// A directory without links on the way, where nobody but root, a user and his group can put another entry in the place of theirs:
+/// between the look at a socket and the connection it stays the same one. Its name may come from a configuration.
+fn held(directory: &Path, (uid, gid): (u32, u32)) -> Option<PathBuf> {
+    let resolved = directory.canonicalize().ok()?;
+    let is_held = resolved.ancestors().all(|part| {
+        std::fs::symlink_metadata(part).is_ok_and(|data| {
+            // Debian's /run/postgresql is its owner's group's.
+            let others = if [0, gid].contains(&data.gid()) { 0o002 } else { 0o022 };
+            let is_sticky = data.mode() & 0o1000 != 0;
+            [0, uid].contains(&data.uid()) && (data.mode() & others == 0 || is_sticky)
+        })
+    });
+    is_held.then_some(resolved)
 }
 
 /// The superuser of what may be the server of `own`, which says on which port it is.
@@ -71,4 +87,29 @@ pub fn cluster_of(superuser: &Database) -> Result<Cluster> {
         socket: socket.into(),
         log: PathBuf::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_directory_in_which_others_can_exchange_entries_is_not_connected_to() {
+        let place = tempfile::tempdir().unwrap();
+        let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let [closed, open, link] = ["closed", "open", "link"].map(|name| place.path().join(name));
+        std::fs::create_dir_all(closed.join("sockets")).unwrap();
+        std::fs::create_dir_all(open.join("sockets")).unwrap();
+        symlink(&closed, &link).unwrap();
+        let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(&open, 0o777);
+        assert!(held(&closed.join("sockets"), own).is_some());
+        assert_eq!(held(&link.join("sockets"), own), held(&closed.join("sockets"), own));
+        assert!(held(&open, own).is_none() && held(&open.join("sockets"), own).is_none());
+        mode(&open, 0o1777);
+        assert!(held(&open, own).is_some());
+        assert!(held(&place.path().join("none"), own).is_none());
+    }
 }

@@ -4,7 +4,7 @@ use super::cluster::Cluster;
 use super::programs::{Part, install};
 use super::server;
 use crate::contract::error::{Error, Result};
-use crate::machine::command::Cmd;
+use crate::machine::command::{Cmd, TO_ASK};
 use crate::machine::user::User;
 
 /// The state of a cluster that was stopped in order.
@@ -51,8 +51,9 @@ impl Cluster {
             Error::refused(format!("the program `pg_controldata` of PostgreSQL {} is not installed", self.major))
                 .hint(install(self.major, Part::Server))
         })?;
+        let owner = User::named(&self.owner)?;
         let output =
-            Cmd::new(program.display().to_string()).arg("-D").arg(&self.data).user(&User::named(&self.owner)?).run()?;
+            Cmd::new(program.display().to_string()).arg("-D").arg(&self.data).user(&owner).within(TO_ASK).run()?;
         ControlFile::parse(&output.text())
             .ok_or_else(|| Error::failed(format!("pg_controldata names no system identifier of {}", self.label())))
     }

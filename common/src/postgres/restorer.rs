@@ -94,15 +94,16 @@ impl Restorer {
 
     /// Takes the role away, and what an earlier run has left of it.
     fn remove(&self) -> Result<()> {
+        // What it runs may have no end, and a database in which it runs is not dropped.
+        self.superuser.rows(&format!(
+            "SELECT pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity WHERE usename = '{ROLE}'"
+        ))?;
         let left = self.superuser.rows(&format!(
             "SELECT d.datname AS name FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba WHERE r.rolname = '{ROLE}'"
         ))?;
         for name in left.iter().filter_map(|row| row["name"].as_str()) {
             self.superuser.execute_each(&format!("DROP DATABASE {}", identifier(name)))?;
         }
-        self.superuser.rows(&format!(
-            "SELECT pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity WHERE usename = '{ROLE}'"
-        ))?;
         let has_rights = "EXISTS (SELECT FROM pg_catalog.aclexplode(spcacl) a JOIN pg_catalog.pg_roles r ON r.oid = a.grantee WHERE r.rolname = 'mm_restore')";
         for sql in tablespaces(&self.superuser, "REVOKE ALL ON TABLESPACE %I FROM mm_restore", has_rights)? {
             self.superuser.execute(&sql)?;

@@ -20,7 +20,7 @@ pub use super::standing::Snapshot;
 use super::unreached;
 use crate::contract::error::{Error, Result};
 use crate::contract::shell;
-use crate::machine::command::Cmd;
+use crate::machine::command::{self, Cmd};
 use crate::machine::user::User;
 
 /// How long a query may take unless said otherwise: enough for everything but reading whole tables.
@@ -310,7 +310,9 @@ impl Database {
     /// As [`Database::command`], of a major that is not older than `major` either.
     pub fn command_of(&self, program: &str, major: u32) -> Result<Cmd> {
         let path = program_for(program, self.major().max(major))?;
-        let command = Cmd::new(path.display().to_string()).limit(self.limit);
+        // What `psql` is told it holds whole before it prints it.
+        let memory = if program == "psql" { command::TO_ASK } else { command::TO_CARRY };
+        let command = Cmd::new(path.display().to_string()).limit(self.limit).within(memory);
         let command = self.environment.iter().fold(command, |command, (key, value)| command.env(key, value));
         let command = match &self.passfile {
             Some(passfile) => command.env("PGPASSFILE", passfile.path()),

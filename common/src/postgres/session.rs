@@ -27,6 +27,11 @@ const RESTRICTING: &[u32] = &[120_020, 130_016, 140_013, 150_008, 160_004];
 /// First version that compiles expressions. For what is asked of the catalogues that takes a second and saves none.
 const COMPILING: u32 = 110_000;
 
+/// First versions that end a session which nobody asks anything, and a transaction that goes on for long: whoever owns a
+/// database sets how long that is.
+const ENDING_SESSIONS: u32 = 140_000;
+const ENDING_TRANSACTIONS: u32 = 170_000;
+
 /// The options of a superuser's start packet, for a server of this version (0: not known yet) and statements of at most
 /// `limit`.
 pub(super) fn options(version_num: u32, limit: Duration) -> String {
@@ -50,8 +55,13 @@ fn known(version_num: u32) -> Vec<(&'static str, &'static str)> {
     let restricting = version_num >= 170_000
         || RESTRICTING.iter().any(|first| version_num / 10_000 == first / 10_000 && version_num >= *first);
     let restriction = restricting.then_some(("restrict_nonsystem_relation_kind", "view,foreign-table"));
-    let compiling = (version_num >= COMPILING).then_some(("jit", "off"));
-    restriction.into_iter().chain(compiling).collect()
+    let since = |first, setting| (version_num >= first).then_some(setting);
+    let others = [
+        since(COMPILING, ("jit", "off")),
+        since(ENDING_SESSIONS, ("idle_session_timeout", "0")),
+        since(ENDING_TRANSACTIONS, ("transaction_timeout", "0")),
+    ];
+    restriction.into_iter().chain(others.into_iter().flatten()).collect()
 }
 
 /// What the server takes for a number of milliseconds ends at 24 days.
@@ -77,7 +87,10 @@ mod tests {
             [(0, false), (100_023, false), (130_015, false), (130_016, true), (150_018, true), (170_001, true)]
         {
             assert_eq!(restricts(version), knows, "{version}");
-            assert_eq!(options(version, Duration::ZERO).contains("jit=off"), version >= 110_000, "{version}");
+            let options = options(version, Duration::ZERO);
+            assert_eq!(options.contains("jit=off"), version >= 110_000, "{version}");
+            assert_eq!(options.contains("-c idle_session_timeout=0"), version >= 140_000, "{version}");
+            assert_eq!(options.contains("-c transaction_timeout=0"), version >= 170_000, "{version}");
         }
         let options = options(150_018, Duration::from_secs(60));
         assert!(options.starts_with("-c search_path=pg_catalog,pg_temp -c role=none "), "{options}");

@@ -37,7 +37,10 @@ impl Standing {
     /// does what cancels the work that it is part of.
     pub(super) fn open(psql: &Cmd, script: &str) -> Result<Self> {
         let mut talk = psql.clone().interruptible().limit(dump::LIMIT).talk()?;
-        let unlimited = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;\n";
+        let unlimited = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;
+SELECT pg_catalog.count(pg_catalog.set_config(s.name, '0', false)) AS mm_set FROM pg_catalog.pg_settings s
+ WHERE s.name OPERATOR(pg_catalog.=) 'transaction_timeout' \\gset
+";
         // Nothing but this line comes before the transaction ends.
         let answer = talk.ask(&format!("{unlimited}{script}"), "\n")?;
         if talk.ended().is_some() {

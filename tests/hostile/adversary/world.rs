@@ -99,7 +99,8 @@ impl World {
         self.site.cluster.sql("postgres", roles) + &self.site.cluster.sql("otherapp", other)
     }
 
-    /// Runs a verb while names of the tree are raced for; and, where it did not come to its end, once more alone.
+    /// Runs a verb while names of the tree are raced for; and, where it did not come to its end, once more alone, which ends
+    /// what it has left open.
     pub(super) fn raced(&self, tool: &str, words: &[&str], names: &[&str]) {
         let kept = Kept::of(&self.site);
         let code = self.run(tool, words, names);
@@ -110,7 +111,8 @@ impl World {
             })
         };
         let is_whole = names.iter().filter(is_tree).count() == names.len();
-        if code != 0 || !is_whole {
+        // A copy has other inode numbers, by which mm-swap knows what it has exchanged.
+        if !is_whole {
             kept.put_back(&self.site);
         }
         if code != 0 {

@@ -102,7 +102,7 @@ pub(crate) struct Options {
     /// File that holds a session token or personal access token to look with
     #[arg(long, value_name = "FILE", conflicts_with = "user", global = true)]
     pub(crate) token_file: Option<PathBuf>,
-    /// Look with a real browser: auto (where chromedriver is installed), no, or the address of a WebDriver
+    /// Look with a real browser: auto (where Chromium or Chrome is installed), no, or the address of a WebDriver
     #[arg(long, value_name = "auto|no|URL", default_value = "auto", global = true)]
     pub(crate) browser: String,
     /// Directory for pictures of what the browser shows [default: screenshots/VERSION in the state directory]

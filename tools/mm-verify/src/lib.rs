@@ -2,8 +2,10 @@
 
 mod arguments;
 mod baseline;
+mod browsing;
 mod check;
 mod checks;
+mod devtools;
 mod erase;
 mod look;
 mod outside;

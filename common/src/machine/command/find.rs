@@ -22,6 +22,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("pg_dumpall", "postgresql-client"),
     ("pg_restore", "postgresql-client"),
     ("vacuumdb", "postgresql-client"),
+    ("prlimit", "util-linux"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
     ("systemctl", "systemd"),

@@ -11,7 +11,6 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,15 +25,13 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::limits::{MOST_PROCESSES, threads_of};
 use crate::contract::error::{Error, Result};
 use crate::contract::ui;
 use crate::machine::tree;
 
 /// The first argument of a launcher. No tool has a flag of this name.
 const MARK: &str = "--launcher";
-
-/// How many processes and threads there may be below a launcher, in addition to what its user has already.
-const MOST_PROCESSES: u64 = 512;
 
 /// Between two counts, in milliseconds.
 const PERIOD: u16 = 100;
@@ -161,13 +158,8 @@ fn launch(orders: &Orders, words: &[OsString]) -> Result<Ended> {
 /// No core files, and no more processes than some: however fast they are made, they can be counted and ended.
 fn limit(uid: u32) -> nix::Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let threads = entries.filter(|entry| entry.metadata().is_ok_and(|data| data.uid() == uid)).filter_map(|entry| {
-        // Two of the links are those of the directory itself.
-        Some(std::fs::metadata(entry.path().join("task")).ok()?.nlink().saturating_sub(2))
-    });
     let (_, hard) = getrlimit(Resource::RLIMIT_NPROC)?;
-    let most = hard.min(threads.sum::<u64>() + MOST_PROCESSES);
+    let most = hard.min(threads_of(uid) + MOST_PROCESSES);
     setrlimit(Resource::RLIMIT_NPROC, most, most)
 }
 

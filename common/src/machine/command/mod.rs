@@ -4,6 +4,7 @@
 mod child;
 mod find;
 mod launcher;
+mod limits;
 mod talk;
 
 use std::ffi::{OsStr, OsString};
@@ -21,6 +22,8 @@ use process_wrap::std::{CommandWrap, CommandWrapper as _, ProcessSession};
 pub use self::child::{end, kill_group};
 pub use self::find::{PATH, exists, find};
 pub use self::launcher::serve;
+pub(super) use self::limits::threads_of;
+pub use self::limits::{TO_ASK, TO_CARRY};
 pub use self::talk::Talk;
 
 use self::launcher::Orders;
@@ -92,6 +95,7 @@ pub struct Cmd {
     interruptible: bool,
     cancel: Option<Arc<AtomicBool>>,
     asked: Option<Asked>,
+    within: Option<u64>,
     without_network: bool,
     ends_with_us: bool,
 }
@@ -135,6 +139,7 @@ impl Cmd {
             interruptible: false,
             cancel: None,
             asked: None,
+            within: None,
             without_network: false,
             ends_with_us: false,
         }
@@ -224,6 +229,15 @@ impl Cmd {
         self.directory(directory)
     }
 
+    /// It is a program of the host's that works as somebody else, or reads what somebody else's server says: each of its
+    /// processes has at most so many bytes of memory, its user 512 processes more than now, it gains no privileges, and leaves
+    /// no core file.
+    #[must_use]
+    pub fn within(mut self, memory: u64) -> Self {
+        self.within = Some(memory);
+        self
+    }
+
     /// It runs in a network without interfaces, and with process numbers of its own.
     #[must_use]
     pub fn without_network(mut self) -> Self {
@@ -300,8 +314,8 @@ impl Cmd {
         }
         let user = self.user.as_ref().filter(|user| !user.is_current());
         let ends_with_us = self.ends_with_us && knows_pdeathsig();
+        let uid = user.map_or_else(|| geteuid().as_raw(), |user| user.uid);
         if let Some(Asked { memory, sweep }) = &self.asked {
-            let uid = user.map_or_else(|| geteuid().as_raw(), |user| user.uid);
             words.extend(Orders { uid, memory: *memory, sweep: sweep.clone() }.words()?);
         }
         if self.without_network {
@@ -310,10 +324,13 @@ impl Cmd {
             words.extend((!is_root()).then(|| "--user".into()));
             words.extend(["--net", "--pid", "--fork", "--"].map(OsString::from));
         }
+        if let Some(memory) = self.within {
+            words.extend(limits::words(uid, memory)?);
+        }
         if self.asked.is_some() || ends_with_us || user.is_some() {
             words.push(find("setpriv")?.into());
             words.extend(if ends_with_us { vec!["--pdeathsig".into(), "TERM".into()] } else { Vec::new() });
-            if self.asked.is_some() {
+            if self.asked.is_some() || self.within.is_some() {
                 words.push("--no-new-privs".into());
                 // Only root may give up what others could gain.
                 words.extend(is_root().then(|| "--bounding-set=-all".into()));

@@ -193,3 +193,25 @@ fn more_than_a_pipe_holds_goes_in_and_comes_out() {
     // One that does not read is judged by its status.
     assert!(Cmd::new("true").run_with(&text).is_ok());
 }
+
+#[test]
+fn a_program_within_limits_has_no_more_than_they_say() {
+    let user = if is_root() { User::named("nobody").unwrap() } else { crate::machine::user::current() };
+    let cat = Cmd::new("cat").args(["/proc/self/limits", "/proc/self/status"]).user(&user);
+    let free = cat.run().unwrap().text();
+    let text = cat.within(64 << 20).run().unwrap().text();
+    let limit = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+        line.split_ascii_whitespace().next().unwrap().parse::<u64>().ok()
+    };
+    assert_eq!(limit(&text, "Max address space"), Some(64 << 20), "{text}");
+    assert_eq!(limit(&text, "Max core file size"), Some(0), "{text}");
+    let (before, now) = (limit(&free, "Max processes"), limit(&text, "Max processes"));
+    assert!(now.is_some_and(|now| now >= 512 && before.is_none_or(|before| now <= before)), "{text}");
+    if is_root() {
+        assert!(text.contains("\nNoNewPrivs:\t1\n") && text.contains("\nCapBnd:\t0000000000000000\n"), "{text}");
+        assert!(free.contains("\nNoNewPrivs:\t0\n"), "{free}");
+    }
+    let error = Cmd::new("sh").args(["-c", "head -c 200000000 /dev/zero | tail -c 190000000"]).within(64 << 20).run();
+    assert!(error.unwrap_err().one_line().contains("memory"));
+}

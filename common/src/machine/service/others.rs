@@ -39,11 +39,29 @@ pub(super) fn script_names(name: &str, root: &Path) -> bool {
 
 /// Whether the program of supervisord of this name names the installation at `root`.
 pub(super) fn program_names(name: &str, root: &Path) -> bool {
+    let mut texts = SUPERVISOR_PLACES.iter().flat_map(|place| scripts(Path::new(place)));
+    texts.any(|(_, text)| section(&text, name).any(|line| names(line, root)))
+}
+
+/// The user that supervisord runs the program of this name as, by name or number, where its section says so.
+pub fn supervisor_user(name: &str) -> Option<String> {
+    let mut texts = SUPERVISOR_PLACES.iter().flat_map(|place| scripts(Path::new(place)));
+    texts.find_map(|(_, text)| user_of(&text, name))
+}
+
+fn user_of(text: &str, name: &str) -> Option<String> {
+    let mut values = section(text, name).filter_map(|line| line.split_once('='));
+    let value = values.find_map(|(key, value)| (key.trim() == "user").then_some(value))?;
+    // What follows a semicolon after a blank is a comment (supervisord's documentation of its configuration file).
+    let value = value.split_once(" ;").map_or(value, |(value, _)| value).trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// The lines of a program's section.
+fn section<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
     let heading = format!("[program:{name}]");
-    SUPERVISOR_PLACES.iter().flat_map(|place| scripts(Path::new(place))).any(|(_, text)| {
-        let section = text.lines().map(str::trim).skip_while(|line| *line != heading).skip(1);
-        section.take_while(|line| !line.starts_with('[')).any(|line| names(line, root))
-    })
+    let section = text.lines().map(str::trim).skip_while(move |line| *line != heading).skip(1);
+    section.take_while(|line| !line.starts_with('['))
 }
 
 /// Whether a line holds a path of the installation at `root`, which is resolved; the line's may go through a link.
@@ -115,6 +133,8 @@ mod tests {
         let text = "[program:web]\ncommand=/usr/bin/web\n\n[program:chat]\ncommand = /opt/mm/bin/mattermost\nuser=mm\n";
         assert_eq!(programs(text, Path::new("/opt/mm")), ["chat"]);
         assert!(programs(text, Path::new("/opt/other")).is_empty());
+        assert_eq!((user_of(text, "chat").as_deref(), user_of(text, "web")), (Some("mm"), None));
+        assert_eq!(user_of("[program:x]\nuser = mm ; as installed\n", "x").as_deref(), Some("mm"));
     }
 
     #[test]

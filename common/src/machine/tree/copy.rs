@@ -56,10 +56,14 @@ pub fn contents(mut from: &File, mut to: &File, hasher: &mut Hasher, holes: Hole
     let size = data.len();
     let length = usize::try_from(size.clamp(1, BUFFER)).unwrap_or(1);
     let mut buffer = vec![0; length];
+    let has_holes = data.blocks() * 512 < size;
     if size >= SHARED_FROM && shares_blocks(from, to)? {
+        if has_holes && holes == Holes::Few {
+            pass_holes_of(from, size)?;
+        }
         return shared(from, to, size, &mut buffer, hasher);
     }
-    if data.blocks() * 512 >= size {
+    if !has_holes {
         return range(from, to, size, &mut buffer, hasher);
     }
     let mut at = 0;
@@ -147,6 +151,18 @@ fn seek(file: &File, at: u64, whence: Whence) -> io::Result<Option<u64>> {
         Err(Errno::ENXIO) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Takes note of all holes of a file, where its contents are not copied one piece after the other.
+fn pass_holes_of(file: &File, size: u64) -> io::Result<()> {
+    let mut at = 0;
+    while at < size {
+        signals::check_io()?;
+        let start = seek(file, at, Whence::SeekData)?.unwrap_or(size).min(size);
+        pass_hole(start - at)?;
+        at = if start < size { seek(file, start, Whence::SeekHole)?.unwrap_or(size) } else { size };
+    }
+    Ok(())
 }
 
 /// Takes note of a hole. It costs whoever makes it nothing, and hashing it takes time.

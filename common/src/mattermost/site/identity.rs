@@ -5,13 +5,13 @@ use std::path::Path;
 
 use url::Url;
 
-use super::{Installation, layout};
+use super::{Installation, whose};
 use crate::contract::error::{Error, Result};
 use crate::contract::ui;
-use crate::machine::service::{Manager, process, systemd};
+use crate::machine::service::{Manager, others, process, systemd};
 use crate::machine::user::{self, User};
 
-/// The user of the unit, of the running server, or the owner of `bin/mattermost`.
+/// The user of the unit, or that of what is installed.
 pub(super) fn owner(root: &Path, manager: &Manager) -> Result<User> {
     for stranger in process::strangers(root) {
         let uid = stranger.owner().map(|(uid, _)| uid.to_string()).unwrap_or_default();
@@ -21,20 +21,26 @@ pub(super) fn owner(root: &Path, manager: &Manager) -> Result<User> {
             root.display()
         ));
     }
-    if let Manager::Systemd { unit } = manager {
-        let unit = systemd::show(unit)?;
-        if let Some(name) = &unit.user {
-            let user = match name.parse() {
-                Ok(uid) => User::of_ids(uid, uid),
-                Err(_) => User::named(name)?,
-            };
-            return Ok(user.with_groups(unit.group.as_deref(), &unit.further_groups));
+    match manager {
+        Manager::Systemd { unit } => {
+            let unit = systemd::show(unit)?;
+            if let Some(name) = &unit.user {
+                return Ok(user_of(name)?.with_groups(unit.group.as_deref(), &unit.further_groups));
+            }
         }
+        Manager::Supervisor { name } => {
+            if let Some(name) = others::supervisor_user(name) {
+                return user_of(&name);
+            }
+        }
+        _ => {}
     }
-    if let Some((uid, gid)) = process::servers(root).first().and_then(|server| server.owner()) {
-        return Ok(User::of_ids(uid, gid));
-    }
-    layout::owner_of_executable(root)
+    whose::owner(root)
+}
+
+/// A user by name or number.
+fn user_of(name: &str) -> Result<User> {
+    name.parse().map_or_else(|_| User::named(name), |uid| Ok(User::of_ids(uid, uid)))
 }
 
 impl Installation {

@@ -9,7 +9,6 @@ use crate::contract::error::{Error, Result};
 use crate::machine::command::{self, Cmd};
 use crate::machine::service::process::EXECUTABLES;
 use crate::machine::tree::{Dir, Kind};
-use crate::machine::user::User;
 
 /// Package databases answer at once, except on a machine that is busy with an upgrade.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,18 +56,6 @@ fn has_executable(root: &Path) -> Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// The owner of `bin/mattermost`; root only when nothing else in the tree says otherwise.
-pub(super) fn owner_of_executable(root: &Path) -> Result<User> {
-    let dir = Dir::open(root)?;
-    let bin = dir.child("bin".as_ref())?;
-    let executable = bin.map(|bin| bin.look(EXECUTABLES[0].as_ref())).transpose()?.flatten();
-    // An installation hardened so that the server cannot change itself belongs to root; its logs do not.
-    let logs = dir.look("logs".as_ref())?.filter(|entry| entry.kind == Kind::Directory);
-    let entry = executable.filter(|entry| entry.uid != 0).or(logs).or(dir.look("bin".as_ref())?);
-    let entry = entry.ok_or_else(|| Error::failed(format!("`{}` has vanished", root.display())))?;
-    Ok(User::of_ids(entry.uid, entry.gid))
 }
 
 /// Refuses installations that somebody else looks after.

@@ -8,6 +8,7 @@ mod layout;
 pub mod private;
 mod section;
 mod version;
+mod whose;
 
 use std::path::{Path, PathBuf};
 

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mm_common::Result;
 use mm_common::contract::ui;
+use mm_common::{Error, Result};
 
 use super::print;
-use super::shape::{Pair, Shapes};
+use super::shape::{Pair, Shapes, in_short};
 use super::source::Source;
 use super::value::{Cell, Repair, Unfit};
 use crate::preflight::{List, Seen};
@@ -16,6 +16,9 @@ pub(crate) const NUL: &str = "mysql-nul";
 
 /// How many rows of a kind are named.
 const NAMED: usize = 100;
+
+/// How many rows there may be that have names which are looked up: each is remembered.
+const MOST_NAMES: usize = 20_000_000;
 
 /// Rows of one kind.
 #[derive(Debug, Default)]
@@ -98,6 +101,10 @@ fn table(source: &mut Source, pair: &Pair, found: &mut Examined) -> Result<()> {
         for (columns, seen) in pair.unique.iter().zip(&mut seen) {
             let values_of: Vec<Cell> = columns.iter().map(|at| cells[*at].clone()).collect();
             let is_null = values_of.contains(&Cell::Null);
+            if seen.len() > MOST_NAMES {
+                return Err(Error::failed(format!("the table {} has more than {MOST_NAMES} rows", pair.from))
+                    .because("no server has so many users, teams or channels"));
+            }
             if !is_null && !seen.insert(print::hash(&values_of)) {
                 found.clashes.add(|| {
                     let said = columns.iter().map(|at| format!("{}={}", pair.columns[*at].to, shown(values[*at])));
@@ -110,7 +117,7 @@ fn table(source: &mut Source, pair: &Pair, found: &mut Examined) -> Result<()> {
 }
 
 fn shown(value: Option<&[u8]>) -> String {
-    String::from_utf8_lossy(value.unwrap_or_default()).escape_debug().to_string()
+    in_short(value.unwrap_or_default())
 }
 
 impl Examined {

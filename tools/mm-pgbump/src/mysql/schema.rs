@@ -136,7 +136,8 @@ fn wait(server: &mut Child, address: &str, subpath: &str) -> Result<()> {
 }
 
 /// A configuration with nothing of the site's own but its address, which is in the pages of the web client: so it reaches
-/// nobody that the site reaches.
+/// nobody that the site reaches. Everybody on this machine reaches it, and whoever makes the first account of a server administers it: so
+/// no account can be made, and nobody signs in.
 fn settings(source: &str, address: &str, site_url: &str, place: &Path) -> Value {
     json!({
         "SqlSettings": { "DriverName": "postgres", "DataSource": source, "DataSourceReplicas": [], "DataSourceSearchReplicas": [] },
@@ -145,9 +146,11 @@ fn settings(source: &str, address: &str, site_url: &str, place: &Path) -> Value 
             "EnableOutgoingWebhooks": false, "EnableLinkPreviews": false
         },
         "EmailSettings": {
+            "EnableSignUpWithEmail": false, "EnableSignInWithEmail": false, "EnableSignInWithUsername": false,
             "SendEmailNotifications": false, "SendPushNotifications": false, "EnableEmailBatching": false,
             "SMTPServer": "127.0.0.1", "SMTPPort": "9", "PushNotificationServer": ""
         },
+        "TeamSettings": { "EnableUserCreation": false, "EnableOpenServer": false },
         "FileSettings": { "DriverName": "local", "Directory": place.join("data") },
         "LogSettings": {
             "EnableConsole": true, "ConsoleLevel": "ERROR", "EnableFile": false, "FileLocation": place.join("logs"),
@@ -161,4 +164,24 @@ fn settings(source: &str, address: &str, site_url: &str, place: &Path) -> Value 
         "AnnouncementSettings": { "AdminNoticesEnabled": false, "UserNoticesEnabled": false },
         "JobSettings": { "RunJobs": false, "RunScheduler": false }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_can_make_an_account_on_it_or_sign_in() {
+        let settings = settings("postgres://x", "127.0.0.1:1", "http://chat", Path::new("/nowhere"));
+        for (section, name) in [
+            ("TeamSettings", "EnableUserCreation"),
+            ("TeamSettings", "EnableOpenServer"),
+            ("EmailSettings", "EnableSignUpWithEmail"),
+            ("EmailSettings", "EnableSignInWithEmail"),
+            ("EmailSettings", "EnableSignInWithUsername"),
+            ("PluginSettings", "Enable"),
+        ] {
+            assert_eq!(settings[section][name], false, "{section}.{name}");
+        }
+    }
 }

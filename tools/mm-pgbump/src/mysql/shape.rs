@@ -80,15 +80,22 @@ struct Wanted {
     has_default: bool,
 }
 
+/// A value for people: what can be read of its beginning. A row may hold as much as memory does.
+pub(crate) fn in_short(value: &[u8]) -> String {
+    const MOST: usize = 256;
+    let text = String::from_utf8_lossy(&value[..value.len().min(MOST)]);
+    let mut short = text.escape_debug().to_string();
+    if value.len() > MOST {
+        short.push_str("...");
+    }
+    short
+}
+
 impl Pair {
     /// Which row this is, for people: its key.
     pub(crate) fn row(&self, values: &[Option<&[u8]>]) -> String {
         let key = self.key.iter().map(|at| {
-            let value = values
-                .get(*at)
-                .copied()
-                .flatten()
-                .map(|value| String::from_utf8_lossy(value).escape_debug().to_string());
+            let value = values.get(*at).copied().flatten().map(in_short);
             format!("{}={}", self.columns[*at].to, value.as_deref().unwrap_or("NULL"))
         });
         let key: Vec<String> = key.collect();
@@ -278,6 +285,13 @@ mod tests {
         assert_eq!(kind("character varying[]", 30, &Value::Null), Some(Kind::Texts(Some(26))));
         assert_eq!(kind("team_type", -1, &json!(["O", "I"])), Some(Kind::Enum(vec!["O".into(), "I".into()])));
         assert_eq!(kind("numeric", -1, &Value::Null), None);
+    }
+
+    #[test]
+    fn a_long_value_is_shown_by_its_beginning() {
+        assert_eq!(in_short(b"a\x1b[1m\n"), "a\\u{1b}[1m\\n");
+        let long = in_short(&vec![b'x'; 1 << 20]);
+        assert!(long.len() < 300 && long.ends_with("x..."), "{}", long.len());
     }
 
     #[test]

@@ -23,6 +23,13 @@ const GREETING_LIMIT: Duration = Duration::from_secs(60);
 /// How long it may say nothing where the system has no thread that could watch over it.
 const SILENCE_LIMIT: Duration = Duration::from_secs(600);
 
+/// The longest row, in bytes: of what Mattermost stores, the value of a plugin has a sixteenth of it.
+const MOST_ROW: usize = 256 << 20;
+
+/// How long a list may be, of tables and their columns, in bytes; and what a row of it counts beside what it says.
+const MOST_LISTED: usize = 64 << 20;
+const EACH_ROW: usize = 64;
+
 /// What a session of ours begins with. PostgreSQL may keep it waiting for longer than its own limits.
 const SESSION: [&str; 5] = [
     "SET NAMES utf8mb4",
@@ -83,6 +90,7 @@ impl Source {
             .prefer_socket(false)
             .tcp_connect_timeout(Some(CONNECT_LIMIT))
             .read_timeout(Some(SILENCE_LIMIT))
+            .max_allowed_packet(Some(MOST_ROW))
             .init(SESSION.to_vec());
         let options = match &address.socket {
             Some(path) => options.socket(Some(path.to_string_lossy())),
@@ -128,8 +136,31 @@ impl Source {
         self.asked(|session, _| session.query_drop(sql).map_err(failed))
     }
 
+    /// All rows of an answer, which may be anybody's: it is no longer than some, and of the form that was asked for.
     fn all<T: FromRow>(&mut self, sql: &str) -> Result<Vec<T>> {
-        self.asked(|session, _| session.query(sql).map_err(failed))
+        let socket = self.session.as_raw_fd();
+        self.asked(|session, pulse| {
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            for row in session.query_iter(sql).map_err(failed)?.by_ref() {
+                let row = row.map_err(failed)?;
+                bytes += EACH_ROW + (0..row.len()).filter_map(|at| row.as_ref(at)).map(length).sum::<usize>();
+                let read = if bytes > MOST_LISTED {
+                    Err(format!("it answers with more than {} MiB", MOST_LISTED >> 20))
+                } else {
+                    mysql::from_row_opt(row).map_err(|_| "it answers in a form that was not asked for".to_owned())
+                };
+                match read {
+                    Ok(row) => found.push(row),
+                    Err(why) => {
+                        // The rest of the rows would be read before anything else could be.
+                        let _ = shutdown(socket, Shutdown::Both);
+                        return Err(Error::failed("MySQL cannot be understood").because(why));
+                    }
+                }
+                pulse.beat();
+            }
+            Ok(found)
+        })
     }
 
     fn one<T: FromRow>(&mut self, sql: &str) -> Result<T> {
@@ -240,6 +271,10 @@ impl Source {
         let sum = "SELECT CAST(COALESCE(SUM(DATA_LENGTH), 0) AS UNSIGNED) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
         self.one(sum)
     }
+}
+
+fn length(value: &Value) -> usize {
+    if let Value::Bytes(bytes) = value { bytes.len() } else { 0 }
 }
 
 fn failed(error: mysql::Error) -> Error {

@@ -1,7 +1,7 @@
 //! Checks of the machine: programs, names, space, files.
 
 use mm_common::contract::shell;
-use mm_common::machine::command::Cmd;
+use mm_common::machine::command::{Cmd, TO_ASK};
 use mm_common::machine::{disk, files, tree};
 use mm_common::mattermost::way_back::PATRONI_HINT;
 use mm_common::postgres::cluster::{self, Cluster};
@@ -160,6 +160,7 @@ fn never_used(cluster: &Cluster) -> Result<Option<String>> {
         .arg("-D")
         .arg(&cluster.data)
         .user(&mm_common::machine::user::User::named(&cluster.owner)?)
+        .within(TO_ASK)
         .run()?
         .text();
     let field = |name: &str| output.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);

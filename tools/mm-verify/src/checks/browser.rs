@@ -6,14 +6,15 @@ use mm_common::{Error, Result};
 use serde_json::json;
 use url::Url;
 
+use crate::browsing::Browser;
 use crate::check::{Finding, some};
 use crate::look::Look;
-use crate::webdriver::{self, Browser};
+use crate::{browsing, devtools};
 
 /// An open browser and what was seen on the way.
 #[derive(Debug)]
 pub(crate) struct Visit {
-    browser: Browser,
+    browser: Box<dyn Browser>,
     /// The team's name in addresses.
     team: String,
     /// All teams of the user, as people see them.
@@ -78,8 +79,8 @@ fn visit(look: &mut Look) -> Result<&mut Visit> {
 fn unwanted(look: &Look) -> Option<Finding> {
     match look.options.browser.as_str() {
         "no" => Some(Finding::skip("--browser no was given")),
-        "auto" if !webdriver::is_installed() => {
-            Some(Finding::skip("chromedriver is not installed").hint("apt-get install chromium chromium-driver"))
+        "auto" if devtools::installed().is_none() => {
+            Some(Finding::skip("neither Chromium nor Chrome is installed").hint("apt-get install chromium"))
         }
         _ => None,
     }
@@ -98,7 +99,7 @@ fn open(look: &mut Look) -> Result<Visit> {
     let name = all.iter().find(|one| text(one, "id") == team).map(|one| text(one, "name")).unwrap_or_default();
     let channel = look.server.get(&format!("/api/v4/channels/{channel}"), Some(token.reveal()))?;
     let channel = text(&channel.body, "name");
-    let browser = Browser::open(address.as_deref())?;
+    let browser = browsing::open(address.as_deref())?;
     mm_common::machine::checkpoint::pass("verify-browser-open");
     // Cookies belong to a page, so one of this server has to be open first; this one needs nobody to be signed in.
     browser.go(&format!("{base}/robots.txt"))?;

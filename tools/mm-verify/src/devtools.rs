@@ -1,0 +1,328 @@
+//! A browser of our own, for the time of the checks. It is steered over a pair of sockets that it has from its start, in the
+//! protocol of its developer tools (`--remote-debugging-pipe`): no port is open, so nobody else on this machine can steer it. It
+//! runs as a user that nobody is, so nobody can take its descriptors either: not as root, least of all on pages that belong to
+//! the service user.
+
+use std::cell::RefCell;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use mm_common::machine::command::{self, Cmd};
+use mm_common::machine::files;
+use mm_common::machine::given::Given;
+use mm_common::machine::signals;
+use mm_common::machine::user::{self, User};
+use mm_common::{Error, Result};
+use serde_json::{Value, json};
+
+use crate::browsing::{self, Browser};
+
+/// A first page of a cold browser takes seconds on a small machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The longest pause between two looks at signals and limits.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest message: a picture of a page has a twentieth of it.
+const MOST: usize = 32 << 20;
+
+/// What a browser may use of the memory, in bytes: pages of the service user's are in it.
+const MEMORY: u64 = 8 << 30;
+
+/// By what names Chromium and Chrome are installed.
+const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
+
+/// The browser reads commands from descriptor 3 and answers on 4.
+const JOINED: &str = "exec 3<&1 4>&1 >/dev/null && exec \"$0\" \"$@\"";
+
+/// What it is started with: without a window, without anything that would be looked up elsewhere, and with room for its pages
+/// where a container gives little shared memory.
+const FLAGS: [&str; 14] = [
+    "--remote-debugging-pipe",
+    "--headless=new",
+    "--disable-gpu",
+    "--window-size=1280,900",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--disable-sync",
+    "--disable-popup-blocking",
+    "--password-store=basic",
+];
+
+/// The browser that is installed. What only leads to a snap is none: that would not work in a directory of ours.
+pub(crate) fn installed() -> Option<&'static str> {
+    NAMES.into_iter().find(|name| {
+        command::find(name).is_ok_and(|path| {
+            let begin = files::read(&path, 16 << 10).unwrap_or_default();
+            !begin.starts_with(b"#!") || !String::from_utf8_lossy(&begin).contains("/snap/bin/")
+        })
+    })
+}
+
+/// A page of a browser that was started for it.
+#[derive(Debug)]
+pub(crate) struct Page {
+    line: RefCell<Line>,
+    session: String,
+    // Dropped last: it ends the browser.
+    _process: Process,
+}
+
+/// A browser and its directory.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    // Dropped after its user's programs have ended.
+    _directory: Given,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        command::end(&mut self.child);
+        let _ = self.child.wait();
+    }
+}
+
+/// What is said to the browser and what it says, in messages that end with a zero byte.
+#[derive(Debug)]
+struct Line {
+    stream: UnixStream,
+    heard: Vec<u8>,
+    number: u64,
+}
+
+impl Line {
+    fn over(stream: UnixStream) -> Result<Self> {
+        let set = stream.set_read_timeout(Some(PAUSE)).and_then(|()| stream.set_write_timeout(Some(LIMIT)));
+        set.map_err(|error| Error::failed("cannot talk to the browser").because(error))?;
+        Ok(Self { stream, heard: Vec::new(), number: 0 })
+    }
+
+    /// Sends a command; the number by which its answer is known.
+    fn send(&mut self, session: Option<&str>, method: &str, parameters: &Value) -> Result<u64> {
+        self.number += 1;
+        let mut message = json!({ "id": self.number, "method": method, "params": parameters });
+        if let Some(session) = session {
+            message["sessionId"] = session.into();
+        }
+        let mut text = message.to_string().into_bytes();
+        text.push(0);
+        self.stream.write_all(&text).map_err(|error| gone(method).because(error))?;
+        Ok(self.number)
+    }
+
+    /// Says something and waits for the answer. Whatever the page asks in a window of its own meanwhile gets a yes.
+    fn ask(&mut self, session: Option<&str>, method: &str, parameters: &Value) -> Result<Value> {
+        let number = self.send(session, method, parameters)?;
+        let begun = Instant::now();
+        loop {
+            let mut message = self.hear(method, begun)?;
+            if message["id"].as_u64() == Some(number) {
+                return match message["error"]["message"].as_str() {
+                    Some(why) => Err(Error::failed(format!("the browser refuses {method}")).because(why)),
+                    None => Ok(message["result"].take()),
+                };
+            }
+            if message["method"] == "Page.javascriptDialogOpening" {
+                self.send(session, "Page.handleJavaScriptDialog", &json!({ "accept": true }))?;
+            }
+        }
+    }
+
+    /// The next message.
+    fn hear(&mut self, method: &str, begun: Instant) -> Result<Value> {
+        let mut seen = 0;
+        loop {
+            if let Some(end) = self.heard[seen..].iter().position(|byte| *byte == 0) {
+                let rest = self.heard.split_off(seen + end + 1);
+                let message = std::mem::replace(&mut self.heard, rest);
+                return serde_json::from_slice(&message[..seen + end])
+                    .map_err(|error| Error::failed("cannot understand the browser").because(error));
+            }
+            seen = self.heard.len();
+            if seen > MOST {
+                return Err(gone(method).because(format!("it says more than {} MiB at once", MOST >> 20)));
+            }
+            if begun.elapsed() > LIMIT {
+                return Err(gone(method).because(format!("it has not answered after {} seconds", LIMIT.as_secs())));
+            }
+            signals::check()?;
+            let mut buffer = [0; 16 << 10];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(gone(method).because("it has ended")),
+                Ok(count) => self.heard.extend_from_slice(&buffer[..count]),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
+                }
+                Err(error) => return Err(gone(method).because(error)),
+            }
+        }
+    }
+}
+
+fn gone(method: &str) -> Error {
+    Error::failed(format!("the browser does not answer {method}"))
+}
+
+impl Page {
+    /// Starts a browser and opens a page in it.
+    pub(crate) fn open() -> Result<Self> {
+        // In a container the browser's own sandbox may not be allowed; the user without rights is still there.
+        Self::started(&[]).or_else(|_| Self::started(&["--no-sandbox"])).map_err(|error| {
+            error.hint(
+                "see that it starts by hand: chromium --headless=new --dump-dom about:blank; or give --browser no",
+            )
+        })
+    }
+
+    fn started(further: &[&str]) -> Result<Self> {
+        let (process, stream) = start(further)?;
+        let mut line = Line::over(stream)?;
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let target = line.ask(None, "Target.createTarget", &json!({ "url": "about:blank" }))?;
+        let attached =
+            line.ask(None, "Target.attachToTarget", &json!({ "targetId": target["targetId"], "flatten": true }))?;
+        let page = Self { line: line.into(), session: word(&attached["sessionId"]), _process: process };
+        page.ask("Page.enable", &json!({}))?;
+        // The server is looked at under its local address, for which it may have no certificate.
+        page.ask("Security.setIgnoreCertificateErrors", &json!({ "ignore": true }))?;
+        Ok(page)
+    }
+
+    fn ask(&self, method: &str, parameters: &Value) -> Result<Value> {
+        self.line.borrow_mut().ask(Some(&self.session), method, parameters)
+    }
+
+    /// Runs the body of a function with the first element of a selector as its first argument.
+    fn with(&self, element: &str, script: &str) -> Result<Value> {
+        self.script(&format!("const element = document.querySelector(arguments[0]); {script}"), &[element])
+    }
+
+    /// Where an element can be pointed at, in pixels.
+    fn point(&self, element: &str) -> Result<(f64, f64)> {
+        let place = self.with(
+            element,
+            "element.scrollIntoView({ block: 'center', inline: 'center', behavior: 'instant' });
+             const box = element.getBoundingClientRect();
+             const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+             const top = document.elementFromPoint(x, y);
+             return { x, y, reached: element === top || element.contains(top) };",
+        )?;
+        match (place["x"].as_f64(), place["y"].as_f64()) {
+            (Some(x), Some(y)) if place["reached"] == true => Ok((x, y)),
+            _ => Err(Error::failed("the browser cannot point at an element of the page")
+                .because(format!("something covers `{element}`, or it is not shown"))),
+        }
+    }
+
+    fn mouse(&self, kind: &str, (x, y): (f64, f64)) -> Result<()> {
+        let button = if kind == "mouseMoved" { "none" } else { "left" };
+        let event = json!({ "type": kind, "x": x, "y": y, "button": button, "clickCount": 1 });
+        self.ask("Input.dispatchMouseEvent", &event).map(drop)
+    }
+}
+
+impl Browser for Page {
+    fn go(&self, address: &str) -> Result<()> {
+        let went = self.ask("Page.navigate", &json!({ "url": address }))?;
+        if let Some(why) = went["errorText"].as_str() {
+            return Err(Error::failed(format!("the browser cannot open {address}")).because(why));
+        }
+        let begun = Instant::now();
+        while self.script("return document.readyState;", &[])? != "complete" {
+            if begun.elapsed() > LIMIT {
+                return Err(Error::failed(format!("the browser cannot open {address}"))
+                    .because(format!("it is not loaded after {} seconds", LIMIT.as_secs())));
+            }
+            signals::check()?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn place(&self) -> Result<String> {
+        Ok(self.script("return location.href;", &[])?.as_str().unwrap_or_default().to_owned())
+    }
+
+    fn cookie(&self, name: &str, value: &str, http_only: bool) -> Result<()> {
+        let cookie = json!({ "url": self.place()?, "name": name, "value": value, "path": "/", "httpOnly": http_only });
+        let set = self.ask("Network.setCookie", &cookie)?;
+        if set["success"] == false {
+            return Err(Error::failed(format!("the browser does not take the cookie {name}")));
+        }
+        Ok(())
+    }
+
+    fn script(&self, script: &str, arguments: &[&str]) -> Result<Value> {
+        let expression = format!("(function () {{ {script} }}).apply(null, {})", json!(arguments));
+        let mut ran = self.ask("Runtime.evaluate", &json!({ "expression": expression, "returnByValue": true }))?;
+        if let Some(thrown) = ran["exceptionDetails"].as_object() {
+            let words = thrown["exception"]["description"].as_str().or(thrown["text"].as_str()).unwrap_or_default();
+            return Err(Error::failed("a script failed in the page").because(words.lines().next().unwrap_or_default()));
+        }
+        Ok(ran["result"]["value"].take())
+    }
+
+    fn find(&self, selector: &str) -> Result<Option<String>> {
+        let found = self.with(selector, "return element !== null;")?;
+        Ok((found == true).then(|| selector.to_owned()))
+    }
+
+    fn text(&self, element: &str) -> Result<String> {
+        Ok(self.with(element, "return element.innerText;")?.as_str().unwrap_or_default().to_owned())
+    }
+
+    fn type_into(&self, element: &str, text: &str) -> Result<String> {
+        self.with(element, "element.scrollIntoView({ block: 'center', behavior: 'instant' }); element.focus();")?;
+        for letter in text.chars().map(String::from) {
+            self.ask("Input.dispatchKeyEvent", &json!({ "type": "keyDown", "key": letter, "text": letter }))?;
+            self.ask("Input.dispatchKeyEvent", &json!({ "type": "keyUp", "key": letter }))?;
+        }
+        Ok(self.with(element, "return element.value;")?.as_str().unwrap_or_default().to_owned())
+    }
+
+    fn hover(&self, element: &str) -> Result<()> {
+        let point = self.point(element)?;
+        self.mouse("mouseMoved", point)
+    }
+
+    fn click(&self, element: &str) -> Result<()> {
+        let point = self.point(element)?;
+        ["mouseMoved", "mousePressed", "mouseReleased"].into_iter().try_for_each(|kind| self.mouse(kind, point))
+    }
+
+    fn picture(&self) -> Result<Vec<u8>> {
+        let answer = self.ask("Page.captureScreenshot", &json!({ "format": "png" }))?;
+        browsing::base64(answer["data"].as_str().unwrap_or_default())
+            .ok_or_else(|| Error::failed("the browser gave a picture that is not base64"))
+    }
+}
+
+/// Starts a browser. It and its directory go when this process does, also when it is killed.
+fn start(further: &[&str]) -> Result<(Process, UnixStream)> {
+    let attempt = "cannot start a browser";
+    let name = installed().ok_or_else(|| Error::refused("no browser is installed"))?;
+    let directory = Given::make(Path::new("/tmp"), "mm-verify-browser-")?;
+    let place = directory.path();
+    let (ours, theirs) = UnixStream::pair().map_err(|error| Error::failed(attempt).because(error))?;
+    // The browser leaves files of its own where temporary files go.
+    let mut cmd = Cmd::new("sh").env("HOME", place).env("TMPDIR", place).args(["-c", JOINED]);
+    cmd = cmd.arg(command::find(name)?).args(FLAGS).args(further);
+    cmd = cmd.arg(format!("--user-data-dir={}", place.join("profile").display())).used_in(place, MEMORY);
+    if user::is_root() {
+        let nobody = User::nobodys()?;
+        directory.give(&nobody)?;
+        cmd = cmd.user(&nobody);
+    }
+    let child = cmd.start(Stdio::null(), OwnedFd::from(theirs).into(), Stdio::null())?;
+    Ok((Process { child, _directory: directory }, ours))
+}

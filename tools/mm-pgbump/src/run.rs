@@ -214,7 +214,7 @@ fn carry(
     signals::leads_to(undo::in_words(entry));
     control::hold(&entry.old)?;
     checkpoint::pass("upgrading");
-    upgrade::run(entry, options.jobs, records, lock)?;
+    upgrade::run(entry, &kept, options.jobs, records, lock)?;
     carried.part("upgrade", &mut since);
     signals::check()?;
 

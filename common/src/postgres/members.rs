@@ -145,9 +145,9 @@ mod tests {
 
     #[test]
     fn what_was_given_and_taken_follows_the_name() {
-        let (read, public) = (right("reader", "EXECUTE", false), right("", "EXECUTE", false));
-        let then = [member("ROUTINE", Some("oid"), &[read.clone()], &[public.clone()])];
-        let now = [member("ROUTINE", Some("oid, boolean"), &[public.clone()], &[public.clone()])];
+        let (read, public) = ([right("reader", "EXECUTE", false)], [right("", "EXECUTE", false)]);
+        let then = [member("ROUTINE", Some("oid"), &read, &public)];
+        let now = [member("ROUTINE", Some("oid, boolean"), &public, &public)];
         let target = "ROUTINE \"m\".\"reset\"(oid, boolean)";
         let wanted = [
             format!("GRANT EXECUTE ON {target} TO \"reader\";\n"),

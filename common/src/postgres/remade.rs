@@ -69,7 +69,7 @@ fn read(said: &str) -> Vec<Refused> {
         if let Some(error) = line.strip_prefix(ERROR) {
             found.push(Refused { error: error.to_owned(), statement: String::new() });
         } else if let (Some(statement), Some(last)) = (line.strip_prefix(COMMAND), found.last_mut()) {
-            last.statement = statement.to_owned();
+            statement.clone_into(&mut last.statement);
         }
     }
     found

@@ -115,7 +115,8 @@ pub fn set_peer(cluster: &Cluster, peer: bool) {
 pub fn rights(cluster: &Cluster) -> String {
     // The right MAINTAIN came with 17: up to then the owner of a table could do that anyway.
     let text = r"regexp_replace(a::text, '(=[^/m]*)m\*?/', '\1/')";
-    let sorted = |acl: &str| format!("(SELECT array_agg({text} ORDER BY a::text COLLATE \"C\") FROM unnest({acl}) AS a)");
+    let sorted =
+        |acl: &str| format!("(SELECT array_agg({text} ORDER BY a::text COLLATE \"C\") FROM unnest({acl}) AS a)");
     let (database, schema) = (sorted("datacl"), sorted("coalesce(nspacl, acldefault('n', nspowner))"));
     let relation =
         sorted("coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::\"char\", relowner))");

@@ -62,7 +62,7 @@ pub(crate) fn restore(
 
 /// Says what a run would do.
 fn foretell(session: &mut Session, point: &Point, wish: &Wish, steps: &[String]) -> Result<String> {
-    session.human = Some(steps.iter().map(|step| format!("would {step}\n")).collect());
+    session.human = Some(steps.iter().fold(String::new(), |text, step| text + "would " + step + "\n"));
     session.document.set("plan", &json!({ "mm-backup": { "restore": point.head.id, "steps": steps } }))?;
     Ok(format!("would restore {} of {}: {}", wish.in_words(), point.head.id, steps.join(", ")))
 }

@@ -90,8 +90,8 @@ impl Wish {
 /// The flags of a restore into place as they are typed, with a blank before each.
 pub(crate) fn said(wanted: &RestoreArguments) -> String {
     let flags = flags(wanted);
-    let words = flags.iter().map(|flag| shell::word(flag.as_path()));
-    words.chain(wanted.stop.then(|| "--stop".to_owned())).map(|word| format!(" {word}")).collect()
+    let words = flags.iter().map(|flag| shell::word(flag.as_path())).chain(wanted.stop.then(|| "--stop".to_owned()));
+    words.fold(String::new(), |text, word| text + " " + &word)
 }
 
 /// The flags of a restore into place.

@@ -180,8 +180,8 @@ fn watch(
 }
 
 fn judge(line: &str, status: ExitStatus, said: &str, settles: &dyn Fn(&str) -> bool) -> Result<()> {
-    let complains = |line: &&str| COMPLAINTS.iter().any(|word| line.contains(word)) && !settles(line);
-    let complaints: Vec<&str> = said.lines().filter(complains).map(str::trim).collect();
+    let is_fault = |line: &&str| COMPLAINTS.iter().any(|word| line.contains(word)) && !settles(line);
+    let complaints: Vec<&str> = said.lines().filter(is_fault).map(str::trim).collect();
     if status.success() && complaints.is_empty() {
         return Ok(());
     }

@@ -54,7 +54,7 @@ pub(crate) struct Ready<'a> {
 /// Where the new database comes from.
 pub(super) enum New<'a> {
     /// The frozen copy of the restore point.
-    Copy(frozen::Copy<'a>),
+    Copy(Box<frozen::Copy<'a>>),
     /// Its dump.
     Dump(Box<Looked<'a>>),
 }
@@ -102,7 +102,7 @@ impl New<'_> {
 /// Those that a restore of the database ends with before it makes anything.
 pub(crate) fn ready<'a>(point: &'a Point, installation: &'a Installation, how: &Way<'_>) -> Result<Ready<'a>> {
     let new = match frozen::look(point, installation, how)? {
-        Some(copy) => New::Copy(copy),
+        Some(copy) => New::Copy(Box::new(copy)),
         None => New::Dump(Box::new(look(point, installation, how)?)),
     };
     let (admin, name) = new.admin();

@@ -34,7 +34,7 @@ pub(crate) enum InPlaceOf<'a> {
     /// It stays.
     Nothing,
     /// It is exchanged.
-    This(Ready<'a>),
+    This(Box<Ready<'a>>),
     /// Where it is the restored configuration has to say.
     Configured,
 }

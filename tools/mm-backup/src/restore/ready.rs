@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::Result;
 use mm_common::machine::lock::LockGuard;
+use mm_common::machine::service::Service;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::proven;
 use mm_common::postgres::server::Database;
@@ -72,7 +73,7 @@ pub(crate) fn in_place<'a>(
     let service = installation.map(|there| &there.service);
     let stop = target::refuse_running(service, &point.head.install, wanted)?;
     // A run that was cut off may have stopped it.
-    let ran = service.map(|service| service.was_running()).transpose()?.unwrap_or(false);
+    let ran = service.map(Service::was_running).transpose()?.unwrap_or(false);
     let files = wish.files.as_ref().map(|selection| Planned::of(point, selection)).transpose()?;
     let stored = |path: &Path| -> Option<PathBuf> {
         let is_restored = wish.files.as_ref().is_some_and(|selection| selection.has(path));
@@ -81,7 +82,7 @@ pub(crate) fn in_place<'a>(
     let login = installation.map(|there| configuration::login(&point.head, &stored, there)).transpose()?.flatten();
     let exchanged = |there| database_of(point, there, login.as_ref(), terms, lock);
     let database = match installation.filter(|_| wish.database) {
-        Some(there) => InPlaceOf::This(exchanged(there)?),
+        Some(there) => InPlaceOf::This(Box::new(exchanged(there)?)),
         None if wish.database => InPlaceOf::Configured,
         None => InPlaceOf::Nothing,
     };

@@ -76,7 +76,7 @@ impl Work<'_> {
         let InPlace { files, database, login, stop, .. } = plan;
         let awaits_configuration = matches!(database, InPlaceOf::Configured);
         let ready = match database {
-            InPlaceOf::This(ready) => Some(ready),
+            InPlaceOf::This(ready) => Some(*ready),
             InPlaceOf::Nothing | InPlaceOf::Configured => None,
         };
         // Everything that takes time is done beside what is there, while the server may still run.

@@ -70,7 +70,8 @@ impl Whose {
         (own, others)
     }
 
-    /// The one that is to be read: the one with this identifier; `latest` is the newest of those that are meant.
+    /// The one that is to be read: the one with this identifier; `latest` is the newest of those that are meant, or of those of
+    /// other places where there are none.
     ///
     /// # Errors
     /// Refused when there is none.
@@ -79,7 +80,9 @@ impl Whose {
             return store.find(id);
         }
         let points = store.list()?.0;
-        match self.among(points.clone()).pop() {
+        let of_this_host = |point: &&Point| !self.is_of_other_host(&point.head);
+        let newest = self.among(points.clone()).pop().or_else(|| points.iter().rfind(of_this_host).cloned());
+        match newest {
             Some(newest) => {
                 self.tell(&newest);
                 Ok(newest)
@@ -98,9 +101,14 @@ impl Whose {
         if id != "latest" {
             return store.find(id);
         }
-        let (mut own, others) = self.divided(store.list()?.0);
+        let points = store.list()?.0;
+        let (mut own, others) = self.divided(points.clone());
         if let Some(newest) = own.pop() {
             return Ok(newest);
+        }
+        if others.is_empty() {
+            // Those of another place do not go into this one.
+            return Err(refusal(store, &newest_of_each(points), None));
         }
         let mut others = newest_of_each(others);
         match others.pop() {
@@ -117,7 +125,7 @@ impl Whose {
 
     /// Says of one that was chosen by age whose it is.
     fn tell(&self, newest: &Point) {
-        if self.is_of_other_host(&newest.head) {
+        if !self.has(&newest.head) {
             ui::say(&format!("the newest restore point is {}, of {}", newest.head.id, place(&newest.head)));
         }
     }

@@ -102,3 +102,36 @@ fn a_restore_point_with_hashes_of_the_earlier_form_is_proven_by_those() {
     let (code, said) = verify(&site, &["--restore"]);
     assert!(code == 4 && said.contains("rows of the table public.posts differ"), "{said}");
 }
+
+/// A logical slot is of one database, and no restore takes it along: that is known beforehand, and a command ends it.
+#[test]
+fn a_replication_slot_of_the_database_is_named_with_what_to_do_about_it() {
+    let site = Site::builder("10.5.14").build();
+    site.cluster.query("ALTER SYSTEM SET wal_level = logical");
+    site.cluster.stop();
+    site.cluster.start();
+    site.cluster.query("SELECT pg_create_logical_replication_slot('told', 'test_decoding')");
+    site.cluster.query("SELECT pg_create_physical_replication_slot('standby')");
+    make(&site, &[]);
+    let restore = |flags: &[&str]| {
+        let mut command = site.tool("mm-backup");
+        let output =
+            command.arg("--to").arg(site.store()).args(["restore", "latest", "--database"]).args(flags).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        (serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap(), said)
+    };
+    let slot = "the logical slot told (test_decoding) of mattermost";
+    let (document, _) = restore(&["--dry-run"]);
+    let steps = document["plan"]["mm-backup"]["steps"].to_string();
+    assert!(steps.contains(&format!("leave {slot} with the database that is there now")), "{steps}");
+    assert!(!steps.contains("standby"), "{steps}");
+    let (_, said) = restore(&[]);
+    let command = said.split("When the restore is done: ").nth(1).unwrap_or_else(|| panic!("{said}"));
+    assert!(said.contains(&format!("{slot} stays with the database")), "{said}");
+    let of = || site.cluster.sql("postgres", "SELECT database FROM pg_replication_slots WHERE slot_name = 'told'");
+    assert!(of().starts_with("mattermost_mm_before_"), "{}", of());
+    mm_test_support::process::run("sh", &["-c", command.lines().next().unwrap()]);
+    assert_eq!(of(), "mattermost");
+}

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use mm_test_support::cluster::Cluster;
 use mm_test_support::matrix::some_and;
 use mm_test_support::process;
 use mm_test_support::site::Site;
@@ -377,4 +378,87 @@ fn freeze_needs_a_stopped_server() {
         assert!(code == 2 && said.contains("--freeze") && said.contains(words), "{flags:?}: {said}");
     }
     assert!(!site.store().exists() && copies(&site).is_empty());
+}
+
+/// Where a store is lost, the copy is all there is: the cluster that the server has moved to since knows nothing of it.
+#[test]
+fn a_copy_of_a_lost_store_is_looked_for_in_the_cluster_that_has_it() {
+    let site = Site::builder("10.5.14").build();
+    let copy = copy_of(&make(&site, &FREEZE));
+    fs::rename(site.store(), site.directory().join("lost")).unwrap();
+    fs::create_dir(site.store()).unwrap();
+    fs::set_permissions(site.store(), fs::Permissions::from_mode(0o700)).unwrap();
+    let record = || fs::read_dir(state_of(&site).join("frozen")).unwrap().count();
+    let stays = format!("the frozen copy {copy} stays");
+    let (code, said) = run(&site, &["prune", "-v"]);
+    assert!(code == 0 && said.contains(&stays) && said.contains("once it is known to be: "), "{said}");
+    let dropping = said.split("once it is known to be: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+
+    // The server has gone to another cluster.
+    let other = Cluster::create(13);
+    let (from, to) = (site.cluster.port, other.port);
+    let program = "runuser -u postgres -- /usr/lib/postgresql/13/bin";
+    process::run(
+        "sh",
+        &[
+            "-c",
+            &format!(
+                "{program}/pg_dump -h /var/run/postgresql -p {from} mattermost | \
+                 {program}/psql -qX -v ON_ERROR_STOP=1 -h /var/run/postgresql -p {to} -d mattermost"
+            ),
+        ],
+    );
+    let before = site.config()["SqlSettings"]["DataSource"].clone();
+    site.set("SqlSettings", "DataSource", json!(other.url()));
+    for _ in 0..2 {
+        let (code, said) = run(&site, &["prune", "-v", "--accept", "database"]);
+        assert!(
+            code == 0 && said.contains(&stays) && said.contains("it is in the cluster that had the database"),
+            "{said}"
+        );
+        assert!(!said.contains("DROP DATABASE"), "{said}");
+        assert_eq!(record(), 1, "it is forgotten where nobody could have seen it");
+    }
+    assert_eq!(copies(&site), [copy.as_str()]);
+
+    // Where it was, it is seen to be gone.
+    site.set("SqlSettings", "DataSource", before);
+    process::run("sh", &["-c", &dropping]);
+    assert!(copies(&site).is_empty());
+    let (code, said) = run(&site, &["prune", "-v"]);
+    assert!(code == 0 && !said.contains(&stays), "{said}");
+    assert_eq!(record(), 0);
+}
+
+/// Where the tools keep what they remember of a site.
+fn state_of(site: &Site) -> std::path::PathBuf {
+    let below = fs::read_dir(site.state()).unwrap().map(|entry| entry.unwrap().path());
+    below.into_iter().find(|path| path.join("frozen").is_dir()).unwrap()
+}
+
+/// A database that everybody may copy comes back as one, and what was there before can be removed all the same.
+#[test]
+fn a_template_comes_back_as_one_from_its_copy_and_from_its_dump() {
+    let site = Site::builder("10.5.14").build();
+    let template =
+        || site.cluster.sql("postgres", "SELECT datistemplate FROM pg_database WHERE datname = 'mattermost'");
+    let set = |is: bool| site.cluster.sql("postgres", &format!("ALTER DATABASE mattermost IS_TEMPLATE {is}"));
+    set(true);
+    make(&site, &FREEZE);
+    set(false);
+    let restore = ["restore", "latest", "--database", "-v"];
+    let (code, said) = run(&site, &restore);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(template(), "t", "{said}");
+    make(&site, &[]);
+    set(false);
+    let (code, said) = run(&site, &restore);
+    assert_eq!((code, template().as_str()), (0, "t"), "{said}");
+    // One of what was there before is a template itself.
+    let (code, said) = run(&site, &restore);
+    assert_eq!((code, template().as_str()), (0, "t"), "{said}");
+    let (code, said) = run(&site, &["prune", "--keep-last", "2"]);
+    assert_eq!(code, 0, "{said}");
+    let left = site.cluster.sql("postgres", "SELECT count(*) FROM pg_database WHERE datname LIKE 'mattermost%'");
+    assert_eq!(left, "1", "{said}");
 }

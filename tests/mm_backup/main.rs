@@ -16,6 +16,7 @@ mod faults;
 mod first;
 mod frozen;
 mod frozen_hops;
+mod hosts;
 mod hot;
 mod incremental;
 mod interruptions;

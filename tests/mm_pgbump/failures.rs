@@ -57,6 +57,12 @@ fn what_would_fail_is_found_before_anything_is_touched() {
             "SELECT pg_create_physical_replication_slot('kept')",
             "SELECT pg_drop_replication_slot('kept')",
         ),
+        (
+            "replication",
+            "subscription told of mattermost",
+            "CREATE SUBSCRIPTION told CONNECTION 'host=/nowhere dbname=x' PUBLICATION p WITH (connect = false, slot_name = 'p'); ALTER SUBSCRIPTION told ENABLE",
+            "ALTER SUBSCRIPTION told DISABLE; ALTER SUBSCRIPTION told SET (slot_name = NONE); DROP SUBSCRIPTION told",
+        ),
         ("other-databases", "other of postgres", "CREATE DATABASE other", "SELECT 1"),
         ("duplicates", "has 1 of its keys more than once", DUPLICATE, "DROP TABLE labels"),
     ]);

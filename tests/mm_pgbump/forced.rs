@@ -40,7 +40,10 @@ fn what_a_dump_loses_is_missed() {
 
     // An aggregate over a function that is another one in the new major.
     ask("CREATE AGGREGATE gather (anyelement) (SFUNC = array_append, STYPE = anyarray, INITCOND = '{}')");
-    leads_back(&rig, "dump", &[], &["array_append", "gather"]);
+    let (_, said) = rig.upgrade(5, &["--method", "dump"]);
+    assert!(said.contains("[definitions]") && said.contains("array_append"), "{said}");
+    rig.is_as_before();
+    leads_back(&rig, "dump", &["definitions"], &["array_append", "gather"]);
     ask("DROP AGGREGATE gather (anyelement)");
 
     // A transaction that waits for its second phase.

@@ -2,16 +2,18 @@
 //! and a name that is misspelt is noticed at once, not when a check has stopped the server's upgrade at night.
 
 /// Every check that a tool looks for among the accepted ones. Some let nobody through, and say so when they fail.
-pub const CHECKS: [&str; 74] = [
+pub const CHECKS: [&str; 77] = [
     "archiving",
     "bound-services",
     "checksums",
     "collation",
+    "column-options",
     "connections",
     "damaged-files",
     "database",
     "databases",
     "date-moved",
+    "definitions",
     "digest-changed",
     "disk",
     "document-digest",
@@ -57,6 +59,7 @@ pub const CHECKS: [&str; 74] = [
     "mysql-unit",
     "mysql-value",
     "other-databases",
+    "other-host",
     "outside",
     "packages",
     "prepared",

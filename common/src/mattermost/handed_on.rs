@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::contract::error::{Error, Result};
 use crate::contract::sections::Backup;
 use crate::contract::shell;
+use crate::machine::host::{self, Host};
 use crate::machine::journal::state_flag;
 use crate::machine::{files, signals};
 use crate::mattermost::way_back::original::Original;
@@ -34,6 +35,8 @@ struct Head {
     id: String,
     created: String,
     install: std::path::PathBuf,
+    #[serde(default)]
+    host: Option<Host>,
     database: Option<Database>,
     #[serde(default)]
     frozen: Option<FrozenPart>,
@@ -117,6 +120,12 @@ pub fn require_own(backup: &Backup, root: &Path, database: &str) -> Result<()> {
             head.install.display(),
             root.display()
         )));
+    }
+    // Two machines with one store may have their servers in the same place.
+    if let Some((made, here)) = head.host.as_ref().zip(host::this())
+        && made.id != here.id
+    {
+        return Err(refused(format!("it was made on another machine, {}", made.name)));
     }
     match head.database() {
         Some((name, _)) if name == database => {}
@@ -303,6 +312,13 @@ mod tests {
             [("y", "/opt/mattermost", "mattermost"), ("x", "/srv", "mattermost"), ("x", "/opt/mattermost", "a")]
         {
             assert_eq!(held(place.path(), id, Path::new(root), database).unwrap_err().code(), 5);
+        }
+        let of_other = text.replace("\"database\"", "\"host\": {\"id\": \"0f\", \"name\": \"chat-two\"}, \"database\"");
+        let other = place.path().join("other.json");
+        files::write(&other, of_other.as_bytes(), Access::PRIVATE).unwrap();
+        if host::this().is_some() {
+            let error = require_own(&Backup { manifest: other, ..backup.clone() }, root, "mattermost").unwrap_err();
+            assert!(error.one_line().contains("another machine, chat-two"), "{error:?}");
         }
         let other_moment = Backup { created: "2026-11-22T11:00:00Z".into(), ..backup.clone() };
         let gone = Backup { manifest: place.path().join("none"), ..backup.clone() };

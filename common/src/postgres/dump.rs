@@ -72,9 +72,9 @@ fn without_quotes(database: &Database, command: Cmd) -> Result<Cmd> {
     Ok(if quotes_all { command.env("PGOPTIONS", "-c quote_all_identifiers=off") } else { command })
 }
 
-/// Writes the definitions of a database, and no rows, to the new file `to` (0600).
-pub(super) fn definitions(database: &Database, to: &Path) -> Result<()> {
-    let command = database.command("pg_dump")?.args(["--format=custom", "--schema-only", "--no-password"]);
+/// Writes the definitions of a database, and no rows, to the new file `to` (0600), by the program of at least `major`.
+pub(super) fn definitions(database: &Database, major: u32, to: &Path) -> Result<()> {
+    let command = database.command_of("pg_dump", major)?.args(["--format=custom", "--schema-only", "--no-password"]);
     without_quotes(database, command)?.arg(lock_wait()).interruptible().run_into(create(to)?, to).map(drop)
 }
 

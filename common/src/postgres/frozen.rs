@@ -88,8 +88,13 @@ impl Frozen {
             format!("GRANT CONNECT, TEMPORARY ON DATABASE {database} TO PUBLIC;\n")
         };
         format!(
-            "ALTER DATABASE {database} OWNER TO {};\nALTER DATABASE {database} CONNECTION LIMIT {limit};\n{given}",
-            identifier(&self.properties.owner)
+            "ALTER DATABASE {database} OWNER TO {};\nALTER DATABASE {database} CONNECTION LIMIT {limit};\n{given}{}",
+            identifier(&self.properties.owner),
+            if self.properties.template {
+                format!("ALTER DATABASE {database} IS_TEMPLATE true;\n")
+            } else {
+                String::new()
+            }
         )
     }
 
@@ -113,7 +118,7 @@ impl Frozen {
             .collect::<Vec<_>>()
             .concat();
         format!(
-            "ALTER DATABASE {database} CONNECTION LIMIT 0;\n{revoked}REVOKE ALL ON DATABASE {database} FROM PUBLIC;\n\
+            "ALTER DATABASE {database} CONNECTION LIMIT 0;\nALTER DATABASE {database} IS_TEMPLATE false;\n{revoked}REVOKE ALL ON DATABASE {database} FROM PUBLIC;\n\
              ALTER DATABASE {database} OWNER TO CURRENT_USER;\n"
         )
     }

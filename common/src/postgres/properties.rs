@@ -54,6 +54,9 @@ pub struct Properties {
     /// How many may be connected at once, when that is limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_limit: Option<i32>,
+    /// Whether it is a template, which everybody with CREATEDB may copy and nobody drop.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub template: bool,
 }
 
 impl Properties {
@@ -153,6 +156,7 @@ pub fn read(database: &Database) -> Result<Properties> {
         schemas: Some(schemas::read(database)?),
         comment: text(row, "comment"),
         connection_limit: limit.filter(|limit| *limit >= 0),
+        template: row["d"]["datistemplate"] == true,
         owner: text(row, "owner").unwrap_or_default(),
         encoding: text(row, "encoding").unwrap_or_default(),
         collate: own("datcollate").unwrap_or_default(),
@@ -242,6 +246,22 @@ pub fn usable_tablespace<'a>(server: &Database, properties: &'a Properties) -> R
     Ok((usable == true).then_some(space))
 }
 
+/// Drops a database, where it is there. One that is a template is none first: the server would refuse it.
+///
+/// # Errors
+/// When it is in use, or this role may not.
+pub fn drop(server: &Database, name: &str) -> Result<()> {
+    let quoted = identifier(name);
+    let templates = format!(
+        "SELECT datname AS name FROM pg_catalog.pg_database WHERE datistemplate AND datname = {}",
+        literal(name)
+    );
+    if !server.rows(&templates)?.is_empty() {
+        server.execute_each(&format!("ALTER DATABASE {quoted} IS_TEMPLATE false"))?;
+    }
+    server.execute_each(&format!("DROP DATABASE IF EXISTS {quoted}"))
+}
+
 /// Gives a database the rights and settings of `properties`, each by itself, and returns what could not be given, and why:
 /// who is no superuser may not set everything, and a setting may be of another PostgreSQL.
 pub fn settle(server: &Database, name: &str, properties: &Properties) -> Vec<(String, Error)> {
@@ -252,7 +272,7 @@ pub fn settle(server: &Database, name: &str, properties: &Properties) -> Vec<(St
 /// Gives a database the settings of `properties` and its comment, and neither rights nor a limit of connections: those open
 /// it. Returns what could not be given, and why.
 pub fn settle_closed(server: &Database, name: &str, properties: &Properties) -> Vec<(String, Error)> {
-    let all = settings(name, &Properties { connection_limit: None, ..properties.clone() });
+    let all = settings(name, &Properties { connection_limit: None, template: false, ..properties.clone() });
     let sql = all.iter().map(|(_, sql)| format!("{sql};\n")).collect::<Vec<_>>().concat();
     if sql.is_empty() || server.execute_verbatim(&sql).is_ok() {
         return Vec::new();
@@ -291,6 +311,10 @@ fn bringing_back(name: &str, before: &Properties, now: &Properties) -> Vec<(Stri
     if before.connection_limit != now.connection_limit {
         let limit = before.connection_limit.unwrap_or(-1);
         sql.push(("its limit of connections".into(), format!("ALTER DATABASE {database} CONNECTION LIMIT {limit}")));
+    }
+    if before.template != now.template {
+        let sets = format!("ALTER DATABASE {database} IS_TEMPLATE {}", before.template);
+        sql.push(("whether it is a template".into(), sets));
     }
     sql
 }
@@ -334,6 +358,9 @@ fn settings(name: &str, properties: &Properties) -> Vec<(String, String)> {
     if let Some(limit) = properties.connection_limit {
         settling
             .push(("its limit of connections".into(), format!("ALTER DATABASE {database} CONNECTION LIMIT {limit}")));
+    }
+    if properties.template {
+        settling.push(("that it is a template".into(), format!("ALTER DATABASE {database} IS_TEMPLATE true")));
     }
     for Setting { role, name, value } in &properties.settings {
         let quoted = identifier(name);

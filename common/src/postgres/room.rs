@@ -96,3 +96,25 @@ fn is_elsewhere(place: &Path, data: &Path) -> bool {
     let device = |path: &Path| std::fs::canonicalize(path).ok().and_then(|path| disk::device(&path).ok());
     device(place).zip(device(data)).is_some_and(|(place, data)| place != data)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_on_one_file_system_has_to_fit_there_together() {
+        let home = tempfile::tempdir().unwrap();
+        let (one, other) = (home.path().join("one"), home.path().join("other"));
+        for place in [&one, &other] {
+            std::fs::create_dir(place).unwrap();
+        }
+        let link = home.path().join("link");
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        let need = |place: &Path, bytes: u64| Need { place: place.to_owned(), bytes, what: "it" };
+        let proc = Path::new("/proc");
+        let gone = home.path().join("gone");
+        let needs = vec![need(&one, 1), need(proc, 10), need(&other, 100), need(&gone, 1000), need(&link, 10_000)];
+        // Of a place that is not there nobody knows on what file system it will be.
+        assert_eq!(together(needs), [need(&one, 10_101), need(proc, 10), need(&gone, 1000)]);
+    }
+}

@@ -55,8 +55,7 @@ pub fn require_heir(server: &Database, role: &str, owner: &str, then: &[String])
             .hint(fix(&format!("CREATE ROLE {} LOGIN", identifier(role))))),
         (_, false) => {
             let gone = missing(server, then)?;
-            let first = then.iter().find(|name| *name == owner).or(gone.first()).or(then.first());
-            let heir = first.map_or("", String::as_str);
+            let heir = whose(owner, then, &gone);
             let is_gone = gone.iter().any(|name| name == heir);
             let why = if is_gone { ", and was renamed or dropped since" } else { "" };
             let mut made = if is_gone { format!("CREATE ROLE {}; ", identifier(heir)) } else { String::new() };
@@ -70,6 +69,12 @@ pub fn require_heir(server: &Database, role: &str, owner: &str, then: &[String])
                 .hint(fix(&format!("{made}GRANT {} TO {}", identifier(heir), identifier(role)))))
         }
     }
+}
+
+/// Whose what is in the database was, where it was not the server's: the owner's of the database; where he had nothing in it,
+/// that of a role that is gone, which may be the server's under its former name.
+fn whose<'a>(owner: &str, then: &'a [String], gone: &'a [String]) -> &'a str {
+    then.iter().find(|name| *name == owner).or(gone.first()).or(then.first()).map_or("", String::as_str)
 }
 
 /// What is otherwise now with the roles `wanted`, of which `globals` (what `pg_dumpall` wrote) say what they were, in words.
@@ -125,6 +130,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_in_a_database_was_its_owners_if_he_had_anything_there() {
+        let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let then = of(&["alpha", "boss", "gone"]);
+        assert_eq!(whose("boss", &then, &of(&["gone"])), "boss");
+        assert_eq!(whose("postgres", &then, &of(&["gone"])), "gone");
+        assert_eq!(whose("postgres", &then, &[]), "alpha");
+    }
 
     #[test]
     fn what_a_role_was_and_is_not_is_said_and_no_password() {

@@ -264,9 +264,14 @@ pub struct Schema {
 impl Schema {
     /// Dumps those of `database`.
     pub fn of(database: &Database) -> Result<Self> {
+        Self::by(database, database.major())
+    }
+
+    /// The same by the program of at least `major`.
+    pub fn by(database: &Database, major: u32) -> Result<Self> {
         let schema = Self { path: passfile::directory().join(format!("mm-tools.{}.schema.dump", std::process::id())) };
         files::remove_file(&schema.path)?;
-        dump::definitions(database, &schema.path)?;
+        dump::definitions(database, major, &schema.path)?;
         Ok(schema)
     }
 }

@@ -113,8 +113,10 @@ pub fn set_peer(cluster: &Cluster, peer: bool) {
 
 /// Owners, rights and settings of the server's database and of its schemas, as the catalogue has them.
 pub fn rights(cluster: &Cluster) -> String {
+    // The right MAINTAIN came with 17: up to then the owner of a table could do that anyway.
+    let text = r"regexp_replace(a::text, '(=[^/m]*)m\*?/', '\1/')";
     let sorted =
-        |acl: &str| format!("(SELECT array_agg(a::text ORDER BY a::text COLLATE \"C\") FROM unnest({acl}) AS a)");
+        |acl: &str| format!("(SELECT array_agg({text} ORDER BY a::text COLLATE \"C\") FROM unnest({acl}) AS a)");
     let (database, schema) = (sorted("datacl"), sorted("coalesce(nspacl, acldefault('n', nspowner))"));
     let relation =
         sorted("coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::\"char\", relowner))");
@@ -127,7 +129,8 @@ pub fn rights(cluster: &Cluster) -> String {
           WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1;
          SELECT pg_get_userbyid(defaclrole), defaclnamespace::regnamespace::text, defaclobjtype, {default} FROM pg_default_acl ORDER BY 1, 2, 3;
          SELECT nspname, relname, pg_get_userbyid(relowner), {relation} FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
-          WHERE nspname IN ('public', 'mattermost', 'rich', 'wide') AND relkind IN ('r', 'm', 'v', 'S', 'f') ORDER BY 1, 2",
+          WHERE nspname IN ('public', 'mattermost', 'rich', 'wide', 'members') AND relkind IN ('r', 'm', 'v', 'S', 'f')
+            AND relname <> 'pg_stat_statements_info' ORDER BY 1, 2",
     ))
 }
 

@@ -46,6 +46,15 @@ pub fn tool_without(program: &str, name: &str) -> assert_cmd::Command {
     command
 }
 
+/// The same on another machine of this name, whose `/etc/machine-id` is the file `id`.
+pub fn tool_on_other_machine(name: &str, id: &Path, tool: &str) -> assert_cmd::Command {
+    let script = r#"mount --bind "$0" /etc/machine-id && echo "$1" >/proc/sys/kernel/hostname && shift && exec "$@""#;
+    let mut command = assert_cmd::Command::new("unshare");
+    command.args(["--mount", "--uts", "bash", "-c", script]).arg(id).arg(name).arg(executable(tool));
+    command.env_clear().env("PATH", PATH).env(PACE.0, PACE.1).current_dir("/");
+    command
+}
+
 /// The same on a host whose `setpriv` does not know `--pdeathsig`, as that of util-linux before 2.33.
 pub fn tool_with_old_setpriv(name: &str) -> assert_cmd::Command {
     let script = r#"set -e

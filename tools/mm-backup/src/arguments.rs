@@ -232,6 +232,13 @@ pub(crate) struct CopyArguments {
     pub(crate) limit: StartTimeout,
 }
 
+impl RestoreArguments {
+    /// Whether it goes elsewhere than where it came from.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.into.is_some() || self.into_database.is_some()
+    }
+}
+
 impl BackupArguments {
     /// The flags of `create`, wherever they stand; `None` for another verb.
     pub(crate) fn creating(&self) -> Option<&CreateArguments> {

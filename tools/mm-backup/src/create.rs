@@ -34,6 +34,7 @@ use crate::previous::Previous;
 use crate::reuse;
 use crate::store::{Point, Store};
 use crate::trust;
+use crate::whose::Whose;
 
 use head::Databases;
 
@@ -111,7 +112,11 @@ pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<(Backup, Opt
     if removed > 0 {
         ui::say(&format!("removed {} of runs that were cut off", ui::count(removed, "unfinished restore point")));
     }
-    let previous = order.store.of_installation(&order.installation.root)?.pop();
+    let (points, root) = (order.store.list()?.0, &order.installation.root);
+    let of_place = points.iter().filter(|point| point.head.install == *root);
+    let sequence = of_place.map(|point| point.head.sequence).max().unwrap_or(0) + 1;
+    let whose = Whose::at(root);
+    let previous = points.into_iter().rfind(|point| whose.has(&point.head));
     let expected = room::require(order, previous.as_ref())?;
     let id = order.store.new_id()?;
     let partial = order.store.begin(&id)?;
@@ -120,7 +125,7 @@ pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<(Backup, Opt
         (true, true) => "removing what there is of the restore point, and starting the server again as it ran before",
         _ => "removing what there is of the restore point",
     });
-    let made = make(order, (&id, expected), &partial, previous.as_ref(), started, lock);
+    let made = make(order, (&id, sequence, expected), &partial, previous.as_ref(), started, lock);
     let failed = match made {
         Ok(backup) => return Ok(backup),
         Err(error) => error,
@@ -150,7 +155,7 @@ pub(crate) fn create(order: &Order<'_>, lock: &LockGuard) -> Result<(Backup, Opt
 
 fn make(
     order: &Order<'_>,
-    (id, expected): (&str, u64),
+    (id, sequence, expected): (&str, u64, u64),
     partial: &Path,
     previous: Option<&Point>,
     started: Instant,
@@ -216,7 +221,6 @@ fn make(
     accept(&collected)?;
     let left_out = tell_denied(&collected.denied);
     reuse::tell(&collected.damaged, order.store, previous)?;
-    let sequence = previous.map_or(1, |point| point.head.sequence + 1);
     let freeze = order.freeze(&database);
     let databases = Databases { own: database, config: config_database, others: other_databases };
     let mut head = head::of(order, (id, sequence), (created, cold), databases, &collected);

@@ -288,6 +288,12 @@ pub(crate) fn of_properties(restored: &Database, properties: &Properties) -> Res
     if grants(properties).is_some() && grants(&now) != grants(properties) {
         found.push("the rights on the database are others".to_owned());
     }
+    if now.connection_limit != properties.connection_limit {
+        found.push("the limit of connections to the database is another one".to_owned());
+    }
+    if now.template != properties.template {
+        found.push(format!("the database is {} template", if now.template { "a" } else { "no" }));
+    }
     if now.owner != properties.owner {
         found.push(format!("the database belongs to `{}` and not to `{}`", now.owner, properties.owner));
     }

@@ -83,6 +83,17 @@ pub(crate) const AFTER: &str = "RESTORE POINTS
   prune and mm-pgbump drop-old release them with the way back that they give up, and so does
   mm-backup unpin ID.
 
+  Several machines may have one store, also with their servers in the same directory: a restore
+  point says on which it was made (a digest of /etc/machine-id, and the host name), and `latest`,
+  list --latest and --max-age, the --keep flags and prune go by those of this machine. list names
+  the others. Restoring one of another machine over what is installed here takes --accept
+  other-host; where nothing is installed and the store has those of one other only, `latest` is its
+  newest. Restore points of earlier releases, and of machines without an identifier, count as this
+  machine's.
+
+  A logical replication slot stays with the database that was there before. restore names each,
+  also with --dry-run, with the command that makes it anew: whoever reads it has to begin anew.
+
 FROZEN RESTORE POINTS
   create --stop --freeze copies the database within its cluster (CREATE DATABASE ... TEMPLATE)
   while nobody writes, and dumps nothing: that is what takes the time. Files are stored as ever.

@@ -19,13 +19,11 @@ mod export;
 mod fill;
 mod first;
 mod flip;
-mod foresee;
 mod freeze;
 mod glob;
 mod guard;
 mod held;
 mod help;
-mod into_place;
 mod kept;
 mod list;
 mod manifest;
@@ -55,6 +53,7 @@ mod text;
 mod trust;
 mod untouched;
 mod verify;
+mod whose;
 mod wish;
 
 use std::io::IsTerminal as _;
@@ -81,6 +80,7 @@ use arguments::{CreateArguments, ListArguments, Verb};
 use earlier::{Earlier, Next};
 use freeze::Upgrade;
 use store::{Point, Store};
+use whose::Whose;
 
 /// The command line, for man pages and completions.
 pub fn command() -> clap::Command {
@@ -122,14 +122,14 @@ fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
             if let Some(id) = &wanted.run {
                 return start::back(session, id, wanted, jobs(arguments));
             }
-            let point = Store::open(&arguments.store)?.find(wanted.id.as_deref().unwrap_or("latest"))?;
+            let point = restore::choose(session, &Store::open(&arguments.store)?, wanted)?;
             trust::require(&point, session.common.accepts(trust::ACCEPT))?;
             start::restore(session, &point, wanted, jobs(arguments))
         }
         Some(Verb::Copy(wanted)) => copy::copy(session, &arguments.store, wanted, jobs(arguments)),
         Some(Verb::Export { id }) => {
             session.output = Output::Streamed;
-            let point = Store::open(&arguments.store)?.find(id)?;
+            let point = Whose::of(session)?.to_read(&Store::open(&arguments.store)?, id)?;
             trust::tell(&point);
             point.require_complete()?;
             export::export(&point)
@@ -143,7 +143,7 @@ fn act(session: &mut Session, arguments: &BackupArguments) -> Result<String> {
 }
 
 fn verify_point(session: &mut Session, arguments: &BackupArguments, id: &str, restore: bool) -> Result<String> {
-    let point = Store::open(&arguments.store)?.find(id)?;
+    let point = Whose::of(session)?.to_read(&Store::open(&arguments.store)?, id)?;
     trust::tell(&point);
     let proof = verify::verify(&point, jobs(arguments), restore)?;
     session.document.set("backup", &section(&point)?)?;

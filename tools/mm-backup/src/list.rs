@@ -18,20 +18,22 @@ use crate::mysql::MysqlPart;
 use crate::plan::Plan;
 use crate::store::{Damaged, Point, Store};
 use crate::trust;
+use crate::whose::{self, Whose};
 
 /// Shows the restore points of a store.
 pub(crate) fn list(session: &mut Session, arguments: &BackupArguments, flags: &ListArguments) -> Result<String> {
     session.tell_open();
     let store = Store::open(&arguments.store)?;
+    let whose = Whose::of(session)?;
     let (mut points, mut damaged) = store.list()?;
-    if let Some(most) = flags.max_age {
-        require_younger(&store, points.last(), damaged.last(), most, Timestamp::now())?;
-    }
-    if flags.latest {
-        points.drain(..points.len().saturating_sub(1));
-        damaged.clear();
-        if points.is_empty() {
-            return Err(none_in(&store));
+    if flags.max_age.is_some() || flags.latest {
+        let newest = whose.among(points.clone()).pop().ok_or_else(|| none_in(&store, &points))?;
+        if let Some(most) = flags.max_age {
+            require_younger(&store, &newest, damaged.last(), most, Timestamp::now())?;
+        }
+        if flags.latest {
+            points = vec![newest];
+            damaged.clear();
         }
     }
     let doubts = doubts(&points);
@@ -42,28 +44,32 @@ pub(crate) fn list(session: &mut Session, arguments: &BackupArguments, flags: &L
         Format::Auto => std::io::stdout().is_terminal(),
     };
     session.output = Output::Text(if people {
-        table(&points, &damaged, &doubts, &pins)
+        table(&points, &damaged, &whose, &doubts, &pins)
     } else {
-        json_list(&store, &points, &damaged, &doubts, &pins)
+        json_list(&store, &points, &damaged, &whose, &doubts, &pins)
     });
     Ok(ui::count(points.len(), "restore point"))
 }
 
-fn none_in(store: &Store) -> Error {
+/// There is none, or none of this installation.
+fn none_in(store: &Store, others: &[Point]) -> Error {
     let place = shell::word(&store.path);
-    Error::new(Kind::CheckSaysNo, format!("there is no restore point in `{}`", store.path.display()))
-        .hint(format!("mm-backup --to {place} makes one"))
+    let what = if others.is_empty() { "no restore point" } else { "no restore point of this installation" };
+    let error = Error::new(Kind::CheckSaysNo, format!("there is {what} in `{}`", store.path.display()));
+    let newest = others
+        .last()
+        .map(|other| format!("the newest of another, {}, is of {}", other.head.id, whose::place(&other.head)));
+    newest.into_iter().fold(error, Error::because).hint(format!("mm-backup --to {place} makes one"))
 }
 
 /// What monitoring asks: whether the newest restore point is young enough.
 fn require_younger(
     store: &Store,
-    newest: Option<&Point>,
+    newest: &Point,
     damaged: Option<&Damaged>,
     most: Duration,
     now: Timestamp,
 ) -> Result<()> {
-    let Some(newest) = newest else { return Err(none_in(store)) };
     let created: Option<Timestamp> = newest.head.created.parse().ok();
     // One from the future says that a clock is wrong, and nothing about its age.
     let age = created.and_then(|created| Duration::try_from(now.duration_since(created)).ok());
@@ -112,12 +118,20 @@ fn doubts(points: &[Point]) -> Doubts {
     points.iter().filter_map(of).collect()
 }
 
-fn json_list(store: &Store, points: &[Point], damaged: &[Damaged], doubts: &Doubts, pins: &[Pin]) -> String {
+fn json_list(
+    store: &Store,
+    points: &[Point],
+    damaged: &[Damaged],
+    whose: &Whose,
+    doubts: &Doubts,
+    pins: &[Pin],
+) -> String {
     let points: Vec<_> = points
         .iter()
         .map(|Point { path, head }| {
             json!({
                 "id": head.id, "path": path, "created": head.created, "install": head.install,
+                "host": head.host, "other_host": whose.is_of_other_host(head),
                 "version": head.version, "edition": head.edition, "cold": head.cold,
                 "databases": head.in_cluster(), "files": head.totals.files, "bytes": head.totals.bytes, "added": head.totals.added,
                 "linked": head.totals.linked, "seconds": head.totals.seconds, "doubt": doubts.get(&head.id),
@@ -143,7 +157,7 @@ fn json_list(store: &Store, points: &[Point], damaged: &[Damaged], doubts: &Doub
     format!("{}\n", serde_json::to_string_pretty(&list).unwrap_or_default())
 }
 
-fn table(points: &[Point], damaged: &[Damaged], doubts: &Doubts, pins: &[Pin]) -> String {
+fn table(points: &[Point], damaged: &[Damaged], whose: &Whose, doubts: &Doubts, pins: &[Pin]) -> String {
     let mut rows = vec![["ID", "CREATED", "RELEASE", "DATABASE", "FILES", "SIZE", "ADDED", "SERVER"].map(String::from)];
     rows.extend(points.iter().map(|Point { head, .. }| {
         [
@@ -170,6 +184,9 @@ fn table(points: &[Point], damaged: &[Damaged], doubts: &Doubts, pins: &[Pin]) -
         if let (Some(part), Ok(command)) = (point.head.incomplete(), point.completing()) {
             line(format!("{}  FROZEN: incomplete, its database is {}: {command}", point.head.id, part.in_words()));
         }
+    }
+    for point in points.iter().filter(|point| whose.is_of_other_host(&point.head)) {
+        line(format!("{}  OTHER MACHINE: it is of {}", point.head.id, whose::place(&point.head)));
     }
     for pin in pins.iter().filter(|pin| points.iter().any(|point| point.head.id == pin.id)) {
         line(format!("{}  PINNED: {}", pin.id, pin.in_words()));
@@ -238,6 +255,9 @@ pub(crate) fn plan_table(plan: &Plan) -> String {
 /// What was made, as the one line of a nightly log.
 pub(crate) fn made_line(backup: &Backup, store: &Store, shares: bool) -> String {
     let points = store.list().map(|(points, _)| points).unwrap_or_default();
+    let whose = points.iter().find(|point| point.head.id == backup.id).map(|made| Whose::at(&made.head.install));
+    let points: Vec<Point> =
+        points.into_iter().filter(|point| whose.as_ref().is_none_or(|whose| whose.has(&point.head))).collect();
     let added = points.iter().find(|point| point.head.id == backup.id).map_or(0, |point| point.head.totals.added);
     let oldest = points.first().map_or("", |point| point.head.created.get(..10).unwrap_or_default());
     format!(

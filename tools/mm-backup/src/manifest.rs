@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::version::Edition;
+use mm_common::machine::host::Host;
 use mm_common::machine::tree::{Attributes, Meta, Time};
 use mm_common::mattermost::way_back::original::Original;
 use mm_common::postgres::besides::LargeObjects;
@@ -43,6 +44,9 @@ pub(crate) struct Head {
     pub run: Option<String>,
     /// The installation.
     pub install: PathBuf,
+    /// The machine it is on, where that can be told from others. Restore points of earlier releases do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
     /// Its release.
     pub version: Version,
     /// Its edition.

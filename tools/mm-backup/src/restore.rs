@@ -1,18 +1,45 @@
 //! `restore`: everything, or what the flags name; into place, or elsewhere.
 
+mod in_place;
+mod plan;
+mod ready;
+
 use mm_common::contract::error::Result;
 use mm_common::contract::ui;
+use mm_common::machine::door;
 use mm_common::postgres::dump;
 use mm_common::postgres::server::Database;
-use mm_common::postgres::source::DataSource;
 use mm_common::run::Session;
+use serde_json::json;
 
 use crate::arguments::RestoreArguments;
 use crate::manifest::DatabasePart;
 use crate::restore_files;
-use crate::store::Point;
-use crate::wish::Wish;
-use crate::{equal, foresee, into_place, salvage, target};
+use crate::store::{Point, Store};
+use crate::whose::{self, Whose};
+use crate::wish::{self, Wish};
+use crate::{equal, salvage, target};
+
+use plan::{Below, Elsewhere};
+
+/// The restore point that is asked for.
+///
+/// # Errors
+/// Refused when there is none, and when another machine's would be put over what is installed here. One that mm-swap asks for
+/// while it undoes a swap is on its record, wherever it was made.
+pub(crate) fn choose(session: &Session, store: &Store, wanted: &RestoreArguments) -> Result<Point> {
+    let whose = Whose::of(session)?;
+    let id = wanted.id.as_deref().unwrap_or("latest");
+    if wanted.is_elsewhere() {
+        return whose.to_read(store, id);
+    }
+    let accepted = session.common.accepts(whose::ACCEPT);
+    let point = whose.to_restore(store, id, accepted, ("restore", &wish::said(wanted)))?;
+    if !door::is_undoing_swap(&session.state(&point.head.install)) {
+        whose.require(&point, accepted)?;
+    }
+    Ok(point)
+}
 
 /// Restores. Returns the line that says what was done.
 pub(crate) fn restore(
@@ -22,35 +49,33 @@ pub(crate) fn restore(
     wish: &Wish,
     jobs: usize,
 ) -> Result<String> {
-    if session.dry_run {
-        return foresee::foresee(session, point, wanted, wish);
-    }
     point.proven_manifest()?;
-    if wanted.into.is_some() || wanted.into_database.is_some() {
-        return elsewhere(session, point, wanted, wish, jobs);
+    if !wanted.is_elsewhere() {
+        return in_place::restore(session, point, wanted, wish, jobs);
     }
-    into_place::restore(session, point, wanted, wish, jobs)
+    let plan = ready::elsewhere(point, wanted, wish)?;
+    if session.dry_run {
+        return foretell(session, point, wish, &plan.steps());
+    }
+    elsewhere(session, point, plan, jobs)
 }
 
-fn elsewhere(
-    session: &mut Session,
-    point: &Point,
-    wanted: &RestoreArguments,
-    wish: &Wish,
-    jobs: usize,
-) -> Result<String> {
-    point.require_complete()?;
+/// Says what a run would do.
+fn foretell(session: &mut Session, point: &Point, wish: &Wish, steps: &[String]) -> Result<String> {
+    session.human = Some(steps.iter().fold(String::new(), |text, step| text + "would " + step + "\n"));
+    session.document.set("plan", &json!({ "mm-backup": { "restore": point.head.id, "steps": steps } }))?;
+    Ok(format!("would restore {} of {}: {}", wish.in_words(), point.head.id, steps.join(", ")))
+}
+
+fn elsewhere(session: &mut Session, point: &Point, plan: Elsewhere<'_>, jobs: usize) -> Result<String> {
     let (mut done, mut left_out) = (Vec::new(), Vec::new());
-    if let (Some(directory), Some(selection)) = (&wanted.into, &wish.files) {
+    if let Some(Below { directory, selection, .. }) = plan.files {
         let count;
         (count, left_out) = restore_files::below(point, selection, directory)?;
         done.push(format!("{} below {}", ui::count(count, "entry"), directory.display()));
         session.changed = true;
     }
-    let head = &point.head;
-    let part = if wish.configuration { &head.config_database } else { &head.database };
-    if let (Some(url), Some(part)) = (&wanted.into_database, part) {
-        let database = Database::connect(&DataSource::parse(url)?, None)?;
+    if let Some((database, part)) = plan.database {
         into_database(point, part, &database, jobs)?;
         done.push(format!(
             "{} in the database {}, equal to the manifest",

@@ -133,6 +133,35 @@ fn nothing_selected(count: u64, point: &Point) -> Result<()> {
         .hint(format!("look below `{}`", point.path.join("files").display())))
 }
 
+/// Files that are to be restored into place, looked at before any is staged.
+pub(crate) struct Planned {
+    selection: Selection,
+    /// Where entries are staged beside, sorted.
+    places: Vec<PathBuf>,
+    /// Which of these are mount points.
+    mounted: Vec<PathBuf>,
+    /// How many entries there are.
+    pub entries: u64,
+}
+
+impl Planned {
+    /// Plans it.
+    ///
+    /// # Errors
+    /// Refused when nothing is selected, or when there is no room for it.
+    pub(crate) fn of(point: &Point, selection: &Selection) -> Result<Self> {
+        let (places, mounted) = places(point, selection)?;
+        let entries = require_space(point, selection, &places)?;
+        Ok(Self { selection: selection.clone(), places, mounted, entries })
+    }
+
+    /// The names that are exchanged, for people.
+    pub(crate) fn names(&self, head: &Head) -> String {
+        let tops: Vec<String> = self.selection.tops(head).iter().map(|top| top.display().to_string()).collect();
+        tops.join(" ")
+    }
+}
+
 /// Copies that stand ready beside their places.
 pub(crate) struct Placed {
     /// Each name that changes, and the directory its copy stands below.
@@ -143,18 +172,17 @@ pub(crate) struct Placed {
     pub left_out: Vec<LeftOut>,
 }
 
-/// Stages everything selected beside its place, on the same file system.
+/// Stages what is planned beside its place, on the same file system.
 ///
 /// Each staging directory is announced before it is made, so that it is found after a crash.
 pub(crate) fn stage(
     point: &Point,
-    selection: &Selection,
+    planned: &Planned,
     stamp: &str,
     leaves_out: bool,
     announce: &mut dyn FnMut(&Path) -> Result<()>,
 ) -> Result<Placed> {
-    let (places, mounted) = places(point, selection)?;
-    require_space(point, selection, &places)?;
+    let Planned { selection, places, mounted, .. } = planned;
     let owners = Owners::new(&point.head);
     let shared = manifest::shared(&point.path)?;
     let how = How { leaves_out, goes_on: false };
@@ -163,7 +191,7 @@ pub(crate) fn stage(
     let filled = (|| {
         let mut reader = Reader::open(&point.path)?;
         while let Some(entry) = reader.next()? {
-            let Some(place) = place_of(&places, selection, &entry) else { continue };
+            let Some(place) = place_of(places, selection, &entry) else { continue };
             if !open.contains_key(place) {
                 let (above, name) = staging_directory(&point.head, place, mounted.contains(place), stamp)?;
                 let directory = above.path().join(&name);
@@ -240,12 +268,6 @@ pub(crate) fn require_space(point: &Point, selection: &Selection, places: &[Path
     }
     nothing_selected(count, point)?;
     Ok(count)
-}
-
-/// The number of entries that a restore into place would exchange, after its own looks.
-pub(crate) fn foresee(point: &Point, selection: &Selection) -> Result<u64> {
-    let (places, _) = places(point, selection)?;
-    require_space(point, selection, &places)
 }
 
 /// Where a directory of ours on the file system of `place` is made, and its name: beside the install root as for all tools,

@@ -14,9 +14,10 @@ use mm_common::run::Session;
 use serde_json::Value;
 
 use crate::arguments::RestoreArguments;
+use crate::restore_files::Planned;
 use crate::store::{Point, Store};
 use crate::wish::Wish;
-use crate::{flip, restore, restore_files, target, trust, untouched};
+use crate::{flip, restore, target, trust, untouched};
 
 /// Carries it out. A run that has been taken back already stays so: what was written since would be lost.
 ///
@@ -88,7 +89,7 @@ pub(crate) fn back(session: &mut Session, id: &str, wanted: &RestoreArguments, j
 fn refuse_unfit(session: &Session, point: &Point, wish: &Wish) -> Result<()> {
     point.proven_manifest()?;
     target::own_root(session, point)?;
-    wish.files.as_ref().map_or(Ok(0), |selection| restore_files::foresee(point, selection)).map(|_| ())
+    wish.files.as_ref().map_or(Ok(()), |selection| Planned::of(point, selection).map(drop))
 }
 
 /// The command that goes on with taking a run back.

@@ -16,6 +16,7 @@ use crate::completion;
 use crate::manifest::{self, Head, Reader};
 use crate::suspects;
 use crate::text::Name;
+use crate::whose::Whose;
 
 /// How the directory of a restore point under construction begins: `.partial-ID.PID.START.BOOT`.
 pub(crate) const PARTIAL: &str = ".partial-";
@@ -148,19 +149,14 @@ impl Store {
         Ok((good, damaged))
     }
 
-    /// The restore points of one installation, oldest first.
+    /// The restore points of one installation of this machine, oldest first.
     pub(crate) fn of_installation(&self, install: &Path) -> Result<Vec<Point>> {
-        Ok(self.list()?.0.into_iter().filter(|point| point.head.install == install).collect())
+        let whose = Whose::at(install);
+        Ok(self.list()?.0.into_iter().filter(|point| whose.has(&point.head)).collect())
     }
 
-    /// The restore point with this identifier; `latest` is the newest one.
+    /// The restore point with this identifier.
     pub(crate) fn find(&self, id: &str) -> Result<Point> {
-        if id == "latest" {
-            return self.list()?.0.pop().ok_or_else(|| {
-                Error::refused(format!("there is no restore point in `{}`", self.path.display()))
-                    .hint("make one: mm-backup create")
-            });
-        }
         if id.is_empty() || id.contains('/') || id.starts_with('.') {
             return Err(Error::usage(format!("`{id}` is not the identifier of a restore point"))
                 .hint("mm-backup list shows them"));

@@ -83,7 +83,8 @@ pub(crate) fn root(session: &Session) -> Result<PathBuf> {
     Ok(asked_root(session)?.unwrap_or_else(|| DEFAULT_ROOT.into()))
 }
 
-fn asked_root(session: &Session) -> Result<Option<PathBuf>> {
+/// The install root that the flags name, resolved.
+pub(crate) fn asked_root(session: &Session) -> Result<Option<PathBuf>> {
     let Some(given) = &session.common.install else { return Ok(None) };
     // It may be gone; then its parent tells.
     if files::look(given)?.is_some() {

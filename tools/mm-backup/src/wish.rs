@@ -1,6 +1,7 @@
 //! What a restore is asked for, from its flags.
 
 use mm_common::contract::error::{Error, Result};
+use mm_common::contract::shell;
 
 use crate::arguments::RestoreArguments;
 use crate::flip::LEAVE_STOPPED;
@@ -27,7 +28,7 @@ pub(crate) struct Wish {
 impl Wish {
     pub(crate) fn new(point: &Point, wanted: &RestoreArguments) -> Result<Self> {
         let named = wanted.files || wanted.config || wanted.database || !wanted.path.is_empty();
-        let elsewhere = wanted.into.is_some() || wanted.into_database.is_some();
+        let elsewhere = wanted.is_elsewhere();
         let configuration = wanted.config && !wanted.database && wanted.into_database.is_some();
         let config_files = wanted.config && (wanted.into.is_some() || !configuration);
         let selection = if wanted.files {
@@ -84,6 +85,13 @@ impl Wish {
             _ => "the database",
         }
     }
+}
+
+/// The flags of a restore into place as they are typed, with a blank before each.
+pub(crate) fn said(wanted: &RestoreArguments) -> String {
+    let flags = flags(wanted);
+    let words = flags.iter().map(|flag| shell::word(flag.as_path())).chain(wanted.stop.then(|| "--stop".to_owned()));
+    words.fold(String::new(), |text, word| text + " " + &word)
 }
 
 /// The flags of a restore into place.

@@ -201,6 +201,13 @@ CHECKS
   indexes          every B-tree index is asked of amcheck where that extension is installed, and else read from end to
                    end and compared with the order of its collation: what a new C library has put out of order makes
                    lookups miss rows. Those that cannot be read so are named.
+  column-options   the pg_dump of the new major writes options of columns that its server does not take, as that of 18.6 does of
+                   17.12: every method fails at it. A newer minor release of the new major does not.
+  definitions      with --method dump: every definition is made in a throw-away server of the new major. Named is what that
+                   refuses, such as rights on a function of an extension that takes other arguments in its newer version; where
+                   pg_upgradecluster goes on after such a statement (before postgresql-common 280), they are given by the name.
+  replication      slots and standbys, and subscriptions that are enabled: no upgrade carries them as they are. The commands that
+                   drop the slots are named.
   foreign-code     an index, statistics or a partition key calls a function that is no superuser's: the proof would run it
                    as a superuser. Cannot be accepted. Of databases that a restore has kept, such rows are not compared.
   user-code        whatever the method, a superuser makes every object anew in the new cluster. That computes what is constant

@@ -50,6 +50,11 @@ impl Script {
         hooks.iter().any(|name| name != OWN_HOOK || !leaves_out)
     }
 
+    /// Whether its `dump` method ends at the first statement that the new major refuses (293 does, 278 goes on).
+    pub(crate) fn ends_at_errors(&self) -> bool {
+        self.0.contains("pg_dumpcluster")
+    }
+
     /// Whether it makes a cluster of 18 or later without data checksums when the old one has none (from 266 on).
     pub(crate) fn keeps_checksums_off(&self) -> bool {
         self.0.contains("'--no-data-checksums'")

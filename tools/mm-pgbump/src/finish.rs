@@ -10,7 +10,8 @@ use mm_common::contract::ui;
 use mm_common::machine::files::Access;
 use mm_common::machine::threads;
 use mm_common::machine::tree::{Dir, Kind};
-use mm_common::postgres::cluster::Cluster;
+use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::postgres::members::{self, Member};
 use mm_common::postgres::schemas::{self, Spaces};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::{fingerprint, session};
@@ -104,7 +105,16 @@ const TRIGGERS: &str = "SELECT pg_catalog.format('ALTER TABLE ONLY %I.%I %s TRIG
 
 /// What an upgrade does not carry as it was, of each database of a cluster.
 pub(crate) struct Kept {
-    databases: Vec<(String, Spaces, Vec<String>)>,
+    databases: Vec<Of>,
+}
+
+/// Of one of them.
+struct Of {
+    name: String,
+    spaces: Spaces,
+    /// Statements that give triggers their state.
+    triggers: Vec<String>,
+    members: Vec<Member>,
 }
 
 impl Kept {
@@ -114,24 +124,32 @@ impl Kept {
             let database = Database::superuser(cluster, &name)?;
             let triggers = database.rows(TRIGGERS)?;
             let triggers = triggers.iter().filter_map(|row| row["sql"].as_str().map(str::to_owned)).collect();
-            Ok((name, schemas::read(&database)?, triggers))
+            Ok(Of { spaces: schemas::read(&database)?, members: members::read(&database)?, name, triggers })
         };
         let databases = evidence::databases(cluster, entrance)?.into_iter().map(read).collect::<Result<_>>()?;
         Ok(Self { databases })
     }
 
     /// Gives the schemas the owners and rights that they had: what an upgrade carries is what a dump says, and that is silent
-    /// about a schema that was `public` once; and it leaves a `public` where there was none. And triggers their state: the
-    /// dump of `pg_upgradecluster` enables every one.
+    /// about a schema that was `public` once; and it leaves a `public` where there was none. And what a dump makes anew: triggers
+    /// their state, as that of `pg_upgradecluster` enables every one, and the extensions' functions of other versions the rights.
     pub(crate) fn carry(&self, new: &Cluster, method: Method) -> Result<()> {
-        for (name, spaces, triggers) in &self.databases {
+        for Of { name, spaces, triggers, members } in &self.databases {
             let database = Database::superuser(new, name)?;
             schemas::settle(&database, spaces)?;
-            if method == Method::Dump && !triggers.is_empty() {
-                database.execute_verbatim(&triggers.join(";\n"))?;
+            if method == Method::Dump {
+                members::carry(&database, members)?;
+                if !triggers.is_empty() {
+                    database.execute_verbatim(&triggers.join(";\n"))?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether [`Kept::carry`] settles what a complaint of the upgrade is about.
+    pub(crate) fn settles(&self, complaint: &str) -> bool {
+        self.databases.iter().any(|of| members::is_carried(complaint, &of.members))
     }
 }
 
@@ -149,9 +167,12 @@ pub(crate) fn settle(new: &Cluster, entrance: &str, method: Method, is_analyzed:
             "SELECT pg_catalog.format('ALTER EXTENSION %I UPDATE', name) AS sql FROM pg_catalog.pg_available_extensions
              WHERE installed_version IS NOT NULL AND installed_version <> default_version",
         )?;
+        let members = members::read(&database)?;
         for sql in updates.iter().filter_map(|row| row["sql"].as_str()) {
             warn_unless(database.execute(sql), &format!("{sql} in the database {name}"));
         }
+        let given = if updates.is_empty() { Ok(()) } else { members::carry(&database, &members) };
+        warn_unless(given, &format!("rights on the extensions of the database {name}"));
         let drifted = new.major >= 15
             && database.value(
                 "SELECT datcollversion IS DISTINCT FROM pg_catalog.pg_database_collation_actual_version(oid) FROM pg_catalog.pg_database

@@ -3,6 +3,7 @@
 
 mod code;
 mod contents;
+mod definitions;
 mod host;
 mod indexes;
 mod order;

@@ -245,7 +245,7 @@ fn carry(
     signals::leads_to(undo::in_words(entry));
     control::hold(&entry.old)?;
     checkpoint::pass("upgrading");
-    upgrade::run(entry, options.jobs, records, lock)?;
+    upgrade::run(entry, &kept, options.jobs, records, lock)?;
     if entry.method != Method::Link {
         // Whoever reads the old cluster later sees by this that nobody has written into it.
         entry.next_transaction = Some(entry.old.control_file()?.next_transaction);

@@ -18,7 +18,9 @@ use nix::unistd::Pid;
 
 use crate::control::entries;
 use crate::debian;
+use crate::finish::Kept;
 use crate::logs::Logs;
+use crate::plan::Method;
 use crate::record::{Entry, Records};
 use crate::reports::Reports;
 
@@ -42,8 +44,14 @@ const COMPLAINTS: &[&str] = &[
 ];
 
 /// Carries the cluster over. When this returns without an error, `pg_upgradecluster` claims success and complained of
-/// nothing; whether it is true is for the proof to say.
-pub(crate) fn run(entry: &mut Entry, jobs: Option<u32>, records: &Records, lock: &LockGuard) -> Result<()> {
+/// nothing but what is settled afterwards; whether it is true is for the proof to say.
+pub(crate) fn run(
+    entry: &mut Entry,
+    kept: &Kept,
+    jobs: Option<u32>,
+    records: &Records,
+    lock: &LockGuard,
+) -> Result<()> {
     let path = records.log();
     let mut log = OpenOptions::new()
         .create(true)
@@ -75,7 +83,8 @@ pub(crate) fn run(entry: &mut Entry, jobs: Option<u32>, records: &Records, lock:
     entry.group = None;
     remove_leftovers(&leftovers)?;
     let said = logs.found(said()?);
-    judge(&program.line(), status, &said).map_err(|error| {
+    let settles = |complaint: &str| entry.method == Method::Dump && kept.settles(complaint);
+    judge(&program.line(), status, &said, &settles).map_err(|error| {
         let error = reports.keep(&said, &mut log).into_iter().fold(error, Error::because);
         error.hint(format!("all it said is in {}", path.display()))
     })
@@ -87,7 +96,7 @@ fn command(logs: &Logs, entry: &Entry, jobs: Option<u32>) -> Result<command::Cmd
         .args(["--version", &entry.major.to_string(), "--method", entry.method.name()])
         .arg("--logfile")
         .arg(&entry.log);
-    if let Some(jobs) = jobs.filter(|_| entry.method != crate::plan::Method::Dump) {
+    if let Some(jobs) = jobs.filter(|_| entry.method != Method::Dump) {
         command = command.args(["--jobs", &jobs.to_string()]);
     }
     if entry.keep_port {
@@ -170,9 +179,9 @@ fn watch(
     }
 }
 
-fn judge(line: &str, status: ExitStatus, said: &str) -> Result<()> {
-    let complaints: Vec<&str> =
-        said.lines().filter(|line| COMPLAINTS.iter().any(|word| line.contains(word))).map(str::trim).collect();
+fn judge(line: &str, status: ExitStatus, said: &str, settles: &dyn Fn(&str) -> bool) -> Result<()> {
+    let is_fault = |line: &&str| COMPLAINTS.iter().any(|word| line.contains(word)) && !settles(line);
+    let complaints: Vec<&str> = said.lines().filter(is_fault).map(str::trim).collect();
     if status.success() && complaints.is_empty() {
         return Ok(());
     }
@@ -293,12 +302,16 @@ mod tests {
     #[test]
     fn success_with_complaints_is_a_failure() {
         let fine = ExitStatus::from_raw(0);
-        judge("x", fine, "Success. Please check\n").unwrap();
+        let none = |_: &str| false;
+        judge("x", fine, "Success. Please check\n", &none).unwrap();
         let said = "pg_restore: error: COPY failed for table \"teams\": ERROR:  duplicate key\nSuccess.\n";
-        let error = judge("x", fine, said).unwrap_err();
+        let error = judge("x", fine, said, &none).unwrap_err();
         assert!(error.one_line().contains("COPY failed for table"), "{error:?}");
-        assert!(judge("x", ExitStatus::from_raw(256), "Error: pg_upgrade run failed\n").is_err());
+        assert!(judge("x", ExitStatus::from_raw(256), "Error: pg_upgrade run failed\n", &none).is_err());
         // A statement of the dump, as newer versions print them.
-        judge("x", fine, "CREATE FUNCTION public.f() ... RAISE NOTICE 'ERROR: no such user';\nSuccess.\n").unwrap();
+        judge("x", fine, "CREATE FUNCTION public.f() ... RAISE NOTICE 'ERROR: no such user';\nSuccess.\n", &none)
+            .unwrap();
+        // What is settled afterwards.
+        judge("x", fine, "ERROR:  function m.f() does not exist\nSuccess.\n", &|line| line.contains("m.f()")).unwrap();
     }
 }

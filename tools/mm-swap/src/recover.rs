@@ -81,13 +81,13 @@ pub(crate) fn finish(
                 Ok(Recovered { message, undone: false })
             }
             Err(error) => {
-                let mut means = Means { site: &mut site, flags: &flags, start_limit: limit };
+                let mut means = Means { site: &mut site, flags: &flags, start_limit: limit, planned: None };
                 Err(run::go_back(&mut means, &mut open, error, lock))
             }
         };
     }
     let reason = if open.asked { operation::ASKED } else { "the run was interrupted" };
-    let mut means = Means { site: &mut site, flags: &flags, start_limit: limit };
+    let mut means = Means { site: &mut site, flags: &flags, start_limit: limit, planned: None };
     undo::undo(&mut means, &mut open, reason, lock)?;
     let what = if open.asked { "rollback is complete" } else { "swap is undone" };
     Ok(Recovered { message: format!("the interrupted {what}: {} is in place", open.from), undone: true })

@@ -48,8 +48,8 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
         }
     }
     let mut site = standing::probe(session, &ground)?;
-    let mut last = match choose(&site, asked, begun.as_ref(), accepts(session)) {
-        Ok(Choice::Back(last)) => *last,
+    let Plan { operation: mut last, database } = match choose(&site, asked, begun.as_ref(), accepts(session)) {
+        Ok(Choice::Back(plan)) => *plan,
         Ok(Choice::Nothing(message)) => return Ok(message),
         Err(error) => {
             // The server that was to be taken away stays, and runs again if it ran.
@@ -63,7 +63,7 @@ pub(crate) fn rollback(session: &mut Session, asked: &RollbackArguments) -> Resu
     let was_running = site.was_running || begun.is_some_and(|open| open.was_running);
     (last.was_running, last.start, last.asked) = (was_running, was_running, true);
     let flags = session.common.of_installation();
-    let mut means = Means { site: &mut site, flags: &flags, start_limit: limit };
+    let mut means = Means { site: &mut site, flags: &flags, start_limit: limit, planned: database };
     signals::check()?;
     session.changed = true;
     undo::undo(&mut means, &mut last, operation::ASKED, &lock)?;
@@ -99,13 +99,11 @@ fn foresee(session: &mut Session, asked: &RollbackArguments, ground: &Ground) ->
     let site = standing::probe(session, ground)?;
     match choose(&site, asked, open.as_ref(), accepts(session))? {
         Choice::Nothing(message) => Ok(message),
-        Choice::Back(last) => {
-            let mut said = format!("would go back from {} to {}", last.to, last.from);
-            if let Some(way) = way_of_database(&last, &site, accepts(session))? {
-                said = format!("{said}, and {}; {}", way.in_words(), way.loss());
+        Choice::Back(plan) => {
+            if let Some(way) = &plan.database {
                 session.document.set("plan", &json!({ "mm-swap": { "way_back": way } }))?;
             }
-            Ok(said)
+            Ok(format!("would {}", plan.in_words()))
         }
     }
 }
@@ -114,8 +112,27 @@ fn foresee(session: &mut Session, asked: &RollbackArguments, ground: &Ground) ->
 enum Choice {
     /// Nothing, and why.
     Nothing(String),
-    /// Go back over this exchange.
-    Back(Box<Operation>),
+    /// Go back.
+    Back(Box<Plan>),
+}
+
+/// A way back as it was worked out: what `--dry-run` tells is what a run carries out.
+struct Plan {
+    /// The exchange to go back over.
+    operation: Operation,
+    /// How the database goes back, where it has to.
+    database: Option<WayBack>,
+}
+
+impl Plan {
+    /// All of it in one line, after "would".
+    fn in_words(&self) -> String {
+        let files = format!("go back from {} to {}", self.operation.to, self.operation.from);
+        match &self.database {
+            Some(way) => format!("{files}, and {}; {}", way.in_words(), way.loss()),
+            None => files,
+        }
+    }
 }
 
 /// Chooses the exchange to go back over: the one whose new release an interrupted run has left in place, or the last one
@@ -161,8 +178,11 @@ fn choose(site: &Installation, asked: &RollbackArguments, open: Option<&Operatio
         return Err(nowhere(format!("the old release is no longer in `{}`", last.aside.display())));
     }
     refuse_another_database(last, site)?;
-    refuse_moved(last, site, asked, accepted)?;
-    Ok(Choice::Back(Box::new(last.clone())))
+    let database = way_of_database(last, site, accepted)?;
+    if let Some(way) = &database {
+        require_way(last, way, site, asked)?;
+    }
+    Ok(Choice::Back(Box::new(Plan { operation: last.clone(), database })))
 }
 
 /// Whether an administrator says that the database is this server's.
@@ -265,13 +285,12 @@ fn way_of_database(last: &Operation, site: &Installation, accepted: bool) -> Res
 ///
 /// # Errors
 /// Refused, before the server is stopped, when it has to and may not or cannot.
-fn refuse_moved(last: &Operation, site: &Installation, asked: &RollbackArguments, accepted: bool) -> Result<()> {
-    let Some(way) = way_of_database(last, site, accepted)? else { return Ok(()) };
+fn require_way(last: &Operation, way: &WayBack, site: &Installation, asked: &RollbackArguments) -> Result<()> {
     let error = Error::refused(format!("the server {} has migrated the database", last.to))
         .because(format!("the release {} does not work on it", last.from));
     if way.kind == way_back::Kind::Closed {
         let error = way.causes.iter().fold(error, Error::because);
-        return Err(error.hint(way.hint.unwrap_or_else(|| "`mm-backup list`, `mm-backup restore ID`".into())));
+        return Err(error.hint(way.hint.as_deref().unwrap_or("`mm-backup list`, `mm-backup restore ID`")));
     }
     if asked.database {
         return Ok(());

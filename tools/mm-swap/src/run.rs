@@ -206,7 +206,7 @@ fn exchange(
             Ok(format!("{} has given way to {}", operation.from, operation.to))
         }
         Err(error) => {
-            let mut means = Means { site, flags: &flags, start_limit: arguments.limit() };
+            let mut means = Means { site, flags: &flags, start_limit: arguments.limit(), planned: None };
             Err(go_back(&mut means, &mut operation, error, lock))
         }
     }

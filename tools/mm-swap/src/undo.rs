@@ -44,6 +44,18 @@ pub(crate) struct Means<'a> {
     pub(crate) flags: &'a [String],
     /// How long the old server may take to get healthy.
     pub(crate) start_limit: Duration,
+    /// How the database goes back, where that was planned before anything was done; else it is decided on the way.
+    pub(crate) planned: Option<WayBack>,
+}
+
+impl Means<'_> {
+    /// How the database goes back.
+    fn way(&self, operation: &Operation, database: &Database) -> Result<WayBack> {
+        match &self.planned {
+            Some(way) => Ok(way.clone()),
+            None => way_back::of_hop(operation.hop(), self.site, database, &claim(self.site, false)),
+        }
+    }
 }
 
 /// Undoes `operation` and closes its journal. The tool that puts the database back works under the lock that is held here.
@@ -182,7 +194,7 @@ fn database(means: &mut Means<'_>, operation: &Operation, lock: &LockGuard) -> R
     if !moved(operation, &database)? && !cut_off {
         return Ok(());
     }
-    let way = way_back::of_hop(operation.hop(), site, &database, &claim(site, false))?;
+    let way = means.way(operation, &database)?;
     if matches!(way.kind, way_back::Kind::KeptCluster | way_back::Kind::UntouchedSource) && !cut_off {
         return by_pgbump(means, operation, way, lock);
     }

@@ -289,8 +289,16 @@ impl Cmd {
 
     /// Runs it with `file` as its standard input and wants success. The program needs no right to open the file.
     pub fn run_from(&self, file: File) -> Result<Output> {
+        self.successful(self.output_from(file)?)
+    }
+
+    /// The same, and returns what it said, whatever its exit status.
+    ///
+    /// # Errors
+    /// As [`Cmd::output`].
+    pub fn output_from(&self, file: File) -> Result<Output> {
         let child = self.start(file.into(), Stdio::piped(), Stdio::piped())?;
-        self.successful(self.finish(child, &[])?)
+        self.finish(child, &[])
     }
 
     /// Runs it with `text` on its standard input and wants success. One that ends before it has read everything is judged

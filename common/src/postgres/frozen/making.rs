@@ -8,6 +8,7 @@ use crate::contract::ui;
 use crate::machine::checkpoint;
 use crate::postgres::cluster::FROZEN;
 use crate::postgres::dump::{identifier, literal};
+use crate::postgres::properties;
 use crate::postgres::server::Database;
 
 /// How long `CHECKPOINT` may take beside the running server: what it writes, the copy need not.
@@ -139,5 +140,5 @@ pub fn drop_copy(admin: &Database, copy: &str) -> Result<()> {
         return Err(Error::refused(format!("`{copy}` is not the name of a frozen copy")));
     }
     end_making(&admin, copy)?;
-    admin.execute_each(&format!("DROP DATABASE IF EXISTS {}", identifier(copy)))
+    properties::drop(&admin, copy)
 }

@@ -19,6 +19,7 @@ fn only_what_was_changed_is_brought_back() {
             setting(Some("mm"), "search_path", "x"),
         ],
         connection_limit: Some(3),
+        template: true,
         ..Properties::default()
     };
     let sql: Vec<String> = bringing_back("d", &before, &now).into_iter().map(|(_, sql)| sql).collect();
@@ -29,6 +30,7 @@ fn only_what_was_changed_is_brought_back() {
             "ALTER DATABASE \"d\" SET \"work_mem\" TO '1MB'",
             "COMMENT ON DATABASE \"d\" IS 'theirs'",
             "ALTER DATABASE \"d\" CONNECTION LIMIT -1",
+            "ALTER DATABASE \"d\" IS_TEMPLATE false",
         ]
     );
     assert!(bringing_back("d", &now, &now).is_empty());

@@ -11,6 +11,7 @@ use mm_common::run::Session;
 use semver::Version;
 
 use crate::store::{Point, Store};
+use crate::whose::{self, Whose};
 
 /// What is installed now.
 struct Installed {
@@ -40,6 +41,9 @@ pub(crate) fn choose(session: &Session, store: &Path, id: Option<&str>) -> Resul
     let mut points = store.list()?.0;
     let install = given.or_else(|| only_install(&points));
     points.retain(|point| install.as_ref().is_none_or(|install| point.head.install == *install));
+    if let Some(install) = install.as_deref().filter(|install| install.join("bin/mattermost").exists()) {
+        points = of_this_machine(&store, points, install)?;
+    }
     let installed = install.as_deref().filter(|_| id.is_none()).and_then(|install| look(session, install));
     if let Some(now) = &installed {
         points.retain(|Point { head, .. }| {
@@ -49,6 +53,22 @@ pub(crate) fn choose(session: &Session, store: &Path, id: Option<&str>) -> Resul
         });
     }
     points.pop().ok_or_else(|| none(&store, install.as_deref(), installed.as_ref()))
+}
+
+/// Where one is installed, that one's: the newest of another machine is another server's.
+fn of_this_machine(store: &Store, points: Vec<Point>, install: &Path) -> Result<Vec<Point>> {
+    let whose = Whose::at(install);
+    let (own, others): (Vec<Point>, Vec<Point>) = points.into_iter().partition(|point| whose.has(&point.head));
+    match others.last() {
+        Some(other) if own.is_empty() => Err(Error::refused(format!(
+            "there is no restore point of `{}` on this machine in `{}`",
+            install.display(),
+            store.path.display()
+        ))
+        .because(format!("the newest there, {}, is of {}", other.head.id, whose::place(&other.head)))
+        .hint("name the one that is to be copied")),
+        _ => Ok(own),
+    }
 }
 
 /// The installation that all of them are of.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mm_common::machine::host;
 use mm_common::machine::user::User;
 
 use super::Order;
@@ -37,6 +38,7 @@ pub(super) fn of(
         tool: env!("CARGO_PKG_VERSION").into(),
         run: order.run.clone(),
         install: installation.root.clone(),
+        host: host::this(),
         version: installation.version.clone(),
         edition: installation.edition,
         cold,

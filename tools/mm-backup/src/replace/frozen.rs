@@ -23,9 +23,9 @@ pub(super) struct Opening {
 }
 
 /// A copy that can take the place of the database.
-pub(super) struct Copy<'a> {
+pub(crate) struct Copy<'a> {
     pub(super) frozen: &'a Frozen,
-    admin: Administrator,
+    pub(super) admin: Administrator,
 }
 
 /// The copy of a restore point, where it has one that can be used.

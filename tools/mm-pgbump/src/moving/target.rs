@@ -3,7 +3,8 @@
 
 use mm_common::machine::user::{self, User};
 use mm_common::mattermost::way_back::{self, Place};
-use mm_common::postgres::dump::{identifier, literal};
+use mm_common::postgres::dump::literal;
+use mm_common::postgres::properties;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use mm_common::{Context as _, Error, Result};
@@ -255,10 +256,9 @@ pub(crate) fn drop_database(owners: &[Database], name: &str) -> Result<()> {
 }
 
 fn drop_as(front: &Database, name: &str) -> Result<()> {
-    let sql = format!("DROP DATABASE IF EXISTS {}", identifier(name));
     for _ in 0..50 {
         end_sessions(front, name)?;
-        match front.execute_each(&sql) {
+        match properties::drop(front, name) {
             Err(error)
                 if error.one_line().contains("being accessed")
                     || error.causes().iter().any(|it| it.contains("being accessed")) =>
@@ -268,5 +268,5 @@ fn drop_as(front: &Database, name: &str) -> Result<()> {
             done => return done,
         }
     }
-    front.execute_each(&sql)
+    properties::drop(front, name)
 }

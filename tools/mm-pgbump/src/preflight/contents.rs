@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use mm_common::Result;
+use mm_common::contract::sections::Status;
 use mm_common::machine::command::Cmd;
 use mm_common::postgres::cluster::KEPT;
 use mm_common::postgres::server::Database;
+use mm_common::postgres::slots::{self, Slot};
 
-use super::{List, Question, Seen, code};
+use super::{List, Question, Seen, code, definitions};
 use crate::evidence;
 use crate::plan::Method;
 use crate::references;
@@ -35,15 +37,7 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
             "COMMIT PREPARED or ROLLBACK PREPARED each of them: an upgrade loses them",
         ))
     });
-    list.add("replication", "No replication hangs on the cluster", || {
-        let found = names(
-            entrance,
-            "SELECT 'slot ' || slot_name FROM pg_catalog.pg_replication_slots UNION ALL
-             SELECT 'standby ' || coalesce(application_name, '?') || ' at ' || coalesce(client_addr::pg_catalog.text, 'a socket') FROM pg_catalog.pg_stat_replication",
-        )?;
-        let hint = "slots and standbys do not survive an upgrade: drop the slots, and build the standbys anew afterwards; then --accept replication";
-        Ok(Seen::list(&found, "none", Seen::fail, hint))
-    });
+    list.add("replication", "No replication hangs on the cluster", || replication(entrance));
     list.add("archiving", "The write-ahead log is not archived", || {
         let found = names(
             entrance,
@@ -63,10 +57,18 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
         Ok(databases) => databases,
         Err(error) => return list.add("databases", "The databases can be listed", || Err(error)),
     };
+    let mut written = None;
     list.add("readable", "What is to be compared can be read", || {
         let facts = evidence::catalogue(question.old, question.database, question.major)?;
-        Ok(Seen::pass(format!("{} facts besides the contents of the tables", facts.len())))
+        let count = facts.len();
+        written = Some(facts);
+        Ok(Seen::pass(format!("{count} facts besides the contents of the tables")))
     });
+    if let Some(facts) = written {
+        list.add("column-options", "The new major knows the options of every column", || {
+            Ok(definitions::column_options(question, &facts))
+        });
+    }
     list.add("extensions", "The extensions exist in the new major", || extensions(question, &databases));
     list.add("invalid-indexes", "Every index is valid", || {
         let found = everywhere(
@@ -87,6 +89,12 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
     list.add(code::USER_CODE, "Making every object anew runs no user's functions as a superuser", || {
         code::carried(question)
     });
+    if question.method == Some(Method::Dump) {
+        let runs_nothing = list.checks.iter().any(|check| check.id == code::USER_CODE && check.status == Status::Pass);
+        list.add("definitions", "The new major takes every definition as a dump writes it", || {
+            definitions::remade(question, &databases, runs_nothing)
+        });
+    }
     list.add("duplicates", "No unique index hides duplicate rows", || super::indexes::duplicates(question, &databases));
     list.add("indexes", "Every B-tree index holds every row, in its order", || {
         super::indexes::btrees(question, &databases)
@@ -94,6 +102,39 @@ pub(super) fn all(question: &Question<'_>, entrance: &Database, list: &mut List)
     list.add("collation", "The collation is the one the indexes were built with", || {
         collation(question, entrance, &databases)
     });
+}
+
+/// What reads the cluster's changes from outside, and what reads others': no upgrade carries it as it is.
+fn replication(entrance: &Database) -> Result<Seen> {
+    let slots = slots::all(entrance)?;
+    let standbys = names(
+        entrance,
+        "SELECT 'standby ' || coalesce(application_name, '?') || ' at ' || coalesce(client_addr::pg_catalog.text, 'a socket') FROM pg_catalog.pg_stat_replication",
+    )?;
+    let subscriptions = if entrance.major() >= 10 {
+        names(
+            entrance,
+            "SELECT pg_catalog.format('subscription %I of %I', s.subname, d.datname) FROM pg_catalog.pg_subscription s
+             JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE s.subenabled ORDER BY 1",
+        )?
+    } else {
+        Vec::new()
+    };
+    let mut hints: Vec<String> = Vec::new();
+    if !slots.is_empty() {
+        let drops: Vec<&str> = slots.iter().map(|slot| slot.dropping.as_str()).collect();
+        hints.push(format!("drop the slots, whose readers have to begin anew: {}", drops.join(" && ")));
+    }
+    if !standbys.is_empty() {
+        hints.push("build the standbys anew after the upgrade".into());
+    }
+    if !subscriptions.is_empty() {
+        hints.push("an upgrade leaves subscriptions disabled: ALTER SUBSCRIPTION name DISABLE each, and ENABLE it after the upgrade".into());
+    }
+    hints.push("or, where nobody needs them, --accept replication".into());
+    let slots = slots.iter().map(Slot::in_words);
+    let found: Vec<String> = slots.chain(standbys).chain(subscriptions).collect();
+    Ok(Seen::list(&found, "none", Seen::fail, &hints.join("; ")))
 }
 
 /// The single text column of a query.

@@ -14,7 +14,7 @@ use mm_common::mattermost::way_back::{self, RestorePoint};
 use mm_common::postgres::dump::literal;
 use mm_common::postgres::server::Database;
 
-use super::{Means, claim, moved, require_unmoved, say_lost};
+use super::{Means, moved, require_unmoved, say_lost};
 use crate::operation::Operation;
 use crate::restore_point;
 
@@ -55,7 +55,7 @@ pub(super) fn restore(
     if !moved(operation, &database)? {
         return Ok(None);
     }
-    let way = way_back::of_hop(operation.hop(), site, &database, &claim(site, false))?;
+    let way = means.way(operation, &database)?;
     if !matches!(way.kind, way_back::Kind::Dump | way_back::Kind::FrozenCopy) {
         return Ok(None);
     }

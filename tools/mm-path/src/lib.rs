@@ -23,6 +23,7 @@ mod rolling;
 mod route;
 mod support;
 mod target;
+mod upgrade;
 mod verdict;
 pub mod wish;
 
@@ -56,7 +57,9 @@ pub fn command() -> clap::Command {
 
 /// Runs the tool.
 pub fn main() -> ExitCode {
-    run::main("mm-path", |session, arguments| act(session, &arguments))
+    // What mm-upgrade asks is answered in its name.
+    let is_for_upgrade = std::env::args_os().nth(1).is_some_and(|word| word == "--upgrade");
+    run::main(if is_for_upgrade { "mm-upgrade" } else { "mm-path" }, |session, arguments| act(session, &arguments))
 }
 
 fn act(session: &mut Session, arguments: &PathArguments) -> Result<String> {
@@ -64,6 +67,9 @@ fn act(session: &mut Session, arguments: &PathArguments) -> Result<String> {
         let catalogue = Catalogue::load(arguments.catalogue.as_deref(), arguments.common.state_dir.as_deref())?;
         session.output = Output::Text(age::status(&catalogue, day(&time::now())));
         return Ok(format!("the catalogue is of {}", catalogue.as_of()));
+    }
+    if !arguments.upgrade.is_empty() {
+        return upgrade::act(session, arguments);
     }
     if arguments.status {
         return recorded::status(session, arguments);

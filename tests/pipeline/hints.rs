@@ -268,7 +268,7 @@ fn a_hint_for_what_is_rare_is_done_as_it_is_printed() {
     let command = commands(hint).into_iter().find(|command| command.starts_with("mm-fetch ")).unwrap();
     let command = command.replace(" EDITION", " team").replace(" DIR", &format!(" {bundle}"));
     typed(&format!("{command} {there}"), 0);
-    typed(&format!("mm-fetch {TO} --edition team --from-bundle {bundle} --cache {empty}"), 0);
+    typed(&format!("mm-fetch {TO} --edition team --from-bundle {bundle} --cache {empty} --catalogue {catalogue}"), 0);
     // What is no bundle is made one as it says.
     let output = tool::tool("mm-fetch")
         .args([TO, "--edition", "team", "--document", "none", "--cache", &empty, "--from-bundle", &empty])

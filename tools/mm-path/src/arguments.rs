@@ -112,12 +112,6 @@ pub struct PathArguments {
     /// Plan on paper: the MySQL version that the server uses
     #[arg(long, value_name = "VERSION", value_parser = text::<Dotted>, requires = "from", conflicts_with = "from_postgres", help_heading = "On paper")]
     pub from_mysql: Option<Dotted>,
-    /// For mm-upgrade: what it has to know for a step, as lines for bash
-    #[arg(long, hide = true, num_args = 1..=3, value_name = "STEP", conflicts_with_all = ["to", "from", "check", "recorded"])]
-    pub upgrade: Vec<String>,
-    /// With --upgrade: the words that mm-upgrade was called with
-    #[arg(last = true, hide = true, requires = "upgrade")]
-    pub words: Vec<String>,
     /// What to write to standard output
     #[arg(long, value_enum, default_value_t, help_heading = "Common options")]
     pub format: PathFormat,
@@ -152,9 +146,9 @@ EXIT STATUS
   74  the document could not be delivered
 
 FOR SCRIPTS
-  mm-upgrade asks mm-path --upgrade STEP [FILE...] -- WORDS what it has to know, WORDS being those that it was called
-  with: the answer is lines that set variables of bash. Its steps change with that script; other scripts read the
-  document, or --status with --format json. Nothing is changed by it.
+  The script mm-upgrade asks this tool with --upgrade STEP [FILE...] -- WORDS what it has to know, WORDS being those
+  that it was called with: the answer is lines that set variables of bash. The steps change with that script; other
+  scripts read the document, or --status with --format json. Nothing is changed by it.
 
 EXAMPLES
   The way to 10.6.1 with PostgreSQL 15 at its end, as a table:
@@ -194,9 +188,9 @@ fn release(value: &str) -> Result<Version, String> {
 }
 
 impl PathArguments {
-    /// Whether it is about a run that stands in the state directory, or about one that mm-upgrade begins.
+    /// Whether it is about a run that stands in the state directory.
     pub(crate) fn is_of_a_run(&self) -> bool {
-        self.resume || self.status || self.close || !self.upgrade.is_empty()
+        self.resume || self.status || self.close
     }
 }
 

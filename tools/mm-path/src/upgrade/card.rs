@@ -118,7 +118,7 @@ pub(super) fn stages(path: &Path, called: &Called, commands: &Commands<'_>) -> R
     lines.push(run(&["mm-backup", "complete"])?);
     lines.push(run(&["mm-verify"])?);
     lines.push(run(&["mm-path"])?);
-    if called.watch.trim_start_matches('0') != "" {
+    if !called.watch.trim_start_matches('0').is_empty() {
         lines.push("At the end, users being in:".into());
         lines.push(run(&["mm-verify", "watch", "--for", &format!("{}s", called.watch)])?);
     }

@@ -31,7 +31,7 @@ pub(super) enum Found {
     /// The last call of `run` was planning: there is no run of it. With the words that it was called with.
     Planning(Vec<String>),
     /// A run of an mm-upgrade that kept its documents beside its links.
-    Earlier(Earlier),
+    Earlier(Box<Earlier>),
     /// A run in the state directory.
     Run(Box<FoundRun>),
 }
@@ -85,7 +85,7 @@ pub(super) fn find(session: &mut Session, words: &[String]) -> Result<Found> {
         },
     };
     if let Some(old) = arguments_in(&first.join(ARGUMENTS))? {
-        return Earlier::of(first, [&old[..], words].concat()).map(Found::Earlier);
+        return Earlier::of(first, [&old[..], words].concat()).map(|earlier| Found::Earlier(Box::new(earlier)));
     }
     let begun = of_run(&first)?;
     let with = |begun: &Upgrade| [&begun.words[..], words].concat();

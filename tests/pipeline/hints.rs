@@ -282,7 +282,12 @@ fn a_hint_for_what_is_rare_is_done_as_it_is_printed() {
     let pipe = pipe.replace(" | ", &format!(" {} --catalogue {catalogue} </dev/null | ", hints.site.flags().join(" ")));
     let output = tool::shell(&format!("{} {there}", pipe.replace(" VERSION", &format!(" {TO}")))).output().unwrap();
     assert!(output.status.success(), "{pipe}: {}", String::from_utf8_lossy(&output.stderr));
+}
 
+#[test]
+fn a_hint_where_no_server_starts_is_done_as_it_is_printed() {
+    let mut hints = Hints::new();
+    let (root, place) = (hints.site.install(), hints.site.directory().to_owned());
     // 3: neither the new server starts nor the old one. Each command is one of the administrator's.
     let (stop, start) = (place.join("stop"), place.join("start"));
     for (path, text) in [(&stop, stop_all(&hints.site)), (&start, start_once(&hints.site))] {

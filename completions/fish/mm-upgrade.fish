@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mm_upgrade_global_optspecs
-    string join \n to= store= install= policy= postgres= postgres-target= edition= runs= window= rehearsal= announce= on-failure= watch= public shared-cluster accept= flag= dry-run format= follow h/help
+    string join \n to= store= install= policy= postgres= postgres-target= edition= runs= window= rehearsal= announce= on-failure= watch= public shared-cluster accept= flag= dry-run format= follow version h/help
 end
 
 function __fish_mm_upgrade_needs_command
@@ -44,6 +44,7 @@ complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l public -d 'let us
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l shared-cluster -d 'other applications\' databases in the PostgreSQL cluster may be stopped and upgraded with it; the restore point of that hop holds them too'
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l dry-run -d 'with run: print what would be done, change nothing'
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l follow -d 'with status: tell it again whenever it changes'
+complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -l version -d 'release of these tools and day of their catalogue'
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -f -a "run" -d 'plan, check, download everything, record a baseline, then hop by hop: restore point, database, swap, verify'
 complete -c mm-upgrade -n "__fish_mm_upgrade_needs_command" -f -a "resume" -d 'go on with the last run after a kill, a power cut or a corrected fault'

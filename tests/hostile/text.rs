@@ -37,7 +37,7 @@ fn no_script_prints_what_a_terminal_obeys() {
     };
     let report = said(&format!("{} --format markdown '{}'", script("mm-report"), file.display()));
     // The functions of the script as it is: what it says, and how it dies.
-    let functions = "source <(sed -n '/^shown()/p; /^told()/p; /^dated()/p; /^say()/p; /^die()/p' \"$0\")";
+    let functions = "source <(sed -n '/^plain()/,/^}/p; /^line()/,/^}/p; /^say()/p; /^die()/p' \"$0\")";
     let log = place.path().join("log");
     let upgrade = said(&format!(
         "bash -c {} {} {} {}",

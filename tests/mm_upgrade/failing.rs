@@ -122,7 +122,7 @@ fn a_server_that_cannot_be_looked_at_lets_nobody_in() {
     fs::create_dir(&shims).unwrap();
     let real = tool::executable("mm-path");
     let text = format!(
-        "#!/bin/sh\ncase \" $* \" in *' --status '*) ls {}/last/*-mm-swap-run.json >/dev/null 2>&1 && exit 1 ;; esac\nexec {} \"$@\"\n",
+        "#!/bin/sh\ncase \" $* \" in *' --upgrade end '*) ls {}/last/*-mm-swap-run.json >/dev/null 2>&1 && exit 1 ;; esac\nexec {} \"$@\"\n",
         upgrade.runs().display(),
         real.display()
     );

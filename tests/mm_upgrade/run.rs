@@ -147,6 +147,13 @@ fn a_run_that_stopped_during_its_downloads_is_gone_on_with_as_it_was_called() {
     for (run, is_newest) in [(first.file_name().unwrap().to_str().unwrap(), false), ("last", true)] {
         let output = site.tool("mm-path").args(["--status", "--run", run]).output().unwrap();
         let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        // Each has arrived, also where another release is installed since.
+        assert_eq!(
+            (&status["status"]["how"], &status["status"]["next"]),
+            (&"finished".into(), &Value::Null),
+            "{status}"
+        );
+        assert_eq!(status["status"]["done"][0]["to"], if is_newest { "10.11.23" } else { "10.6.1" }, "{status}");
         let commands = [&status["status"]["next"], &status["status"]["end"]["back"]];
         assert!(commands.iter().any(|command| command.is_string()), "{status}");
         assert_eq!(

@@ -178,6 +178,7 @@ fn a_mistyped_word_for_mm_upgrade_is_told_with_the_one_that_may_be_meant() {
         (&["run", "--to", "10.6.1", "--watch", "5m"], 2, "for example: --watch 300"),
         (&["run", "--to", "10.6.1", "--on-failure", "pray"], 2, "for example: --on-failure rollback"),
         (&["status", "--format", "xml"], 2, "for example: --format json"),
+        (&["resume", "--dry-run"], 2, "what comes next of a run: mm-upgrade status"),
     ] {
         let script = format!("exec {SCRIPTS}/mm-upgrade \"$@\"");
         let mut command = std::process::Command::new("bash");

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Output;
 
+use mm_test_support::pipeline::plan;
+use mm_test_support::process;
 use mm_test_support::site::{Site, quick};
 use mm_test_support::tool::{self, TOOLS};
 
@@ -182,4 +184,156 @@ fn a_hint_is_done_as_it_is_printed() {
     let seen: Vec<_> = hints.seen.iter().map(|(tool, code)| (tool.as_str(), *code)).collect();
     let tried = [("mm-backup", 5), ("mm-path", 5), ("mm-pgbump", 5), ("mm-swap", 5), ("mm-swap", 6), ("mm-verify", 4)];
     assert_eq!(seen, tried);
+}
+
+/// Ends half-way, with a part, without a document, undelivered, locked: what is rare has to be right the first time.
+#[test]
+fn a_hint_for_what_is_rare_is_done_as_it_is_printed() {
+    let mut hints = Hints::new();
+    let (root, place) = (hints.site.install(), hints.site.directory().to_owned());
+
+    // 7: a file of the restore point is damaged; another one has it.
+    let made = hints.run("mm-backup", &["create"]);
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    let id = made["backup"]["id"].as_str().unwrap().to_owned();
+    let notice = root.join("NOTICE.txt");
+    let stored = process::run("find", &[&hints.site.store().display().to_string(), "-name", "NOTICE.txt"]);
+    let stored = stored.lines().next().expect("it is stored").to_owned();
+    let whole = std::fs::read(&notice).unwrap();
+    // In place of the file, that the second restore point has one of its own.
+    std::fs::remove_file(&stored).unwrap();
+    std::fs::write(&stored, "damaged").unwrap();
+    assert_eq!(hints.run("mm-backup", &["create", "--rehash"]).status.code(), Some(0));
+    let into = place.join("into").display().to_string();
+    let found = hints.says("mm-backup", &["restore", &id, "--files", "--into", &into], 7);
+    assert_eq!(found.len(), 2, "{found:?}");
+    typed(&found[0], 0);
+    typed(&found[1].replace(" FILE", &format!(" {} --stop", notice.display())), 0);
+    assert_eq!(std::fs::read(&notice).unwrap(), whole);
+
+    // 65 and 2: nothing was handed on.
+    for words in [&["run"][..], &["rollback", "--document", "-"]] {
+        let output = hints.site.tool("mm-swap").args(words).write_stdin("").output().unwrap();
+        assert!(hints.said("mm-swap", words, 65, &output).is_empty());
+    }
+    let broken = "{\"schema\": \"mm.upgrade/1\", \"path\": 1}";
+    let output = hints.site.tool("mm-path").args(["--format", "json"]).write_stdin(broken).output().unwrap();
+    hints.said("mm-path", &[], 65, &output);
+
+    // 74: the disk of whoever takes the document is full.
+    let releases = hints.site.releases(&[quick(FROM).build(), quick(TO).build()]);
+    let document = plan(&hints.site, &releases, &["--to", TO]);
+    let (cache, catalogue) = (hints.site.cache().display().to_string(), releases.catalogue.display().to_string());
+    let fetch = format!(
+        "mm-fetch --mirror {} --cache {cache} --catalogue {catalogue} {} >/dev/full",
+        releases.site.url(),
+        hints.site.flags().join(" ")
+    );
+    let output = tool::shell(&fetch).write_stdin(document.to_string()).output().unwrap();
+    for command in hints.said("mm-fetch", &["into a full disk"], 74, &output) {
+        typed(&command, 0);
+    }
+
+    // 75: another tool works. It is stopped in the middle, with its locks.
+    let mut works = std::process::Command::new(tool::executable("mm-backup"));
+    works.args(hints.site.flags()).arg("--to").arg(hints.site.store()).env_clear().env("PATH", process::PATH);
+    works
+        .env("MM_CHECKPOINT", "partial-begun")
+        .env("MM_CHECKPOINT_SIGNAL", "SIGSTOP")
+        .stdin(std::process::Stdio::null());
+    let mut works = works.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let is_stopped =
+        || std::fs::read_to_string(format!("/proc/{}/stat", works.id())).is_ok_and(|stat| stat.contains(") T "));
+    process::wait_until("the backup to stand still", std::time::Duration::from_secs(60), is_stopped);
+    let archive = quick(TO).build().tarball.display().to_string();
+    let swapped = hints.says("mm-swap", &["run", "--no-backup", "--archive", &archive], 75);
+    let resumed = hints.says("mm-path", &["--resume"], 75);
+    assert!(swapped.is_empty() && resumed.len() == 1, "{swapped:?} {resumed:?}");
+    typed(&resumed[0], 0);
+    works.kill().unwrap();
+    works.wait().unwrap();
+
+    // mm-fetch: out of reach, and what is named for a host that gets there.
+    let nowhere = format!("http://127.0.0.1:{}", process::free_port());
+    let empty = place.join("empty").display().to_string();
+    let output = tool::tool("mm-fetch")
+        .args([TO, "--edition", "team", "--cache", &empty, "--document", "none", "--mirror", &nowhere])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let hint = said.lines().find_map(|line| line.strip_prefix("hint: ")).unwrap();
+    let bundle = place.join("bundle").display().to_string();
+    let there = format!("--mirror {} --catalogue {catalogue} --cache {cache}", releases.site.url());
+    let command = commands(hint).into_iter().find(|command| command.starts_with("mm-fetch ")).unwrap();
+    let command = command.replace(" EDITION", " team").replace(" DIR", &format!(" {bundle}"));
+    typed(&format!("{command} {there}"), 0);
+    typed(&format!("mm-fetch {TO} --edition team --from-bundle {bundle} --cache {empty} --catalogue {catalogue}"), 0);
+    // What is no bundle is made one as it says.
+    let output = tool::tool("mm-fetch")
+        .args([TO, "--edition", "team", "--document", "none", "--cache", &empty, "--from-bundle", &empty])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    let (_, pipe) = said.split_once("make one on a host with internet: ").unwrap_or_else(|| panic!("{said}"));
+    let again = place.join("again").display().to_string();
+    let pipe = pipe.lines().next().unwrap().replace(" DIR", &format!(" {again}"));
+    let pipe = pipe.replace(" | ", &format!(" {} --catalogue {catalogue} </dev/null | ", hints.site.flags().join(" ")));
+    let output = tool::shell(&format!("{} {there}", pipe.replace(" VERSION", &format!(" {TO}")))).output().unwrap();
+    assert!(output.status.success(), "{pipe}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_hint_where_no_server_starts_is_done_as_it_is_printed() {
+    let mut hints = Hints::new();
+    let (root, place) = (hints.site.install(), hints.site.directory().to_owned());
+    // 3: neither the new server starts nor the old one. Each command is one of the administrator's.
+    let (stop, start) = (place.join("stop"), place.join("start"));
+    for (path, text) in [(&stop, stop_all(&hints.site)), (&start, start_once(&hints.site))] {
+        std::fs::write(path, text).unwrap();
+        process::run("chmod", &["755", &path.display().to_string()]);
+    }
+    kill_server(&hints.site);
+    let manager = ["--stop-command", stop.to_str().unwrap(), "--start-command", start.to_str().unwrap()];
+    let site = &hints.site;
+    let mut swap = tool::tool("mm-swap");
+    swap.args(["run", "--no-backup", "--start-timeout", "20", "--archive"])
+        .arg(quick(TO).fault("crash-at-start").build().tarball);
+    swap.arg("--install").arg(&root).arg("--state-dir").arg(site.state()).args(manager);
+    let output = swap.output().unwrap();
+    let ends = hints.said("mm-swap", &["no server starts"], 3, &output);
+    assert_eq!(ends.len(), 1, "{ends:?}");
+    assert!(ends[0].contains("--start-command"), "{ends:?}");
+    typed(&ends[0], 3);
+    std::fs::write(place.join("fixed"), "").unwrap();
+    typed(&ends[0], 0);
+    assert_eq!(hints.site.running_version().as_deref(), Some(FROM));
+}
+
+/// A command of the administrator's that starts the server once, and from then on not before the file `fixed` is there.
+fn start_once(site: &Site) -> String {
+    let (place, root) = (site.directory().display(), site.install());
+    let (uid, gid) = process::ids(process::TEST_USER);
+    format!(
+        "#!/bin/sh\necho start >>{place}/starts\n\
+         [ \"$(wc -l <{place}/starts)\" -le 1 ] || [ -e {place}/fixed ] || exit 7\n\
+         cd {root} && setsid setpriv --reuid {uid} --regid {gid} --clear-groups {root}/bin/mattermost \
+         >>{place}/console.log 2>&1 </dev/null &\n",
+        root = root.display()
+    )
+}
+
+fn stop_all(site: &Site) -> String {
+    let place = site.directory().display();
+    format!(
+        "#!/bin/sh\nfor p in /proc/[0-9]*; do case $(readlink $p/exe) in {place}/opt/*) kill ${{p#/proc/}} ;; esac; done\n"
+    )
+}
+
+fn kill_server(site: &Site) {
+    for pid in site.pids() {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+    process::wait_until("the server to end", std::time::Duration::from_secs(60), || site.pids().is_empty());
 }

@@ -30,6 +30,7 @@ mod recorded;
 mod secrets;
 mod shells;
 mod stopping;
+mod terminals;
 #[cfg(feature = "checkpoints")]
 mod unknown;
 #[cfg(feature = "checkpoints")]

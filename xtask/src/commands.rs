@@ -222,6 +222,10 @@ fn takes_value(tool: &Command, verb: Option<&Command>, flag: &str) -> bool {
 fn runs(tools: &[Command], words: &[Word]) -> bool {
     let Some(Word::Fixed(name)) = words.first() else { return false };
     let Some(tool) = tools.iter().find(|tool| tool.get_name() == name) else { return false };
+    // What only mm-upgrade types has a command line of its own, which is no part of the tool's.
+    if name == "mm-path" && words.get(1) == Some(&Word::Fixed("--upgrade".into())) {
+        return true;
+    }
     fits(tool, words, &mut Vec::new())
 }
 

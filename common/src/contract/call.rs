@@ -189,7 +189,9 @@ pub fn pieces(text: &str) -> Vec<&str> {
     loop {
         let begin = rest.trim_start_matches(['`', '(']);
         let at = rest.len() - begin.len();
-        let length = if named(rest, at).is_some() { at + typed(begin) } else { 0 };
+        // What stands in backticks is one command, whatever its values are.
+        let marked = || begin.find('`').filter(|_| rest[..at].ends_with('`')).map(|end| end + 1);
+        let length = if named(rest, at).is_some() { at + marked().unwrap_or_else(|| typed(begin)) } else { 0 };
         let Some(end) = rest[length..].find(' ') else {
             pieces.push(rest);
             return pieces;
@@ -302,6 +304,7 @@ mod tests {
                 vec!["mm-fetch 9.5.1 --edition team --cache /c,", "then", "look"],
             ),
             ("mm-swap publish ends it", vec!["mm-swap publish", "ends", "it"]),
+            ("`mm-swap publish --service exec`, then", vec!["`mm-swap publish --service exec`,", "then"]),
             ("see mm-backup restore ID --files", vec!["see", "mm-backup restore ID --files"]),
         ] {
             assert_eq!(pieces(text), shown);

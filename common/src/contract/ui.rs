@@ -100,16 +100,23 @@ pub fn failure(tool: &str, error: &Error, state: Option<&str>) {
 }
 
 fn line(message: &str) {
-    write(&indented(message));
+    write(&fitted(&indented(message)));
+}
+
+/// As wide as the terminal; a file or a mail has its lines whole.
+fn fitted(text: &str) -> String {
+    terminal::error_shown().map_or_else(|| text.to_owned(), |columns| terminal::fit(text, columns))
 }
 
 /// A line with a word that stands out.
 fn headed(before: &str, colour: &str, head: &str, message: &str) {
-    let (before, message) = (clean(before), indented(message));
+    let before = clean(before);
+    let text = fitted(&format!("{before}{head} {}", indented(message)));
     if terminal::error_colours() {
-        write(&format!("{before}{colour}{head}{PLAIN} {message}"));
+        let behind = &text[before.len() + head.len()..];
+        write(&format!("{before}{colour}{head}{PLAIN}{behind}"));
     } else {
-        write(&format!("{before}{head} {message}"));
+        write(&text);
     }
 }
 
@@ -141,7 +148,7 @@ fn on_terminal() -> bool {
 }
 
 /// Names of files and output of programs may carry terminal escapes; they are shown, not obeyed.
-pub(crate) fn clean(message: &str) -> String {
+pub fn clean(message: &str) -> String {
     message
         .chars()
         .map(|c| match c {

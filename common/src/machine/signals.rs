@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -25,6 +25,9 @@ struct Aim {
     /// How many [`Steadfast`] there are.
     steadfast: usize,
 }
+
+/// Who passes a terminal's Ctrl-C on, as mm-upgrade does, asks nothing that has not been asked.
+const ECHO: Duration = Duration::from_millis(150);
 
 /// From now on these signals are noted instead of ending the process, and answered on stderr in the name of `tool`. SIGHUP
 /// is caught, not ignored: what is started must not inherit that.
@@ -51,6 +54,9 @@ fn answer(tool: &str, mut signals: UnixStream) {
     let mut first: Option<Instant> = None;
     let mut byte = [0];
     while signals.read_exact(&mut byte).is_ok() {
+        if first.is_some_and(|first| first.elapsed() < ECHO) {
+            continue;
+        }
         let aim = aim().text.clone();
         let aim = if aim.is_empty() { "nothing has been begun" } else { &aim };
         let since = first.map_or(String::new(), |first| {

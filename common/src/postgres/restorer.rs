@@ -13,6 +13,7 @@ use crate::contract::secret::Secret;
 use crate::contract::ui;
 use crate::machine::files;
 use crate::machine::lock::LockGuard;
+use crate::machine::signals;
 use crate::machine::user::{self, User};
 
 /// The role in a cluster, for one run. It goes with this value.
@@ -126,6 +127,8 @@ pub fn tablespaces(server: &Database, statement: &str, chosen: &str) -> Result<V
 
 impl Drop for Restorer {
     fn drop(&mut self) {
+        // Also for whoever has asked to stop: nothing is left that is quickly removed.
+        let _finishing = signals::finishing("removing the role that runs dumps");
         if let Err(error) = self.remove() {
             ui::warn(&format!("the role `{ROLE}` is left over: {}; the next restore removes it", error.one_line()));
         }

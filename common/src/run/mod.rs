@@ -150,7 +150,7 @@ fn run<A: Arguments>(
         Ok(()) => attempt(&mut session, arguments, act),
     };
     ui::progress_done();
-    let code = match result {
+    let code = match result.map_err(asked_to_stop) {
         Ok(message) => {
             session.document.report(session.changed, false, &message);
             ui::say(&format!("{tool}: {message}"));
@@ -174,6 +174,15 @@ fn run<A: Arguments>(
         if code == exit::DONE && !session.stopped_for_good { service_back(&mut session, error) } else { error }
     });
     finish(tool, delivered, code)
+}
+
+/// What a signal has cut short may look like a check that failed, or like something that is missing: nothing was begun, and it is
+/// not said that anything is wrong.
+fn asked_to_stop(error: Error) -> Error {
+    match signals::check() {
+        Err(stopped) if matches!(error.kind(), Kind::CheckSaysNo | Kind::Refused) => stopped.because(error.one_line()),
+        _ => error,
+    }
 }
 
 /// Starts the service where the document says that it ran when all of this began, and it is stopped now: no tool after this

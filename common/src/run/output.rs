@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use super::{Format, Output, Session};
 use crate::contract::document::Document;
 use crate::contract::error::{Error, Kind, Result};
-use crate::contract::{call, exit, ui};
+use crate::contract::{call, exit, terminal, ui};
 
 /// Writes what this run has to say.
 pub(super) fn deliver(session: &Session, format: Format, code: u8) -> Result<()> {
@@ -17,7 +17,7 @@ pub(super) fn deliver(session: &Session, format: Format, code: u8) -> Result<()>
     match (&session.output, &session.human) {
         (Output::Streamed, _) => Ok(()),
         (Output::Text(text), _) if code == exit::DONE => write(text),
-        (Output::Document, Some(table)) if people => write(&ui::clean(&call::prose(table))),
+        (Output::Document, Some(table)) if people => write(&terminal::for_people(&call::prose(table))),
         // On a terminal the lines on stderr have said it already. A report that goes into a file has to say it itself.
         _ if people && (code != exit::DONE || std::io::stdout().is_terminal()) => Ok(()),
         _ if people => {
@@ -39,7 +39,7 @@ pub(super) fn pass_on(document: &Document) -> Result<()> {
 /// Undelivered (exit 74) when stdout is closed.
 pub fn tell_again(text: &str) -> Result<()> {
     let place = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
-    write(&format!("{place}{}", ui::clean(&call::prose(text))))
+    write(&format!("{place}{}", terminal::for_people(&call::prose(text))))
 }
 
 fn write(text: &str) -> Result<()> {

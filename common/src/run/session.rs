@@ -50,7 +50,7 @@ pub struct Session {
 
 impl Session {
     /// The commands that our texts name lead from here on to what the flags and the document say.
-    pub(super) fn introduce_call(&self) {
+    pub fn introduce_call(&self) {
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let Common { install, state_dir, service, stop_command, start_command, .. } = &self.common;
         let site = self.document.site().ok().flatten();

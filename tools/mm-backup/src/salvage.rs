@@ -42,7 +42,7 @@ pub(crate) fn error(head: &Head, left_out: &[LeftOut], done: &str) -> Error {
         error = error.because(format!("and {} more", left_out.len() - NAMED));
     }
     error.hint(
-        "take those from another restore point: mm-backup list shows them, and restore ID --path FILE takes one file",
+        "take those from another restore point: mm-backup list shows them, and mm-backup restore ID --path FILE takes one file",
     )
 }
 

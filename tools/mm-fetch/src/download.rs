@@ -216,7 +216,7 @@ impl<'a> Download<'a> {
         }
         format!(
             "see whether this host gets there: curl -sSI {}; a proxy is named in https_proxy, another place with --mirror; \
-             without internet: mm-fetch --bundle DIR on a host that has it, and --from-bundle DIR here",
+             without internet: mm-fetch VERSION --edition EDITION --bundle DIR on a host that has it, and --from-bundle DIR here",
             shell::quoted(self.url.as_str())
         )
     }

@@ -145,6 +145,11 @@ EXIT STATUS
   65  no document, a broken one, or one of another schema
   74  the document could not be delivered
 
+FOR SCRIPTS
+  The script mm-upgrade asks this tool with --upgrade STEP [FILE...] -- WORDS what it has to know, WORDS being those
+  that it was called with: the answer is lines that set variables of bash. The steps change with that script; other
+  scripts read the document, or --status with --format json. Nothing is changed by it.
+
 EXAMPLES
   The way to 10.6.1 with PostgreSQL 15 at its end, as a table:
       mm-path --install /opt/mattermost --to 10.6.1 --postgres 15 --format human

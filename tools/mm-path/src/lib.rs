@@ -23,6 +23,7 @@ mod rolling;
 mod route;
 mod support;
 mod target;
+mod upgrade;
 mod verdict;
 pub mod wish;
 
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::sections::{Hop, Note, Path};
-use mm_common::contract::{call, shell, time, ui};
+use mm_common::contract::{call, shell, terminal, time, ui};
 use mm_common::machine::threads;
 use mm_common::mattermost::catalogue::{Catalogue, Driver, day};
 use mm_common::mattermost::schema;
@@ -56,13 +57,17 @@ pub fn command() -> clap::Command {
 
 /// Runs the tool.
 pub fn main() -> ExitCode {
+    // What mm-upgrade asks is answered in its name.
+    if std::env::args_os().nth(1).is_some_and(|word| word == "--upgrade") {
+        return run::main("mm-upgrade", |session, arguments| upgrade::act(session, &arguments));
+    }
     run::main("mm-path", |session, arguments| act(session, &arguments))
 }
 
 fn act(session: &mut Session, arguments: &PathArguments) -> Result<String> {
     if arguments.catalogue_status {
         let catalogue = Catalogue::load(arguments.catalogue.as_deref(), arguments.common.state_dir.as_deref())?;
-        session.output = Output::Text(age::status(&catalogue, day(&time::now())));
+        session.output = Output::Text(terminal::for_people(&age::status(&catalogue, day(&time::now()))));
         return Ok(format!("the catalogue is of {}", catalogue.as_of()));
     }
     if arguments.status {
@@ -115,7 +120,7 @@ fn verdict(session: &mut Session, arguments: &PathArguments) -> Result<String> {
     let ways = verdict::Ways { latest_esr: way("latest-esr")?, latest: way("latest")? };
     let today = day(&time::now());
     let text = verdict::text(&catalogue, &start, &shell::word(&installation.root), &ways, today);
-    session.output = Output::Text(call::prose(&text).into_owned());
+    session.output = Output::Text(terminal::for_people(&call::prose(&text)));
     Ok(format!("{} is installed; the latest extended support release is {}", start.version, ways.latest_esr.target))
 }
 

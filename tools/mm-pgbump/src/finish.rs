@@ -10,7 +10,7 @@ use mm_common::contract::ui;
 use mm_common::machine::files::Access;
 use mm_common::machine::threads;
 use mm_common::machine::tree::{Dir, Kind};
-use mm_common::postgres::cluster::{self, Cluster};
+use mm_common::postgres::cluster::Cluster;
 use mm_common::postgres::members::{self, Member};
 use mm_common::postgres::schemas::{self, Spaces};
 use mm_common::postgres::server::Database;

@@ -20,7 +20,8 @@ use mm_common::run::Session;
 
 pub(crate) use close::close;
 pub(crate) use resume::{Decision, decide, resume};
-pub(crate) use status::status;
+pub(crate) use status::{follow, look, status};
+pub(crate) use tale::{How, Tale};
 
 /// A run, and where it is.
 pub(crate) struct Standing {
@@ -30,8 +31,8 @@ pub(crate) struct Standing {
     pub(crate) state: State,
     /// The run.
     pub(crate) run: Run,
-    /// Whether it is the one that was begun last: what mm-upgrade does is about that one.
-    pub(crate) is_newest: bool,
+    /// The one that was begun after it: what mm-upgrade does is about the newest.
+    pub(crate) later: Option<Run>,
 }
 
 impl Standing {
@@ -43,18 +44,33 @@ impl Standing {
         let ground = session.ground()?;
         let runs = Runs::of(ground.state.path());
         let run = runs.named(id)?;
-        let is_newest = runs.named(None)?.id == run.id;
-        Ok(Self { root: ground.root, state: ground.state, run, is_newest })
+        let later = runs.all()?.into_iter().find(|other| (other.number, &other.id) > (run.number, &run.id));
+        Ok(Self { root: ground.root, state: ground.state, run, later })
     }
 
     /// Who works on the run or on the installation at this moment.
     pub(crate) fn holder(&self) -> Option<Holder> {
-        Holder::of(&self.run.path).or_else(|| Holder::of(self.state.path())).or_else(|| self.upgrading())
+        Holder::of(&self.run.path).or_else(|| self.beside())
+    }
+
+    /// Who works on the run at this moment. What works on the installation for no run is taken for a part of the newest one, a
+    /// way back or the end of what was cut off; where that has arrived, only what can take it back is.
+    pub(crate) fn at_work(&self, has_arrived: bool) -> Option<Holder> {
+        let undoes = |holder: &Holder| ["restore", "rollback", "recover"].contains(&holder.verb.as_str());
+        let is_its = |holder: &Holder| match &holder.run {
+            Some(run) => *run == self.run.id,
+            None => self.later.is_none() && (!has_arrived || holder.tool == "mm-upgrade" || undoes(holder)),
+        };
+        Holder::of(&self.run.path).or_else(|| self.beside().filter(is_its))
+    }
+
+    fn beside(&self) -> Option<Holder> {
+        Holder::of(self.state.path()).or_else(|| self.upgrading())
     }
 
     /// An mm-upgrade between two of its steps. One that has asked this is not meant, nor one that plans another run.
     fn upgrading(&self) -> Option<Holder> {
-        if !self.is_newest {
+        if self.later.is_some() {
             return None;
         }
         let plan = self.run.documents().ok()?.into_iter().next()?.read().ok()?;

@@ -7,15 +7,16 @@ use jiff::Timestamp;
 use mm_common::contract::call;
 use mm_common::contract::document::Document;
 use mm_common::contract::error::Result;
-use mm_common::contract::sections::{Hop, Path};
+use mm_common::contract::sections::{DatabaseNow, Hop, Path};
 use mm_common::contract::shell;
 use mm_common::machine::journal::state_flag;
-use mm_common::machine::runs::Ending;
+use mm_common::machine::runs::{Ending, Run};
 use mm_common::machine::story::Story;
 use mm_common::machine::{door, files, signals};
 use mm_common::mattermost::site::{self, Installation, private};
 use mm_common::mattermost::way_back;
-use mm_common::run::{self, Session};
+use mm_common::run as frame;
+use mm_common::run::Session;
 use serde_json::Value;
 
 use super::ends::End;
@@ -37,20 +38,35 @@ const LOG_NAME: &str = "log";
 /// # Errors
 /// Refused (exit 5) when there is no run.
 pub(crate) fn status(session: &mut Session, arguments: &PathArguments) -> Result<String> {
+    let run = arguments.run.as_deref();
+    let tale = if arguments.follow { follow(session, run)? } else { look(session, run)? };
+    session.document.set("status", &tale)?;
+    session.human = Some(tale.text());
+    Ok(format!("the run {} is at {}", tale.run, tale.now))
+}
+
+/// How a run is; the last one, where none is named.
+///
+/// # Errors
+/// Refused (exit 5) when there is none.
+pub(crate) fn look(session: &Session, run: Option<&str>) -> Result<Tale> {
+    tell(session, &Standing::find(session, run)?)
+}
+
+/// The same in the end, and told until then whenever it changes.
+///
+/// # Errors
+/// Refused (exit 5) when there is none.
+pub(crate) fn follow(session: &Session, run: Option<&str>) -> Result<Tale> {
     let mut told = String::new();
     loop {
-        let standing = Standing::find(session, arguments.run.as_deref())?;
-        let tale = tell(session, &standing)?;
-        let text = tale.text();
-        let message = format!("the run {} is at {}", tale.run, tale.now);
-        session.document.set("status", &tale)?;
-        let goes_on = arguments.follow && matches!(tale.how, How::Running | How::Stopped);
-        if !goes_on || signals::caught().is_some() {
-            session.human = Some(text);
-            return Ok(message);
+        let tale = look(session, run)?;
+        if !matches!(tale.how, How::Running | How::Stopped) || signals::caught().is_some() {
+            return Ok(tale);
         }
+        let text = tale.text();
         if std::io::stdout().is_terminal() || lasting(&told) != lasting(&text) {
-            run::tell_again(&text)?;
+            frame::tell_again(&text)?;
         }
         told = text;
         std::thread::sleep(PAUSE);
@@ -64,7 +80,8 @@ fn lasting(text: &str) -> Vec<&str> {
 }
 
 fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
-    let Standing { root, state, run, is_newest } = standing;
+    let Standing { root, state, run, later } = standing;
+    let is_newest = later.is_none();
     let Story { base, failure, .. } = Story::read(run)?;
     let seen = site::probe(&session.wanted()?).ok();
     let path: Option<Path> = base.section("path")?;
@@ -74,7 +91,13 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
         hops.clear();
     }
     let mut in_place = false;
-    if let Some(seen) = &seen {
+    if let Some(later) = later {
+        // What is installed now is not this run's any more: it is what the next one has begun with.
+        if let Some(hop) = left_behind(&base, later) {
+            done.push(Leg::of(&hop));
+            hops.remove(0);
+        }
+    } else if let Some(seen) = &seen {
         // What cannot be asked is not known, and nothing fails for it.
         let asked = hops.first().and_then(|hop| way_back::database_for(hop, seen).ok());
         let database = asked.unwrap_or_default();
@@ -89,7 +112,7 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
         }
     }
     let end = run.end()?;
-    let holder = standing.holder();
+    let holder = standing.at_work(hops.is_empty());
     let how = match (end.as_ref().map(|end| end.ending), &holder) {
         (Some(Ending::RolledBack), _) => How::RolledBack,
         (Some(Ending::Closed), _) => How::Closed,
@@ -118,8 +141,8 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
     let open = if holder.is_none() { door::open(state, root, &[])? } else { Vec::new() };
     let flags = format!("--install {}{}", shell::word(root), state_flag(state.path()));
     // mm-upgrade goes on with the newest run, and takes back that one.
-    let upgrade = |verb| with_upgrade(&base, verb).filter(|_| *is_newest);
-    let this = if *is_newest { String::new() } else { format!(" --run {}", run.id) };
+    let upgrade = |verb| with_upgrade(&base, verb).filter(|_| is_newest);
+    let this = if is_newest { String::new() } else { format!(" --run {}", run.id) };
     let resume = || upgrade("resume").unwrap_or_else(|| format!("mm-path --resume{this} {flags}"));
     let next = match how {
         How::Stopped => Some(open.first().map_or_else(resume, |open| call::hint(&open.command).into_owned())),
@@ -161,6 +184,18 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
         last_line: last_line(&run.path.join(LOG_NAME)),
         next,
     })
+}
+
+/// The hop that was the last one of a run when the next run was begun, where it was finished by then.
+fn left_behind(base: &Document, later: &Run) -> Option<Hop> {
+    let plan = later.documents().ok()?.into_iter().next()?;
+    let then = Document::parse(&plan.read().ok()?, "of the run after it").ok()?.site().ok()??;
+    // Only a look at what was carried in there lets a hop of the database alone be taken for verified.
+    let database = DatabaseNow { major: then.database.major, is_moved: base.get("verify").is_some() };
+    match decide(base, Installed { version: &then.version, edition: then.edition, database }) {
+        Ok(Decision::Finished(hop)) => Some(*hop),
+        _ => None,
+    }
 }
 
 /// A verb of mm-upgrade for a run that was begun by it.

@@ -294,7 +294,6 @@ fn a_hint_where_no_server_starts_is_done_as_it_is_printed() {
         std::fs::write(path, text).unwrap();
         process::run("chmod", &["755", &path.display().to_string()]);
     }
-    kill_server(&hints.site);
     let manager = ["--stop-command", stop.to_str().unwrap(), "--start-command", start.to_str().unwrap()];
     let site = &hints.site;
     let mut swap = tool::tool("mm-swap");
@@ -329,11 +328,4 @@ fn stop_all(site: &Site) -> String {
     format!(
         "#!/bin/sh\nfor p in /proc/[0-9]*; do case $(readlink $p/exe) in {place}/opt/*) kill ${{p#/proc/}} ;; esac; done\n"
     )
-}
-
-fn kill_server(site: &Site) {
-    for pid in site.pids() {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-    }
-    process::wait_until("the server to end", std::time::Duration::from_secs(60), || site.pids().is_empty());
 }

@@ -269,19 +269,6 @@ fn a_hint_for_what_is_rare_is_done_as_it_is_printed() {
     let command = command.replace(" EDITION", " team").replace(" DIR", &format!(" {bundle}"));
     typed(&format!("{command} {there}"), 0);
     typed(&format!("mm-fetch {TO} --edition team --from-bundle {bundle} --cache {empty} --catalogue {catalogue}"), 0);
-    // What is no bundle is made one as it says.
-    let output = tool::tool("mm-fetch")
-        .args([TO, "--edition", "team", "--document", "none", "--cache", &empty, "--from-bundle", &empty])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(5), "{said}");
-    let (_, pipe) = said.split_once("make one on a host with internet: ").unwrap_or_else(|| panic!("{said}"));
-    let again = place.join("again").display().to_string();
-    let pipe = pipe.lines().next().unwrap().replace(" DIR", &format!(" {again}"));
-    let pipe = pipe.replace(" | ", &format!(" {} --catalogue {catalogue} </dev/null | ", hints.site.flags().join(" ")));
-    let output = tool::shell(&format!("{} {there}", pipe.replace(" VERSION", &format!(" {TO}")))).output().unwrap();
-    assert!(output.status.success(), "{pipe}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

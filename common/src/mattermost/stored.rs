@@ -261,7 +261,7 @@ mod tests {
         })
     }
 
-    fn point(store: &Path, id: &str, sequence: u64, further: serde_json::Value) -> PathBuf {
+    fn point(store: &Path, id: &str, sequence: u64, further: &serde_json::Value) -> PathBuf {
         let mut head =
             json!({ "id": id, "sequence": sequence, "created": "2026-01-01T00:00:00Z", "version": "10.5.7" });
         head.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
@@ -280,8 +280,8 @@ mod tests {
         let store = place.path();
         let find = |id: &str| Stored::find(store, id, false);
         assert!(find("latest").unwrap_err().one_line().contains("no restore point"));
-        point(store, "one", 1, json!({ "database": part("database/x.dump") }));
-        let second = point(store, "two", 2, json!({ "database": part("database/x.dump") }));
+        point(store, "one", 1, &json!({ "database": part("database/x.dump") }));
+        let second = point(store, "two", 2, &json!({ "database": part("database/x.dump") }));
         let found = find("latest").unwrap();
         assert_eq!((found.id.as_str(), found.database.major(), found.version.major), ("two", 13, 10));
         assert_eq!(
@@ -290,10 +290,10 @@ mod tests {
         );
         assert!(find("twoo").unwrap_err().next_step().unwrap().contains("the nearest is two"));
         assert_eq!(find("../two").unwrap_err().code(), 2);
-        point(store, "away", 0, json!({ "database": part("../two/database/x.dump") }));
-        point(store, "frozen", 0, json!({ "frozen": {} }));
-        point(store, "mysql", 0, json!({ "mysql": {} }));
-        point(store, "files", 0, json!({}));
+        point(store, "away", 0, &json!({ "database": part("../two/database/x.dump") }));
+        point(store, "frozen", 0, &json!({ "frozen": {} }));
+        point(store, "mysql", 0, &json!({ "mysql": {} }));
+        point(store, "files", 0, &json!({}));
         for (id, word) in
             [("away", "is said to be at"), ("frozen", "is frozen"), ("mysql", "MySQL"), ("files", "no database")]
         {

@@ -28,7 +28,7 @@ use crate::record::RestorePoint;
 /// Where it is.
 pub(crate) enum Old {
     /// In its server.
-    Living(Source),
+    Living(Box<Source>),
     /// In a restore point.
     Stored(Box<Stored>),
 }
@@ -64,7 +64,9 @@ impl Old {
         installation: &Installation,
         lock: Option<&LockGuard>,
     ) -> Result<Self> {
-        let Some(id) = &options.from_store else { return Source::reach(session, installation, lock).map(Self::Living) };
+        let Some(id) = &options.from_store else {
+            return Source::reach(session, installation, lock).map(|source| Self::Living(Box::new(source)));
+        };
         let store = options.store.as_deref().unwrap_or(Path::new(STORE));
         let point = Stored::find(store, id, session.common.accepts(stored::ACCEPT))?;
         if point.version != installation.version {

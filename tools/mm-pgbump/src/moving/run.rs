@@ -22,6 +22,7 @@ use super::origin::Old;
 use super::record::{Entry, Facts, Of, Phase, Private, Records};
 use super::target::Target;
 use super::{back, clear, emptied, point, recover, target};
+use crate::record::RestorePoint;
 use crate::{Options, check, restore_point, wish};
 
 /// Moves the database when the hop or the flags ask for it.
@@ -118,15 +119,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     check::set(session, &findings)?;
     let obstacle = format!("the database cannot be moved to {}", target.place()?.label());
     look::judge(&findings, &obstacle)?;
-    // The old database stays as it is, which is a way back of its own; a restore point is kept with it where there is one.
-    let wanted = match options.restore_point() {
-        restore_point::Wanted::OfThisHop if session.document.get("backup").is_none() => restore_point::Wanted::None,
-        wanted => wanted,
-    };
-    let point = match &old {
-        Old::Living(_) => crate::run::point_of_hop(session, wanted, installation, (&data.database, &[]))?,
-        Old::Stored(_) => None,
-    };
+    let point = held(session, options, installation, (&old, &data.database))?;
     let has_something = target.own.as_ref().map(target::contents).transpose()?.is_some_and(|found| !found.is_empty());
     let replaced = (options.replace && has_something).then(|| beside(target.name()));
     let filled = target.own.as_ref().filter(|_| replaced.is_none());
@@ -152,14 +145,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         repairs: None,
     };
     look::require_free(&entry, &target)?;
-    let mut private = Private {
-        from: installation.config.data_source()?.0.reveal().to_owned(),
-        to: target.named.text.reveal().to_owned(),
-        administrator: target.named.administrator.as_ref().map(|text| text.reveal().to_owned()),
-        is_of_mysql: false,
-        changes: Vec::new(),
-        units: Vec::new(),
-    };
+    let mut private = private_of(installation, &target)?;
     // What is empty now holds nothing of an earlier move.
     records.forget_leftovers(|left| left.moved.to.is_at(&entry.moved.to), lock)?;
     records.keep_private(&private, lock)?;
@@ -180,6 +166,36 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     session.changed = true;
     close(&mut entry, &records, lock)?;
     report(session, &entry, &records, begun, &left)
+}
+
+/// The restore point of the hop. The old database stays as it is, which is a way back of its own; a restore point is kept with it where
+/// there is one.
+fn held(
+    session: &Session,
+    options: &Options,
+    installation: &Installation,
+    (old, database): (&Old, &str),
+) -> Result<Option<RestorePoint>> {
+    let wanted = match options.restore_point() {
+        restore_point::Wanted::OfThisHop if session.document.get("backup").is_none() => restore_point::Wanted::None,
+        wanted => wanted,
+    };
+    match old {
+        Old::Living(_) => crate::run::point_of_hop(session, wanted, installation, (database, &[])),
+        Old::Stored(_) => Ok(None),
+    }
+}
+
+/// What the way back needs that nobody else may read.
+fn private_of(installation: &Installation, target: &Target) -> Result<Private> {
+    Ok(Private {
+        from: installation.config.data_source()?.0.reveal().to_owned(),
+        to: target.named.text.reveal().to_owned(),
+        administrator: target.named.administrator.as_ref().map(|text| text.reveal().to_owned()),
+        is_of_mysql: false,
+        changes: Vec::new(),
+        units: Vec::new(),
+    })
 }
 
 /// `mattermost_mm_before_20261122T030000Z`; PostgreSQL keeps 63 bytes of a name.

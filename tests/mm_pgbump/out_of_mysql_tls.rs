@@ -76,7 +76,7 @@ fn the_way_to_mysql_is_encrypted_as_the_data_source_says() {
     let (document, _) = trusting(&leaving, &own, 0, "check");
     assert_eq!(check_of(&document, "mysql-tls")["evidence"], "it does not leave this machine", "{document}");
     lead("127.0.0.1", "&tls=skip-verify");
-    let (document, _) = trusting(&leaving, &own, 5, "check");
+    let (document, _) = trusting(&leaving, &own, 4, "check");
     assert!(document["error"].to_string().contains("the server offers none"), "{document}");
     assert_eq!(mariadb.state(), source);
 }

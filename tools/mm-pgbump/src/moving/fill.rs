@@ -130,7 +130,7 @@ pub(crate) fn restore(
         }
     }
     left.extend(spaces(origin, own, map)?);
-    left.extend(settings(entry, origin, target, own)?);
+    left.extend(settings(entry, origin, target, own));
     find_tables(&origin.path, own)?;
     Ok(left)
 }
@@ -158,7 +158,7 @@ fn spaces(origin: &Origin, own: &Database, map: &RoleMap) -> Result<Vec<String>>
 }
 
 /// Settings of the database, and of roles in it.
-fn settings(entry: &Entry, origin: &Origin, target: &Target, own: &Database) -> Result<Vec<String>> {
+fn settings(entry: &Entry, origin: &Origin, target: &Target, own: &Database) -> Vec<String> {
     let mut wanted = origin.properties.clone();
     let map = &entry.roles;
     let owner = wanted.owner.clone();
@@ -185,7 +185,7 @@ fn settings(entry: &Entry, origin: &Origin, target: &Target, own: &Database) -> 
     target.role().clone_into(&mut wanted.owner);
     let setter = target.setter(own);
     let unsettled = properties::settle(&setter, target.name(), &wanted);
-    Ok(unsettled.into_iter().map(|(what, error)| format!("{what} ({})", error.causes().join("; "))).collect())
+    unsettled.into_iter().map(|(what, error)| format!("{what} ({})", error.causes().join("; "))).collect()
 }
 
 /// Lets the role find its tables where the old one found them, whatever either is called.

@@ -133,16 +133,13 @@ fn carry_all(
     let load = |(pair, part): &(&Pair, Part)| -> Result<(String, Print)> {
         ui::progress(&format!("carrying {}", pair.from));
         let spare = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let print = match spare {
-            Some(mut one) => {
-                let print = copy::load(&mut one, own, (shapes, pair, part), mends_nul, undo)?;
-                pool.lock().unwrap_or_else(PoisonError::into_inner).push(one);
-                print
-            }
-            None => {
-                let mut main = main.lock().unwrap_or_else(PoisonError::into_inner);
-                copy::load(&mut main, own, (shapes, pair, part), mends_nul, undo)?
-            }
+        let print = if let Some(mut one) = spare {
+            let print = copy::load(&mut one, own, (shapes, pair, part), mends_nul, undo)?;
+            pool.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+            print
+        } else {
+            let mut main = main.lock().unwrap_or_else(PoisonError::into_inner);
+            copy::load(&mut main, own, (shapes, pair, part), mends_nul, undo)?
         };
         checkpoint::pass("move-table-carried");
         Ok((pair.told(), print))

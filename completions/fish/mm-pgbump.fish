@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mm_pgbump_global_optspecs
-    string join \n to= cluster= method= jobs= keep-port leave-stopped shared-cluster require-backup= target= replace unit with-extra-tables no-backup install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet format= h/help V/version
+    string join \n to= cluster= method= jobs= keep-port leave-stopped shared-cluster require-backup= target= replace unit with-extra-tables from-store= store= no-backup install= document= state-dir= dry-run service= stop-command= start-command= accept= lock-wait= v/verbose q/quiet format= h/help V/version
 end
 
 function __fish_mm_pgbump_needs_command
@@ -33,6 +33,8 @@ clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l from-store -d 'move, check: carry the database of this restore point (`latest`: the newest) and not the one that the server is led to, which need not be there any more, as on a new host. Needs the release that the restore point is of' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l store -d 'Directory of the restore points, for --from-store [default: that of mm-backup]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_needs_command" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
@@ -71,6 +73,7 @@ move-extensions\t''
 move-left-behind\t''
 move-leftovers\t''
 move-network\t''
+move-newer\t''
 move-nodes\t''
 move-replicas\t''
 move-rights\t''
@@ -148,6 +151,8 @@ clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l from-store -d 'move, check: carry the database of this restore point (`latest`: the newest) and not the one that the server is led to, which need not be there any more, as on a new host. Needs the release that the restore point is of' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l store -d 'Directory of the restore points, for --from-store [default: that of mm-backup]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand run" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
@@ -186,6 +191,7 @@ move-extensions\t''
 move-left-behind\t''
 move-leftovers\t''
 move-network\t''
+move-newer\t''
 move-nodes\t''
 move-replicas\t''
 move-rights\t''
@@ -255,6 +261,8 @@ clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l from-store -d 'move, check: carry the database of this restore point (`latest`: the newest) and not the one that the server is led to, which need not be there any more, as on a new host. Needs the release that the restore point is of' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l store -d 'Directory of the restore points, for --from-store [default: that of mm-backup]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand check" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
@@ -293,6 +301,7 @@ move-extensions\t''
 move-left-behind\t''
 move-leftovers\t''
 move-network\t''
+move-newer\t''
 move-nodes\t''
 move-replicas\t''
 move-rights\t''
@@ -362,6 +371,8 @@ clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l from-store -d 'move, check: carry the database of this restore point (`latest`: the newest) and not the one that the server is led to, which need not be there any more, as on a new host. Needs the release that the restore point is of' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l store -d 'Directory of the restore points, for --from-store [default: that of mm-backup]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand move" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
@@ -400,6 +411,7 @@ move-extensions\t''
 move-left-behind\t''
 move-leftovers\t''
 move-network\t''
+move-newer\t''
 move-nodes\t''
 move-replicas\t''
 move-rights\t''
@@ -469,6 +481,8 @@ clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l from-store -d 'move, check: carry the database of this restore point (`latest`: the newest) and not the one that the server is led to, which need not be there any more, as on a new host. Needs the release that the restore point is of' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l store -d 'Directory of the restore points, for --from-store [default: that of mm-backup]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand recover" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
@@ -507,6 +521,7 @@ move-extensions\t''
 move-left-behind\t''
 move-leftovers\t''
 move-network\t''
+move-newer\t''
 move-nodes\t''
 move-replicas\t''
 move-rights\t''
@@ -576,6 +591,8 @@ clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l from-store -d 'move, check: carry the database of this restore point (`latest`: the newest) and not the one that the server is led to, which need not be there any more, as on a new host. Needs the release that the restore point is of' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l store -d 'Directory of the restore points, for --from-store [default: that of mm-backup]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand rollback" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
@@ -614,6 +631,7 @@ move-extensions\t''
 move-left-behind\t''
 move-leftovers\t''
 move-network\t''
+move-newer\t''
 move-nodes\t''
 move-replicas\t''
 move-rights\t''
@@ -684,6 +702,8 @@ clone\t'`pg_upgrade`, copying by reflink where the file system can'"
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l jobs -d 'Processes for `pg_upgrade`; helps with several databases or tablespaces only' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l require-backup -d 'The restore point of the document must not be older than this, such as 24h' -r
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l target -d 'move, check: the file (mode 600) that names the server to move to, or fd:N for an open descriptor. Line 1: the data source for the configuration. Line 2, if any: an administrator\'s, who makes what is not there' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l from-store -d 'move, check: carry the database of this restore point (`latest`: the newest) and not the one that the server is led to, which need not be there any more, as on a new host. Needs the release that the restore point is of' -r
+complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l store -d 'Directory of the restore points, for --from-store [default: that of mm-backup]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l install -d 'Install root of the Mattermost server [default: that of the document, or /opt/mattermost]' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l document -d 'Read the document from FILE; `-` is standard input, and it must be there; `none`: there is none, standard input is never read' -r -F
 complete -c mm-pgbump -n "__fish_mm_pgbump_using_subcommand drop-old" -l state-dir -d 'Directory for journal, lock and baselines [default: /var/lib/mm-tools]' -r -F
@@ -722,6 +742,7 @@ move-extensions\t''
 move-left-behind\t''
 move-leftovers\t''
 move-network\t''
+move-newer\t''
 move-nodes\t''
 move-replicas\t''
 move-rights\t''

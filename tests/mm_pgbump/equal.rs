@@ -11,14 +11,9 @@ use mm_test_support::process::{run, wait_until};
 use mm_test_support::site::Site;
 use serde_json::Value;
 
-use crate::rig::{Afterwards, Rig, VERSION};
+use crate::rig::{Afterwards, Rig, VERSION, next_major};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The major to go to: 15, or on a host with others what `MM_TEST_POSTGRES_NEXT` says.
-fn next_major() -> String {
-    std::env::var("MM_TEST_POSTGRES_NEXT").unwrap_or_else(|_| "15".into())
-}
 
 /// Runs the tool and wants this exit code. The answer is the document, and what was said.
 fn pgbump(site: &Site, code: i32, arguments: &[&str]) -> (Value, String) {

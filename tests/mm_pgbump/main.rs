@@ -24,10 +24,13 @@ mod moving_killed;
 mod moving_later;
 mod moving_lost;
 mod moving_recipes;
+#[cfg(feature = "checkpoints")]
+mod moving_stored;
 mod nodes;
 mod out_of_mysql;
 #[cfg(feature = "checkpoints")]
 mod out_of_mysql_killed;
+mod out_of_mysql_tls;
 mod out_of_mysql_unit;
 mod refused;
 #[cfg(feature = "checkpoints")]

@@ -11,7 +11,10 @@ use mm_test_support::process::{run, wait_until};
 use mm_test_support::site::Site;
 use serde_json::Value;
 
-use crate::rig::{VERSION, check_of, find_below};
+use crate::rig::{VERSION, check_of, find_below, next_major};
+
+/// Limits that fit a test: where a connection hangs, nobody waits three minutes, and a hundred rows are a large table.
+pub(crate) const SMALL: [(&str, &str); 2] = [("MM_CHECKPOINT_PATIENCE", "8"), ("MM_CHECKPOINT_ROWS", "20")];
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,7 +28,7 @@ impl Moving {
     pub(crate) fn new(running: bool) -> Self {
         let builder = Site::builder(VERSION);
         let site = if running { builder.running() } else { builder }.build();
-        Self { site, target: Cluster::create(15) }
+        Self { site, target: Cluster::create(next_major().parse().unwrap()) }
     }
 
     /// The file that names the target.
@@ -38,9 +41,7 @@ impl Moving {
 
     /// Runs the tool and wants this exit code. The answer is the document, and what was said.
     pub(crate) fn pgbump(&self, code: i32, arguments: &[&str]) -> (Value, String) {
-        // Where a connection hangs, nobody waits three minutes.
-        let output =
-            self.site.tool("mm-pgbump").args(arguments).arg("-v").env("MM_CHECKPOINT_PATIENCE", "8").output().unwrap();
+        let output = self.site.tool("mm-pgbump").args(arguments).arg("-v").envs(SMALL).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "mm-pgbump {arguments:?}: {said}");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -91,8 +92,8 @@ impl Moving {
     /// All that a dump says of the target's database, its settings and rights included, and its extensions.
     pub(crate) fn described(&self, database: &str) -> String {
         let port = self.target.port.to_string();
-        let words =
-            ["-u", "postgres", "--", "/usr/lib/postgresql/15/bin/pg_dump", "-h", "/run/postgresql", "-p", &port];
+        let program = format!("/usr/lib/postgresql/{}/bin/pg_dump", self.target.major);
+        let words = ["-u", "postgres", "--", &program, "-h", "/run/postgresql", "-p", &port];
         let text = run("runuser", &[&words[..], &["--create", "--schema-only", "-d", database]].concat());
         let lines = text.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"));
         let settings =

@@ -55,6 +55,30 @@ fn a_configuration_that_went_with_the_database_comes_back_without_it() {
     moving.answers();
 }
 
+/// Where the target is gone, what names it is all that is known: what somebody has changed since is left as it is.
+#[test]
+fn a_configuration_in_the_database_that_leads_elsewhere_by_now_is_not_pointed_back() {
+    let (moving, file, text) = stored();
+    moving.with(0, "move", &[&moving.target.url()], &[]);
+    let moved = std::fs::read_to_string(&file).unwrap();
+    let elsewhere = moved.replace(&format!(":{}/", moving.target.port), ":1/");
+    assert_ne!(moved, elsewhere);
+    std::fs::write(&file, &elsewhere).unwrap();
+    moving.target.stop();
+    let (document, said) = moving.pgbump(5, &["rollback"]);
+    let error = document["error"].to_string();
+    assert!(
+        error.contains("is not known to lead to") && error.contains("mm-pgbump rollback --move"),
+        "{document}{said}"
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), elsewhere);
+    std::fs::write(&file, &moved).unwrap();
+    moving.pgbump(0, &["rollback"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    moving.answers();
+    moving.target.start();
+}
+
 /// What a provider gives one: somebody who makes roles and databases, and no superuser anywhere.
 #[test]
 fn an_administrator_who_is_no_superuser_makes_what_is_not_there_and_no_log_has_a_password() {
@@ -82,7 +106,7 @@ fn an_administrator_who_is_no_superuser_makes_what_is_not_there_and_no_log_has_a
     let owners = "SELECT string_agg(DISTINCT tableowner, ','), (SELECT count(*) FROM pg_extension WHERE extname = 'pg_trgm') FROM pg_tables WHERE schemaname = 'public'";
     assert_eq!(target.sql("new", owners), "app|1");
     assert_eq!(target.sql("postgres", "SELECT pg_has_role('chief', 'app', 'MEMBER')"), "f");
-    let log = format!("/var/log/postgresql/postgresql-15-{}.log", target.name);
+    let log = format!("/var/log/postgresql/postgresql-{}-{}.log", target.major, target.name);
     let log = std::fs::read_to_string(log).unwrap();
     assert!(log.contains("CREATE ROLE \"app\"") && log.contains("SCRAM-SHA-256"), "nothing was logged");
     for secret in [TELLTALE, "geheim"] {

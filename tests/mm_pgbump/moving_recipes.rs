@@ -21,7 +21,7 @@ fn recipe(begin: &str) -> Vec<String> {
 }
 
 /// An authority, and the server's certificate by it for this name; both readable by everybody.
-fn certificates(moving: &Moving, name: &str) -> PathBuf {
+pub(crate) fn certificates(moving: &Moving, name: &str) -> PathBuf {
     let place = moving.site.install().join("config").join(name);
     std::fs::create_dir(&place).unwrap();
     let script = format!(

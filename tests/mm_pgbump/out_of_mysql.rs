@@ -2,7 +2,7 @@
 
 use mm_test_support::cluster::{Cluster, TELLTALE, url};
 use mm_test_support::forwarder::Forwarder;
-use mm_test_support::mariadb::Mariadb;
+use mm_test_support::mariadb::{Mariadb, USER};
 use mm_test_support::site::Site;
 use serde_json::Value;
 
@@ -87,8 +87,11 @@ fn a_database_of_mariadb_moves_with_every_row_and_the_server_finds_its_way_back(
     }
     leaving.is_as_before();
 
-    let (document, said) = leaving.with(0, "move", &[]);
+    // Its posts are carried in pieces, over three sessions at once, where its account may keep others from writing meanwhile.
+    leaving.mariadb.sql(&format!("GRANT LOCK TABLES ON mattermost.* TO {USER}@'%'"));
+    let (document, said) = leaving.with(0, "move", &["--jobs", "3"]);
     assert_eq!(document["pgbump"]["proof"]["equal"], true, "{said}");
+    assert_eq!(document["pgbump"]["proof"]["mysql"]["sessions"], 3, "{document}");
     let wanted = if is_mysql {
         "MySQL "
     } else if is_other {
@@ -164,8 +167,10 @@ fn what_hurts_arrives_as_it_was() {
     assert_eq!(check_of(&document, "mysql-extra-tables")["status"], "fail");
     leaving.with(0, "check", &["--with-extra-tables"]);
     leaving.is_as_before();
-    let (document, said) = leaving.with(0, "move", &["--with-extra-tables"]);
+    // An account that only reads is enough; the pieces come one after the other then.
+    let (document, said) = leaving.with(0, "move", &["--with-extra-tables", "--jobs", "3"]);
     assert_eq!(document["pgbump"]["proof"]["mysql"]["repaired"], 0, "{said}");
+    assert_eq!(document["pgbump"]["proof"]["mysql"]["sessions"], 1, "{document}");
     assert_eq!(document["pgbump"]["proof"]["mysql"]["tables"]["mm_from_mysql.ir_odd"][0], 2, "{document}");
     let odd = leaving.target("SELECT id, big, at, part, f, b, doc, \"od`d\" FROM mm_from_mysql.ir_odd ORDER BY big");
     let wanted = r#"18446744073709551615|4294967295|0000-00-00 00:00:00|1.1000000000|0.1|\x00ff0001|{"a": 1.10}|a\b"#;
@@ -262,8 +267,8 @@ fn what_is_not_supported_is_refused_before_anything_is_made() {
         assert!(said.contains(word) && !said.contains(TELLTALE), "{said}");
         assert!(find_below(&site.state(), "pgmove.journal").is_none());
     };
-    site.set("SqlSettings", "DataSource", "u:geheim@tcp(192.0.2.1:3306)/mm?tls=skip-verify".into());
-    refused("tls=skip-verify");
+    site.set("SqlSettings", "DataSource", "u:geheim@tcp(192.0.2.1:3306)/mm?tls=ours".into());
+    refused("its tls is none of true, false, skip-verify and preferred");
     site.set("SqlSettings", "DataSource", "u:geheim@tcp(127.0.0.1:1)/mm".into());
     refused("cannot connect to the database `mm` at 127.0.0.1, port 1");
     site.set("SqlSettings", "DataSource", "u:geheim@pipe(x)/mm".into());
@@ -277,6 +282,12 @@ fn what_is_not_supported_is_refused_before_anything_is_made() {
     leaving.target("DROP TABLE here");
     let (_, said) = leaving.with(5, "move", &["--require-backup", "1h"]);
     assert!(said.contains("no restore point brings a database of MySQL back"), "{said}");
+    let (_, said) = leaving.with(5, "move", &["--from-store", "latest"]);
+    assert!(said.contains("the server works with MySQL"), "{said}");
+    let environment = site.install().join("config/mattermost.environment");
+    std::fs::write(&environment, "MM_CONFIG='mysql://u:geheim@tcp(127.0.0.1:3306)/mm'\n").unwrap();
+    refused("the configuration is in a MySQL database");
+    std::fs::remove_file(&environment).unwrap();
     // A socket leads there too.
     let socket = leaving.mariadb.socket();
     let source = format!("root@unix({})/mattermost", socket.display());

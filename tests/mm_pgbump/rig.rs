@@ -11,6 +11,11 @@ use serde_json::Value;
 /// The version of the sites here: it works with 13 and with 15.
 pub(crate) const VERSION: &str = "10.5.14";
 
+/// The major to go to: 15, or on a host with others what `MM_TEST_POSTGRES_NEXT` says.
+pub(crate) fn next_major() -> String {
+    std::env::var("MM_TEST_POSTGRES_NEXT").unwrap_or_else(|_| "15".into())
+}
+
 /// Runs something when it goes out of scope, whatever happened.
 pub(crate) struct Afterwards<F: FnMut()>(pub(crate) F);
 

@@ -25,7 +25,6 @@ fn calls(site: &Site) -> Vec<(i32, String)> {
         (0, format!("mm-pgbump check --to 15 --accept rollback {flags}")),
         (0, format!("mm-verify -q --browser no {flags}")),
         (2, "mm-swap status --databse".into()),
-        (0, "mm-backup --help".into()),
     ]
 }
 

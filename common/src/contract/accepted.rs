@@ -2,7 +2,7 @@
 //! and a name that is misspelt is noticed at once, not when a check has stopped the server's upgrade at night.
 
 /// Every check that a tool looks for among the accepted ones. Some let nobody through, and say so when they fail.
-pub const CHECKS: [&str; 77] = [
+pub const CHECKS: [&str; 78] = [
     "archiving",
     "bound-services",
     "checksums",
@@ -35,6 +35,7 @@ pub const CHECKS: [&str; 77] = [
     "move-left-behind",
     "move-leftovers",
     "move-network",
+    "move-newer",
     "move-nodes",
     "move-replicas",
     "move-rights",

@@ -113,7 +113,7 @@ pub fn require_own(backup: &Backup, root: &Path, database: &str) -> Result<()> {
             .because(why)
             .hint("hand on the document of the mm-backup that was run on this installation, or say --no-backup")
     };
-    let head = read(&backup.manifest).map_err(|error| refused(error.one_line()))?;
+    let head: Head = head(&backup.manifest).map_err(|error| refused(error.one_line()))?;
     if head.install != root {
         return Err(refused(format!(
             "it was made of `{}`, the server is in `{}`",
@@ -174,7 +174,7 @@ pub fn making(store: &Path, root: &Path, state: &Path) -> String {
 /// # Errors
 /// When the restore point cannot be read.
 pub fn needs_original(path: &Path) -> Result<Option<Original>> {
-    let original = read(&path.join("manifest.json"))?.original.map(|part| part.database);
+    let original = head::<Head>(&path.join("manifest.json"))?.original.map(|part| part.database);
     Ok(if original.is_some() && !is_complete(path)? { original } else { None })
 }
 
@@ -217,7 +217,7 @@ pub fn held(path: &Path, id: &str, root: &Path, database: &str) -> Result<Held> 
             .because(why)
             .hint("take another one: mm-backup list")
     };
-    let head = read(&path.join("manifest.json")).or_else(|error| {
+    let head: Head = head(&path.join("manifest.json")).or_else(|error| {
         // Whoever asks to stop says nothing about the restore point.
         signals::check()?;
         Err(refused(error.one_line()))
@@ -242,7 +242,11 @@ pub fn held(path: &Path, id: &str, root: &Path, database: &str) -> Result<Held> 
     Ok(Held { bytes, frozen, original, dumped, owner, roles })
 }
 
-fn read(manifest: &Path) -> Result<Head> {
+/// Reads what stands in a manifest before its entries, as far as `T` needs it.
+///
+/// # Errors
+/// Failed when it cannot be read, or is not as it was written.
+pub fn head<T: DeserializeOwned>(manifest: &Path) -> Result<T> {
     let failed = |why: String| Error::io("understand the manifest", manifest, why);
     let mut lines = BufReader::new(files::open_nofollow(manifest)?.take(LARGEST));
     let mut text = String::new();

@@ -15,6 +15,7 @@ pub mod roles;
 pub mod schema;
 pub mod session;
 pub mod site;
-mod tls;
+pub mod stored;
+pub mod tls;
 pub mod way_back;
 pub mod websocket;

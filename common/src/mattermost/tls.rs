@@ -1,4 +1,4 @@
-//! TLS for the one connection that is not plain HTTP: with the host's own certificate store, as the HTTP client.
+//! TLS for connections that are not plain HTTP: with the host's own certificate store, as the HTTP client.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -10,8 +10,11 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStor
 
 use crate::contract::error::{Error, Result};
 
-/// Wraps a connection to `host`; `any_certificate` where something else proves who is there.
-pub(super) fn connect(
+/// Wraps a connection to `host`; `any_certificate` where something else proves who is there, or nothing is to.
+///
+/// # Errors
+/// When `host` is no name that a certificate could have.
+pub fn connect(
     host: &str,
     stream: TcpStream,
     any_certificate: bool,

@@ -354,6 +354,11 @@ struct Extension {
     schema: String,
 }
 
+/// The extensions of a dump and the schema of each, in the order in which they are made.
+pub fn extensions_of(dump: &Path) -> Result<Vec<(String, String)>> {
+    Ok(extensions(dump)?.into_iter().map(|extension| (extension.name, extension.schema)).collect())
+}
+
 /// The extensions of a dump, read from the statements that would make them.
 fn extensions(dump: &Path) -> Result<Vec<Extension>> {
     Ok(statements(dump, "EXTENSION ")?.iter().filter_map(|line| extension(line)).collect())

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
+use mm_test_support::mariadb::{self, Mariadb};
 use mm_test_support::process;
 use mm_test_support::release::{self, Order, Release};
 use mm_test_support::serve::ReleaseSite;
@@ -58,6 +59,11 @@ enum Verb {
     },
     /// The cluster that has the site's database, the version of its server, and the version that answers
     State {
+        /// The directory that `up` has named
+        directory: PathBuf,
+    },
+    /// Take a stopped site to a `MariaDB` server of its own, and say where that is; its `pid` is for whoever ends it
+    Mariadb {
         /// The directory that `up` has named
         directory: PathBuf,
     },
@@ -131,6 +137,15 @@ fn main() {
                 "postgres": site.cluster.query("SHOW server_version"),
                 "clusters": clusters,
                 "processes": process::running_below(site.directory()),
+            }));
+        }
+        Verb::Mariadb { directory } => {
+            let mut server = Mariadb::under(&Site::reopen(&directory));
+            server.keep();
+            let socket = server.socket();
+            say(&json!({
+                "source": server.source(), "port": server.port, "socket": socket, "pid": socket.with_file_name("pid"),
+                "user": mariadb::USER, "password": mariadb::PASSWORD,
             }));
         }
         Verb::Stop { directory } => Site::reopen(&directory).stop(),

@@ -40,7 +40,7 @@ pub struct Mariadb {
     directory: PathBuf,
     /// Where it listens.
     pub port: u16,
-    _cleanup: Cleanup,
+    cleanup: Cleanup,
 }
 
 impl Mariadb {
@@ -63,13 +63,18 @@ impl Mariadb {
         run("cp", &["-a", "--reflink=auto", template().to_str().unwrap(), &data]);
         let removal = if other_root().is_some() { format!("; rm -rf '{place}'") } else { String::new() };
         let cleanup = Cleanup::with(format!("kill -9 $(cat '{place}/pid'){removal}"));
-        let server = Self { _cleanup: cleanup, port: free_port(), directory };
+        let server = Self { cleanup, port: free_port(), directory };
         server.up();
         let mut root = server.connect(None);
         root.query_drop("CREATE DATABASE mattermost CHARACTER SET utf8mb4").unwrap();
         root.query_drop(format!("CREATE USER {USER}@'%' IDENTIFIED BY '{PASSWORD}'")).unwrap();
         root.query_drop(format!("GRANT SELECT ON mattermost.* TO {USER}@'%'")).unwrap();
         server
+    }
+
+    /// Leaves it running. Its process stands in `pid` beside its socket.
+    pub fn keep(&mut self) {
+        self.cleanup.keep();
     }
 
     /// Whether it is another server than this machine's own (`scripts/test-mysql`), and whether it is MySQL.
@@ -79,6 +84,11 @@ impl Mariadb {
 
     /// Starts it again.
     pub fn up(&self) {
+        self.up_with(&[]);
+    }
+
+    /// The same, with further flags.
+    pub fn up_with(&self, flags: &[&str]) {
         let place = inside(&self.directory);
         let mut child = server()
             .arg(format!("--datadir={place}/data"))
@@ -92,6 +102,7 @@ impl Mariadb {
                 "--innodb-use-native-aio=0",
                 "--innodb-buffer-pool-size=32M",
             ])
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -99,6 +110,22 @@ impl Mariadb {
             .unwrap();
         std::thread::spawn(move || child.wait());
         wait_until("MariaDB to answer", PATIENCE, || Conn::new(self.options(None)).is_ok());
+    }
+
+    /// Ends it in good order, and starts it with these further flags.
+    pub fn restart(&self, flags: &[&str]) {
+        self.connect(None).query_drop("SHUTDOWN").unwrap();
+        let pid = self.directory.join("pid");
+        wait_until("MariaDB to end", PATIENCE, || !pid.exists());
+        self.up_with(flags);
+    }
+
+    /// With a certificate of its own, whose files (`server.pem`, `server.key`, `ca.pem`) are in its directory.
+    pub fn restart_with_tls(&self) {
+        let place = inside(&self.directory);
+        let flags = [("cert", "server.pem"), ("key", "server.key"), ("ca", "ca.pem")];
+        let flags = flags.map(|(what, file)| format!("--ssl-{what}={place}/{file}"));
+        self.restart(&flags.each_ref().map(String::as_str));
     }
 
     /// Sends it a signal: `-9` ends it at once, `-STOP` lets it hang until `-CONT`.

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
@@ -122,6 +123,13 @@ pub struct Options {
     /// move, check: out of MySQL, tables that the release does not know go into the schema `mm_from_mysql`
     #[arg(long, global = true)]
     pub with_extra_tables: bool,
+    /// move, check: carry the database of this restore point (`latest`: the newest) and not the one that the server is led to, which
+    /// need not be there any more, as on a new host. Needs the release that the restore point is of
+    #[arg(long, value_name = "ID", global = true)]
+    pub from_store: Option<String>,
+    /// Directory of the restore points, for --from-store [default: that of mm-backup]
+    #[arg(long, value_name = "DIR", value_parser = mm_common::run::path(), global = true)]
+    pub store: Option<PathBuf>,
     /// Go on without a restore point
     #[arg(long, conflicts_with = "require_backup", global = true)]
     pub no_backup: bool,
@@ -242,7 +250,8 @@ MOVE
   the role with CREATEROLE, the database with CREATEDB; it need not be a superuser. No password gets into the command
   line, the environment, the document or a log: where the administrator is no superuser, a log of the target could show
   the statement that makes the role, so that holds a SCRAM verifier instead.
-  The server is stopped, the database dumped and hashed under one snapshot; the dump is run by the role of line 1, which
+  The server is stopped, the database dumped and hashed under one snapshot; where the restore point of this hop was made with the
+  server stopped and its rows, sequences and large objects are those of now, its dump is loaded instead. The dump is run by the role of line 1, which
   must not be a superuser; rights are given to the roles of the same names; rows, sequences, large objects, definitions
   and rights of both sides are compared as by run; statistics are collected; the server's role connects, reads, and makes
   and drops a table. Then the data source is exchanged wherever the server reads it from (see above). The old role becomes
@@ -257,10 +266,16 @@ MOVE
   renamed. The server does not wait for that: a target that cannot be reached is cleared later, by recover or the next
   move, unless somebody works in it. For a target that is gone for good: recover --accept move-leftovers.
   Both data sources stay in the state directory (mode 600, in a directory of root's) as long as there is a way back.
+  --from-store ID carries the database of a restore point into the target, and not the one that the data source leads to: on a
+  new host onto which the files were restored (mm-backup restore ID --files), with its own database gone. --store names the
+  directory of the restore points. The dump is proven by its digest; rows, sequences, large objects and definitions are
+  compared with what the restore point says. Its release has to be the installed one. Where the database of the data source
+  answers and holds anything else, move-newer refuses; accepted, that stays there. rollback gives the data source back,
+  and leaves the server stopped where nobody answers there.
   Checks of check --target and of move, for --accept: move-version, move-server, move-rights, move-encoding,
   move-extensions, move-roles, move-left-behind (what only a superuser makes: publications, event triggers, foreign
   servers; accepted, it stays behind), move-space, move-replicas, move-nodes (other nodes of a cluster would go on writing
-  to the old database), move-configuration, move-tls, move-clock, move-network. move-target, which says that the target
+  to the old database), move-newer, move-configuration, move-tls, move-clock, move-network. move-target, which says that the target
   holds something, cannot be accepted: --replace renames what is there and keeps it.
 
 OUT OF MYSQL
@@ -271,8 +286,9 @@ OUT OF MYSQL
   MySQL is only read, in sessions that may not write: an account with SELECT on its database is enough.
   The installed release makes its tables in the target itself: it is started once on the empty database, with a
   configuration that names no host but the target, and is ended when it answers; the server in use goes on meanwhile. Every
-  value is looked at; then the server is stopped, and the rows are carried in one snapshot, table by table. What
-  PostgreSQL holds is read again, and number and hash of the rows of each table are compared; rows that differ are named by
+  value is looked at; then the server is stopped, and the rows are carried in one snapshot, table by table, large ones in
+  ranges of their key over several sessions (--jobs), where the account has LOCK TABLES, which keeps others from writing while the
+  sessions begin; else over one. What PostgreSQL holds is read again, and number and hash of the rows of each table are compared; rows that differ are named by
   their keys. mm-document(5) says what is hashed. Not carried are db_migrations, db_lock and clusterdiscovery, which are
   the release's own; materialized views are filled anew. Driver and data source are exchanged wherever the server reads
   them from; rollback gives the configuration back as it was, byte by byte.
@@ -293,7 +309,8 @@ OUT OF MYSQL
   mysql-long (too many characters), mysql-null, mysql-value, mysql-case-clash (two names become one): correct those rows
   in MySQL.
   Tried with MariaDB 10.11. Others from MySQL 5.7 and MariaDB 10.1 on are not refused: not tried by us, the proof decides.
-  Refused: TLS to MySQL (let a tunnel end on 127.0.0.1), a configuration kept in MySQL (MM_CONFIG=mysql://), --require-backup.
+  TLS is as the data source says (tls=true: with a certificate that this host trusts; skip-verify, preferred).
+  Refused: a configuration kept in MySQL (MM_CONFIG=mysql://; the hint says how it becomes a file), --require-backup.
   The search of PostgreSQL finds other things (accents, ß, Chinese words), which is no fault of the move.
 
 METHODS

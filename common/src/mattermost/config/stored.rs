@@ -29,8 +29,8 @@ pub(super) struct Row {
 /// Refused when it is one of MySQL.
 pub(super) fn open(place: &str, owner: &User) -> Result<Database> {
     if place.starts_with("mysql://") {
-        return Err(Error::refused("the configuration is in a MySQL database").hint(
-            "these tools work with PostgreSQL; move the configuration with `mattermost config migrate` or `mmctl config migrate`",
+        return Err(Error::refused("the configuration is in a MySQL database (MM_CONFIG)").because("these tools read it from a file or from PostgreSQL").hint(
+            "make a file of it, as the user of the server and with the MM_CONFIG of its unit: bin/mattermost config migrate \"$MM_CONFIG\" config/config.json (6.0 and later: bin/mmctl --local config migrate); then take MM_CONFIG out of the unit or its environment file, and restart the server",
         ));
     }
     Database::connect(&DataSource::parse_for(place, &owner.name)?, Some(owner))

@@ -270,7 +270,10 @@ pub(crate) fn rollback(session: &mut Session, options: &Options, own: &[&str]) -
     let (then, private) = (records.facts(Of::Last), records.private(Of::Last)?);
     carry_out(&entry, &mut installation, &records, &lock)?;
     session.changed = true;
-    if (running || installation.was_running) && !stays_stopped {
+    // With a restore point of another host, its database need not be within reach.
+    let serves = !entry.is_of_store_alone()
+        || installation.database().is_ok_and(|own| tried::as_the_server(&own, entry.could).is_ok());
+    if (running || installation.was_running) && !stays_stopped && serves {
         Started::command(&installation, &lock)?.wait(&installation, START_LIMIT, &lock)?;
     }
     later.tell();
@@ -334,6 +337,10 @@ pub(crate) fn carry_out(
 
 /// Whether the server gets into its old database, and can do there what it could.
 fn reaches(entry: &Entry, installation: &Installation) -> Result<()> {
+    // Where a restore point was asked for, nobody has said that its database is still there.
+    if entry.is_of_store_alone() {
+        return Ok(());
+    }
     if entry.moved.from.engine.is_none() {
         return tried::as_the_server(&installation.database()?, entry.could);
     }

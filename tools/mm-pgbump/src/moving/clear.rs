@@ -69,7 +69,12 @@ fn require_other_than_source(entry: &Entry, private: &Private, target: &Target, 
         (&from.system_identifier, from.oid) == (&there.system_identifier, there.oid)
     } else {
         let source = DataSource::parse_for(&private.from, &owner.name)?;
-        Database::connect(&source, Some(owner))?.is_same_as(&inside)?
+        match Database::connect(&source, Some(owner)) {
+            Ok(before) => before.is_same_as(&inside)?,
+            // One that cannot be reached is not the one that was just reached.
+            Err(_) if entry.is_of_store_alone() => false,
+            Err(error) => return Err(error),
+        }
     };
     if !is_source {
         return Ok(());

@@ -8,9 +8,9 @@ use mm_common::postgres::server::Database;
 use mm_common::postgres::{properties, schemas};
 use mm_common::{Context as _, Error, Result};
 
-use super::look::{extensions_of, missing_extensions};
+use super::look::extensions_of;
+use super::origin::Origin;
 use super::record::Before;
-use super::source::Source;
 use super::target::{self, Target};
 
 /// Dropping takes moments, whatever the size; ten thousand large objects take a minute.
@@ -52,8 +52,8 @@ SELECT pg_catalog.format('SELECT NULL WHERE pg_catalog.lo_unlink(%s) IS NULL', o
 ";
 
 /// What a database is like that a move is about to fill.
-pub(super) fn before(source: &Source, own: &Database) -> Result<Before> {
-    let extensions = missing_extensions(&source.reader, own)?.into_iter().map(|(name, _)| name).collect();
+pub(super) fn before(origin: &Origin, own: &Database) -> Result<Before> {
+    let extensions = origin.missing_extensions(own)?.into_iter().map(|(name, _)| name).collect();
     Ok(Before { extensions, ..before_schema(own)? })
 }
 

@@ -1,6 +1,7 @@
 //! Makes the target what the old database is. What the dump holds is run by the role of the server, which has power over its
 //! own database and nothing else; statements of an administrator are written here.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -14,23 +15,22 @@ use mm_common::postgres::server::Database;
 use mm_common::postgres::{rights, untrusted};
 use mm_common::{Context as _, Error, Result};
 
-use super::look::missing_extensions;
+use super::origin::Origin;
 use super::record::{Entry, Records};
 use super::roles::RoleMap;
-use super::source::Source;
 use super::target::{self, Target};
 use super::watch;
 
 /// Makes role, database and extensions, as far as they are not there. Returns the database as the server will reach it.
 pub(crate) fn make(
     entry: &mut Entry,
-    source: &Source,
+    origin: &Origin,
     target: &mut Target,
     (records, lock): (&Records, &LockGuard),
 ) -> Result<Database> {
-    let like = Properties { owner: target.role().to_owned(), ..properties::read(&source.reader)? };
+    let like = Properties { owner: target.role().to_owned(), ..origin.properties.clone() };
     let own = ground(entry, &like, target, (records, lock))?;
-    for (name, schema) in missing_extensions(&source.reader, &own)? {
+    for (name, schema) in origin.missing_extensions(&own)? {
         if !matches!(schema.as_str(), "public" | "pg_catalog") {
             own.execute_verbatim(&format!("CREATE SCHEMA IF NOT EXISTS {}", identifier(&schema)))?;
         }
@@ -106,22 +106,21 @@ fn make_role(target: &Target) -> Result<()> {
 /// Restores the dump into the empty database, and gives rights, schemas and settings. Returns what could not be given.
 pub(crate) fn restore(
     entry: &Entry,
-    source: &Source,
+    origin: &Origin,
     target: &Target,
     own: &Database,
-    (records, jobs): (&Records, usize),
+    (dump, jobs): (&Path, usize),
 ) -> Result<Vec<String>> {
-    let dump = records.dump();
-    let (label, begun, whole) = (entry.moved.to.label(), Instant::now(), size_of(&source.reader)?);
+    let (label, begun, whole) = (entry.moved.to.label(), Instant::now(), origin.bytes);
     let tell = |seen: watch::Seen| {
         ui::progress(&format!("filling the target: {}", watch::so_far(seen.size, whole, begun.elapsed())));
     };
-    watch::watched(own, &label, || 0, tell, |own, _| untrusted::restore_elsewhere(&dump, own, jobs))?;
+    watch::watched(own, &label, || 0, tell, |own, _| untrusted::restore_elsewhere(dump, own, jobs))?;
     checkpoint::pass("move-restored");
     let map = &entry.roles;
     let mut left = Vec::new();
-    let mut sql: Vec<String> = rights::of_dump(&dump)?.iter().filter_map(|right| map.right(right)).collect();
-    let defaults = untrusted::default_privileges(&dump, std::slice::from_ref(&map.from))?;
+    let mut sql: Vec<String> = rights::of_dump(dump)?.iter().filter_map(|right| map.right(right)).collect();
+    let defaults = untrusted::default_privileges(dump, std::slice::from_ref(&map.from))?;
     sql.extend(defaults.iter().filter_map(|right| map.right(&format!("{right};"))));
     if !sql.is_empty() && own.execute_verbatim(&sql.join("\n")).is_err() {
         for one in &sql {
@@ -130,15 +129,17 @@ pub(crate) fn restore(
             }
         }
     }
-    left.extend(spaces(source, own, map)?);
-    left.extend(settings(entry, source, target, own)?);
-    find_tables(source, own)?;
+    left.extend(spaces(origin, own, map)?);
+    left.extend(settings(entry, origin, target, own));
+    find_tables(&origin.path, own)?;
     Ok(left)
 }
 
 /// Owners, rights and comments of the schemas. One that belongs to somebody else stays as it is.
-fn spaces(source: &Source, own: &Database, map: &RoleMap) -> Result<Vec<String>> {
-    let wanted = map.spaces(&schemas::read(&source.reader)?);
+fn spaces(origin: &Origin, own: &Database, map: &RoleMap) -> Result<Vec<String>> {
+    // Restore points of earlier releases do not tell.
+    let Some(spaces) = origin.properties.spaces() else { return Ok(Vec::new()) };
+    let wanted = map.spaces(&spaces);
     if schemas::settle(own, &wanted).is_ok() {
         return Ok(Vec::new());
     }
@@ -157,8 +158,8 @@ fn spaces(source: &Source, own: &Database, map: &RoleMap) -> Result<Vec<String>>
 }
 
 /// Settings of the database, and of roles in it.
-fn settings(entry: &Entry, source: &Source, target: &Target, own: &Database) -> Result<Vec<String>> {
-    let mut wanted = properties::read(&source.reader)?;
+fn settings(entry: &Entry, origin: &Origin, target: &Target, own: &Database) -> Vec<String> {
+    let mut wanted = origin.properties.clone();
     let map = &entry.roles;
     let owner = wanted.owner.clone();
     let role = |role: Option<String>| -> Option<Option<String>> {
@@ -184,13 +185,13 @@ fn settings(entry: &Entry, source: &Source, target: &Target, own: &Database) -> 
     target.role().clone_into(&mut wanted.owner);
     let setter = target.setter(own);
     let unsettled = properties::settle(&setter, target.name(), &wanted);
-    Ok(unsettled.into_iter().map(|(what, error)| format!("{what} ({})", error.causes().join("; "))).collect())
+    unsettled.into_iter().map(|(what, error)| format!("{what} ({})", error.causes().join("; "))).collect()
 }
 
 /// Lets the role find its tables where the old one found them, whatever either is called.
-fn find_tables(source: &Source, own: &Database) -> Result<()> {
+fn find_tables(then: &[String], own: &Database) -> Result<()> {
     // A session that began before the settings were given does not have them.
-    let (then, now) = (source.own.schemas()?, own.sibling(&own.name).schemas()?);
+    let now = own.sibling(&own.name).schemas()?;
     if then == now || then.is_empty() {
         return Ok(());
     }
@@ -201,11 +202,6 @@ fn find_tables(source: &Source, own: &Database) -> Result<()> {
         identifier(&own.name)
     );
     own.execute(&sql).context(|| "cannot let the role find its tables".to_owned())
-}
-
-fn size_of(database: &Database) -> Result<u64> {
-    let size = database.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size")?;
-    Ok(size.as_u64().unwrap_or_default())
 }
 
 /// Statistics; a server without them would be slow for its first hours.

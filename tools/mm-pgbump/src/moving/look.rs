@@ -4,23 +4,26 @@
 mod contents;
 mod host;
 
-pub(crate) use contents::{extensions_of, missing_extensions};
+pub(crate) use contents::extensions_of;
 
 use std::collections::BTreeSet;
 
 use mm_common::contract::sections::{Path, Status};
+use mm_common::contract::shell;
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back;
 use mm_common::postgres::hidden;
 use mm_common::postgres::server::Database;
+use mm_common::postgres::source::DataSource;
 use mm_common::run::Session;
 use mm_common::{Error, Result};
 
 use super::nodes;
+use super::origin::{Old, Origin};
 use super::point;
 use super::record::Entry;
 use super::roles::RoleMap;
-use super::source::Source;
+use super::stored;
 use super::target::{self, Target};
 use crate::Options;
 use crate::preflight::{Findings, List, Seen};
@@ -38,7 +41,10 @@ const TARGET_HINT: &str =
 /// What is to be moved where.
 pub(crate) struct Question<'a> {
     pub installation: &'a Installation,
-    pub source: &'a Source,
+    /// The data source of the server.
+    pub data: &'a DataSource,
+    pub old: &'a Old,
+    pub origin: &'a Origin,
     pub target: &'a Target,
     /// The earliest major that the remaining hops accept.
     pub needed: Option<u32>,
@@ -68,7 +74,7 @@ fn roles(question: &Question<'_>) -> Result<RoleMap> {
     let rows = question.target.front.rows("SELECT rolname AS name FROM pg_catalog.pg_roles")?;
     let mut there: BTreeSet<String> = rows.iter().filter_map(|row| row["name"].as_str().map(str::to_owned)).collect();
     there.insert(question.target.role().to_owned());
-    Ok(RoleMap { from: question.source.data.user.clone(), to: question.target.role().to_owned(), there })
+    Ok(RoleMap { from: question.origin.user.clone(), to: question.target.role().to_owned(), there })
 }
 
 /// Looks at everything. A look that could not be made is a finding of its own, never a pass.
@@ -76,7 +82,7 @@ fn roles(question: &Question<'_>) -> Result<RoleMap> {
 /// # Errors
 /// Refused when the target is the server's present database; when neither side can be asked at all.
 pub(crate) fn all(question: &Question<'_>) -> Result<Looked> {
-    let (source, target) = (question.source, question.target);
+    let (old, origin, target) = (question.old, question.origin, question.target);
     let map = roles(question)?;
     let mut left_behind = Vec::new();
     let mut list = List::default();
@@ -84,31 +90,41 @@ pub(crate) fn all(question: &Question<'_>) -> Result<Looked> {
     list.add("move-server", "The target can be written to", || host::writable(target));
     list.add(TARGET, "The target is empty", || empty(target, question.replace));
     list.add("move-rights", "The role of the target may make what is carried", || {
-        let schemas: Vec<String> = mm_common::postgres::schemas::read(&source.reader)?.into_keys().collect();
+        let schemas: Vec<String> = origin.properties.spaces().unwrap_or_default().into_keys().collect();
         contents::rights(target, question.replace, &schemas)
     });
     list.add("move-encoding", "Both sides keep text alike", || contents::encoding(question));
     list.add("move-extensions", "The target has the extensions", || contents::extensions(question));
-    list.add("move-roles", "The roles are there, or somebody stands for them", || contents::roles(source, &map));
+    list.add("move-roles", "The roles are there, or somebody stands for them", || contents::roles(question, &map));
     list.add(LEFT_BEHIND, "Everything can be carried", || {
-        let seen = if source.reader.is_superuser() { Ok(()) } else { hidden::refuse(&source.reader) };
+        let seen = match old {
+            Old::Living(source) if !source.reader.is_superuser() => hidden::refuse(&source.reader),
+            _ => Ok(()),
+        };
         match seen {
-            Ok(()) => contents::left_behind(source, &mut left_behind),
+            Ok(()) => contents::left_behind(question, &mut left_behind),
             Err(error) => refused_as_finding(&error),
         }
     });
     list.add("move-space", "There is room", || host::space(question));
     list.add("move-replicas", "No replica of the old database stays in use", || {
         Ok(Seen::list(
-            &point::replicas(question.installation, &source.data),
+            &point::replicas(question.installation, question.data),
             "none is configured beside the database itself",
             Seen::fail,
             "take them out of the configuration: they would go on showing the old database. Put those of the target in after the move",
         ))
     });
-    list.add(nodes::ACCEPT, "No other node works with the old database", || nodes::look(source));
+    match old {
+        Old::Living(source) => {
+            list.add(nodes::ACCEPT, "No other node works with the old database", || nodes::look(source));
+        }
+        Old::Stored(point) => list.add(stored::NEWER, "The server's own database holds nothing else", || {
+            stored::look(point, question.installation)
+        }),
+    }
     list.add("move-configuration", "The data source can be changed where it stands", || {
-        point::rehearse(question.installation, &source.data, &target.named)
+        point::rehearse(question.installation, question.data, &target.named)
             .map(|()| Seen::pass("rehearsed"))
             .or_else(|error| refused_as_finding(&error))
     });
@@ -127,12 +143,12 @@ fn refused_as_finding(error: &Error) -> Result<Seen> {
 }
 
 fn version(question: &Question<'_>) -> Seen {
-    let (from, to) = (&question.source.own, &question.target.front);
+    let (from, to) = (question.origin, &question.target.front);
     if let Some(needed) = question.needed.filter(|needed| to.major() < *needed) {
         let said = format!("it runs {}, and the hops that remain need {needed}", to.version);
         return Seen::fail(said, format!("take a server of PostgreSQL {needed} or later"));
     }
-    if to.major() < from.major() {
+    if to.major() < from.major {
         let said = format!("it runs {}, the present one {}", to.version, from.version);
         return Seen::fail(
             said,
@@ -214,8 +230,25 @@ pub(crate) fn require_free(entry: &Entry, target: &Target) -> Result<()> {
 }
 
 /// Whether the target is the very database that the server works with, whatever it is called.
-pub(crate) fn is_source(source: &Source, own: &Database) -> Result<bool> {
-    source.own.is_same_as(own)
+pub(crate) fn is_source(old: &Old, installation: &Installation, own: &Database) -> Result<bool> {
+    match old {
+        Old::Living(source) => source.own.is_same_as(own),
+        // It need not be there any more.
+        Old::Stored(_) => installation.database().map_or(Ok(false), |present| present.is_same_as(own)),
+    }
+}
+
+/// What is said of that.
+pub(crate) fn refuse_source(old: &Old) -> Error {
+    let refused = Error::refused("the target is the database that the server works with now");
+    match old {
+        Old::Living(_) => refused.hint("name another database in line 1 of the target's file"),
+        Old::Stored(point) => refused.hint(format!(
+            "name another database in line 1 of the target's file; or restore into this one: mm-backup restore {} --to {} --database",
+            point.id,
+            shell::word(&point.store)
+        )),
+    }
 }
 
 /// Puts warnings on stderr, and refuses where something stands in the way.

@@ -2,6 +2,7 @@
 //! database only read.
 
 pub(crate) mod back;
+mod carry;
 pub(crate) mod clear;
 pub(crate) mod emptied;
 pub(crate) mod fill;
@@ -10,6 +11,7 @@ pub(crate) mod look;
 pub(crate) mod named;
 pub(crate) mod need;
 mod nodes;
+pub(crate) mod origin;
 pub(crate) mod point;
 pub(crate) mod prove;
 pub(crate) mod record;
@@ -17,6 +19,7 @@ mod recover;
 pub(crate) mod roles;
 pub(crate) mod run;
 mod source;
+mod stored;
 pub(crate) mod target;
 pub(crate) mod unit_file;
 pub(crate) mod verbs;

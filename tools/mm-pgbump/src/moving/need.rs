@@ -9,7 +9,7 @@ use mm_common::postgres::cluster;
 use mm_common::run::Session;
 
 use super::record::{Entry, Records};
-use crate::wish;
+use crate::{Options, wish};
 
 /// What a hop of the document, or its absence, asks of this verb.
 pub(super) enum Need {
@@ -34,9 +34,9 @@ pub(crate) fn without_mysql() -> Error {
 ///
 /// # Errors
 /// When the database cannot be asked.
-pub(super) fn need(session: &Session, installation: &Installation) -> Result<Need> {
-    // MySQL has no future, whatever the hop needs.
-    if is_mysql(installation) {
+pub(super) fn need(session: &Session, options: &Options, installation: &Installation) -> Result<Need> {
+    // MySQL has no future, whatever the hop needs; and who names a restore point wants its database.
+    if is_mysql(installation) || options.from_store.is_some() {
         return Ok(Need::Move);
     }
     let Some(path) = session.document.section::<Path>("path")? else { return Ok(Need::Move) };
@@ -52,8 +52,8 @@ pub(super) fn need(session: &Session, installation: &Installation) -> Result<Nee
 ///
 /// # Errors
 /// When the database cannot be asked.
-pub(crate) fn is_planned(session: &Session, installation: &Installation) -> Result<bool> {
-    if is_mysql(installation) {
+pub(crate) fn is_planned(session: &Session, options: &Options, installation: &Installation) -> Result<bool> {
+    if is_mysql(installation) || options.from_store.is_some() {
         return Ok(true);
     }
     let Some(path) = session.document.section::<Path>("path")? else { return Ok(true) };

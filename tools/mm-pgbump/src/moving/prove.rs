@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use mm_common::machine::threads;
-use mm_common::postgres::besides::{self, Besides};
+use mm_common::postgres::besides::{self, Besides, LargeObjects};
 use mm_common::postgres::definitions::{self, Definitions};
 use mm_common::postgres::fingerprint::{self, Fingerprint};
 use mm_common::postgres::server::Database;
@@ -18,15 +18,22 @@ use crate::evidence;
 /// How many differences are told.
 const SHOWN: usize = 20;
 
+/// What the large objects are called among the facts.
+pub(super) const LARGE_OBJECTS: &str = "large objects";
+
 /// Sequences, materialized views and large objects of a database.
-fn contents(database: &Database) -> Result<evidence::Facts> {
-    let Besides { sequences, views } = Besides::of(database)?;
+pub(super) fn contents_of(database: &Database) -> Result<evidence::Facts> {
     let large = besides::large_objects(database, None)?;
+    Ok(contents(Besides::of(database)?, Some(&large)))
+}
+
+/// The same as facts; the large objects are not known of every restore point.
+pub(super) fn contents(Besides { sequences, views }: Besides, large: Option<&LargeObjects>) -> evidence::Facts {
     let mut facts = evidence::Facts::new();
     facts.extend(sequences.into_iter().map(|(name, state)| (format!("sequence {name}"), state)));
     facts.extend(views.into_iter().map(|(name, is)| (format!("relation {name}"), format!("filled {is}"))));
-    facts.insert("large objects".into(), format!("{} with hash {}", large.number, large.hash));
-    Ok(facts)
+    facts.extend(large.map(|large| (LARGE_OBJECTS.to_owned(), format!("{} with hash {}", large.number, large.hash))));
+    facts
 }
 
 /// How the rows of both sides are hashed: as fast as the earlier one can.
@@ -48,7 +55,7 @@ pub(crate) fn gather(
             None => fingerprint::tables_by(database, hashed, threads::fitting()),
         },
     );
-    Ok(Facts { rows: rows?, contents: contents(database)?, definitions: definitions?, of_mysql: None })
+    Ok(Facts { rows: rows?, contents: contents_of(database)?, definitions: definitions?, of_mysql: None })
 }
 
 /// What of the definitions is compared: not the database's own (it may have another name), and not what was said to stay
@@ -131,7 +138,7 @@ pub(crate) fn require_equal(entry: &Entry, then: &Facts, now: &Facts) -> Result<
     if found.is_empty() {
         return Ok(());
     }
-    let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
+    let (from, to) = (entry.carried(), entry.moved.to.label());
     let mut error = Error::failed(format!("{to} does not hold what {from} holds"));
     for one in found.iter().take(SHOWN) {
         error = error.because(one);

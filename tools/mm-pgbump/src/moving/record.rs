@@ -97,6 +97,9 @@ pub(crate) struct Entry {
     /// The restore point of this hop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_point: Option<RestorePoint>,
+    /// The restore point whose dump was loaded; where that was asked for, the old database need not be there any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded_from: Option<RestorePoint>,
     /// How rows are hashed.
     pub hashed: fingerprint::Method,
     /// What the role of the server could do in its database.
@@ -169,6 +172,22 @@ pub(crate) struct Records {
     pub journal: Journal,
     /// The last one that was finished.
     pub last: Journal,
+}
+
+impl Entry {
+    /// Whether what was carried is a restore point that was asked for, and not the database that the server worked with: then that
+    /// need not be there.
+    pub(crate) fn is_of_store_alone(&self) -> bool {
+        self.loaded_from.is_some() && self.loaded_from != self.restore_point
+    }
+
+    /// What was carried, for people.
+    pub(crate) fn carried(&self) -> String {
+        match self.loaded_from.as_ref().filter(|_| self.is_of_store_alone()) {
+            Some(point) => format!("the database of the restore point {}", point.id),
+            None => self.moved.from.label(),
+        }
+    }
 }
 
 impl Records {

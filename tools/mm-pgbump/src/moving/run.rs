@@ -1,37 +1,35 @@
 //! `mm-pgbump move`: the database goes from the server it is on to the one that is named, or stays where it is.
 
-use std::path::Path as FilePath;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::available_parallelism;
 use std::time::Instant;
 
 use mm_common::contract::sections::Pgbump;
 use mm_common::contract::{digest, time, ui};
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::service::STOP_LIMIT;
-use mm_common::machine::{checkpoint, command, door, signals, threads};
+use mm_common::machine::{checkpoint, door, signals};
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::Moved;
-use mm_common::postgres::server::Database;
-use mm_common::postgres::{dump, tried};
+use mm_common::postgres::source::DataSource;
+use mm_common::postgres::tried;
 use mm_common::run::Session;
 use mm_common::{Context as _, Error, Kind, Result};
 use serde_json::{Value, json};
 
+use super::carry::Work;
 use super::look::{self, Looked, Question};
 use super::named::Named;
 use super::need::{self, Need, is_mysql, need};
+use super::origin::Old;
 use super::record::{Entry, Facts, Of, Phase, Private, Records};
-use super::source::Source;
 use super::target::Target;
-use super::{back, clear, emptied, fill, nodes, point, prove, recover, target, watch};
+use super::{back, clear, emptied, point, recover, target};
+use crate::record::RestorePoint;
 use crate::{Options, check, restore_point, wish};
 
 /// Moves the database when the hop or the flags ask for it.
 pub(crate) fn run(session: &mut Session, options: &Options) -> Result<String> {
     session.refuse_open(&[door::MOVE])?;
     let mut installation = back::probe(session, false)?;
-    match need(session, &installation)? {
+    match need(session, options, &installation)? {
         Need::Bump => return crate::run::run(session, options),
         Need::Nothing if !need::is_to_be_told(session, &installation)? => {
             session.document.set("pgbump", &Pgbump::default())?;
@@ -89,7 +87,7 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         // Done by an earlier run whose report was lost.
         return report(session, &last, &records, begun, &[]);
     }
-    if matches!(need(session, installation)?, Need::Nothing) {
+    if matches!(need(session, options, installation)?, Need::Nothing) {
         session.document.set("pgbump", &Pgbump::default())?;
         return Ok("the database server needs no upgrade".into());
     }
@@ -99,15 +97,19 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         #[cfg(not(feature = "mysql"))]
         return Err(need::without_mysql());
     }
-    let source = Source::reach(session, installation, Some(lock))?;
+    let data = data_of(installation)?;
+    let old = Old::find(session, options, installation, Some(lock))?;
     let mut target = Target::reach(named(options, installation)?, &installation.owner)?;
-    if let Some(message) = already(&source, &target, &records)? {
+    if let Some(message) = already(&old, installation, &target, &records)? {
         session.document.set("pgbump", &Pgbump::default())?;
         return Ok(message);
     }
+    let origin = old.origin(&data)?;
     let question = Question {
         installation,
-        source: &source,
+        data: &data,
+        old: &old,
+        origin: &origin,
         target: &target,
         needed: look::needed(session, options)?,
         replace: options.replace,
@@ -117,19 +119,14 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     check::set(session, &findings)?;
     let obstacle = format!("the database cannot be moved to {}", target.place()?.label());
     look::judge(&findings, &obstacle)?;
-    // The old database stays as it is, which is a way back of its own; a restore point is kept with it where there is one.
-    let wanted = match options.restore_point() {
-        restore_point::Wanted::OfThisHop if session.document.get("backup").is_none() => restore_point::Wanted::None,
-        wanted => wanted,
-    };
-    let point = crate::run::point_of_hop(session, wanted, installation, (&source.data.database, &[]))?;
+    let point = held(session, options, installation, (&old, &data.database))?;
     let has_something = target.own.as_ref().map(target::contents).transpose()?.is_some_and(|found| !found.is_empty());
     let replaced = (options.replace && has_something).then(|| beside(target.name()));
     let filled = target.own.as_ref().filter(|_| replaced.is_none());
-    let before = filled.map(|own| emptied::before(&source, own)).transpose()?;
-    let used = source.roles()?;
+    let before = filled.map(|own| emptied::before(&origin, own)).transpose()?;
+    let (hashed, could) = old.measures(&target);
     let mut entry = Entry {
-        moved: Moved { run, started: time::now(), from: source.place()?, to: target.place()?, proven: false },
+        moved: Moved { run, started: time::now(), from: old.place(&data)?, to: target.place()?, proven: false },
         hop: wish::hop_of(session)?,
         phase: Phase::Reading,
         makes_database: target.own.is_none() || replaced.is_some(),
@@ -139,40 +136,29 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
         before,
         release: installation.version.clone(),
         roles,
-        used,
+        used: origin.roles.clone(),
         restore_point: point,
-        hashed: prove::method(&source.own, &target.front),
-        could: tried::now(&source.own),
+        loaded_from: old.point(),
+        hashed,
+        could,
         left_behind,
         repairs: None,
     };
     look::require_free(&entry, &target)?;
-    let mut private = Private {
-        from: installation.config.data_source()?.0.reveal().to_owned(),
-        to: target.named.text.reveal().to_owned(),
-        administrator: target.named.administrator.as_ref().map(|text| text.reveal().to_owned()),
-        is_of_mysql: false,
-        changes: Vec::new(),
-        units: Vec::new(),
-    };
+    let mut private = private_of(installation, &target)?;
     // What is empty now holds nothing of an earlier move.
     records.forget_leftovers(|left| left.moved.to.is_at(&entry.moved.to), lock)?;
     records.keep_private(&private, lock)?;
     records.journal.write(&entry, lock)?;
     checkpoint::pass("move-intent");
-    let accepted = session.common.accepts(nodes::ACCEPT);
     signals::leads_to(back::in_words(&entry));
-    let jobs = options
-        .jobs
-        .map_or_else(|| available_parallelism().map_or(1, usize::from), |jobs| usize::try_from(jobs).unwrap_or(1));
-    let carried =
-        carry(&mut entry, (&source, &mut target), (&records, jobs, accepted), installation, lock).and_then(|left| {
-            let label = entry.moved.to.label();
-            let proven = signals::finishing(format!(
-                "{label} is proven; pointing the server at it is finished, within a minute"
-            ));
-            point_at_target(&mut entry, &mut private, installation, &records, lock).map(|()| (left, proven))
-        });
+    let mut work = Work { old: &old, origin: &origin, target: &mut target, records: &records, installation, lock };
+    let carried = work.carry(&mut entry, session, options).and_then(|left| {
+        let label = entry.moved.to.label();
+        let proven =
+            signals::finishing(format!("{label} is proven; pointing the server at it is finished, within a minute"));
+        point_at_target(&mut entry, &mut private, installation, &records, lock).map(|()| (left, proven))
+    });
     let (left, _proven) = match carried {
         Ok(left) => left,
         Err(error) => return Err(back::taken_back(error, &entry, installation, &records, lock)),
@@ -180,6 +166,36 @@ fn act(session: &mut Session, options: &Options, installation: &mut Installation
     session.changed = true;
     close(&mut entry, &records, lock)?;
     report(session, &entry, &records, begun, &left)
+}
+
+/// The restore point of the hop. The old database stays as it is, which is a way back of its own; a restore point is kept with it where
+/// there is one.
+fn held(
+    session: &Session,
+    options: &Options,
+    installation: &Installation,
+    (old, database): (&Old, &str),
+) -> Result<Option<RestorePoint>> {
+    let wanted = match options.restore_point() {
+        restore_point::Wanted::OfThisHop if session.document.get("backup").is_none() => restore_point::Wanted::None,
+        wanted => wanted,
+    };
+    match old {
+        Old::Living(_) => crate::run::point_of_hop(session, wanted, installation, (database, &[])),
+        Old::Stored(_) => Ok(None),
+    }
+}
+
+/// What the way back needs that nobody else may read.
+fn private_of(installation: &Installation, target: &Target) -> Result<Private> {
+    Ok(Private {
+        from: installation.config.data_source()?.0.reveal().to_owned(),
+        to: target.named.text.reveal().to_owned(),
+        administrator: target.named.administrator.as_ref().map(|text| text.reveal().to_owned()),
+        is_of_mysql: false,
+        changes: Vec::new(),
+        units: Vec::new(),
+    })
 }
 
 /// `mattermost_mm_before_20261122T030000Z`; PostgreSQL keeps 63 bytes of a name.
@@ -190,112 +206,25 @@ pub(crate) fn beside(name: &str) -> String {
     format!("{}{suffix}", &name[..end])
 }
 
+/// The data source of the server.
+///
+/// # Errors
+/// Refused when that does not use PostgreSQL.
+pub(super) fn data_of(installation: &Installation) -> Result<DataSource> {
+    installation.source.clone().ok_or_else(|| Error::refused("the server does not use PostgreSQL"))
+}
+
 /// Whether the server works with the target already.
-fn already(source: &Source, target: &Target, records: &Records) -> Result<Option<String>> {
+fn already(old: &Old, installation: &Installation, target: &Target, records: &Records) -> Result<Option<String>> {
     let Some(own) = &target.own else { return Ok(None) };
-    if !look::is_source(source, own)? {
+    if !look::is_source(old, installation, own)? {
         return Ok(None);
     }
     let last = records.last.read::<Entry>()?;
     if let Some(last) = last.filter(|last| last.moved.proven && last.moved.to.is(own).unwrap_or(false)) {
         return Ok(Some(format!("the database was moved to {} already", last.moved.to.label())));
     }
-    Err(Error::refused("the target is the database that the server works with now")
-        .hint("name another database in line 1 of the target's file"))
-}
-
-/// Stops the server, reads the old database, fills the target, and compares. Returns what could not be given.
-fn carry(
-    entry: &mut Entry,
-    (source, target): (&Source, &mut Target),
-    (records, jobs, accepted): (&Records, usize, bool),
-    installation: &Installation,
-    lock: &LockGuard,
-) -> Result<Vec<String>> {
-    let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
-    ui::say(&format!("moving {from} to {to}"));
-    installation.service.stop(STOP_LIMIT, lock)?;
-    checkpoint::pass("move-stopped");
-    nodes::require_gone(source, accepted)?;
-    say_others(source)?;
-    ui::progress("reading the old database");
-    let program = entry.moved.from.major.max(target.front.major());
-    let dump = records.dump();
-    let dumped = || std::fs::symlink_metadata(&dump).map_or(0, |data| data.len());
-    let tell = |seen: watch::Seen| ui::progress(&format!("reading the old database: {} MB", seen.here / 1_000_000));
-    let then = watch::watched(&source.reader, &from, dumped, tell, |reader, failed| {
-        read((reader, failed), entry, program, &dump)
-    })?;
-    records.keep_facts(&then, lock)?;
-    checkpoint::pass("move-read");
-    signals::check()?;
-
-    look::require_free(entry, target)?;
-    entry.phase = Phase::Filling;
-    records.journal.write(entry, lock)?;
-    signals::leads_to(back::in_words(entry));
-    checkpoint::pass("move-filling");
-    ui::progress("filling the target");
-    let own = fill::make(entry, source, target, (records, lock))?;
-    let left = fill::restore(entry, source, target, &own, (records, jobs))?;
-    signals::check()?;
-    ui::progress("comparing");
-    // Read anew: its settings may be others now.
-    let own = target.enter()?;
-    let now = watch::watched(&own, &to, || 0, |_| (), |own, _| prove::gather(own, entry.hashed, None, program))?;
-    checkpoint::pass("move-read-back");
-    prove::require_equal(entry, &then, &now)?;
-    ui::progress("collecting statistics");
-    fill::analyze(&own, &to);
-    tried::as_the_server(&own, entry.could)?;
-    nodes::require_gone(source, accepted)?;
-    signals::check()?;
-    entry.phase = Phase::Proven;
-    entry.moved.proven = true;
-    records.journal.write(entry, lock)?;
-    checkpoint::pass("move-proven");
-    Ok(left)
-}
-
-/// Dumps the old database and reads everything about it, as one snapshot shows it. Where one of them fails, the other is of no
-/// use any more.
-fn read((reader, failed): (&Database, &AtomicBool), entry: &Entry, major: u32, dump: &FilePath) -> Result<Facts> {
-    let snapshot = reader.snapshot()?;
-    let done = |ok: bool| failed.fetch_or(!ok, Ordering::Relaxed);
-    let (dumped, then) = threads::both(
-        || {
-            let dumped = dump::dump(reader, snapshot.id(), dump);
-            done(dumped.is_ok());
-            dumped
-        },
-        || {
-            let then = prove::gather(reader, entry.hashed, Some(snapshot.id()), major);
-            done(then.is_ok());
-            then
-        },
-    );
-    match (dumped, then) {
-        (Err(error), Err(other)) if error.causes().iter().any(|cause| cause == command::CANCELLED) => Err(other),
-        (dumped, then) => dumped.and(then),
-    }
-}
-
-/// What others write from now on is in the old database only.
-fn say_others(source: &Source) -> Result<()> {
-    // The session of the one who reads is ours, too.
-    let reader = source.reader.value("SELECT pg_catalog.pg_backend_pid() AS pid")?.as_u64().unwrap_or_default();
-    let rows = source.own.rows(&format!(
-        "SELECT DISTINCT usename AS name FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database()
-           AND pid NOT IN (pg_catalog.pg_backend_pid(), {reader}) AND backend_type = 'client backend' ORDER BY 1"
-    ))?;
-    let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
-    if !names.is_empty() {
-        ui::warn(&format!(
-            "other programs are connected to the old database, as {}: what they write from now on is not moved",
-            names.join(", ")
-        ));
-    }
-    Ok(())
+    Err(look::refuse_source(old))
 }
 
 /// Points the configuration at the target and lets the server's own data source prove that it gets there. May be repeated.
@@ -331,7 +260,8 @@ pub(crate) fn report(
     left: &[String],
 ) -> Result<String> {
     let Facts { rows, definitions, of_mysql, .. } = records.facts(Of::Last)?;
-    let (from, to) = (entry.moved.from.label(), entry.moved.to.label());
+    let to = entry.moved.to.label();
+    let from = entry.carried();
     let (tables, total) = match &of_mysql {
         // Of the target's tables some are the release's own.
         Some(Value::Object(found)) => {
@@ -359,6 +289,7 @@ pub(crate) fn report(
             "equal": true, "databases": 1, "tables": tables, "rows": total,
             "facts": rows.len() + definitions.len(), "sha256": digest::of_bytes(&text),
             "roles": roles, "left_behind": left_behind, "mysql": of_mysql,
+            "loaded_from": entry.loaded_from.as_ref().map(|point| &point.id),
         })),
         repointed: point::places(&records.private(Of::Last)?),
         seconds: begun.elapsed().as_secs_f64(),
@@ -369,6 +300,12 @@ pub(crate) fn report(
         ui::count(tables, "table"),
         ui::count(total, "row")
     );
-    session.human = Some(format!("{message}\n{from} is left as it was, for mm-pgbump rollback\n"));
+    let before = entry.moved.from.label();
+    let kept = if entry.is_of_store_alone() {
+        format!("mm-pgbump rollback points the server at {before} again")
+    } else {
+        format!("{before} is left as it was, for mm-pgbump rollback")
+    };
+    session.human = Some(format!("{message}\n{kept}\n"));
     Ok(message)
 }

@@ -8,27 +8,30 @@ use mm_common::{Error, Kind, Result};
 use super::clear;
 use super::look::{self, Looked, Question};
 use super::need;
+use super::origin::Old;
 use super::point;
 use super::record::{Entry, Of, Phase, Records};
 use super::recover;
-use super::run::named;
-use super::source::Source;
+use super::run::{data_of, named};
 use super::target::Target;
 use crate::preflight::Findings;
 use crate::{Options, check};
 
 fn looked(session: &Session, options: &Options, installation: &Installation) -> Result<(Looked, String)> {
-    let source = Source::reach(session, installation, None)?;
+    let data = data_of(installation)?;
+    let old = Old::find(session, options, installation, None)?;
     let target = Target::reach(named(options, installation)?, &installation.owner)?;
     if let Some(own) = &target.own
-        && look::is_source(&source, own)?
+        && look::is_source(&old, installation, own)?
     {
-        return Err(Error::refused("the target is the database that the server works with now")
-            .hint("name another database in line 1 of the target's file"));
+        return Err(look::refuse_source(&old));
     }
+    let origin = old.origin(&data)?;
     let question = Question {
         installation,
-        source: &source,
+        data: &data,
+        old: &old,
+        origin: &origin,
         target: &target,
         needed: look::needed(session, options)?,
         replace: options.replace,
@@ -51,7 +54,7 @@ pub(crate) fn check(session: &mut Session, options: &Options) -> Result<String> 
     let says_no = |error: Error| error.of_kind(Kind::CheckSaysNo);
     session.refuse_open(&[]).map_err(says_no)?;
     let installation = session.probe()?;
-    if !need::is_planned(session, &installation)? {
+    if !need::is_planned(session, options, &installation)? {
         return check::run(session, options);
     }
     if need::is_mysql(&installation) {
@@ -87,7 +90,11 @@ pub(crate) fn dry_run(session: &mut Session, options: &Options, installation: &I
     }
     let steps = [
         "stop the service",
-        "dump the old database and hash every table of it",
+        if options.from_store.is_some() {
+            "read what the restore point says of its database"
+        } else {
+            "hash every table of the old database, and dump it where the restore point of this hop has no dump of it"
+        },
         "fill the target and compare everything",
         "exchange the data source wherever the server reads it from",
         if options.leave_stopped { "leave the service stopped" } else { "start the service again" },

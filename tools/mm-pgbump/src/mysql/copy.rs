@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use mm_common::machine::command::kill_group;
 use mm_common::postgres::dump::identifier;
@@ -14,6 +15,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::json;
 
+use super::pieces::Part;
 use super::print::Print;
 use super::shape::{Column, Pair, Shapes};
 use super::source::Source;
@@ -125,28 +127,29 @@ pub(crate) fn empty(own: &Database, shapes: &Shapes) -> Result<()> {
         .context(|| "cannot empty the tables of the target".to_owned())
 }
 
-/// Carries a table. What it held is hashed as it is sent.
+/// Carries a table, or a part of one. What it held is hashed as it is sent.
 pub(crate) fn load(
     source: &mut Source,
     own: &Database,
-    (shapes, pair): (&Shapes, &Pair),
+    (shapes, pair, part): (&Shapes, &Pair, &Part),
     mends_nul: bool,
-    undo: &mut Undo,
+    undo: &Mutex<Undo>,
 ) -> Result<Print> {
     let attempt = || format!("cannot carry the table `{}`", pair.from);
     let columns: Vec<String> = pair.columns.iter().map(|column| identifier(&column.to)).collect();
     let begin = format!("{SESSION}BEGIN;\nCOPY {} ({}) FROM STDIN;\n", shapes.qualified_pair(pair), columns.join(", "));
     let talk = Talk::begin(own).context(attempt)?;
-    talk.guarded(|talk, pulse| send(source, (talk, pulse, begin.into_bytes()), pair, mends_nul, undo)).context(attempt)
+    talk.guarded(|talk, pulse| send(source, (talk, pulse, begin.into_bytes()), (pair, part), mends_nul, undo))
+        .context(attempt)
 }
 
 /// Sends what `piece` begins.
 fn send(
     source: &mut Source,
     (mut talk, pulse, mut piece): (Talk, &Pulse, Vec<u8>),
-    pair: &Pair,
+    (pair, part): (&Pair, &Part),
     mends_nul: bool,
-    undo: &mut Undo,
+    undo: &Mutex<Undo>,
 ) -> Result<Print> {
     let mut stdin = talk.0.as_mut().and_then(|child| child.stdin.take());
     let mut print = Print::default();
@@ -157,8 +160,9 @@ fn send(
         piece.clear();
         is_heard
     };
-    let read = source.rows(&pair.from, &pair.columns_there(), &mut |values| {
+    let read = source.some_rows(&pair.from, &pair.columns_there(), &part.clause(), &mut |values| {
         let cells = cells(pair, values, mends_nul, &mut |at, repair| {
+            let mut undo = undo.lock().unwrap_or_else(PoisonError::into_inner);
             undo.add(&pair.row(values), &pair.columns[at].to, repair, values[at].unwrap_or_default())
         })?;
         print.add(&cells);
@@ -220,10 +224,22 @@ pub(crate) fn read_back(
     (shapes, pair): (&Shapes, &Pair),
     visit: &mut dyn FnMut(&[Cell]) -> Result<()>,
 ) -> Result<()> {
+    read_some_back(own, (shapes, pair, ""), visit)
+}
+
+/// As [`read_back`], with what follows the name of the table in the query.
+pub(crate) fn read_some_back(
+    own: &Database,
+    (shapes, pair, clause): (&Shapes, &Pair, &str),
+    visit: &mut dyn FnMut(&[Cell]) -> Result<()>,
+) -> Result<()> {
     let attempt = || format!("cannot read the table `{}` of the target", pair.to);
     let columns: Vec<String> = pair.columns.iter().map(Column::shown).collect();
-    let sql =
-        format!("{SESSION}COPY (SELECT {} FROM {}) TO STDOUT;\n", columns.join(", "), shapes.qualified_pair(pair));
+    let sql = format!(
+        "{SESSION}COPY (SELECT {} FROM {}{clause}) TO STDOUT;\n",
+        columns.join(", "),
+        shapes.qualified_pair(pair)
+    );
     let talk = Talk::begin(own).context(attempt)?;
     talk.guarded(|talk, pulse| receive((talk, pulse, &sql), pair, visit)).context(attempt)
 }

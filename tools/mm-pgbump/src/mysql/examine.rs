@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use mm_common::contract::ui;
 use mm_common::{Error, Result};
 
+use super::pieces::{self, Marks};
 use super::print;
 use super::shape::{Pair, Shapes, in_short};
-use super::source::Source;
+use super::source::{Source, quoted};
 use super::value::{Cell, Repair, Unfit};
 use crate::preflight::{List, Seen};
 
@@ -51,6 +52,8 @@ pub(crate) struct Examined {
     lowered: Rows,
     clashes: Rows,
     rows: u64,
+    /// Where pieces of large tables begin, by the name of the table.
+    pub marks: BTreeMap<String, Vec<String>>,
 }
 
 /// What stands in the way of a value, for people.
@@ -79,8 +82,11 @@ pub(crate) fn all(source: &mut Source, shapes: &Shapes) -> Result<Examined> {
 
 fn table(source: &mut Source, pair: &Pair, found: &mut Examined) -> Result<()> {
     let mut seen: Vec<BTreeSet<[u8; 32]>> = vec![BTreeSet::new(); pair.unique.len()];
-    source.rows(&pair.from, &pair.columns_there(), &mut |values| {
+    let mut marks = Marks::of(pair);
+    let ordered = pieces::column(pair).map(|at| format!(" ORDER BY {}", quoted(&pair.columns[at].from)));
+    source.some_rows(&pair.from, &pair.columns_there(), &ordered.unwrap_or_default(), &mut |values| {
         found.rows += 1;
+        marks.see(values);
         let mut cells = Vec::with_capacity(values.len());
         for (column, value) in pair.columns.iter().zip(values) {
             let named = || format!("{} ({})", pair.row(values), column.to);
@@ -113,7 +119,9 @@ fn table(source: &mut Source, pair: &Pair, found: &mut Examined) -> Result<()> {
             }
         }
         Ok(())
-    })
+    })?;
+    found.marks.insert(pair.from.clone(), marks.keys());
+    Ok(())
 }
 
 fn shown(value: Option<&[u8]>) -> String {

@@ -51,10 +51,13 @@ pub(crate) fn all(question: &Question<'_>, source: &mut Source) -> Findings {
     let mut list = List::default();
     list.add("mysql-engine", "The engine is one that was tried", || Ok(engine(&source.engine)));
     list.add("mysql-tls", "Nobody reads on the way from MySQL", || {
+        if let Some(version) = source.cipher()? {
+            return Ok(Seen::pass(version));
+        }
         if source.address.is_here() {
             return Ok(Seen::pass("it does not leave this machine"));
         }
-        let hint = "a tunnel (ssh -L, stunnel) for the time of the move";
+        let hint = "tls=true in the data source of the server, where MySQL has a certificate; or a tunnel (ssh -L, stunnel) for the time of the move";
         Ok(Seen::warn(format!("no TLS to {}: messages can be read on the way", source.address.host), hint))
     });
     list.add("move-version", "The target's PostgreSQL fits every hop", || Ok(version(question)));

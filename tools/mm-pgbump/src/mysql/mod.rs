@@ -2,11 +2,13 @@
 //! its tables there itself; the rows are carried one table after the other, each value looked at on the way; and what
 //! PostgreSQL holds then is read again and compared with what was read.
 //!
-//! `source` (the server), `shape` (which table and column becomes which), `extra` (tables that only MySQL has), `value` and `json` (one
+//! `source` (the server, with `tls` on the way to it), `shape` (which table and column becomes which), `extra` (tables that only MySQL has), `value` and `json` (one
 //! value, and the form in which both sides are compared), `schema` (the release makes its tables), `examine` (rows that
-//! PostgreSQL cannot hold), `copy` and `prove`, `look` and
+//! PostgreSQL cannot hold), `carry`, `pieces`, `copy` and `prove`, `look` and
 //! `unit` (what is checked before), `run` (one move), `wait`.
 
+#[cfg(feature = "mysql")]
+mod carry;
 #[cfg(feature = "mysql")]
 mod copy;
 #[cfg(feature = "mysql")]
@@ -20,6 +22,8 @@ mod json;
 #[cfg(feature = "mysql")]
 mod look;
 #[cfg(feature = "mysql")]
+mod pieces;
+#[cfg(feature = "mysql")]
 mod print;
 #[cfg(feature = "mysql")]
 mod prove;
@@ -31,6 +35,8 @@ mod schema;
 mod shape;
 #[cfg(feature = "mysql")]
 mod source;
+#[cfg(feature = "mysql")]
+mod tls;
 #[cfg(feature = "mysql")]
 mod unit;
 #[cfg(feature = "mysql")]

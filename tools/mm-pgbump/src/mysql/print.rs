@@ -22,6 +22,14 @@ impl Print {
         }
     }
 
+    /// Adds all rows of another one.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.rows += other.rows;
+        for (sum, more) in self.sums.iter_mut().zip(other.sums) {
+            *sum = sum.wrapping_add(more);
+        }
+    }
+
     /// The sums, in hexadecimal digits.
     pub(crate) fn hash(&self) -> String {
         self.sums.map(|sum| format!("{sum:016x}")).concat()
@@ -58,6 +66,9 @@ mod tests {
         };
         let (one, other) = ([Cell::Integer(1), Cell::Null], [Cell::Integer(2), Cell::Text(String::new())]);
         assert_eq!(of(&[&one, &other]), of(&[&other, &one]));
+        let mut joined = of(&[&one]);
+        joined.join(of(&[&other]));
+        assert_eq!(joined, of(&[&one, &other]));
         assert_ne!(of(&[&one, &one]), of(&[&one, &other]));
         assert_ne!(of(&[&one]), of(&[&one, &one]));
         assert_ne!(of(&[&[Cell::Null]]), of(&[&[Cell::Text(String::new())]]));

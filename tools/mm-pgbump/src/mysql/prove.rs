@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use mm_common::contract::ui;
+use mm_common::postgres::dump::literal;
 use mm_common::postgres::server::Database;
 use mm_common::{Error, Result};
 
@@ -18,7 +19,43 @@ const AT_ONCE: u64 = 1_000_000;
 /// How many rows that differ are told.
 const SHOWN: usize = 20;
 
-/// Reads a table of PostgreSQL, and fails where it is not what was sent.
+/// What a table of PostgreSQL holds, or the part of it that the clause of a query says.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn print(own: &Database, of: (&Shapes, &Pair, &str)) -> Result<Print> {
+    let mut there = Print::default();
+    copy::read_some_back(own, of, &mut |cells| {
+        there.add(cells);
+        Ok(())
+    })?;
+    Ok(there)
+}
+
+/// The clauses by which a table of PostgreSQL is read in so many parts: by the places of its rows, where the server finds these
+/// (from 14 on) without reading the others.
+///
+/// # Errors
+/// When it does not tell how large the table is.
+pub(crate) fn parts(own: &Database, (shapes, pair): (&Shapes, &Pair), number: usize) -> Result<Vec<String>> {
+    if number < 2 || own.major() < 14 {
+        return Ok(vec![String::new()]);
+    }
+    let blocks = own.value(&format!(
+        "SELECT pg_catalog.pg_relation_size({}::pg_catalog.regclass) / pg_catalog.current_setting('block_size')::pg_catalog.int8 AS blocks",
+        literal(&shapes.qualified_pair(pair))
+    ))?;
+    let (blocks, number) = (blocks.as_u64().unwrap_or_default(), number as u64);
+    let at = |part: u64| blocks * part / number;
+    let clause = |part: u64| {
+        let from = format!(" WHERE ctid >= '({},0)'::pg_catalog.tid", at(part));
+        // More may have come meanwhile; the last part has no end.
+        if part + 1 == number { from } else { format!("{from} AND ctid < '({},0)'::pg_catalog.tid", at(part + 1)) }
+    };
+    Ok((0..number).map(clause).collect())
+}
+
+/// Fails where a table of PostgreSQL holds something else than what was sent.
 ///
 /// # Errors
 /// Failed, with the keys of the first rows that differ.
@@ -26,13 +63,8 @@ pub(crate) fn table(
     source: &mut Source,
     own: &Database,
     (shapes, pair): (&Shapes, &Pair),
-    (sent, mends_nul): (Print, bool),
+    (sent, there, mends_nul): (Print, Print, bool),
 ) -> Result<()> {
-    let mut there = Print::default();
-    copy::read_back(own, (shapes, pair), &mut |cells| {
-        there.add(cells);
-        Ok(())
-    })?;
     if there == sent {
         return Ok(());
     }

@@ -1,33 +1,28 @@
 //! One move out of MySQL or `MariaDB`, and its check, which is the move up to the moment at which the server would be stopped.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use mm_common::contract::{time, ui};
+use mm_common::contract::time;
 use mm_common::machine::lock::LockGuard;
-use mm_common::machine::service::STOP_LIMIT;
 use mm_common::machine::{checkpoint, signals, threads};
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::Moved;
 use mm_common::postgres::fingerprint;
 use mm_common::postgres::properties::Properties;
 use mm_common::postgres::server::Database;
-use mm_common::postgres::tried::{self, Abilities};
+use mm_common::postgres::tried::Abilities;
 use mm_common::run::Session;
 use mm_common::{Error, Kind, Result};
-use serde_json::json;
 
-use super::copy::{self, Undo};
-use super::indexes::{self, Indexes};
 use super::look::{self, Question};
 use super::shape::Shapes;
 use super::source::Source;
-use super::{examine, extra, prove, schema, unit};
-use crate::moving::record::{Entry, Facts, Phase, Private, Records};
+use super::{examine, extra, schema, unit};
+use crate::moving::record::{Entry, Phase, Private, Records};
 use crate::moving::roles::RoleMap;
 use crate::moving::target::{self, Target};
-use crate::moving::{back, command, emptied, fill, look as looking, run as moving, watch};
+use crate::moving::{back, command, emptied, fill, look as looking, run as moving};
 use crate::preflight::{Findings, List};
 use crate::{Options, check as checking, wish};
 
@@ -41,14 +36,18 @@ fn clears(installation: &Installation) -> String {
 }
 
 /// A move that is written down: what follows can be taken back.
-struct Begun {
-    source: Source,
+pub(super) struct Begun {
+    pub source: Source,
     target: Target,
-    entry: Entry,
+    pub entry: Entry,
     private: Private,
     findings: Findings,
     /// `--with-extra-tables`.
     with_extra: bool,
+    /// Sessions at once.
+    pub jobs: usize,
+    /// Where pieces of large tables begin.
+    pub marks: BTreeMap<String, Vec<String>>,
 }
 
 fn obstacle(target: &Target) -> Result<String> {
@@ -60,6 +59,10 @@ fn look(session: &mut Session, options: &Options, installation: &Installation) -
     if options.require_backup.is_some() {
         return Err(Error::refused("no restore point brings a database of MySQL back")
             .hint("without --require-backup: the database is only read, and is a way back of its own"));
+    }
+    if options.from_store.is_some() {
+        return Err(Error::refused("--from-store carries a database of PostgreSQL, and the server works with MySQL")
+            .hint("without --from-store the database of MySQL is moved; where the restore point is of a server on PostgreSQL, restore its files first: mm-backup restore ID --files"));
     }
     let mut source = Source::reach(installation)?;
     let target = Target::reach(moving::named(options, installation)?, &installation.owner)?;
@@ -117,6 +120,7 @@ fn begin(
         },
         used: vec![source.address.user.clone()],
         restore_point: None,
+        loaded_from: None,
         hashed: fingerprint::Method::of_rows(target.front.major()),
         could: Abilities { reads: true, creates: true },
         left_behind: Vec::new(),
@@ -137,7 +141,9 @@ fn begin(
     records.journal.write(&entry, lock)?;
     signals::leads_to(back::in_words(&entry));
     checkpoint::pass("move-intent");
-    Ok(Begun { source, target, entry, private, findings, with_extra: options.with_extra_tables })
+    let jobs = options.jobs.and_then(|jobs| usize::try_from(jobs).ok()).unwrap_or_else(threads::fitting).max(1);
+    let with_extra = options.with_extra_tables;
+    Ok(Begun { source, target, entry, private, findings, with_extra, jobs, marks: BTreeMap::new() })
 }
 
 impl Begun {
@@ -160,7 +166,9 @@ impl Begun {
         let mut list = List::default();
         look::shapes(&shapes, &mut list);
         if shapes.misfits.is_empty() {
-            examine::all(&mut self.source, &shapes)?.checks(&mut list);
+            let examined = examine::all(&mut self.source, &shapes)?;
+            examined.checks(&mut list);
+            self.marks = examined.marks;
         }
         let mut findings = Findings { checks: list.checks, clone_works: false };
         look::accept(&mut findings, &session.common.accept);
@@ -169,96 +177,6 @@ impl Begun {
         checkpoint::pass("move-examined");
         Ok((own, shapes))
     }
-
-    /// Stops the server, carries every row, and compares.
-    fn carry(
-        &mut self,
-        installation: &Installation,
-        (own, shapes): (&Database, &Shapes),
-        (records, lock): (&Records, &LockGuard),
-        (mends_nul, other_nodes): (bool, bool),
-    ) -> Result<()> {
-        let Self { source, entry, .. } = self;
-        ui::say(&format!("moving {} to {}", entry.moved.from.label(), entry.moved.to.label()));
-        installation.service.stop(STOP_LIMIT, lock)?;
-        checkpoint::pass("move-stopped");
-        require_alone(source, other_nodes)?;
-        target::end_sessions(own, &own.name)?;
-        source.freeze()?;
-        copy::empty(own, shapes)?;
-        let indexes = Indexes::set_aside(own, shapes)?;
-        checkpoint::pass("move-indexes-aside");
-        let path = records.repairs(entry).ok_or_else(|| Error::failed("no file for repairs was written down"))?;
-        let mut undo = Undo::at(&path);
-        let mut sent = BTreeMap::new();
-        for pair in &shapes.pairs {
-            ui::progress(&format!("carrying {}", pair.from));
-            sent.insert(pair.told(), copy::load(source, own, (shapes, pair), mends_nul, &mut undo)?);
-            checkpoint::pass("move-table-carried");
-        }
-        checkpoint::pass("move-carried");
-        let repairs = undo.count;
-        let repaired = undo.close()?;
-        for pair in &shapes.pairs {
-            ui::progress(&format!("comparing {}", pair.from));
-            let print = sent.get(&pair.told()).copied().unwrap_or_default();
-            prove::table(source, own, (shapes, pair), (print, mends_nul))?;
-        }
-        checkpoint::pass("move-read-back");
-        require_alone(source, other_nodes)?;
-        source.thaw()?;
-        ui::progress("building indexes");
-        indexes.build(own, (shapes, &entry.moved.to.label()))?;
-        checkpoint::pass("move-indexed");
-        indexes::refresh(own, shapes)?;
-        ui::progress("collecting statistics");
-        let to = entry.moved.to.label();
-        fill::analyze(own, &to);
-        tried::as_the_server(own, entry.could)?;
-        entry.moved.to.identify(own)?;
-        let hash = |own: &Database, _: &AtomicBool| {
-            Ok((fingerprint::tables_by(own, entry.hashed, threads::fitting())?, fingerprint::history(own, None)?))
-        };
-        // Every row of it is as it was read, as was just seen.
-        let (rows, history) = watch::watched(own, &to, || 0, |_| (), hash)?;
-        let facts = Facts {
-            rows,
-            contents: BTreeMap::new(),
-            definitions: BTreeMap::new(),
-            of_mysql: Some(json!({
-                "engine": source.engine, "tables": sent, "repaired": repairs, "repairs": repaired, "history": history,
-            })),
-        };
-        records.keep_facts(&facts, lock)?;
-        signals::check()?;
-        entry.phase = Phase::Proven;
-        entry.moved.proven = true;
-        records.journal.write(entry, lock)?;
-        checkpoint::pass("move-proven");
-        Ok(())
-    }
-}
-
-/// With our server stopped nobody else works as its user.
-fn require_alone(source: &mut Source, accepted: bool) -> Result<()> {
-    let begun = Instant::now();
-    let mut others = source.others()?;
-    // Sessions of a server that has ended take a moment to go.
-    while !others.is_empty() && begun.elapsed().as_secs() < 5 {
-        std::thread::sleep(std::time::Duration::from_millis(250));
-        others = source.others()?;
-    }
-    if others.is_empty() {
-        return Ok(());
-    }
-    let said = format!("others are connected to the old database: {}", others.join(", "));
-    if accepted {
-        ui::warn(&format!("{said}; what is written there from now on is not moved (accepted with --accept)"));
-        return Ok(());
-    }
-    Err(Error::refused(said).because("what they write during and after the move is not moved").hint(
-        "stop them; another node of a cluster is pointed at the new database after the move. --accept move-nodes where they write nothing that is to be kept",
-    ))
 }
 
 /// What a database is to be like that we make.

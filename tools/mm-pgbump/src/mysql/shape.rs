@@ -62,6 +62,8 @@ pub(crate) struct Shapes {
     pub schema: String,
     /// In an order in which no row refers to one that is not there yet.
     pub pairs: Vec<Pair>,
+    /// Tables that refer to others, and those that are referred to.
+    pub bound: BTreeSet<String>,
     /// Every table in PostgreSQL whose rows are exchanged for those of MySQL.
     pub emptied: Vec<String>,
     /// Tables that only MySQL has.
@@ -138,7 +140,9 @@ impl Shapes {
         }
         let carried = |name: &&String| !wanted.contains_key(*name) && !OF_THE_SERVER.contains(&name.as_str());
         shapes.extra = tables.keys().filter(carried).map(|name| tables[name].name.clone()).collect();
-        shapes.sort(&references(own, &schema)?);
+        let references = references(own, &schema)?;
+        shapes.bound = references.iter().flat_map(|(one, others)| others.iter().chain([one])).cloned().collect();
+        shapes.sort(&references);
         Ok(shapes)
     }
 

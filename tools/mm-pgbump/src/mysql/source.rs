@@ -12,6 +12,7 @@ use mysql::prelude::{FromRow, Queryable as _};
 use mysql::{Conn, OptsBuilder, Row, Value};
 use nix::sys::socket::{Shutdown, shutdown};
 
+use super::tls::{Relay, Wish};
 use super::wait::{self, Pulse};
 use crate::moving::watch;
 use mm_common::mysql::Address;
@@ -29,6 +30,9 @@ const MOST_ROW: usize = 256 << 20;
 /// How long a list may be, of tables and their columns, in bytes; and what a row of it counts beside what it says.
 const MOST_LISTED: usize = 64 << 20;
 const EACH_ROW: usize = 64;
+
+/// How many seconds a lock against writers is waited for.
+const LOCK_WAIT: u32 = 20;
 
 /// What a session of ours begins with. PostgreSQL may keep it waiting for longer than its own limits.
 const SESSION: [&str; 5] = [
@@ -75,14 +79,28 @@ impl Source {
     /// Reaches the database of a server whose driver is `mysql`.
     ///
     /// # Errors
-    /// Refused when its data source is not understood, asks for what is not supported, or does not get in.
+    /// Refused when its data source is not understood or does not get in.
     pub(crate) fn reach(installation: &Installation) -> Result<Self> {
-        let address = Address::parse(installation.config.data_source()?.0.reveal())?;
-        if let Some(tls) = address.tls.as_ref().filter(|_| !address.is_here()) {
-            return Err(Error::refused(format!("the data source asks for TLS (tls={tls}) to {}", address.host))
-                .because("a move out of MySQL over TLS is not supported, and without it messages and passwords could be read on the way")
-                .hint("let a tunnel (ssh -L, stunnel) end on a port of 127.0.0.1, and let SqlSettings.DataSource lead there for the time of the move"));
-        }
+        Self::connect(Address::parse(installation.config.data_source()?.0.reveal())?)
+    }
+
+    /// Another session of the same.
+    ///
+    /// # Errors
+    /// As [`Source::reach`].
+    pub(crate) fn another(&self) -> Result<Self> {
+        Self::connect(self.address.clone())
+    }
+
+    fn connect(address: Address) -> Result<Self> {
+        let attempt = format!(
+            "cannot connect to the database `{}` at {}, port {}, as `{}`",
+            address.database, address.host, address.port, address.user
+        );
+        let hint = "the database has to be reachable as the server reaches it; start it, or fix its data source";
+        let refused = |error: Error| error.within(attempt.clone()).of_kind(Kind::Refused).hint(hint);
+        let wish = address.tls.as_deref().map(Wish::of).transpose()?.filter(|_| address.socket.is_none());
+        let relay = wish.map(|wish| Relay::begin(&address, wish, CONNECT_LIMIT)).transpose().map_err(refused)?;
         let options = OptsBuilder::new()
             .user(Some(&address.user))
             .pass(address.password.as_ref().map(Secret::reveal))
@@ -92,19 +110,14 @@ impl Source {
             .read_timeout(Some(SILENCE_LIMIT))
             .max_allowed_packet(Some(MOST_ROW))
             .init(SESSION.to_vec());
-        let options = match &address.socket {
+        let options = match relay.as_ref().map(Relay::path).or(address.socket.as_deref()) {
             Some(path) => options.socket(Some(path.to_string_lossy())),
             None => options.ip_or_hostname(Some(&address.host)).tcp_port(address.port),
         };
-        let attempt = format!(
-            "cannot connect to the database `{}` at {}, port {}, as `{}`",
-            address.database, address.host, address.port, address.user
-        );
-        let hint = "the database has to be reachable as the server reaches it; start it, or fix its data source";
-        let session = wait::given_up(GREETING_LIMIT, move || Conn::new(options.clone())).and_then(|reached| {
-            reached.map_err(|error| Error::failed("it was not let in").because(error).of_kind(Kind::Refused))
-        });
-        let session = session.map_err(|error| error.within(attempt.clone()).hint(hint))?;
+        let session = wait::given_up(GREETING_LIMIT, move || Conn::new(options.clone()))
+            .and_then(|reached| reached.map_err(|error| Error::failed("it was not let in").because(error)));
+        // What the relay met is nearer to the cause.
+        let session = session.map_err(|error| refused(relay.as_ref().and_then(Relay::fault).unwrap_or(error)))?;
         let mut source = Self { address, engine: String::new(), session };
         let version: String = source.one("SELECT VERSION()").context(|| attempt)?;
         source.engine = named(&version);
@@ -112,6 +125,15 @@ impl Source {
         let limit = if source.engine.starts_with("MariaDB") { "max_statement_time" } else { "max_execution_time" };
         let _ = source.execute(&format!("SET SESSION {limit} = 0"));
         Ok(source)
+    }
+
+    /// Whether what is said on the way is encrypted, in words.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub(crate) fn cipher(&mut self) -> Result<Option<String>> {
+        let rows: Vec<(String, String)> = self.all("SHOW SESSION STATUS LIKE 'Ssl_version'")?;
+        Ok(rows.into_iter().map(|(_, version)| version).find(|version| !version.is_empty()))
     }
 
     /// Who it is.
@@ -172,6 +194,35 @@ impl Source {
         self.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
     }
 
+    /// As [`Source::freeze`], in further sessions too, which see the same: nobody may write while they begin. Where that cannot be
+    /// had, as for an account that only reads, there are none.
+    pub(crate) fn freeze_with(&mut self, number: usize, tables: &[String]) -> Result<Vec<Self>> {
+        let mut further = Vec::new();
+        let mut holder = if number > 0 { self.another().ok() } else { None };
+        let list: Vec<String> = tables.iter().map(|table| format!("{} READ", quoted(table))).collect();
+        let hold = format!("LOCK TABLES {}", list.join(", "));
+        let is_held = holder.as_mut().is_some_and(|holder| {
+            holder
+                .execute(&format!("SET SESSION lock_wait_timeout = {LOCK_WAIT}"))
+                .and_then(|()| holder.execute(&hold))
+                .is_ok()
+        });
+        for _ in 0..if is_held { number } else { 0 } {
+            let Ok(mut one) = self.another() else { break };
+            one.freeze()?;
+            further.push(one);
+        }
+        self.freeze()?;
+        // The lock ends with its session.
+        drop(holder);
+        Ok(further)
+    }
+
+    /// How many rows a table has.
+    pub(crate) fn count(&mut self, table: &str) -> Result<u64> {
+        self.one(&format!("SELECT COUNT(*) FROM {}", quoted(table)))
+    }
+
     /// What is seen is no longer held.
     pub(crate) fn thaw(&mut self) -> Result<()> {
         self.execute("ROLLBACK")
@@ -217,10 +268,21 @@ impl Source {
     /// Lets `visit` see every row of a table: the values of these columns, in this order. When `visit` fails, that was the
     /// last of this session.
     pub(crate) fn rows(&mut self, table: &str, columns: &[String], visit: &mut Visit<'_>) -> Result<()> {
+        self.some_rows(table, columns, "", visit)
+    }
+
+    /// As [`Source::rows`], with what follows the name of the table in the query.
+    pub(crate) fn some_rows(
+        &mut self,
+        table: &str,
+        columns: &[String],
+        clause: &str,
+        visit: &mut Visit<'_>,
+    ) -> Result<()> {
         let engine = self.engine.clone();
         let attempt = || format!("cannot read the table `{table}` of {engine}");
         let list: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
-        let sql = format!("SELECT {} FROM {}", list.join(", "), quoted(table));
+        let sql = format!("SELECT {} FROM {}{clause}", list.join(", "), quoted(table));
         let socket = self.session.as_raw_fd();
         let read = self.asked(|session, pulse| {
             for row in session.query_iter(sql).map_err(failed)?.by_ref() {
@@ -281,7 +343,7 @@ fn failed(error: mysql::Error) -> Error {
     Error::failed("MySQL answered with an error").because(error)
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 

@@ -9,8 +9,8 @@ use mm_common::postgres::server::Database;
 use mm_common::postgres::untrusted::{self, Schema};
 use mm_common::{Context as _, Result};
 
+use super::super::origin::Old;
 use super::super::roles::RoleMap;
-use super::super::source::Source;
 use super::super::target::{self, Target};
 use super::Question;
 use crate::preflight::{Seen, shortened};
@@ -100,7 +100,7 @@ fn may_give(admin: &Database, role: &str) -> Result<bool> {
 }
 
 pub(super) fn encoding(question: &Question<'_>) -> Result<Seen> {
-    let then = properties::read(&question.source.reader)?;
+    let then = &question.origin.properties;
     let Some(own) = &question.target.own else {
         let locale = literal(&then.collate);
         let known = format!(
@@ -137,7 +137,7 @@ pub(super) fn encoding(question: &Question<'_>) -> Result<Seen> {
             of.locale.as_ref().map_or_else(String::new, |it| format!(" {it}"))
         )
     };
-    let (then, now) = (words(&then), words(&now));
+    let (then, now) = (words(then), words(&now));
     if then.to_lowercase().replace('-', "") != now.to_lowercase().replace('-', "") {
         return Ok(Seen::warn(
             format!("text is ordered by {then} here and by {now} there"),
@@ -156,14 +156,6 @@ pub(crate) fn extensions_of(database: &Database) -> Result<Vec<(String, String)>
     Ok(rows.iter().map(|row| (text(&row["name"]), text(&row["schema"]))).collect())
 }
 
-/// Those in use in one database that another one does not have.
-pub(crate) fn missing_extensions(one: &Database, other: &Database) -> Result<Vec<(String, String)>> {
-    let there = extensions_of(other)?;
-    let mut missing = extensions_of(one)?;
-    missing.retain(|(name, _)| !there.iter().any(|(known, _)| known == name));
-    Ok(missing)
-}
-
 /// Each has to be there, or can be made: by whom may, tried where the database is there.
 pub(super) fn extensions(question: &Question<'_>) -> Result<Seen> {
     let target = question.target;
@@ -175,10 +167,11 @@ pub(super) fn extensions(question: &Question<'_>) -> Result<Seen> {
     let mut refused = Vec::new();
     let mut made = Vec::new();
     let inside = target.admin_inside().filter(|_| target.has_database).or_else(|| target.own.clone());
-    for (name, schema) in extensions_of(&question.source.reader)? {
-        if there.iter().any(|(known, _)| *known == name) {
+    for (name, schema) in &question.origin.extensions {
+        if there.iter().any(|(known, _)| known == name) {
             continue;
         }
+        let name = name.clone();
         let available = format!(
             "SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_available_extensions WHERE name = {}",
             literal(&name)
@@ -188,7 +181,7 @@ pub(super) fn extensions(question: &Question<'_>) -> Result<Seen> {
             continue;
         }
         if let Some(inside) = &inside {
-            let schema = identifier(&schema);
+            let schema = identifier(schema);
             let sql = format!(
                 "BEGIN;\nCREATE SCHEMA IF NOT EXISTS {schema};\nCREATE EXTENSION {} SCHEMA {schema} CASCADE;\nROLLBACK",
                 identifier(&name)
@@ -218,10 +211,16 @@ pub(super) fn extensions(question: &Question<'_>) -> Result<Seen> {
     }))
 }
 
-pub(super) fn roles(source: &Source, map: &RoleMap) -> Result<Seen> {
-    let policies = source.reader.rows(
+/// Roles that row policies name. Of a restore point they are not known before it is loaded, which fails where one is not there.
+fn of_policies(question: &Question<'_>) -> Result<Vec<serde_json::Value>> {
+    let Old::Living(source) = question.old else { return Ok(Vec::new()) };
+    source.reader.rows(
         "SELECT DISTINCT r.rolname AS name FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_roles r ON r.oid = ANY (p.polroles)",
-    )?;
+    )
+}
+
+pub(super) fn roles(question: &Question<'_>, map: &RoleMap) -> Result<Seen> {
+    let policies = of_policies(question)?;
     let named: Vec<&str> = policies.iter().filter_map(|row| row["name"].as_str()).collect();
     let lost: Vec<String> =
         named.iter().filter(|role| !map.there.contains(**role)).map(|role| (*role).to_owned()).collect();
@@ -231,11 +230,11 @@ pub(super) fn roles(source: &Source, map: &RoleMap) -> Result<Seen> {
             "create them on the target (CREATE ROLE)",
         ));
     }
-    let used = source.roles()?;
+    let used = &question.origin.roles;
     let absent: Vec<String> = used.iter().filter(|role| map.holder(role).is_none()).cloned().collect();
     if absent.is_empty() {
         let words: Vec<String> = map
-            .of(&used)
+            .of(used)
             .into_iter()
             .map(|(role, holder)| match holder {
                 Some(holder) if holder != role => format!("{role} becomes {holder}"),
@@ -255,14 +254,22 @@ pub(super) fn roles(source: &Source, map: &RoleMap) -> Result<Seen> {
 }
 
 /// What only a superuser makes: said before anything is stopped.
-pub(super) fn left_behind(source: &Source, found: &mut Vec<String>) -> Result<Seen> {
+pub(super) fn left_behind(question: &Question<'_>, found: &mut Vec<String>) -> Result<Seen> {
     let attempt = || "cannot read the definitions of the database".to_owned();
-    let schema = Schema::of(&source.reader).context(attempt)?;
-    let entries = untrusted::entries(&schema.path).context(attempt)?;
+    let entries = match question.old {
+        Old::Living(source) => {
+            let schema = Schema::of(&source.reader).context(attempt)?;
+            untrusted::entries(&schema.path).context(attempt)?
+        }
+        Old::Stored(point) => untrusted::entries(&point.dump).context(attempt)?,
+    };
     *found = untrusted::superusers(&entries, &BTreeSet::new());
     found.extend(entries.iter().filter(|entry| entry.starts_with("FOREIGN TABLE ")).cloned());
     let spaces = "SELECT DISTINCT t.spcname AS name FROM pg_catalog.pg_class c JOIN pg_catalog.pg_tablespace t ON t.oid = c.reltablespace WHERE t.spcname !~ '^pg_'";
-    let spaces = source.reader.rows(spaces)?;
+    let spaces = match question.old {
+        Old::Living(source) => source.reader.rows(spaces)?,
+        Old::Stored(_) => Vec::new(),
+    };
     let spaces: Vec<&str> = spaces.iter().filter_map(|row| row["name"].as_str()).collect();
     if found.is_empty() && !spaces.is_empty() {
         let said = format!("tables lie in tablespaces ({}); there they lie where the database does", spaces.join(", "));

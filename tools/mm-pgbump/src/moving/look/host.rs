@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use mm_common::Result;
 use mm_common::machine::disk;
 use mm_common::postgres::cluster;
-use mm_common::{Error, Result};
 
+use super::super::origin::Old;
 use super::super::target::Target;
 use super::Question;
 use crate::preflight::Seen;
@@ -34,18 +35,12 @@ pub(super) fn writable(target: &Target) -> Result<Seen> {
     Ok(Seen::pass(format!("PostgreSQL {}", target.front.version)))
 }
 
-/// Size of the database that is carried.
-fn bytes(question: &Question<'_>) -> Result<u64> {
-    let size = "SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size";
-    question.source.own.value(size)?.as_u64().ok_or_else(|| Error::failed("the database does not tell its size"))
-}
-
 pub(super) fn space(question: &Question<'_>) -> Result<Seen> {
-    let bytes = bytes(question)?;
+    let bytes = question.origin.bytes;
     let state = question.installation.state.path();
-    // Observed: 112 MB of dump for 602 MB of database.
+    // Observed: 112 MB of dump for 602 MB of database. That of a restore point is there already.
     let (dump, free) = (bytes / 2, disk::free(state)?);
-    if free < dump {
+    if matches!(question.old, Old::Living(_)) && free < dump {
         return Ok(Seen::fail(
             format!("the dump may take {dump} bytes at `{}`, where {free} are free", state.display()),
             "make room there, or move the state directory (--state-dir)",
@@ -111,7 +106,7 @@ pub(super) fn network(question: &Question<'_>) -> Result<Seen> {
     // What is sent as a literal is read to its end and thrown away.
     let sent = timed(&format!("SELECT pg_catalog.length('{}');\n", "x".repeat(SAMPLE)))?;
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    let (sample, bytes) = (SAMPLE as f64, bytes(question)? as f64);
+    let (sample, bytes) = (SAMPLE as f64, question.origin.bytes as f64);
     let rate = sample / (sent - once).max(0.001);
     let seconds = (bytes / RESTORED_PER_SECOND).max(bytes / 2.0 / rate) + bytes / RESTORED_PER_SECOND / 4.0 + 5.0;
     let estimate = Duration::from_secs_f64(seconds).as_secs();

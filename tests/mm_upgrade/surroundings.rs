@@ -152,3 +152,32 @@ fn it_is_resumed_from_elsewhere_and_looking_makes_nothing() {
     let said = said(&output);
     assert!(output.status.code() == Some(5) && said.contains("mm-path is not in PATH"), "{said}");
 }
+
+#[test]
+fn what_the_host_says_in_its_environment_counts_for_every_verb() {
+    let upgrade = Upgrade::of(&[quick("9.11.18"), quick("10.5.14")]);
+    let site = &upgrade.site;
+    let call = |verb: &str, more: &[&str]| {
+        let mut words = upgrade.arguments(verb, more);
+        // Only the environment says it.
+        while let Some(at) =
+            words.iter().position(|word| word.contains("=--state-dir=") || word.contains("=--service="))
+        {
+            words.drain(at - 1..=at);
+        }
+        let mut command = tool::shell(&upgrade.script());
+        command.env("MM_STATE_DIR", site.state()).env("MM_SERVICE", "exec");
+        command.arg("mm-upgrade").args(words).output().unwrap()
+    };
+    good(&call("run", &["--to", "10.5.14"]));
+    assert_eq!(site.running_version().as_deref(), Some("10.5.14"));
+    let output = call("status", &[]);
+    good(&output);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("state    finished\n") && told.contains("now      10.5.14\n"), "{told}");
+    let output = call("resume", &[]);
+    good(&output);
+    assert!(said(&output).contains("arrived already"), "{}", said(&output));
+    good(&call("rollback", &[]));
+    assert_eq!(site.running_version().as_deref(), Some("9.11.18"));
+}

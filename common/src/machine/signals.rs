@@ -13,6 +13,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::contract::error::{Error, Result};
 use crate::contract::{progress, ui};
 
+/// What stands before the signal in the error of a read.
+const STOPPED_IO: &str = "stopped as asked: ";
+
 const NAMES: [(i32, &str); 2] = [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")];
 
 static CAUGHT: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
@@ -128,8 +131,23 @@ pub fn caught() -> Option<&'static str> {
 pub fn check_io() -> std::io::Result<()> {
     match caught() {
         None => Ok(()),
-        Some(signal) => Err(std::io::Error::other(format!("stopped as asked: {signal} was received"))),
+        Some(signal) => Err(std::io::Error::other(format!("{STOPPED_IO}{}", received(signal)))),
     }
+}
+
+/// Whether it is a signal alone that this error comes from: its causes are those of [`check`] or [`check_io`], or each of them is
+/// something that could not be looked at for that. One that found something else is not.
+pub fn have_stopped(error: &Error) -> bool {
+    let received = NAMES.map(|(_, name)| received(name));
+    let is_it =
+        |cause: &&String| received.iter().any(|received| cause.strip_prefix(STOPPED_IO).unwrap_or(cause) == received);
+    let names_it = |cause: &String| received.iter().any(|received| cause.contains(received));
+    let causes = error.causes();
+    causes.iter().any(|cause| is_it(&cause)) || !causes.is_empty() && causes.iter().all(names_it)
+}
+
+fn received(signal: &str) -> String {
+    format!("{signal} was received")
 }
 
 /// A reader that ends with an error when a signal asks to stop: one file can take minutes.
@@ -147,16 +165,32 @@ impl<R: std::io::Read> std::io::Read for Heeding<R> {
 pub fn check() -> Result<()> {
     match caught() {
         None => Ok(()),
-        Some(signal) => Err(Error::failed("stopped as asked")
-            .because(format!("{signal} was received"))
-            .hint("run it again to continue")),
+        Some(signal) => {
+            Err(Error::failed("stopped as asked").because(received(signal)).hint("run it again to continue"))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::error::Kind;
     use crate::machine::command::Cmd;
+
+    #[test]
+    fn what_a_signal_has_cut_short_is_told_from_what_was_found() {
+        let stopped =
+            || Error::failed("stopped as asked").because("SIGINT was received").because("`pg_dump` was ended");
+        assert!(have_stopped(&stopped()) && have_stopped(&stopped().within("cannot try the way back")));
+        assert!(have_stopped(&Error::io("read", "/a", "stopped as asked: SIGTERM was received").within("cannot look")));
+        let found = |causes: &[&str]| {
+            let error = Error::new(Kind::CheckSaysNo, "no");
+            have_stopped(&causes.iter().fold(error, |error, cause| error.because(cause)))
+        };
+        let (cut, bad) = ("a: stopped as asked: SIGINT was received: `psql` was ended", "b: it is damaged");
+        assert!(found(&[cut]) && found(&[cut, cut]));
+        assert!(!found(&[]) && !found(&[bad]) && !found(&[cut, bad]));
+    }
 
     #[test]
     fn a_signal_that_is_honoured_does_not_stop_the_cleaning_up() {

@@ -150,7 +150,7 @@ fn run<A: Arguments>(
         Ok(()) => attempt(&mut session, arguments, act),
     };
     ui::progress_done();
-    let code = match result.map_err(asked_to_stop) {
+    let code = match result.map_err(|error| asked_to_stop(error, session.changed)) {
         Ok(message) => {
             session.document.report(session.changed, false, &message);
             ui::say(&format!("{tool}: {message}"));
@@ -176,13 +176,11 @@ fn run<A: Arguments>(
     finish(tool, delivered, code)
 }
 
-/// What a signal has cut short may look like a check that failed, or like something that is missing: nothing was begun, and it is
-/// not said that anything is wrong.
-fn asked_to_stop(error: Error) -> Error {
-    match signals::check() {
-        Err(stopped) if matches!(error.kind(), Kind::CheckSaysNo | Kind::Refused) => stopped.because(error.one_line()),
-        _ => error,
-    }
+/// What a signal has cut short may look like a check that failed, or like something that is missing: where nothing was changed, it
+/// is not said that anything is wrong.
+fn asked_to_stop(error: Error, has_changed: bool) -> Error {
+    let looks = matches!(error.kind(), Kind::CheckSaysNo | Kind::Refused);
+    if looks && !has_changed && signals::have_stopped(&error) { error.of_kind(Kind::Failed) } else { error }
 }
 
 /// Starts the service where the document says that it ran when all of this began, and it is stopped now: no tool after this
@@ -243,5 +241,25 @@ fn finish(tool: &str, delivered: Result<()>, code: u8) -> u8 {
             // A failure of the work itself matters more than that of its report.
             code
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_signal_has_cut_short_is_no_refusal() {
+        let cut = || Error::failed("stopped as asked").because("SIGINT was received").hint("run it again to continue");
+        for kind in [Kind::Refused, Kind::CheckSaysNo] {
+            let error = asked_to_stop(cut().within("cannot try it").of_kind(kind), false);
+            let told = (error.code(), error.message(), error.causes().len(), error.next_step());
+            assert_eq!(told, (1, "cannot try it", 2, Some("run it again to continue")));
+            assert_eq!(asked_to_stop(cut().of_kind(kind), true).kind(), kind, "something was changed");
+            let open = Error::new(kind, "an earlier run was cut off").hint("mm-swap recover");
+            let error = asked_to_stop(open, false);
+            assert_eq!((error.kind(), error.next_step()), (kind, Some("mm-swap recover")));
+        }
+        assert_eq!(asked_to_stop(cut().of_kind(Kind::HalfDone), false).kind(), Kind::HalfDone);
     }
 }

@@ -138,7 +138,8 @@ fn tell(session: &Session, standing: &Standing) -> Result<Tale> {
         in_place,
         expected_seconds: expected[0],
     });
-    let open = if holder.is_none() { door::open(state, root, &[])? } else { Vec::new() };
+    // Of a tool that works, also for no run or for another one, the journal is no half-done work.
+    let open = if holder.is_none() && standing.holder().is_none() { door::open(state, root, &[])? } else { Vec::new() };
     let flags = format!("--install {}{}", shell::word(root), state_flag(state.path()));
     // mm-upgrade goes on with the newest run, and takes back that one.
     let upgrade = |verb| with_upgrade(&base, verb).filter(|_| is_newest);

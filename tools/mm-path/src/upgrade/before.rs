@@ -7,7 +7,7 @@ use mm_common::contract::sections::Status;
 use mm_common::contract::shell;
 use mm_common::machine::files;
 use mm_common::machine::state::STORE;
-use mm_common::run::Session;
+use mm_common::run::{Common, Session};
 use serde_json::{Value, json};
 
 use super::called::Called;
@@ -78,7 +78,8 @@ pub(super) fn rehearsal(path: &FilePath) -> Result<String> {
         Error::new(Kind::BadDocument, format!("{} is not the rehearsal.json of mm-rehearse", path.display()))
             .hint("give that file as it is: --rehearsal /var/lib/mm-tools/rehearsal/rehearsal.json")
     };
-    let text = files::read(&std::fs::canonicalize(path).map_err(|error| is_none().because(error))?, MOST)?;
+    let whole = std::fs::canonicalize(path).map_err(|error| is_none().because(error))?;
+    let text = files::read(&whole, MOST).map_err(|error| is_none().because(error.one_line()))?;
     let document: Value = serde_json::from_slice(&text).map_err(|error| is_none().because(error))?;
     let done = document["rehearsal"]["done"].as_array().ok_or_else(is_none)?;
     let done: Vec<Value> = done
@@ -124,14 +125,14 @@ pub(super) fn planned(file: &FilePath, called: &Called, answer: &mut Answer) -> 
 
 /// The run that mm-fetch has made, and what is left to be done before the first hop.
 pub(super) fn fetched(
-    session: &mut Session,
+    (session, host): (&mut Session, &Common),
     (file, plan): (&FilePath, &FilePath),
     called: &Called,
     answer: &mut Answer,
 ) -> Result<()> {
     let document = document(file)?;
     let (path, id) = (path_in(&document)?, document.run()?.map(|run| run.id).unwrap_or_default());
-    let run = place(session, called, &id)?;
+    let run = place(session, host, called, &id)?;
     answer.set("id", &id);
     answer.set("run", run.display().to_string());
     let commands = Commands::of(called, called.install.as_deref());

@@ -82,8 +82,18 @@ impl<'a> Commands<'a> {
             return Ok(*known);
         }
         signals::check()?;
-        let output = beside(words[0])?.args(&words[1..]).arg("--help").output()?;
-        let knows = output.status.code() != Some(2);
+        let ask = || beside(words[0])?.args(&words[1..]).arg("--help").output();
+        let mut output = ask()?;
+        // Ended by a signal that was meant for all of a group, it has said nothing of the words.
+        if output.status.code().is_none() {
+            output = ask()?;
+        }
+        let Some(code) = output.status.code() else {
+            return Err(Error::failed(format!("cannot ask {} whether it takes `{}`", words[0], words[1..].join(" ")))
+                .because("its --help was ended by a signal")
+                .hint("run it again"));
+        };
+        let knows = code != 2;
         self.known.borrow_mut().insert(key, knows);
         Ok(knows)
     }

@@ -89,8 +89,11 @@ impl Earlier {
         let of_first = |name: &str| name.starts_with("hop-1-") && !name.contains(".failed-");
         for entry in std::fs::read_dir(&self.place).into_iter().flatten().flatten() {
             let path = entry.path().join("backup.json");
-            if entry.file_name().to_str().is_some_and(of_first) && path.exists() {
-                return Ok(id(super::document(&path)?.get("backup")));
+            if entry.file_name().to_str().is_some_and(of_first)
+                && path.exists()
+                && let Some(id) = id(super::document(&path)?.get("backup"))
+            {
+                return Ok(Some(id));
             }
         }
         Ok(None)

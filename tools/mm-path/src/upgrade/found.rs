@@ -8,7 +8,7 @@ use mm_common::contract::document::Document;
 use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::shell;
 use mm_common::machine::{files, user};
-use mm_common::run::Session;
+use mm_common::run::{Common, Session};
 use serde_json::Value;
 
 use super::called::Called;
@@ -48,11 +48,11 @@ pub(super) struct FoundRun {
     pub(super) is_entered: bool,
 }
 
-/// Looks for it. `words` are those of this call.
+/// Looks for it. `words` are those of this call, `host` is what the host says where they do not.
 ///
 /// # Errors
 /// Refused (exit 5) where there is none.
-pub(super) fn find(session: &mut Session, words: &[String]) -> Result<Found> {
+pub(super) fn find(session: &mut Session, host: &Common, words: &[String]) -> Result<Found> {
     let called = Called::of(words)?;
     let runs = called.runs.clone();
     let first = std::fs::canonicalize(runs.join(LAST)).ok();
@@ -64,7 +64,7 @@ pub(super) fn find(session: &mut Session, words: &[String]) -> Result<Found> {
     // called with.
     if let Some(planned) = planned {
         let words = [&planned[..], words].concat();
-        if let Ok((called, tale)) = newest(session, &words)
+        if let Ok((called, tale)) = newest(session, host, &words)
             && files::look(&runs.join(&tale.run))?.is_none()
             && of_run(Path::new(&tale.directory)).is_ok_and(|upgrade| upgrade.runs.as_deref() == Some(&runs))
         {
@@ -78,7 +78,7 @@ pub(super) fn find(session: &mut Session, words: &[String]) -> Result<Found> {
     };
     let first = match first {
         Some(first) => first,
-        None => match newest(session, words) {
+        None => match newest(session, host, words) {
             Ok((_, tale)) => tale.directory.into(),
             Err(error) if error.kind() == Kind::Refused => return Err(none(runs.display().to_string())),
             Err(error) => return Err(error),
@@ -90,7 +90,7 @@ pub(super) fn find(session: &mut Session, words: &[String]) -> Result<Found> {
     let begun = of_run(&first)?;
     let with = |begun: &Upgrade| [&begun.words[..], words].concat();
     let mut whole = with(&begun);
-    let (mut called, mut tale) = newest(session, &whole).map_err(|error| match error.kind() {
+    let (mut called, mut tale) = newest(session, host, &whole).map_err(|error| match error.kind() {
         Kind::Refused => {
             let install = Called::of(&whole).ok().and_then(|called| called.install);
             let place = install.map_or_else(|| "the installation".into(), |install| install.display().to_string());
@@ -105,7 +105,7 @@ pub(super) fn find(session: &mut Session, words: &[String]) -> Result<Found> {
         is_ours = !begun.words.is_empty();
         if is_ours {
             whole = with(&begun);
-            (called, tale) = newest(session, &whole)?;
+            (called, tale) = newest(session, host, &whole)?;
         }
     }
     if !is_ours && called.verb != "status" {
@@ -118,21 +118,27 @@ pub(super) fn find(session: &mut Session, words: &[String]) -> Result<Found> {
 }
 
 /// The run of the installation that was begun last, looked at with what these words hand to mm-path.
-fn newest(session: &mut Session, words: &[String]) -> Result<(Called, Tale)> {
+fn newest(session: &mut Session, host: &Common, words: &[String]) -> Result<(Called, Tale)> {
     let called = Called::of(words)?;
-    work_as(session, &called)?;
+    work_as(session, host, &called)?;
     let tale = recorded::look(session, None)?;
     Ok((called, tale))
 }
 
-/// From here on this process looks where mm-path would, called with the flags of an mm-upgrade.
-pub(super) fn work_as(session: &mut Session, called: &Called) -> Result<()> {
-    let install = called.install.clone().or_else(|| session.common.install.clone());
+/// From here on this process looks where mm-path would, called with the flags of an mm-upgrade and in the environment of this
+/// one. What an earlier call of this has set counts no more.
+pub(super) fn work_as(session: &mut Session, host: &Common, called: &Called) -> Result<()> {
+    let install = called.install.clone().or_else(|| host.install.clone());
     let line = Commands::of(called, install.as_deref()).stage(&["mm-path", "--status"])?;
     let arguments = PathArguments::try_parse_from(line).map_err(|error| {
         Error::usage("the flags for mm-path cannot be understood").because(error.kind()).hint("see mm-path --help")
     })?;
-    session.common = arguments.common;
+    let Common { state_dir, service, .. } = arguments.common.clone();
+    session.common = Common {
+        state_dir: state_dir.or_else(|| host.state_dir.clone()),
+        service: service.or_else(|| host.service.clone()),
+        ..arguments.common
+    };
     session.introduce_call();
     Ok(())
 }

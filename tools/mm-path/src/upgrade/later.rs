@@ -1,11 +1,9 @@
 //! The later verbs: which run they are about, what comes first, and what `status` tells.
 
-use std::time::Duration;
-
-use mm_common::contract::error::{Error, Kind, Result};
+use mm_common::contract::error::Result;
 use mm_common::contract::{shell, terminal};
-use mm_common::machine::{files, lock, signals};
-use mm_common::run::{Output, Session};
+use mm_common::machine::{files, lock};
+use mm_common::run::{self as frame, Common, Output, Session};
 
 use super::Answer;
 use super::before::settings;
@@ -15,13 +13,12 @@ use super::found::{self, ARGUMENTS, Found, FoundRun, PLAN};
 use super::stages::ways;
 use crate::recorded::{self, How};
 
-/// How often what a killed mm-upgrade has left running is looked at, a second apart, before it is told of.
-const TRIES: u32 = 60;
-
-/// Which run a later verb is about, with its commands. What still works on it is waited for.
-pub(super) fn find(session: &mut Session, words: &[String], answer: &mut Answer) -> Result<()> {
+/// Which run a later verb is about, with its commands, and whether a tool that a killed mm-upgrade has left behind still works on
+/// it.
+pub(super) fn find(session: &mut Session, host: &Common, words: &[String], answer: &mut Answer) -> Result<()> {
     answer.set("settled", "");
-    match found::find(session, words)? {
+    answer.truth("is_running", false);
+    match found::find(session, host, words)? {
         Found::Planning(planned) => {
             answer.set("found", "planning");
             answer.list("arguments", &planned);
@@ -39,8 +36,17 @@ pub(super) fn find(session: &mut Session, words: &[String], answer: &mut Answer)
             answer.list("restore", &commands.stage(&["mm-backup", "restore", &point, "--to", &store, "--stop"])?);
         }
         Found::Run(run) => {
-            let run = if run.called.verb == "resume" { wait(session, *run)? } else { *run };
-            let FoundRun { words: whole, called, tale, is_entered } = &run;
+            let FoundRun { words: whole, called, tale, is_entered } = &*run;
+            answer.truth("is_running", tale.how == How::Running);
+            let working = tale.working.as_ref().map_or_else(String::new, |working| {
+                format!("{} {} (process {})", working.tool, working.verb, working.process)
+            });
+            answer.set("working", working);
+            answer.set("id", &tale.run);
+            // Asked again until it has ended.
+            if called.verb == "resume" && tale.how == How::Running {
+                return Ok(());
+            }
             if called.verb == "resume" {
                 // The way back is open, whatever the tools have become since.
                 Commands::of(called, None).check_flags()?;
@@ -55,7 +61,6 @@ pub(super) fn find(session: &mut Session, words: &[String], answer: &mut Answer)
                 whole[..whole.len() - words.len()].to_vec()
             };
             answer.list("arguments", if begins { &planned } else { whole });
-            answer.set("id", &tale.run);
             answer.set("run", &tale.directory);
             answer.set("from", &tale.from);
             settings(called, answer);
@@ -81,25 +86,8 @@ pub(super) fn recoveries(commands: &Commands<'_>, tools: &[&str], answer: &mut A
     Ok(())
 }
 
-pub(super) fn wait(session: &mut Session, mut run: FoundRun) -> Result<FoundRun> {
-    for _ in 0..TRIES {
-        if run.tale.how != How::Running {
-            return Ok(run);
-        }
-        signals::check()?;
-        std::thread::sleep(Duration::from_secs(1));
-        run.tale = recorded::look(session, Some(&run.tale.run))?;
-    }
-    let who =
-        run.tale.working.as_ref().map_or_else(String::new, |working| {
-            format!("{} {} (process {})", working.tool, working.verb, working.process)
-        });
-    Err(Error::new(Kind::Locked, format!("{who} still works on the run {}", run.tale.run))
-        .hint(format!("mm-upgrade status --runs {}", shell::word(&run.called.runs))))
-}
-
 /// `mm-upgrade status`.
-pub(super) fn status(session: &mut Session, words: &[String]) -> Result<String> {
+pub(super) fn status(session: &mut Session, host: &Common, words: &[String]) -> Result<String> {
     let called = Called::of(words)?;
     let plan = called.runs.join(PLAN);
     let log = plan.join("log");
@@ -113,17 +101,26 @@ pub(super) fn status(session: &mut Session, words: &[String]) -> Result<String> 
         _ => String::new(),
     };
     let is_json = called.format == "json";
-    let text = match found::find(session, words)? {
+    let text = match found::find(session, host, words)? {
         Found::Planning(_) if planning.is_some() => told,
         Found::Planning(_) => format!("stopped while it planned, nothing was changed; {resume}\n"),
         Found::Earlier(earlier) => earlier.text()?,
         Found::Run(run) => {
-            let tale = if called.follow { recorded::follow(session, Some(&run.tale.run))? } else { run.tale };
+            let tale = if called.follow {
+                if !told.is_empty() {
+                    frame::tell_again(&told)?;
+                }
+                recorded::follow(session, Some(&run.tale.run))?
+            } else {
+                run.tale
+            };
             if is_json {
                 session.document.set("status", &tale)?;
                 session.document.report(false, false, &format!("the run {} is at {}", tale.run, tale.now));
                 session.document.to_json()
             } else {
+                // Who follows has been told at the beginning, and by now it may be otherwise.
+                let told = if called.follow { String::new() } else { told };
                 told + &tale.text()
             }
         }

@@ -20,7 +20,7 @@ use mm_common::contract::document::Document;
 use mm_common::contract::error::{Error, Kind, Result};
 use mm_common::contract::sections::Path;
 use mm_common::contract::{shell, ui};
-use mm_common::machine::files;
+use mm_common::machine::{files, signals};
 use mm_common::run::{Arguments, Common, Format, Output, Session};
 use serde_json::Value;
 
@@ -53,7 +53,8 @@ impl Arguments for UpgradeArguments {
     }
 
     fn format(&self) -> Format {
-        Format::Json
+        // The answer is a text, whatever the format: nobody reads a document of a step that has failed.
+        Format::Human
     }
 
     fn complete_without_document(&self) -> bool {
@@ -101,18 +102,22 @@ pub(crate) fn act(session: &mut Session, arguments: &UpgradeArguments) -> Result
         let path = files.get(at).ok_or_else(|| Error::usage(format!("--upgrade {step} needs a file")))?;
         Ok::<_, Error>(PathBuf::from(path))
     };
+    // What the host says where the words do not: the steps make the session look where those lead.
+    let host = &arguments.common;
+    // A step in between is no work to be stopped: mm-upgrade hears the signal as well, and ends its own work.
+    let _whole = (!["find", "status"].contains(&step)).then(|| signals::finishing("this is answered first"));
     let mut answer = Answer::default();
     match step {
         "call" => before::call(session, arguments, &mut answer)?,
-        "find" => later::find(session, words, &mut answer)?,
-        "status" => return later::status(session, words),
+        "find" => later::find(session, host, words, &mut answer)?,
+        "status" => return later::status(session, host, words),
         "rehearsal" => answer.0 = before::rehearsal(&file(0)?)?,
         "plan" => {
             let called = Called::of(words)?;
             answer.0 = found::with_call(document(&file(0)?)?, &called, words)?.to_json();
         }
         "planned" => before::planned(&file(0)?, &Called::of(words)?, &mut answer)?,
-        "fetched" => before::fetched(session, (&file(0)?, &file(1)?), &Called::of(words)?, &mut answer)?,
+        "fetched" => before::fetched((session, host), (&file(0)?, &file(1)?), &Called::of(words)?, &mut answer)?,
         "findings" => {
             let of = |file: PathBuf| path_in(&document(&file)?);
             let before = file(1).ok().map(of).transpose()?;
@@ -125,9 +130,9 @@ pub(crate) fn act(session: &mut Session, arguments: &UpgradeArguments) -> Result
         }
         "hop" => {
             let now = files.get(1).and_then(|now| called::minutes(now));
-            stages::hop(session, &document(&file(0)?)?, &Called::of(words)?, now, &mut answer)?;
+            stages::hop((session, host), &document(&file(0)?)?, &Called::of(words)?, now, &mut answer)?;
         }
-        "end" => stages::end(session, files.first().map(String::as_str), &Called::of(words)?, &mut answer)?,
+        "end" => stages::end((session, host), files.first().map(String::as_str), &Called::of(words)?, &mut answer)?,
         "said" => said(&document(&file(0)?)?, &mut answer)?,
         _ => return Err(Error::usage(format!("--upgrade knows no step '{step}'")).hint("it is for mm-upgrade")),
     }

@@ -6,7 +6,7 @@ use mm_common::contract::document::Document;
 use mm_common::contract::error::Result;
 use mm_common::contract::sections::Hop;
 use mm_common::machine::runs;
-use mm_common::run::Session;
+use mm_common::run::{Common, Session};
 use serde_json::Value;
 
 use super::called::{self, Called};
@@ -17,7 +17,7 @@ use crate::recorded::{self, Tale};
 
 /// The next hop: its words and its commands. `now` is the time of day, in minutes.
 pub(super) fn hop(
-    session: &mut Session,
+    (session, host): (&mut Session, &Common),
     document: &Document,
     called: &Called,
     now: Option<u32>,
@@ -53,7 +53,7 @@ pub(super) fn hop(
     answer.set("starts", starts);
     answer.set("verifies", format!("verifying {to}{kept}"));
     let id = document.run()?.map(|run| run.id).unwrap_or_default();
-    let run = place(session, called, &id)?;
+    let run = place(session, host, called, &id)?;
     stages(hop, called, &run, is_private, answer)
 }
 
@@ -81,8 +81,13 @@ pub(super) fn stages(hop: &Hop, called: &Called, run: &FilePath, is_private: boo
 }
 
 /// How the run and the server are now, and what can be typed about it.
-pub(super) fn end(session: &mut Session, id: Option<&str>, called: &Called, answer: &mut Answer) -> Result<()> {
-    found::work_as(session, called)?;
+pub(super) fn end(
+    (session, host): (&mut Session, &Common),
+    id: Option<&str>,
+    called: &Called,
+    answer: &mut Answer,
+) -> Result<()> {
+    found::work_as(session, host, called)?;
     let tale = recorded::look(session, id.filter(|id| !id.is_empty()))?;
     let Tale { end, .. } = &tale;
     answer.truth("kept_out", end.kept_out);
@@ -111,8 +116,8 @@ pub(super) fn ways(commands: &Commands<'_>, called: &Called, run: &str, answer: 
 }
 
 /// The directory of a run.
-pub(super) fn place(session: &mut Session, called: &Called, id: &str) -> Result<PathBuf> {
-    found::work_as(session, called)?;
+pub(super) fn place(session: &mut Session, host: &Common, called: &Called, id: &str) -> Result<PathBuf> {
+    found::work_as(session, host, called)?;
     let ground = session.ground()?;
     Ok(runs::Runs::of(ground.state.path()).named(Some(id))?.path)
 }

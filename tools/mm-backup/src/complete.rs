@@ -160,7 +160,10 @@ fn choose(store: &Store, root: &Path, required: Option<&str>, only: bool) -> Res
                 .because(format!("it was made of `{}`", point.head.install.display()))
                 .hint(point.completing()?));
         }
+        // Named, it is completed whichever machine has made it.
+        let is_missing = point.head.incomplete().is_some() && !points.iter().any(|other| other.head.id == id);
         points.retain(|point| !only || point.head.id == id);
+        points.extend(is_missing.then_some(point));
     }
     Ok(points)
 }

@@ -14,7 +14,7 @@ use mm_common::run::Session;
 use serde_json::json;
 
 use crate::arguments::RestoreArguments;
-use crate::manifest::DatabasePart;
+use crate::manifest::{DatabasePart, Head};
 use crate::restore_files;
 use crate::store::{Point, Store};
 use crate::whose::{self, Whose};
@@ -35,9 +35,10 @@ pub(crate) fn choose(session: &Session, store: &Store, wanted: &RestoreArguments
         return whose.to_read(store, id);
     }
     let accepted = session.common.accepts(whose::ACCEPT);
-    let point = whose.to_restore(store, id, accepted, ("restore", &wish::said(wanted)))?;
-    let state = session.state(&point.head.install);
-    if !door::is_undoing_swap(&state) && !is_begun(&state, &point.head.id)? {
+    let is_begun = |head: &Head| is_begun(&session.state(&head.install), &head.id);
+    let may = |head: &Head| Ok(accepted || is_begun(head)?);
+    let point = whose.to_restore(store, id, &may, ("restore", &wish::said(wanted)))?;
+    if !door::is_undoing_swap(&session.state(&point.head.install)) && !is_begun(&point.head)? {
         whose.require(&point, accepted)?;
     }
     Ok(point)

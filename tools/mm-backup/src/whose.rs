@@ -124,7 +124,13 @@ impl Whose {
     ///
     /// # Errors
     /// Refused when there is none that can be taken.
-    pub(crate) fn to_restore(&self, store: &Store, id: &str, accepted: bool, asked: (&str, &str)) -> Result<Point> {
+    pub(crate) fn to_restore(
+        &self,
+        store: &Store,
+        id: &str,
+        accepted: &dyn Fn(&Head) -> Result<bool>,
+        asked: (&str, &str),
+    ) -> Result<Point> {
         if id != "latest" {
             return store.find(id);
         }
@@ -138,8 +144,12 @@ impl Whose {
             return Err(refusal(store, &newest_of_each(points), None));
         }
         let mut others = newest_of_each(others);
+        let is_taken = match others.as_slice() {
+            [only] => !is_installed(&only.head) || accepted(&only.head)?,
+            _ => false,
+        };
         match others.pop() {
-            Some(newest) if others.is_empty() && (accepted || !is_installed(&newest.head)) => {
+            Some(newest) if is_taken => {
                 self.tell(&newest);
                 Ok(newest)
             }

@@ -19,7 +19,7 @@ pub struct Member {
     kind: String,
     schema: String,
     name: String,
-    /// Of a function, as `GRANT` wants them.
+    /// Of a function, as `GRANT` wants them: of an ordered-set aggregate it takes no `ORDER BY`.
     arguments: Option<String>,
     /// Rights of others than its owner.
     rights: BTreeSet<Right>,
@@ -29,7 +29,9 @@ pub struct Member {
 
 const MEMBERS: &str = r#"
 WITH members AS (
-  SELECT d.classid, d.objid, 'ROUTINE' AS kind, n.nspname, p.proname AS name, p.proowner AS owner, pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments,
+  SELECT d.classid, d.objid, 'ROUTINE' AS kind, n.nspname, p.proname AS name, p.proowner AS owner,
+         CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_aggregate g WHERE g.aggfnoid = p.oid AND g.aggkind <> 'n')
+              THEN pg_catalog.oidvectortypes(p.proargtypes) ELSE pg_catalog.pg_get_function_identity_arguments(p.oid) END AS arguments,
          p.proacl AS acl, pg_catalog.acldefault('f', p.proowner) AS usual
     FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = d.objid
     JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace

@@ -251,15 +251,22 @@ pub fn usable_tablespace<'a>(server: &Database, properties: &'a Properties) -> R
 /// # Errors
 /// When it is in use, or this role may not.
 pub fn drop(server: &Database, name: &str) -> Result<()> {
+    dropping(server, name)?.iter().try_for_each(|sql| server.execute_each(sql))
+}
+
+/// The statements that drop a database, each for itself.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub fn dropping(server: &Database, name: &str) -> Result<Vec<String>> {
     let quoted = identifier(name);
     let templates = format!(
         "SELECT datname AS name FROM pg_catalog.pg_database WHERE datistemplate AND datname = {}",
         literal(name)
     );
-    if !server.rows(&templates)?.is_empty() {
-        server.execute_each(&format!("ALTER DATABASE {quoted} IS_TEMPLATE false"))?;
-    }
-    server.execute_each(&format!("DROP DATABASE IF EXISTS {quoted}"))
+    let is_template = !server.rows(&templates)?.is_empty();
+    let none_first = is_template.then(|| format!("ALTER DATABASE {quoted} IS_TEMPLATE false"));
+    Ok(none_first.into_iter().chain([format!("DROP DATABASE IF EXISTS {quoted}")]).collect())
 }
 
 /// Gives a database the rights and settings of `properties`, each by itself, and returns what could not be given, and why:

@@ -1,7 +1,7 @@
 //! Definitions of a server made anew by statements in one of a later major, as a dump and its restore do it: whether that takes
 //! them is tried in a throw-away server, before anything is stopped.
 
-use super::dump::{self, identifier};
+use super::dump::{self, identifier, literal};
 use super::scratch::Scratch;
 use super::server::Database;
 use super::untrusted::Schema;
@@ -43,7 +43,15 @@ pub fn refused(databases: &[Database], major: u32) -> Result<Vec<(String, Refuse
     for (number, database) in databases.iter().enumerate() {
         let attempt = || format!("cannot try the definitions in the database `{}`", database.name);
         let name = format!("mm_{number}");
-        front.execute_each(&format!("CREATE DATABASE {} TEMPLATE template0", identifier(&name)))?;
+        // Collations are of an encoding, and the locale `C` is one of all.
+        let encoding = "SELECT pg_catalog.pg_encoding_to_char(encoding) AS encoding FROM pg_catalog.pg_database
+            WHERE datname = pg_catalog.current_database()";
+        let encoding = database.value(encoding).context(attempt)?;
+        front.execute_each(&format!(
+            "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C'",
+            identifier(&name),
+            literal(encoding.as_str().unwrap_or("UTF8"))
+        ))?;
         let schema = Schema::by(database, major).context(attempt)?;
         let into = scratch.database(&name)?;
         let restore = into

@@ -51,7 +51,7 @@ pub fn needed(
 }
 
 /// What is needed on the same file system has to fit there together.
-fn together(needs: Vec<Need>) -> Vec<Need> {
+pub fn together(needs: Vec<Need>) -> Vec<Need> {
     let mut all: Vec<(Option<u64>, Need)> = Vec::new();
     for need in needs {
         let device = std::fs::canonicalize(&need.place).ok().and_then(|place| disk::device(&place).ok());

@@ -19,6 +19,9 @@ pub struct Slot {
     pub making: String,
 }
 
+/// What a logical slot can have besides: since which major, its column of `pg_replication_slots`, and the argument that gives it.
+const OPTIONS: [(u32, &str, &str); 2] = [(14, "two_phase", "twophase"), (17, "failover", "failover")];
+
 /// The slots of a server that outlast their session.
 ///
 /// # Errors
@@ -26,8 +29,10 @@ pub struct Slot {
 pub fn all(server: &Database) -> Result<Vec<Slot>> {
     // Before 10 there were none that end with their session.
     let lasting = if server.major() >= 10 { "NOT temporary" } else { "true" };
+    let options: Vec<_> = OPTIONS.iter().filter(|(major, ..)| server.major() >= *major).collect();
+    let columns = options.iter().map(|(_, column, _)| format!(", {column}")).collect::<Vec<_>>().concat();
     let rows = server.rows(&format!(
-        "SELECT slot_name::pg_catalog.text AS name, plugin::pg_catalog.text AS plugin, database::pg_catalog.text AS database
+        "SELECT slot_name::pg_catalog.text AS name, plugin::pg_catalog.text AS plugin, database::pg_catalog.text AS database{columns}
          FROM pg_catalog.pg_replication_slots WHERE {lasting} ORDER BY 1"
     ))?;
     let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
@@ -38,7 +43,9 @@ pub fn all(server: &Database) -> Result<Vec<Slot>> {
         let making = match &logical {
             Some((plugin, database)) => {
                 let plugin = literal(plugin);
-                let sql = format!("SELECT pg_catalog.pg_create_logical_replication_slot({quoted}, {plugin})");
+                let set = options.iter().filter(|(_, column, _)| row[*column] == true);
+                let set = set.map(|(.., argument)| format!(", {argument} => true")).collect::<Vec<_>>().concat();
+                let sql = format!("SELECT pg_catalog.pg_create_logical_replication_slot({quoted}, {plugin}{set})");
                 server.sibling(database).shown(&sql)
             }
             None => server.shown(&format!("SELECT pg_catalog.pg_create_physical_replication_slot({quoted})")),

@@ -160,7 +160,10 @@ fn choose(store: &Store, root: &Path, required: Option<&str>, only: bool) -> Res
                 .because(format!("it was made of `{}`", point.head.install.display()))
                 .hint(point.completing()?));
         }
+        // Named, it is completed whichever machine has made it.
+        let is_missing = point.head.incomplete().is_some() && !points.iter().any(|other| other.head.id == id);
         points.retain(|point| !only || point.head.id == id);
+        points.extend(is_missing.then_some(point));
     }
     Ok(points)
 }
@@ -221,8 +224,7 @@ impl Work<'_> {
         trust::require(point, false)?;
         let manifest_sha256 = point.proven_manifest()?;
         let unstored = point.head.incomplete().ok_or_else(|| Error::failed("the restore point is complete"))?;
-        disk::require(&point.path, unstored.bytes() / 2, "the dump of the frozen database")
-            .map_err(|error| error.with_hint("make room there (mm-backup prune)"))?;
+        require_space(point)?;
         let work = point.path.join(WORK);
         tree::remove(&work)?;
         let stored = match unstored {
@@ -299,6 +301,16 @@ impl Work<'_> {
             point.completing()?
         )))
     }
+}
+
+/// Requires that there is room for the dump of what is not stored yet.
+///
+/// # Errors
+/// Refused when there is not.
+pub(crate) fn require_space(point: &Point) -> Result<()> {
+    let bytes = point.head.incomplete().map_or(0, Unstored::bytes);
+    disk::require(&point.path, bytes / 2, "the dump of the frozen database")
+        .map_err(|error| error.with_hint("make room there (mm-backup prune)"))
 }
 
 /// The copy of a restore point is gone.

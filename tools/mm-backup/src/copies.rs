@@ -12,8 +12,8 @@ use mm_common::machine::state::State;
 use mm_common::machine::tree;
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::way_back::{administrator, exists};
-use mm_common::postgres::dump::identifier;
 use mm_common::postgres::frozen;
+use mm_common::postgres::properties;
 use mm_common::postgres::proven::Claim;
 use mm_common::postgres::server::Database;
 use serde::{Deserialize, Serialize};
@@ -245,7 +245,7 @@ fn unknown(installation: &Installation, claim: &Claim<'_>, record: &Record) -> R
         ui::say(&format!("{stays}; it is in the cluster that had the database of the server when it was made"));
         return Ok(());
     }
-    let drop = admin.shown(&format!("DROP DATABASE {}", identifier(&record.copy)));
-    ui::say(&format!("{stays}; once it is known to be: {drop}"));
+    let drop: Vec<String> = properties::dropping(&admin, &record.copy)?.iter().map(|sql| admin.shown(sql)).collect();
+    ui::say(&format!("{stays}; once it is known to be: {}", drop.join(" && ")));
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use mm_common::contract::error::{Error, Result};
-use mm_common::contract::ui;
+use mm_common::contract::{shell, ui};
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::state::State;
 use mm_common::machine::{checkpoint, signals};
@@ -87,12 +87,10 @@ pub(crate) fn store(
         }
         Standing::Moved(left) => {
             let called = format!("the database {}", left.moved.from.label());
-            (called, from_source(work, part, left, directory, lock)?)
+            let source = source(work, left).map_err(|error| way_out(point, error));
+            (called, from_source(work, part, (left, source?), directory, lock)?)
         }
-        Standing::InUse => {
-            return Err(gone(point, "the server works with it: its hop was not made, or was taken back"));
-        }
-        Standing::Gone(why) => return Err(gone(point, why)),
+        Standing::InUse | Standing::Gone(_) => return Err(gone(point, &standing)),
     };
     let (database, others, mut changes) = stored;
     for part in std::iter::once(&database).chain(&others) {
@@ -102,7 +100,22 @@ pub(crate) fn store(
     Ok(Taken { database, others, unproven })
 }
 
-fn gone(point: &Point, why: &str) -> Error {
+/// Requires that the hop of the restore point has left its database, and that it is there.
+///
+/// # Errors
+/// Refused as [`store`] does it.
+pub(crate) fn require_there(state: &Path, point: &Point) -> Result<()> {
+    match original::standing(state, &point.head.id)? {
+        Standing::Kept(_) | Standing::Moved(_) => Ok(()),
+        standing => Err(gone(point, &standing)),
+    }
+}
+
+fn gone(point: &Point, standing: &Standing) -> Error {
+    let why = match standing {
+        Standing::Gone(why) => why,
+        _ => "the server works with it: its hop was not made, or was taken back",
+    };
     Error::refused(format!("the database of the restore point {} cannot be stored any more", point.head.id))
         .because(why)
         .hint("its files can be restored with --files; make a new restore point: mm-backup create")
@@ -138,8 +151,9 @@ impl Apart {
     }
 
     fn stop(mut self) -> Result<()> {
+        end(&self.cluster)?;
         self.is_stopped = true;
-        end(&self.cluster)
+        Ok(())
     }
 }
 
@@ -202,8 +216,11 @@ fn from_cluster(work: &Work<'_>, part: &OriginalPart, kept: &Kept, directory: &P
     };
     let stored = read();
     let stopped = apart.stop();
-    let (database, others) = stored?;
-    stopped?;
+    let (database, others) = match (stored, stopped) {
+        (Ok(stored), Ok(())) => stored,
+        (Err(error), Err(other)) => return Err(error.because(other.one_line())),
+        (Err(error), Ok(())) | (Ok(_), Err(error)) => return Err(error),
+    };
     checkpoint::pass("complete-original-stopped");
     let now = kept.cluster.control_file()?;
     let mut changes = Changes::default();
@@ -224,7 +241,21 @@ fn from_cluster(work: &Work<'_>, part: &OriginalPart, kept: &Kept, directory: &P
     Ok((database, others, changes))
 }
 
-fn from_source(work: &Work<'_>, part: &OriginalPart, left: &Left, directory: &Path, lock: &LockGuard) -> Result<Read> {
+/// What a move has left may be gone, as is its owner's right: then nothing completes the restore point any more, and nothing is
+/// to wait for it.
+fn way_out(point: &Point, error: Error) -> Error {
+    let first = error.next_step().map(|step| format!("{step}; ")).unwrap_or_default();
+    let (id, path) = (&point.head.id, shell::word(&point.path));
+    let store = shell::word(point.path.parent().unwrap_or(&point.path));
+    error.with_hint(format!(
+        "{first}if that database is gone for good, nothing completes this restore point, and it holds up every later upgrade: \
+         get its files out if you need them (mm-backup restore {id} --files --into DIR --to {store}), then remove it: \
+         mm-backup unpin {id} --to {store} && rm -rf {path}"
+    ))
+}
+
+/// The database that the move has left, as the server came to it.
+fn source(work: &Work<'_>, left: &Left) -> Result<(DataSource, Database)> {
     let installation = work.installation;
     let source = DataSource::parse_for(left.source.reveal(), &installation.owner.name)?;
     let own = Database::connect(&source, Some(&installation.owner))?;
@@ -232,6 +263,17 @@ fn from_source(work: &Work<'_>, part: &OriginalPart, left: &Left, directory: &Pa
         return Err(Error::refused(format!("{} is another database now", left.moved.from.label()))
             .because("its server or its number there is not what it was when it was moved"));
     }
+    Ok((source, own))
+}
+
+fn from_source(
+    work: &Work<'_>,
+    part: &OriginalPart,
+    (left, (source, own)): (&Left, (DataSource, Database)),
+    directory: &Path,
+    lock: &LockGuard,
+) -> Result<Read> {
+    let installation = work.installation;
     let claim = Claim {
         role: &source.user,
         state: installation.state.path(),

@@ -19,6 +19,7 @@ use crate::manifest::Unstored;
 use crate::pinning::RELEASED_BY;
 use crate::retention::{self, Keep};
 use crate::store::{Point, Store};
+use crate::whose::Whose;
 use crate::{database, kept, original, replace};
 
 /// The verb.
@@ -34,11 +35,15 @@ pub(crate) fn prune(session: &mut Session, arguments: &BackupArguments, keep: Ke
         return Err(Error::usage("nothing says which restore points to keep")
             .hint("give --keep-last N or another of the --keep flags"));
     }
-    let Superfluous { ids: superfluous, pinned } = if keep.is_given() {
+    let Superfluous { ids: superfluous, pinned, others } = if keep.is_given() {
         superfluous(&store, &installation.root, &installation.state, keep)?
     } else {
         <_>::default()
     };
+    if others > 0 {
+        let (are, root) = (ui::count(others, "restore point"), installation.root.display());
+        ui::say(&format!("neither counted nor removed: {are} of `{root}` that other machines have made"));
+    }
     let before = kept::all(&installation.state)?;
     if session.dry_run {
         tell(&pinned);
@@ -89,6 +94,8 @@ struct Superfluous {
     ids: Vec<String>,
     /// What would go if it were not pinned.
     pinned: Vec<Pin>,
+    /// How many of other machines there are at this place, which the flags do not count.
+    others: usize,
 }
 
 /// Says what is kept although the flags do not keep it, and why.
@@ -103,7 +110,13 @@ fn tell(pinned: &[Pin]) {
 
 fn superfluous(store: &Store, install: &Path, state: &State, keep: Keep) -> Result<Superfluous> {
     let pins = pins::all(&store.path)?;
-    let points = store.of_installation(install)?;
+    let whose = Whose::at(install);
+    let (points, others): (Vec<Point>, Vec<Point>) = store
+        .list()?
+        .0
+        .into_iter()
+        .filter(|point| point.head.install == *install)
+        .partition(|point| whose.may_remove(&point.head));
     let journals = journals(state)?;
     let copies = copies::all(state)?;
     let is_there = |id: &str, unstored: Unstored<'_>| match unstored {
@@ -126,7 +139,8 @@ fn superfluous(store: &Store, install: &Path, state: &State, keep: Keep) -> Resu
         .collect::<Result<_>>()?;
     let (pinned, ids): (Vec<String>, Vec<String>) =
         retention::superfluous(&points, keep).into_iter().partition(|id| pins.iter().any(|pin| pin.id == *id));
-    Ok(Superfluous { ids, pinned: pins.into_iter().filter(|pin| pinned.contains(&pin.id)).collect() })
+    let others = others.len();
+    Ok(Superfluous { ids, others, pinned: pins.into_iter().filter(|pin| pinned.contains(&pin.id)).collect() })
 }
 
 /// The journals of all tools: a restore point that one of them names is needed to undo what it began.

@@ -28,7 +28,7 @@ mod ready;
 
 pub(crate) use self::exchange::{Exchanged, Renaming, is_done};
 use self::ready::{Looked, New};
-pub(crate) use self::ready::{Ready, Way, ready, require_same_name};
+pub(crate) use self::ready::{Ready, Way, foretell, ready, require_same_name};
 
 /// PostgreSQL cuts longer names off.
 const LONGEST_NAME: usize = 63;
@@ -60,7 +60,7 @@ pub(crate) fn prepare(point: &Point, ready: Ready<'_>, installation: &Installati
 fn fill_beside(point: &Point, looked: Looked<'_>, installation: &Installation, how: &Way<'_>) -> Result<Prepared> {
     let Way { accepts_superuser_objects, stamp, jobs, .. } = how;
     let (accepts_superuser_objects, jobs) = (*accepts_superuser_objects, *jobs);
-    let Looked { part, source, admin, cluster, is_superuser } = looked;
+    let Looked { part, source, admin, cluster, is_superuser, .. } = looked;
     let target = source.database.clone();
     let login = how.login(source);
     let mut prepared = Prepared {
@@ -73,6 +73,9 @@ fn fill_beside(point: &Point, looked: Looked<'_>, installation: &Installation, h
         frozen: None,
     };
     prepared.drop_leftovers()?;
+    // The files have been staged since it was looked at, maybe beside the cluster, which a full disk would end.
+    let size = (part.bytes, &part.properties);
+    ready::require_room(&ready::needs(size, cluster.as_ref(), &prepared.admin, &prepared.target)?)?;
     if is_superuser {
         create_roles(point, part, &prepared.admin, login)?;
     }

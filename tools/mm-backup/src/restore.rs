@@ -7,18 +7,19 @@ mod ready;
 use mm_common::contract::error::Result;
 use mm_common::contract::ui;
 use mm_common::machine::door;
+use mm_common::machine::state::State;
 use mm_common::postgres::dump;
 use mm_common::postgres::server::Database;
 use mm_common::run::Session;
 use serde_json::json;
 
 use crate::arguments::RestoreArguments;
-use crate::manifest::DatabasePart;
+use crate::manifest::{DatabasePart, Head};
 use crate::restore_files;
 use crate::store::{Point, Store};
 use crate::whose::{self, Whose};
 use crate::wish::{self, Wish};
-use crate::{equal, salvage, target};
+use crate::{equal, flip, kept, salvage, target};
 
 use plan::{Below, Elsewhere};
 
@@ -34,11 +35,21 @@ pub(crate) fn choose(session: &Session, store: &Store, wanted: &RestoreArguments
         return whose.to_read(store, id);
     }
     let accepted = session.common.accepts(whose::ACCEPT);
-    let point = whose.to_restore(store, id, accepted, ("restore", &wish::said(wanted)))?;
-    if !door::is_undoing_swap(&session.state(&point.head.install)) {
+    let is_begun = |head: &Head| is_begun(&session.state(&head.install), &head.id);
+    let may = |head: &Head| Ok(accepted || is_begun(head)?);
+    let point = whose.to_restore(store, id, &may, ("restore", &wish::said(wanted)))?;
+    if !door::is_undoing_swap(&session.state(&point.head.install)) && !is_begun(&point.head)? {
         whose.require(&point, accepted)?;
     }
     Ok(point)
+}
+
+/// Whether a restore of it was begun here, or done: what is installed here is, or was to be, what it holds.
+fn is_begun(state: &State, id: &str) -> Result<bool> {
+    if flip::interrupted(state)?.is_some_and(|open| open.id == id) {
+        return Ok(true);
+    }
+    Ok(kept::all(state)?.iter().any(|(_, kept)| kept.id == id))
 }
 
 /// Restores. Returns the line that says what was done.

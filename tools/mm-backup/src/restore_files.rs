@@ -9,6 +9,7 @@ use mm_common::machine::lock::LockGuard;
 use mm_common::machine::state::KEPT_BY_RESTORE;
 use mm_common::machine::tree::{self, Dir};
 use mm_common::machine::{disk, files, mounts};
+use mm_common::postgres::room::Need;
 
 use crate::flip::{Intent, Moves};
 use crate::held;
@@ -142,6 +143,8 @@ pub(crate) struct Planned {
     mounted: Vec<PathBuf>,
     /// How many entries there are.
     pub entries: u64,
+    /// The room that they take.
+    pub needs: Vec<Need>,
 }
 
 impl Planned {
@@ -151,8 +154,10 @@ impl Planned {
     /// Refused when nothing is selected, or when there is no room for it.
     pub(crate) fn of(point: &Point, selection: &Selection) -> Result<Self> {
         let (places, mounted) = places(point, selection)?;
-        let entries = require_space(point, selection, &places)?;
-        Ok(Self { selection: selection.clone(), places, mounted, entries })
+        let (entries, needs) = needed(point, selection, &places)?;
+        needs.iter().try_for_each(|need| disk::require(&need.place, need.bytes, need.what))?;
+        nothing_selected(entries, point)?;
+        Ok(Self { selection: selection.clone(), places, mounted, entries, needs })
     }
 
     /// The names that are exchanged, for people.
@@ -247,9 +252,16 @@ fn places(point: &Point, selection: &Selection) -> Result<(Vec<PathBuf>, Vec<Pat
     Ok((places, mounted))
 }
 
-/// Whether there is room for what is selected; returns the number of entries. For a place outside of them all, everything
-/// goes there.
+/// Whether there is room for what is selected; returns the number of entries.
 pub(crate) fn require_space(point: &Point, selection: &Selection, places: &[PathBuf]) -> Result<u64> {
+    let (count, needs) = needed(point, selection, places)?;
+    needs.iter().try_for_each(|need| disk::require(&need.place, need.bytes, need.what))?;
+    nothing_selected(count, point)?;
+    Ok(count)
+}
+
+/// How many entries are selected, and what room they take. For a place outside of them all, everything goes there.
+fn needed(point: &Point, selection: &Selection, places: &[PathBuf]) -> Result<(u64, Vec<Need>)> {
     let mut needed: BTreeMap<&PathBuf, u64> = BTreeMap::new();
     let mut count = 0;
     let mut reader = Reader::open(&point.path)?;
@@ -263,11 +275,8 @@ pub(crate) fn require_space(point: &Point, selection: &Selection, places: &[Path
             *needed.entry(place).or_insert(0) += entry.bytes;
         }
     }
-    for (place, bytes) in needed {
-        disk::require(place, bytes, "the restored files")?;
-    }
-    nothing_selected(count, point)?;
-    Ok(count)
+    let need = |(place, bytes): (&PathBuf, u64)| Need { place: place.clone(), bytes, what: "the restored files" };
+    Ok((count, needed.into_iter().map(need).collect()))
 }
 
 /// Where a directory of ours on the file system of `place` is made, and its name: beside the install root as for all tools,

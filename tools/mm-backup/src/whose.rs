@@ -40,6 +40,11 @@ impl Whose {
         self.is_of_place(head) && !self.is_of_other_host(head)
     }
 
+    /// Whether it may be removed as one of them: where this machine cannot be told from others, one that names its own is not.
+    pub(crate) fn may_remove(&self, head: &Head) -> bool {
+        self.has(head) && (self.host.is_some() || head.host.is_none())
+    }
+
     /// Whether it was made on another machine.
     pub(crate) fn is_of_other_host(&self, head: &Head) -> bool {
         head.host.as_ref().zip(self.host.as_ref()).is_some_and(|(made, here)| made.id != here.id)
@@ -60,14 +65,36 @@ impl Whose {
         others
     }
 
-    /// Those that are meant, and those of other machines at the same place, oldest first.
-    fn divided(&self, points: Vec<Point>) -> (Vec<Point>, Vec<Point>) {
-        let of_place = points.into_iter().filter(|point| self.is_of_place(&point.head));
-        let (mut others, own): (Vec<Point>, Vec<Point>) =
-            of_place.partition(|point| self.is_of_other_host(&point.head));
+    /// Those that are meant, and those of other machines at the same place, oldest first. Those that do not say of which machine
+    /// they are, are this one's where it has made others there, or nobody has made newer ones: else they may be those of before
+    /// of the machine that has.
+    pub(crate) fn divided(&self, points: Vec<Point>) -> (Vec<Point>, Vec<Point>) {
+        let of_place: Vec<Point> = points.into_iter().filter(|point| self.is_of_place(&point.head)).collect();
+        let doubtful: Vec<PathBuf> = of_place
+            .iter()
+            .filter(|point| point.head.host.is_none() && !self.is_owner(&of_place, &point.head.install))
+            .map(|point| point.head.install.clone())
+            .collect();
+        let is_other =
+            |head: &Head| self.is_of_other_host(head) || (head.host.is_none() && doubtful.contains(&head.install));
+        let (mut others, own): (Vec<Point>, Vec<Point>) = of_place.into_iter().partition(|point| is_other(&point.head));
         // Each machine counts by itself.
-        others.sort_by(|a, b| (&a.head.created, &a.head.id).cmp(&(&b.head.created, &b.head.id)));
+        others.sort_by(|a, b| age(a).cmp(&age(b)));
         (own, others)
+    }
+
+    /// Whether those at `install` that name no machine are this one's.
+    fn is_owner(&self, points: &[Point], install: &Path) -> bool {
+        let there = || points.iter().filter(|point| point.head.install == *install);
+        let newest = |of_others: bool| {
+            let of_kind = there().filter(|point| match point.head.host {
+                Some(_) => of_others && self.is_of_other_host(&point.head),
+                None => !of_others,
+            });
+            of_kind.map(age).max()
+        };
+        let has_own = there().any(|point| point.head.host.is_some() && !self.is_of_other_host(&point.head));
+        has_own || newest(true) <= newest(false)
     }
 
     /// The one that is to be read: the one with this identifier; `latest` is the newest of those that are meant, or of those of
@@ -80,8 +107,8 @@ impl Whose {
             return store.find(id);
         }
         let points = store.list()?.0;
-        let of_this_host = |point: &&Point| !self.is_of_other_host(&point.head);
-        let newest = self.among(points.clone()).pop().or_else(|| points.iter().rfind(of_this_host).cloned());
+        let anywhere = Self { install: None, host: self.host.clone() };
+        let newest = self.among(points.clone()).pop().or_else(|| anywhere.divided(points.clone()).0.pop());
         match newest {
             Some(newest) => {
                 self.tell(&newest);
@@ -97,7 +124,13 @@ impl Whose {
     ///
     /// # Errors
     /// Refused when there is none that can be taken.
-    pub(crate) fn to_restore(&self, store: &Store, id: &str, accepted: bool, asked: (&str, &str)) -> Result<Point> {
+    pub(crate) fn to_restore(
+        &self,
+        store: &Store,
+        id: &str,
+        accepted: &dyn Fn(&Head) -> Result<bool>,
+        asked: (&str, &str),
+    ) -> Result<Point> {
         if id != "latest" {
             return store.find(id);
         }
@@ -111,8 +144,12 @@ impl Whose {
             return Err(refusal(store, &newest_of_each(points), None));
         }
         let mut others = newest_of_each(others);
+        let is_taken = match others.as_slice() {
+            [only] => !is_installed(&only.head) || accepted(&only.head)?,
+            _ => false,
+        };
         match others.pop() {
-            Some(newest) if others.is_empty() && (accepted || !is_installed(&newest.head)) => {
+            Some(newest) if is_taken => {
                 self.tell(&newest);
                 Ok(newest)
             }
@@ -147,6 +184,11 @@ impl Whose {
             .because(format!("it is of {place}, and what is installed here would be replaced"))
             .hint(format!("where that is what you want, as after a move to this machine, add --accept {ACCEPT}; --into DIR restores it elsewhere")))
     }
+}
+
+/// By what the restore points of several machines are compared.
+fn age(point: &Point) -> (&str, &str) {
+    (&point.head.created, &point.head.id)
 }
 
 /// Whether something is installed here where a restore point would go.
@@ -228,13 +270,25 @@ mod tests {
             point("04", there, Some("a")),
         ];
         let among = |whose: Whose| ids(&whose.among(points.clone())).join(" ");
-        // One of an earlier release may be of any machine.
+        // One of an earlier release is of the machine that has made others there.
         assert_eq!(among(whose(Some(here), Some("a"))), "01 02");
         assert_eq!(among(whose(None, Some("a"))), "01 02 04");
-        assert_eq!(among(whose(Some(here), Some("c"))), "01");
+        // Of a machine that has made none it is where nobody else's are newer: else the newest would be an old state.
+        assert_eq!(among(whose(Some(here), Some("c"))), "01 02 03");
+        let (own, others) = whose(Some(here), Some("c")).divided(points.clone());
+        assert_eq!((ids(&own).join(" "), ids(&newest_of_each(others)).join(" ")), (String::new(), "01 02 03".into()));
+        let mut later = points.clone();
+        later.push(point("05", here, None));
+        let (own, others) = whose(Some(here), Some("c")).divided(later);
+        assert_eq!((ids(&own).join(" "), ids(&others).join(" ")), ("01 05".into(), "02 03".into()));
         assert_eq!(among(whose(Some(there), Some("b"))), "04", "nothing is installed there");
         // A machine without an identifier cannot be told from another.
         assert_eq!(among(whose(Some(here), None)), "01 02 03");
+        // But what it removes has to be its own.
+        let removed =
+            |whose: Whose| -> Vec<bool> { points.iter().map(|point| whose.may_remove(&point.head)).collect() };
+        assert_eq!(removed(whose(Some(here), None)), [true, false, false, false]);
+        assert_eq!(removed(whose(Some(here), Some("a"))), [true, true, false, false]);
         let newest = newest_of_each(points[1..].to_vec());
         assert_eq!(ids(&newest), ["02", "03", "04"]);
         assert_eq!(place(&newest[1].head), "`/nowhere/mattermost` on chat-b");

@@ -194,7 +194,12 @@ pub fn refuse_needed(state: &Path, root: &Path) -> Result<()> {
     let moved = Journal::finished(state, MOVE).read::<MoveRecord>()?.and_then(|record| record.restore_point);
     for Named { id, store, .. } in [bump, moved].into_iter().flatten().filter(|named| named.original) {
         let path = store.join(&id);
+        // What is gone, or works for the server again, nobody can store any more.
+        let is_left = || Ok::<_, Error>(!matches!(standing(state, &id)?, Standing::Gone(_) | Standing::InUse));
         if files::look(&store)?.is_none() {
+            if !is_left()? {
+                continue;
+            }
             let unseen = format!("whether the restore point {id} still needs the database of before cannot be told");
             return Err(Error::refused(unseen)
                 .because(format!("its store `{}` is not there", store.display()))
@@ -203,7 +208,9 @@ pub fn refuse_needed(state: &Path, root: &Path) -> Result<()> {
         if files::look(&path)?.is_none() {
             continue;
         }
-        if let Some(original) = handed_on::needs_original(&path)? {
+        if let Some(original) = handed_on::needs_original(&path)?
+            && is_left()?
+        {
             return Err(Error::refused(format!("the restore point {id} is frozen: its database is not stored yet"))
                 .because(format!("it is {}", original.in_words()))
                 .hint(handed_on::completing((&id, &store), root, state)));

@@ -57,8 +57,7 @@ pub(crate) fn choose(session: &Session, store: &Path, id: Option<&str>) -> Resul
 
 /// Where one is installed, that one's: the newest of another machine is another server's.
 fn of_this_machine(store: &Store, points: Vec<Point>, install: &Path) -> Result<Vec<Point>> {
-    let whose = Whose::at(install);
-    let (own, others): (Vec<Point>, Vec<Point>) = points.into_iter().partition(|point| whose.has(&point.head));
+    let (own, others) = Whose::at(install).divided(points);
     match others.last() {
         Some(other) if own.is_empty() => Err(Error::refused(format!(
             "there is no restore point of `{}` on this machine in `{}`",

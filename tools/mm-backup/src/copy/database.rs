@@ -97,7 +97,7 @@ impl Databases<'_> {
             };
             read(&own.connect()?)
         });
-        admin.execute_each(&format!("DROP DATABASE IF EXISTS {}", identifier(&name)))?;
+        properties::drop(&admin, &name)?;
         read.map_err(attempt)
     }
 

@@ -1,17 +1,16 @@
 //! What takes the place of the database, looked at before anything is made: the plan of a restore holds it, and its run
 //! carries it out.
 
-use std::path::Path;
-
 use mm_common::contract::error::{Error, Result};
 use mm_common::contract::ui;
 use mm_common::machine::disk;
 use mm_common::mattermost::site::Installation;
+use mm_common::mattermost::way_back::original::Original;
 use mm_common::mattermost::way_back::{Administrator, administrator, exists as has};
 use mm_common::postgres::cluster::Cluster;
-use mm_common::postgres::properties;
+use mm_common::postgres::properties::{self, Properties};
 use mm_common::postgres::proven::Claim;
-use mm_common::postgres::room;
+use mm_common::postgres::room::{self, Need};
 use mm_common::postgres::server::Database;
 use mm_common::postgres::since;
 use mm_common::postgres::slots::{self, Slot};
@@ -73,6 +72,14 @@ impl Ready<'_> {
         std::iter::once(format!("exchange the database {name} for {what}")).chain(slots).collect()
     }
 
+    /// The room that is needed beside the database that is there: a frozen copy has it already.
+    pub(crate) fn needs(&self) -> &[Need] {
+        match &self.new {
+            New::Copy(_) => &[],
+            New::Dump(looked) => &looked.needs,
+        }
+    }
+
     /// Says what is left behind, and what to do about it.
     pub(crate) fn tell(&self) {
         for slot in &self.slots {
@@ -123,6 +130,8 @@ pub(crate) struct Looked<'a> {
     pub(super) admin: Database,
     pub(super) cluster: Option<Cluster>,
     pub(super) is_superuser: bool,
+    /// The room that it takes where it is filled, as far as that is on this machine.
+    needs: Vec<Need>,
 }
 
 fn look<'a>(point: &'a Point, installation: &'a Installation, how: &Way<'_>) -> Result<Looked<'a>> {
@@ -133,19 +142,32 @@ fn look<'a>(point: &'a Point, installation: &'a Installation, how: &Way<'_>) -> 
         .ok_or_else(|| Error::refused(format!("the restore point {} holds no database", point.head.id)))?;
     let source = installation.source.as_ref().ok_or_else(|| Error::refused("the server does not use PostgreSQL"))?;
     require_same_name(point, &part.name, &source.database)?;
-    let administrator = administrator(installation, &how.claim).map_err(|error| {
-        let first = error.next_step().map(|step| format!("{step}; or ")).unwrap_or_default();
-        error.with_hint(format!("{first}restore into an empty database with --into-database URL"))
-    });
-    let Administrator { database: admin, cluster, is_superuser } = administrator?;
-    if let Some(data) = cluster.as_ref().and_then(Cluster::data_here) {
-        require_space(part, data, &admin, &source.database)?;
-    }
+    let Administrator { database: admin, cluster, is_superuser } = reach(installation, how)?;
+    let needs = needs((part.bytes, &part.properties), cluster.as_ref(), &admin, &source.database)?;
+    require_room(&needs)?;
     since::require_heir(&admin, &how.login(source).user, &part.properties.owner, &part.properties.roles)?;
     if !is_superuser {
         own::require_able(&admin, part, &point.path.join(&part.dump.path))?;
     }
-    Ok(Looked { part, source, admin, cluster, is_superuser })
+    Ok(Looked { part, source, admin, cluster, is_superuser, needs })
+}
+
+/// What a restore ends with whose database has to be stored first, as far as that is known before.
+///
+/// # Errors
+/// As [`ready`].
+pub(crate) fn foretell(point: &Point, original: &Original, installation: &Installation, how: &Way<'_>) -> Result<()> {
+    let source = installation.source.as_ref().ok_or_else(|| Error::refused("the server does not use PostgreSQL"))?;
+    require_same_name(point, &original.place.database, &source.database)?;
+    let Administrator { database: admin, cluster, .. } = reach(installation, how)?;
+    require_room(&needs((original.bytes, &original.properties), cluster.as_ref(), &admin, &source.database)?)
+}
+
+fn reach(installation: &Installation, how: &Way<'_>) -> Result<Administrator> {
+    administrator(installation, &how.claim).map_err(|error| {
+        let first = error.next_step().map(|step| format!("{step}; or ")).unwrap_or_default();
+        error.with_hint(format!("{first}restore into an empty database with --into-database URL"))
+    })
 }
 
 /// A restore goes only into the database that restore point and configuration both name: a configuration that names
@@ -159,13 +181,24 @@ pub(crate) fn require_same_name(point: &Point, name: &str, named: &str) -> Resul
         .hint("correct SqlSettings.DataSource, or restore into an empty database with --into-database URL"))
 }
 
-fn require_space(part: &DatabasePart, data: &Path, admin: &Database, name: &str) -> Result<()> {
+/// The room that a database of this size and with these properties takes in a cluster, where it takes the place of `name`;
+/// nothing of a cluster of another machine.
+pub(super) fn needs(
+    (bytes, properties): (u64, &Properties),
+    cluster: Option<&Cluster>,
+    admin: &Database,
+    name: &str,
+) -> Result<Vec<Need>> {
+    let Some(data) = cluster.and_then(Cluster::data_here) else { return Ok(Vec::new()) };
     let present = has(admin, name)?.then(|| admin.sibling(name));
-    let space = properties::usable_tablespace(admin, &part.properties)?;
-    for need in room::needed(data, admin, present.as_ref(), part.bytes, space)? {
-        disk::require(&need.place, need.bytes, need.what).map_err(|error| {
-            error.with_hint("make room there; the old database stays until prune, so both must fit")
-        })?;
-    }
-    Ok(())
+    let space = properties::usable_tablespace(admin, properties)?;
+    room::needed(data, admin, present.as_ref(), bytes, space)
+}
+
+/// Requires that there is that much room.
+pub(super) fn require_room(needs: &[Need]) -> Result<()> {
+    needs.iter().try_for_each(|need| {
+        disk::require(&need.place, need.bytes, need.what)
+            .map_err(|error| error.with_hint("make room there; the old database stays until prune, so both must fit"))
+    })
 }

@@ -46,6 +46,7 @@ pub(super) fn restore(
         // The copy it was frozen in is the server's database now.
         wish.database = false;
     }
+    ready::before_storing(point, (wanted, &wish), installation.as_ref())?;
     let completed = complete::before_restore(session, point, &wish, installation.as_ref(), (jobs, &lock))?;
     let (point, wish) = (completed.as_ref().unwrap_or(point), &wish);
     let plan = ready::in_place(point, (wanted, wish, terms), installation.as_ref(), Some(&lock))?;

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use mm_common::contract::error::Result;
+use mm_common::machine::disk;
 use mm_common::machine::lock::LockGuard;
 use mm_common::machine::service::Service;
 use mm_common::mattermost::site::Installation;
 use mm_common::postgres::proven;
+use mm_common::postgres::room;
 use mm_common::postgres::server::Database;
 use mm_common::postgres::source::DataSource;
 use mm_common::run::Session;
@@ -18,7 +20,7 @@ use crate::replace::{self, Ready, Way};
 use crate::restore_files::{self, Planned, Selection};
 use crate::store::Point;
 use crate::wish::Wish;
-use crate::{complete, configuration, database, fill, salvage, target};
+use crate::{complete, configuration, database, fill, flip, original, salvage, target};
 
 /// What `--accept` lets through, and with how many threads the work is done.
 #[derive(Debug, Clone, Copy)]
@@ -82,12 +84,41 @@ pub(crate) fn in_place<'a>(
     let login = installation.map(|there| configuration::login(&point.head, &stored, there)).transpose()?.flatten();
     let exchanged = |there| database_of(point, there, login.as_ref(), terms, lock);
     let database = match (installation.filter(|_| wish.database), point.head.incomplete()) {
-        (Some(_), Some(Unstored::Original(part))) => InPlaceOf::Unstored(&part.database),
+        (Some(there), Some(Unstored::Original(part))) => {
+            // A run has stored it before this, or ends a restore that was cut off with it first.
+            if lock.is_none() && flip::interrupted(&there.state)?.is_none() {
+                original::require_there(there.state.path(), point)?;
+                complete::require_space(point)?;
+                replace::foretell(point, &part.database, there, &terms.way(there, login.as_ref(), "", None))?;
+            }
+            InPlaceOf::Unstored(&part.database)
+        }
         (Some(there), _) => InPlaceOf::This(Box::new(exchanged(there)?)),
         (None, _) if wish.database => InPlaceOf::Configured,
         (None, _) => InPlaceOf::Nothing,
     };
+    if let (Some(files), InPlaceOf::This(ready)) = (&files, &database) {
+        for need in room::together(files.needs.iter().chain(ready.needs()).cloned().collect()) {
+            disk::require(&need.place, need.bytes, "what is restored")?;
+        }
+    }
     Ok(InPlace { point, first: None, stop, files, database, login, start: wanted.stop && ran && !wanted.leave_stopped })
+}
+
+/// What a restore is refused for that is quickly looked at, before its database is stored, which takes long.
+///
+/// # Errors
+/// Refused as [`in_place`] does it.
+pub(crate) fn before_storing(
+    point: &Point,
+    (wanted, wish): (&RestoreArguments, &Wish),
+    installation: Option<&Installation>,
+) -> Result<()> {
+    if wish.database && matches!(point.head.incomplete(), Some(Unstored::Original(_))) {
+        let _running = target::refuse_running(installation.map(|there| &there.service), &point.head.install, wanted)?;
+        let _planned = wish.files.as_ref().map(|selection| Planned::of(point, selection)).transpose()?;
+    }
+    Ok(())
 }
 
 /// Works out what takes the place of the database of an installation.

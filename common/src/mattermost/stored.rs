@@ -1,5 +1,6 @@
 //! The database in a restore point, for a tool that carries it elsewhere than mm-backup restores it to.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use semver::Version;
@@ -8,6 +9,7 @@ use serde::Deserialize;
 use super::handed_on::{self, COMPLETION, COMPLETION_DIGEST};
 use crate::contract::error::{Context as _, Error, Result};
 use crate::contract::{near, shell, ui};
+use crate::machine::host::{self, Host};
 use crate::machine::{files, trust};
 use crate::postgres::besides::LargeObjects;
 use crate::postgres::fingerprint::{Fingerprint, Method};
@@ -76,6 +78,10 @@ struct Head {
     created: String,
     version: Version,
     #[serde(default)]
+    install: PathBuf,
+    #[serde(default)]
+    host: Option<Host>,
+    #[serde(default)]
     database: Option<Part>,
     #[serde(default)]
     frozen: Option<serde::de::IgnoredAny>,
@@ -98,18 +104,19 @@ impl Part {
 }
 
 impl Stored {
-    /// Finds the restore point `id`, or `latest`, in the store at `store`, and proves its manifest and its dump by their digests.
-    /// `accepted`: others may have written to the store.
+    /// Finds the restore point `id` in the store at `store`, or `latest`, the newest of the installation at `root`, and proves its
+    /// manifest and its dump by their digests. `accepted`: others may have written to the store.
     ///
     /// # Errors
-    /// Refused when there is none, it is not safe or not whole, or it holds no dump of PostgreSQL.
-    pub fn find(store: &Path, id: &str, accepted: bool) -> Result<Self> {
+    /// Refused when there is none, it is not safe or not whole, or it holds no dump of PostgreSQL; and where the newest could be that
+    /// of one machine or another.
+    pub fn find(store: &Path, root: &Path, id: &str, accepted: bool) -> Result<Self> {
         let store = store.canonicalize().map_err(|error| {
             Error::refused(format!("there is no store at `{}`", store.display()))
                 .because(error)
                 .hint("name the directory of the restore points with --store")
         })?;
-        let id = if id == "latest" { latest(&store)? } else { id.to_owned() };
+        let id = if id == "latest" { latest(&store, root)? } else { id.to_owned() };
         let point = place(&store, &id)?;
         let refused = |error: Error| {
             error
@@ -118,14 +125,17 @@ impl Stored {
                 .hint(format!("take another one: mm-backup list --to {}", shell::word(&store)))
         };
         require_safe(&store, &point, &id, accepted)?;
-        Self::read(&store, &point, &id).map_err(refused)
+        Self::read((&store, root), &point, &id).map_err(refused)
     }
 
-    fn read(store: &Path, point: &Path, id: &str) -> Result<Self> {
+    fn read((store, root): (&Path, &Path), point: &Path, id: &str) -> Result<Self> {
         let digest = proven(&point.join(MANIFEST), &recorded(&point.join(MANIFEST_DIGEST))?)?;
         let head: Head = handed_on::head(&point.join(MANIFEST))?;
         if head.id != id {
             return Err(Error::refused(format!("its manifest is that of `{}`", head.id)));
+        }
+        if let Some(place) = head.of_another(root, host::this().as_ref()) {
+            ui::say(&format!("the restore point {id} is of {place}"));
         }
         let completed = match head.frozen {
             Some(_) if head.database.is_none() => handed_on::completion::<Completion>(point)?,
@@ -184,17 +194,57 @@ fn names(store: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-fn latest(store: &Path) -> Result<String> {
-    let mut newest: Option<(u64, String)> = None;
-    for name in names(store)? {
-        // One that cannot be read is not the one to go by, and is told where it is named itself.
-        if let Ok(head) = handed_on::head::<Head>(&store.join(&name).join(MANIFEST)) {
-            newest = newest.max(Some((head.sequence, name)));
+impl Head {
+    /// What it is of, for people.
+    fn place(&self) -> String {
+        let install = self.install.display();
+        match &self.host {
+            Some(host) if !host.name.is_empty() => format!("`{install}` on {}", host.name),
+            Some(_) => format!("`{install}` on another machine"),
+            None => format!("`{install}`"),
         }
     }
+
+    /// What it is of where that is not the installation at `root` of this machine. Those of earlier releases do not say of which
+    /// machine they are.
+    fn of_another(&self, root: &Path, here: Option<&Host>) -> Option<String> {
+        let is_elsewhere = self.host.as_ref().zip(here).is_some_and(|(made, here)| made.id != here.id);
+        (self.install != root || is_elsewhere).then(|| self.place())
+    }
+}
+
+/// The newest restore point of the installation at `root`, as long as all of them are of one machine: which one is meant is not to be
+/// guessed, and each counts by itself.
+fn latest(store: &Path, root: &Path) -> Result<String> {
+    let shown = store.display();
+    let list = format!("name one by its identifier: mm-backup list --to {}", shell::word(store));
+    let (mut own, mut others) = (Vec::new(), BTreeSet::new());
+    for name in names(store)? {
+        // One that cannot be read is not the one to go by, and is told where it is named itself.
+        let Ok(head) = handed_on::head::<Head>(&store.join(&name).join(MANIFEST)) else { continue };
+        if head.install == root {
+            own.push((head, name));
+        } else {
+            others.insert(head.place());
+        }
+    }
+    let hosts: BTreeMap<&str, String> =
+        own.iter().filter_map(|(head, _)| Some((head.host.as_ref()?.id.as_str(), head.place()))).collect();
+    if hosts.len() > 1 {
+        let error = Error::refused(format!("the newest restore point in `{shown}` is of one machine or another"));
+        return Err(hosts
+            .into_values()
+            .fold(error, |error, place| error.because(format!("some are of {place}")))
+            .hint(list));
+    }
+    let newest = own.into_iter().max_by(|(a, one), (b, other)| (a.sequence, one).cmp(&(b.sequence, other)));
     newest.map(|(_, name)| name).ok_or_else(|| {
-        Error::refused(format!("there is no restore point in `{}`", store.display()))
-            .hint("name the directory of the restore points with --store")
+        if others.is_empty() {
+            return Error::refused(format!("there is no restore point in `{shown}`"))
+                .hint("name the directory of the restore points with --store");
+        }
+        let error = Error::refused(format!("there is no restore point of `{}` in `{shown}`", root.display()));
+        others.into_iter().fold(error, |error, place| error.because(format!("some are of {place}"))).hint(list)
     })
 }
 
@@ -262,8 +312,7 @@ mod tests {
     }
 
     fn point(store: &Path, id: &str, sequence: u64, further: &serde_json::Value) -> PathBuf {
-        let mut head =
-            json!({ "id": id, "sequence": sequence, "created": "2026-01-01T00:00:00Z", "version": "10.5.7" });
+        let mut head = json!({ "id": id, "sequence": sequence, "created": "2026-01-01T00:00:00Z", "version": "10.5.7", "install": "/opt/mm" });
         head.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
         let text = serde_json::to_string_pretty(&head).unwrap();
         let text = format!("{},\n  \"entries\": [\n  ]\n}}\n", text.trim_end().trim_end_matches('}').trim_end());
@@ -278,7 +327,7 @@ mod tests {
     fn what_is_whole_and_safe_is_found_and_nothing_else() {
         let place = tempfile::tempdir().unwrap();
         let store = place.path();
-        let find = |id: &str| Stored::find(store, id, false);
+        let find = |id: &str| Stored::find(store, Path::new("/opt/mm"), id, false);
         assert!(find("latest").unwrap_err().one_line().contains("no restore point"));
         point(store, "one", 1, &json!({ "database": part("database/x.dump") }));
         let second = point(store, "two", 2, &json!({ "database": part("database/x.dump") }));
@@ -307,8 +356,34 @@ mod tests {
         assert!(format!("{:?}", find("two").unwrap_err()).contains("is damaged"));
         std::fs::set_permissions(store.join("one"), std::fs::Permissions::from_mode(0o777)).unwrap();
         assert!(find("one").unwrap_err().next_step().unwrap().contains("--accept store-owner"));
-        Stored::find(store, "one", true).unwrap();
+        Stored::find(store, Path::new("/opt/mm"), "one", true).unwrap();
         write(&store.join("one").join(MANIFEST_DIGEST), "0  manifest.json\n");
-        assert_eq!(Stored::find(store, "one", true).unwrap_err().code(), 5);
+        assert_eq!(Stored::find(store, Path::new("/opt/mm"), "one", true).unwrap_err().code(), 5);
+    }
+
+    #[test]
+    fn the_newest_is_that_of_the_installation_and_of_one_machine() {
+        let place = tempfile::tempdir().unwrap();
+        let store = place.path();
+        let newest = |root: &str| latest(store, Path::new(root));
+        let host = |id: &str| json!({ "host": { "id": id, "name": format!("host-{id}") } });
+        point(store, "old", 1, &json!({}));
+        point(store, "own", 2, &host("a"));
+        point(store, "other", 3, &json!({ "install": "/opt/other" }));
+        assert_eq!((newest("/opt/mm").unwrap(), newest("/opt/other").unwrap()), ("own".into(), "other".into()));
+        let error = newest("/opt/none").unwrap_err();
+        assert!(error.code() == 5 && error.one_line().contains("`/opt/other`"), "{error:?}");
+        point(store, "foreign", 1, &host("b"));
+        let error = newest("/opt/mm").unwrap_err();
+        assert!(error.code() == 5, "{error:?}");
+        for name in ["host-a", "host-b"] {
+            assert!(error.one_line().contains(name), "{error:?}");
+        }
+        let head: Head = handed_on::head(&store.join("own").join(MANIFEST)).unwrap();
+        let here = |id: &str| Host { id: id.into(), name: "here".into() };
+        assert_eq!(head.of_another(Path::new("/opt/mm"), Some(&here("a"))), None);
+        assert_eq!(head.of_another(Path::new("/opt/mm"), None), None);
+        assert_eq!(head.of_another(Path::new("/opt/mm"), Some(&here("b"))).unwrap(), "`/opt/mm` on host-a");
+        assert!(head.of_another(Path::new("/opt/x"), Some(&here("a"))).is_some());
     }
 }

@@ -2,6 +2,8 @@
 //! read on both majors give the same text, so an upgrade that lost or changed something shows as a difference.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use mm_common::contract::error::Kind;
 use mm_common::contract::ui;
@@ -57,12 +59,18 @@ pub(crate) fn kept(database: &Database) -> Result<BTreeSet<String>> {
 ///
 /// # Errors
 /// Also when a table cannot be read to its end: a damaged page is found here, before anything was changed.
-pub(crate) fn gather(cluster: &Cluster, entrance: &str, method: fingerprint::Method, major: u32) -> Result<Facts> {
+pub(crate) fn gather(
+    cluster: &Cluster,
+    entrance: &str,
+    method: fingerprint::Method,
+    major: u32,
+    unwanted: &Arc<AtomicBool>,
+) -> Result<Facts> {
     let rows = || -> Result<Facts> {
         let mut facts = Facts::new();
         let kept = kept(&Database::superuser(cluster, entrance)?)?;
         for name in databases(cluster, entrance)? {
-            let database = Database::superuser(cluster, &name)?;
+            let database = Database::superuser(cluster, &name)?.cancelled_by(unwanted);
             let prints = match fingerprint::tables_by(&database, method, threads::fitting()) {
                 // Nobody works with it, and whoever goes back to it has its functions in the server's database again.
                 Err(error) if error.kind() == Kind::Refused && kept.contains(&name) => {

@@ -1,5 +1,7 @@
 //! `mm-pgbump run`: from the old major to the new one, or back to where it began.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mm_common::contract::digest;
@@ -233,8 +235,15 @@ fn carry(
     control::start_shut(&entry.old)?;
     checkpoint::pass("old-shut");
     let code = || preflight::require_no_user_code(&entry.old, &entry.database, (entry.method, entry.major), user_code);
-    let read = || evidence::gather(&entry.old, &entry.database, entry.hashed, entry.major);
-    let (before, kept) = threads::both(read, || code().and_then(|()| finish::Kept::of(&entry.old, &entry.database)));
+    // Where this is refused nobody waits for the rows.
+    let refused = Arc::new(AtomicBool::new(false));
+    let read = || evidence::gather(&entry.old, &entry.database, entry.hashed, entry.major, &refused);
+    let look = || {
+        let kept = code().and_then(|()| finish::Kept::of(&entry.old, &entry.database));
+        refused.store(kept.is_err(), Ordering::Relaxed);
+        kept
+    };
+    let (before, kept) = threads::both(read, look);
     let (kept, before) = (kept?, before?);
     records.keep_facts(&before, lock)?;
     carried.part("read", &mut since);
@@ -285,7 +294,7 @@ fn prove(entry: &Entry, before: &Facts, kept: &finish::Kept) -> Result<Vec<Strin
     ui::progress("reading every table of the new cluster");
     finish::fill_views(&new, &entry.database, before)?;
     kept.carry(&new, entry.method)?;
-    let after = evidence::gather(&new, &entry.database, entry.hashed, entry.major)?;
+    let after = evidence::gather(&new, &entry.database, entry.hashed, entry.major, &Arc::default())?;
     let differences = evidence::compare(before, &after, (entry.old.major, entry.major));
     if differences.faults.is_empty() {
         return Ok(differences.notes);

@@ -19,8 +19,8 @@ pub(crate) trait Browser: Debug {
     fn go(&self, address: &str) -> Result<()>;
     /// Where the page is now.
     fn place(&self) -> Result<String>;
-    /// Sets a cookie for the page's host.
-    fn cookie(&self, name: &str, value: &str, http_only: bool) -> Result<()>;
+    /// Sets a cookie for the host of this address, which is that of the server; a page elsewhere never gets it.
+    fn cookie(&self, address: &str, name: &str, value: &str, http_only: bool) -> Result<()>;
     /// Runs the body of a function in the page and returns its value.
     fn script(&self, script: &str, arguments: &[&str]) -> Result<Value>;
     /// The first element of a selector, if there is one now.

@@ -60,12 +60,15 @@ const FLAGS: [&str; 14] = [
 
 /// The browser that is installed. What only leads to a snap is none: that would not work in a directory of ours.
 pub(crate) fn installed() -> Option<&'static str> {
-    NAMES.into_iter().find(|name| {
-        command::find(name).is_ok_and(|path| {
-            let begin = files::read(&path, 16 << 10).unwrap_or_default();
-            !begin.starts_with(b"#!") || !String::from_utf8_lossy(&begin).contains("/snap/bin/")
-        })
-    })
+    NAMES.into_iter().find(|name| command::find(name).is_ok_and(|path| !is_snaps(&path)))
+}
+
+/// Whether a program is one of a snap: a script that starts it, or a link to it, which is one to snap itself.
+fn is_snaps(path: &Path) -> bool {
+    let leads = |to: &Path| to.starts_with("/snap") || to.file_name().is_some_and(|name| name == "snap");
+    let begin = files::read(path, 16 << 10).unwrap_or_default();
+    path.canonicalize().is_ok_and(|to| leads(&to))
+        || begin.starts_with(b"#!") && String::from_utf8_lossy(&begin).contains("/snap/bin/")
 }
 
 /// A page of a browser that was started for it.
@@ -98,13 +101,15 @@ struct Line {
     stream: UnixStream,
     heard: Vec<u8>,
     number: u64,
+    /// It was there, and is not any more.
+    ended: bool,
 }
 
 impl Line {
     fn over(stream: UnixStream) -> Result<Self> {
         let set = stream.set_read_timeout(Some(PAUSE)).and_then(|()| stream.set_write_timeout(Some(LIMIT)));
         set.map_err(|error| Error::failed("cannot talk to the browser").because(error))?;
-        Ok(Self { stream, heard: Vec::new(), number: 0 })
+        Ok(Self { stream, heard: Vec::new(), number: 0, ended: false })
     }
 
     /// Sends a command; the number by which its answer is known.
@@ -116,7 +121,10 @@ impl Line {
         }
         let mut text = message.to_string().into_bytes();
         text.push(0);
-        self.stream.write_all(&text).map_err(|error| gone(method).because(error))?;
+        self.stream.write_all(&text).map_err(|error| {
+            self.ended = matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset);
+            gone(method).because(error)
+        })?;
         Ok(self.number)
     }
 
@@ -158,12 +166,18 @@ impl Line {
             signals::check()?;
             let mut buffer = [0; 16 << 10];
             match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(gone(method).because("it has ended")),
+                Ok(0) => {
+                    self.ended = true;
+                    return Err(gone(method).because("it has ended"));
+                }
                 Ok(count) => self.heard.extend_from_slice(&buffer[..count]),
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
                 }
-                Err(error) => return Err(gone(method).because(error)),
+                Err(error) => {
+                    self.ended = error.kind() == ErrorKind::ConnectionReset;
+                    return Err(gone(method).because(error));
+                }
             }
         }
     }
@@ -173,22 +187,41 @@ fn gone(method: &str) -> Error {
     Error::failed(format!("the browser does not answer {method}"))
 }
 
+/// Whether an answer only says that one document has gone and the next one is not there yet.
+fn is_between(error: &Error) -> bool {
+    let words = ["navigated or closed", "Cannot find context", "Cannot find default execution context"];
+    error.causes().iter().any(|cause| words.iter().any(|word| cause.contains(word)))
+}
+
 impl Page {
     /// Starts a browser and opens a page in it.
     pub(crate) fn open() -> Result<Self> {
-        // In a container the browser's own sandbox may not be allowed; the user without rights is still there.
-        Self::started(&[]).or_else(|_| Self::started(&["--no-sandbox"])).map_err(|error| {
-            error.hint(
+        // In a container the browser's own sandbox may not be allowed: it ends at once. The user without rights is still there.
+        let opened = match Self::started(&[]) {
+            Err((_, true)) => Self::started(&["--no-sandbox"]),
+            opened => opened,
+        };
+        opened.map_err(|(error, _)| match signals::check() {
+            Ok(()) => error.hint(
                 "see that it starts by hand: chromium --headless=new --dump-dom about:blank; or give --browser no",
-            )
+            ),
+            Err(stopped) => stopped,
         })
     }
 
-    fn started(further: &[&str]) -> Result<Self> {
-        let (process, stream) = start(further)?;
-        let mut line = Line::over(stream)?;
+    /// The page, or why there is none and whether the browser has ended before it answered anything.
+    fn started(further: &[&str]) -> std::result::Result<Self, (Error, bool)> {
+        let (process, mut line) = start(further)
+            .and_then(|(process, stream)| Ok((process, Line::over(stream)?)))
+            .map_err(|error| (error, false))?;
+        match line.ask(None, "Target.createTarget", &json!({ "url": "about:blank" })) {
+            Ok(target) => Self::attached(process, line, &target).map_err(|error| (error, false)),
+            Err(error) => Err((error, line.ended)),
+        }
+    }
+
+    fn attached(process: Process, mut line: Line, target: &Value) -> Result<Self> {
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let target = line.ask(None, "Target.createTarget", &json!({ "url": "about:blank" }))?;
         let attached =
             line.ask(None, "Target.attachToTarget", &json!({ "targetId": target["targetId"], "flatten": true }))?;
         let page = Self { line: line.into(), session: word(&attached["sessionId"]), _process: process };
@@ -224,6 +257,11 @@ impl Page {
         }
     }
 
+    /// The document that is shown: each has a loader of its own.
+    fn document(&self) -> Result<Value> {
+        Ok(self.ask("Page.getFrameTree", &json!({}))?["frameTree"]["frame"]["loaderId"].take())
+    }
+
     fn mouse(&self, kind: &str, (x, y): (f64, f64)) -> Result<()> {
         let button = if kind == "mouseMoved" { "none" } else { "left" };
         let event = json!({ "type": kind, "x": x, "y": y, "button": button, "clickCount": 1 });
@@ -233,12 +271,18 @@ impl Page {
 
 impl Browser for Page {
     fn go(&self, address: &str) -> Result<()> {
+        let before = self.document()?;
         let went = self.ask("Page.navigate", &json!({ "url": address }))?;
         if let Some(why) = went["errorText"].as_str() {
             return Err(Error::failed(format!("the browser cannot open {address}")).because(why));
         }
+        // Where only what follows a `#` is another, the document stays.
+        let stays = went["loaderId"].is_null();
+        let is_loaded = || -> Result<bool> {
+            Ok((stays || self.document()? != before) && self.script("return document.readyState;", &[])? == "complete")
+        };
         let begun = Instant::now();
-        while self.script("return document.readyState;", &[])? != "complete" {
+        while !is_loaded().or_else(|error| if is_between(&error) { Ok(false) } else { Err(error) })? {
             if begun.elapsed() > LIMIT {
                 return Err(Error::failed(format!("the browser cannot open {address}"))
                     .because(format!("it is not loaded after {} seconds", LIMIT.as_secs())));
@@ -253,8 +297,8 @@ impl Browser for Page {
         Ok(self.script("return location.href;", &[])?.as_str().unwrap_or_default().to_owned())
     }
 
-    fn cookie(&self, name: &str, value: &str, http_only: bool) -> Result<()> {
-        let cookie = json!({ "url": self.place()?, "name": name, "value": value, "path": "/", "httpOnly": http_only });
+    fn cookie(&self, address: &str, name: &str, value: &str, http_only: bool) -> Result<()> {
+        let cookie = json!({ "url": address, "name": name, "value": value, "path": "/", "httpOnly": http_only });
         let set = self.ask("Network.setCookie", &cookie)?;
         if set["success"] == false {
             return Err(Error::failed(format!("the browser does not take the cookie {name}")));
@@ -325,4 +369,35 @@ fn start(further: &[&str]) -> Result<(Process, UnixStream)> {
     }
     let child = cmd.start(Stdio::null(), OwnedFd::from(theirs).into(), Stdio::null())?;
     Ok((Process { child, _directory: directory }, ours))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_to_a_snap_is_no_browser() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        std::fs::write(path("snap"), "").unwrap();
+        std::fs::write(path("own"), "#!/bin/sh\nexec /usr/lib/chromium/chromium\n").unwrap();
+        std::fs::write(path("script"), "#!/bin/sh\nexec /snap/bin/chromium \"$@\"\n").unwrap();
+        for (name, to) in [("chromium", "snap"), ("other", "own")] {
+            std::os::unix::fs::symlink(path(to), path(name)).unwrap();
+        }
+        let found = ["own", "other", "chromium", "script"].map(|name| is_snaps(&path(name)));
+        assert_eq!(found, [false, false, true, true]);
+    }
+
+    #[test]
+    fn an_end_is_told_from_silence() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut line = Line::over(ours).unwrap();
+        let answer = std::thread::spawn(move || (&theirs).write_all(b"{\"id\":1,\"result\":{}}\0"));
+        line.ask(None, "first", &json!({})).unwrap();
+        assert!(!line.ended);
+        answer.join().unwrap().unwrap();
+        line.ask(None, "second", &json!({})).unwrap_err();
+        assert!(line.ended);
+    }
 }

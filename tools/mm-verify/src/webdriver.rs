@@ -5,6 +5,7 @@ use std::time::Duration;
 use mm_common::mattermost::api::{Answer, Server};
 use mm_common::{Error, Result};
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::browsing::{self, Browser};
 
@@ -49,7 +50,13 @@ impl Browser for Session {
         Ok(self.get("url")?.as_str().unwrap_or_default().to_owned())
     }
 
-    fn cookie(&self, name: &str, value: &str, http_only: bool) -> Result<()> {
+    fn cookie(&self, address: &str, name: &str, value: &str, http_only: bool) -> Result<()> {
+        // A driver sets it for wherever the page is.
+        let place = self.place()?;
+        if origin(&place).is_none_or(|now| Some(now) != origin(address)) {
+            return Err(Error::failed(format!("the browser does not get the cookie {name}"))
+                .because(format!("the page of {address} has led it to {}", origin(&place).unwrap_or(place))));
+        }
         let cookie = json!({ "name": name, "value": value, "path": "/", "httpOnly": http_only });
         self.post("cookie", &json!({ "cookie": cookie })).map(drop)
     }
@@ -118,4 +125,25 @@ fn value(path: &str, answer: &Answer) -> Result<Value> {
     let message = answer.body["value"]["message"].as_str().unwrap_or("no message");
     let first = message.lines().next().unwrap_or_default().to_owned();
     Err(Error::failed(format!("the browser refuses {path}")).because(first))
+}
+
+/// Scheme, host and port of an address; none where it has no host.
+fn origin(address: &str) -> Option<String> {
+    let origin = Url::parse(address).ok()?.origin();
+    origin.is_tuple().then(|| origin.ascii_serialization())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        assert_eq!(origin("http://localhost:8065/login"), origin("http://localhost:8065"));
+        assert_eq!(origin("https://chat.example.com:443/x"), origin("https://chat.example.com"));
+        for other in ["https://localhost:8065", "http://localhost:8066", "http://elsewhere:8065"] {
+            assert_ne!(origin(other), origin("http://localhost:8065"), "{other}");
+        }
+        assert_eq!((origin("about:blank"), origin("data:text/html,x"), origin("")), (None, None, None));
+    }
 }

@@ -25,7 +25,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::limits::{MOST_PROCESSES, threads_of};
+use super::limits::{MOST_PROCESSES, sees_all_processes, threads_of};
 use crate::contract::error::{Error, Result};
 use crate::contract::ui;
 use crate::machine::tree;
@@ -158,6 +158,9 @@ fn launch(orders: &Orders, words: &[OsString]) -> Result<Ended> {
 /// No core files, and no more processes than some: however fast they are made, they can be counted and ended.
 fn limit(uid: u32) -> nix::Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    if !sees_all_processes() {
+        return Ok(());
+    }
     let (_, hard) = getrlimit(Resource::RLIMIT_NPROC)?;
     let most = hard.min(threads_of(uid) + MOST_PROCESSES);
     setrlimit(Resource::RLIMIT_NPROC, most, most)

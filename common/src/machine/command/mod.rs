@@ -230,7 +230,7 @@ impl Cmd {
     }
 
     /// It is a program of the host's that works as somebody else, or reads what somebody else's server says: each of its
-    /// processes has at most so many bytes of memory, its user 512 processes more than now, it gains no privileges, and leaves
+    /// processes has at most so many bytes of memory, its user 512 processes more than now (outside containers), it gains no privileges, and leaves
     /// no core file.
     #[must_use]
     pub fn within(mut self, memory: u64) -> Self {
@@ -335,13 +335,14 @@ impl Cmd {
         if let Some(memory) = self.within {
             words.extend(limits::words(uid, memory)?);
         }
-        if self.asked.is_some() || ends_with_us || user.is_some() {
+        let is_given_up = self.asked.is_some() || ends_with_us || user.is_some();
+        if is_given_up || self.within.is_some() {
             words.push(find("setpriv")?.into());
             words.extend(if ends_with_us { vec!["--pdeathsig".into(), "TERM".into()] } else { Vec::new() });
             if self.asked.is_some() || self.within.is_some() {
                 words.push("--no-new-privs".into());
-                // Only root may give up what others could gain.
-                words.extend(is_root().then(|| "--bounding-set=-all".into()));
+                // Only root may give up what others could gain; what works as root itself reads what root may read.
+                words.extend((is_root() && is_given_up).then(|| "--bounding-set=-all".into()));
             }
             words.extend(user.map_or(vec!["--".into()], |user| user.setpriv_arguments().map(OsString::from).to_vec()));
         }

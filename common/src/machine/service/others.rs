@@ -40,26 +40,35 @@ pub(super) fn script_names(name: &str, root: &Path) -> bool {
 /// Whether the program of supervisord of this name names the installation at `root`.
 pub(super) fn program_names(name: &str, root: &Path) -> bool {
     let mut texts = SUPERVISOR_PLACES.iter().flat_map(|place| scripts(Path::new(place)));
-    texts.any(|(_, text)| section(&text, name).any(|line| names(line, root)))
+    texts.any(|(_, text)| section(&text, &format!("[program:{name}]")).any(|line| names(line, root)))
 }
 
-/// The user that supervisord runs the program of this name as, by name or number, where its section says so.
+/// Where supervisord's own section is on Debian, Red Hat and by hand.
+const SUPERVISORD: [&str; 3] = ["/etc/supervisor/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor.conf"];
+
+/// The user that supervisord runs the program of this name as, by name or number, where its section says so, or that of supervisord
+/// itself.
 pub fn supervisor_user(name: &str) -> Option<String> {
     let mut texts = SUPERVISOR_PLACES.iter().flat_map(|place| scripts(Path::new(place)));
-    texts.find_map(|(_, text)| user_of(&text, name))
+    texts.find_map(|(_, text)| user_of(&text, &format!("[program:{name}]"))).or_else(|| {
+        let mut texts = SUPERVISORD.iter().filter_map(|path| files::read_text(Path::new(path), MOST).ok());
+        texts.find_map(|text| user_of(&text, "[supervisord]"))
+    })
 }
 
-fn user_of(text: &str, name: &str) -> Option<String> {
-    let mut values = section(text, name).filter_map(|line| line.split_once('='));
-    let value = values.find_map(|(key, value)| (key.trim() == "user").then_some(value))?;
+/// What a section says of its user. What is put together of other values is not known.
+fn user_of(text: &str, heading: &str) -> Option<String> {
+    let mut values = section(text, heading).filter_map(|line| line.split_once('='));
+    let value = values.find_map(|(key, value)| key.trim().eq_ignore_ascii_case("user").then_some(value))?;
     // What follows a semicolon after a blank is a comment (supervisord's documentation of its configuration file).
-    let value = value.split_once(" ;").map_or(value, |(value, _)| value).trim();
-    (!value.is_empty()).then(|| value.to_owned())
+    let comment = value.char_indices().find(|(at, c)| *c == ';' && value[..*at].ends_with(char::is_whitespace));
+    let value = comment.map_or(value, |(at, _)| &value[..at]).trim();
+    (!value.is_empty() && !value.contains("%(")).then(|| value.to_owned())
 }
 
-/// The lines of a program's section.
-fn section<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
-    let heading = format!("[program:{name}]");
+/// The lines of the section with this heading.
+fn section<'a>(text: &'a str, heading: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+    let heading = heading.to_owned();
     let section = text.lines().map(str::trim).skip_while(move |line| *line != heading).skip(1);
     section.take_while(|line| !line.starts_with('['))
 }
@@ -133,8 +142,17 @@ mod tests {
         let text = "[program:web]\ncommand=/usr/bin/web\n\n[program:chat]\ncommand = /opt/mm/bin/mattermost\nuser=mm\n";
         assert_eq!(programs(text, Path::new("/opt/mm")), ["chat"]);
         assert!(programs(text, Path::new("/opt/other")).is_empty());
-        assert_eq!((user_of(text, "chat").as_deref(), user_of(text, "web")), (Some("mm"), None));
-        assert_eq!(user_of("[program:x]\nuser = mm ; as installed\n", "x").as_deref(), Some("mm"));
+        assert_eq!((user_of(text, "[program:chat]").as_deref(), user_of(text, "[program:web]")), (Some("mm"), None));
+        for (line, user) in [
+            ("user = mm ; as installed", Some("mm")),
+            ("USER=mm\t; as installed", Some("mm")),
+            ("user=mm;x", Some("mm;x")),
+            ("user=%(ENV_WHO)s", None),
+            ("user= ; nobody said", None),
+            ("username=mm", None),
+        ] {
+            assert_eq!(user_of(&format!("[supervisord]\n{line}\n"), "[supervisord]").as_deref(), user, "{line}");
+        }
     }
 
     #[test]

@@ -240,6 +240,13 @@ pub(super) fn runs_server_of(command: &str, root: &Path) -> bool {
     })
 }
 
+/// Whether the first program of an `ExecStart`, as systemd writes it, is the server's executable of this installation itself, and
+/// not one that could run it as somebody else.
+pub(crate) fn is_server_of(exec_start: &str, root: &Path) -> bool {
+    let first = exec_start.split_once("path=").and_then(|(_, rest)| rest.split_ascii_whitespace().next());
+    first.is_some_and(|path| runs_server_of(path, root))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,6 +264,10 @@ mod tests {
     fn reads_what_systemctl_shows() {
         let unit = parse(SHOWN);
         assert_eq!(unit.main_pid, Some(812));
+        assert!(is_server_of(&unit.exec_start, Path::new("/opt/mattermost")));
+        assert!(!is_server_of(&unit.exec_start, Path::new("/opt/other")));
+        let through = unit.exec_start.replacen("/opt/mattermost/bin/mattermost ;", "/usr/sbin/runuser ;", 1);
+        assert!(!is_server_of(&through, Path::new("/opt/mattermost")), "{through}");
         assert_eq!(
             (unit.group.as_deref(), unit.further_groups.join("+").as_str()),
             (Some("www-data"), "ssl-cert+redis")

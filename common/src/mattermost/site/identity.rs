@@ -23,9 +23,14 @@ pub(super) fn owner(root: &Path, manager: &Manager) -> Result<User> {
     }
     match manager {
         Manager::Systemd { unit } => {
-            let unit = systemd::show(unit)?;
-            if let Some(name) = &unit.user {
-                return Ok(user_of(name)?.with_groups(unit.group.as_deref(), &unit.further_groups));
+            let shown = systemd::show(unit)?;
+            if let Some(name) = &shown.user {
+                return Ok(user_of(name)?.with_groups(shown.group.as_deref(), &shown.further_groups));
+            }
+            // systemd.exec(5): without `User=` it is root who executes it, whatever it belongs to.
+            if systemd::is_server_of(&shown.exec_start, root) {
+                ui::warn(&format!("the server runs as root: the unit {unit} has no User="));
+                return Ok(User::of_ids(0, 0).with_groups(shown.group.as_deref(), &shown.further_groups));
             }
         }
         Manager::Supervisor { name } => {

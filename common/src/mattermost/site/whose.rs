@@ -19,8 +19,10 @@ struct Seen {
     /// The install root and `bin`.
     above: Vec<Meta>,
     executable: Option<Ids>,
-    /// What a server writes to.
+    /// What a server writes to: its logs and its configuration.
     written: Vec<Ids>,
+    /// What it writes to besides, as far as that is no link: where it is hardened, that alone may be its user's.
+    further: Vec<Ids>,
     /// Part of that is behind a link, where others may have put what is there.
     linked: bool,
 }
@@ -44,9 +46,18 @@ impl Seen {
         }
         let of_another = |found: &[Ids]| found.iter().copied().find(|(uid, _)| *uid != 0);
         if self.is_roots() {
-            return of_another(&self.written).or((!self.linked).then_some(executable));
+            return of_another(&self.written)
+                .or_else(|| of_another(&self.further))
+                .or((!self.linked).then_some(executable));
         }
-        of_another(&self.above.iter().rev().map(ids).collect::<Vec<_>>())
+        of_another(&self.above.iter().rev().map(ids).collect::<Vec<_>>()).or_else(|| self.common())
+    }
+
+    /// The one user, not root, whom all that a server writes to belongs to: others can write above it, and everyone of them would
+    /// have had to be that user. What is behind a link says nothing.
+    fn common(&self) -> Option<Ids> {
+        let first = self.written.first().filter(|(uid, _)| *uid != 0 && !self.linked)?;
+        self.written.iter().all(|(uid, _)| uid == &first.0).then_some(*first)
     }
 }
 
@@ -76,6 +87,12 @@ pub(super) fn owner(root: &Path) -> Result<User> {
             seen.written.push(ids(&meta));
         }
     }
+    let client = dir.look("client".as_ref())?.filter(|meta| meta.kind == Kind::Directory);
+    let client = client.and_then(|_| dir.child("client".as_ref()).transpose()).transpose()?;
+    for (place, name) in [(Some(&dir), "data"), (Some(&dir), "plugins"), (client.as_ref(), "plugins")] {
+        let meta = place.map(|place| place.look(name.as_ref())).transpose()?.flatten();
+        seen.further.extend(meta.filter(|meta| meta.kind == Kind::Directory).as_ref().map(ids));
+    }
     seen.owner().map(|(uid, gid)| User::of_ids(uid, gid)).ok_or_else(|| {
         Error::refused(format!("nothing says as which user the server in `{}` runs", root.display()))
             .because(
@@ -104,7 +121,8 @@ mod tests {
         let seen = |above, executable, written: &[Ids]| Seen {
             above,
             executable: Some(executable),
-            written: written.to_vec(),
+            written: written[..2.min(written.len())].to_vec(),
+            further: written[2.min(written.len())..].to_vec(),
             linked: false,
         };
         for (above, executable, written, expected) in [
@@ -117,6 +135,11 @@ mod tests {
             // A file of root's, put where the owner is looked up.
             (vec![directory(CHAT, 0o755), directory(CHAT, 0o755)], ROOT, &[ROOT, ROOT], Some(CHAT)),
             (vec![directory(CHAT, 0o755), directory(ROOT, 0o755)], ROOT, &[ROOT, ROOT], Some(CHAT)),
+            // Hardened, and all but what is uploaded is root's.
+            (closed(), ROOT, &[ROOT, ROOT, CHAT], Some(CHAT)),
+            // Others can write there, and all that a server writes is one user's.
+            (vec![directory((0, 71), 0o2775), directory((0, 71), 0o2775)], ROOT, &[CHAT, CHAT], Some(CHAT)),
+            (vec![directory((0, 71), 0o2775), directory((0, 71), 0o2775)], ROOT, &[CHAT, (72, 71)], None),
             // Others can write there, and who they are is not said.
             (vec![directory((0, 71), 0o775), directory(ROOT, 0o755)], ROOT, &[ROOT, ROOT], None),
             (vec![directory(ROOT, 0o755), directory(ROOT, 0o777)], ROOT, &[CHAT, ROOT], None),

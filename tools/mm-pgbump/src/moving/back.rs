@@ -273,10 +273,16 @@ pub(crate) fn rollback(session: &mut Session, options: &Options, own: &[&str]) -
     // With a restore point of another host, its database need not be within reach.
     let serves = !entry.is_of_store_alone()
         || installation.database().is_ok_and(|own| tried::as_the_server(&own, entry.could).is_ok());
-    if (running || installation.was_running) && !stays_stopped && serves {
+    let is_wanted = (running || installation.was_running) && !stays_stopped;
+    if is_wanted && serves {
         Started::command(&installation, &lock)?.wait(&installation, START_LIMIT, &lock)?;
     }
     later.tell();
+    if is_wanted && !serves {
+        return Err(Error::failed(format!("the server leads to {from} again, and is stopped"))
+            .because("it ran before, and its database there does not let it in")
+            .hint("let its database answer, then start the server"));
+    }
     if door::is_undoing_swap(&installation.state) {
         // Users wait, and mm-swap has counted what they lose.
         return Ok(format!("the server is pointed at {from} again; what was written since is only in {to}"));

@@ -44,6 +44,7 @@ impl Work<'_> {
         let (records, old) = (self.records, self.old);
         let to = entry.moved.to.label();
         ui::say(&format!("moving {} to {to}", old.label(&entry.moved.from)));
+        let could = matches!(old, Old::Stored(_)) && self.installation.database().is_ok();
         self.installation.service.stop(STOP_LIMIT, self.lock)?;
         checkpoint::pass("move-stopped");
         let accepted = session.common.accepts(nodes::ACCEPT);
@@ -51,12 +52,12 @@ impl Work<'_> {
             Old::Living(source) => {
                 nodes::require_gone(source, accepted)?;
                 say_others(source)?;
-                let held = entry.restore_point.as_ref().and_then(|point| held(session, point));
+                let held = entry.restore_point.as_ref().and_then(|point| held(session, self.installation, point));
                 self.read(source, entry, held.as_ref())?
             }
             Old::Stored(point) => {
                 let newer = session.common.accepts(storing::NEWER);
-                storing::require_nothing_newer(point, self.installation, newer)?;
+                storing::require_nothing_newer(point, self.installation, (could, newer))?;
                 (storing::facts(point)?, point.dump.clone())
             }
         };
@@ -110,7 +111,7 @@ impl Work<'_> {
                 prove::gather(reader, entry.hashed, Some(snapshot.id()), program)
             };
             let then = watch::watched(&source.reader, &from, || 0, |_| (), gather)?;
-            if storing::is_of(point, entry.hashed, &then)? {
+            if storing::is_of(point, (entry, &source.reader), &then)? {
                 ui::say(&format!("the database is as in the restore point {}, whose dump is loaded", point.id));
                 entry.loaded_from = entry.restore_point.clone();
                 return Ok((then, point.dump.clone()));
@@ -127,10 +128,11 @@ impl Work<'_> {
 }
 
 /// The restore point of the hop, where it has a dump that was made with the server stopped, and can be used.
-fn held(session: &Session, point: &RestorePoint) -> Option<Stored> {
+fn held(session: &Session, installation: &Installation, point: &RestorePoint) -> Option<Stored> {
     let backup: Option<Backup> = session.document.section("backup").ok()?;
     backup.filter(|backup| backup.cold && backup.database && backup.id == point.id)?;
-    match Stored::find(&point.store, &point.id, session.common.accepts(stored::ACCEPT)) {
+    let accepted = session.common.accepts(stored::ACCEPT);
+    match Stored::find(&point.store, &installation.root, &point.id, accepted) {
         Ok(found) => Some(found),
         Err(error) => {
             ui::warn(&format!("the old database is dumped anew: {}", error.one_line()));

@@ -68,7 +68,7 @@ impl Old {
             return Source::reach(session, installation, lock).map(|source| Self::Living(Box::new(source)));
         };
         let store = options.store.as_deref().unwrap_or(Path::new(STORE));
-        let point = Stored::find(store, id, session.common.accepts(stored::ACCEPT))?;
+        let point = Stored::find(store, &installation.root, id, session.common.accepts(stored::ACCEPT))?;
         if point.version != installation.version {
             return Err(Error::refused(format!(
                 "the restore point {} is one of {}, and {} is installed",

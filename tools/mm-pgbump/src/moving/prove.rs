@@ -105,9 +105,17 @@ pub(crate) fn differences(entry: &Entry, then: &Facts, now: &Facts) -> Vec<Strin
             .map(|name| format!("{name}: it was not there")),
     );
     let majors = (entry.moved.from.major, entry.moved.to.major);
-    let (then, now) = (compared(&then.definitions, &entry.roles), compared(&now.definitions, &entry.roles));
-    found.extend(definitions::differences(&then, &now, majors));
+    found.extend(of_definitions(entry, (&then.definitions, &now.definitions), majors));
     found
+}
+
+/// In which definitions two databases of these majors differ, in words, as far as a move carries them.
+pub(super) fn of_definitions(
+    entry: &Entry,
+    (then, now): (&Definitions, &Definitions),
+    majors: definitions::Majors,
+) -> Vec<String> {
+    definitions::differences(&compared(then, &entry.roles), &compared(now, &entry.roles), majors)
 }
 
 /// In which tables two fingerprints differ.

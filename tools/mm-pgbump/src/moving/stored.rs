@@ -4,16 +4,16 @@
 use std::sync::atomic::AtomicBool;
 
 use mm_common::contract::ui;
-use mm_common::machine::threads;
+use mm_common::machine::{signals, threads};
 use mm_common::mattermost::site::Installation;
 use mm_common::mattermost::stored::Stored;
 use mm_common::postgres::besides::Besides;
 use mm_common::postgres::definitions::{self, Definitions};
 use mm_common::postgres::fingerprint;
 use mm_common::postgres::server::Database;
-use mm_common::{Error, Result};
+use mm_common::{Error, Kind, Result};
 
-use super::record::Facts;
+use super::record::{Entry, Facts};
 use super::{prove, watch};
 use crate::preflight::Seen;
 
@@ -42,13 +42,29 @@ pub(super) fn look(point: &Stored, installation: &Installation) -> Result<Seen> 
     Ok(Seen::list(&differences(point, &own)?, &made, Seen::fail, HINT))
 }
 
-/// The same once the server is stopped: it may have written meanwhile.
+/// The same once the server is stopped: it may have written meanwhile. `could`: the database could be asked before; that it cannot be
+/// any more says nothing of what it holds.
 ///
 /// # Errors
 /// Refused where it has.
-pub(super) fn require_nothing_newer(point: &Stored, installation: &Installation, accepted: bool) -> Result<()> {
-    let Ok(own) = installation.database() else { return Ok(()) };
-    let found = differences(point, &own)?;
+pub(super) fn require_nothing_newer(
+    point: &Stored,
+    installation: &Installation,
+    (could, accepted): (bool, bool),
+) -> Result<()> {
+    let found = match installation.database().and_then(|own| differences(point, &own)) {
+        Ok(found) => found,
+        Err(error) if could && !accepted => {
+            let unknown =
+                "whether the database that the server works with is as in the restore point cannot be told any more";
+            return Err(error.within(unknown).of_kind(Kind::Refused).hint(HINT));
+        }
+        Err(error) => {
+            signals::check()?;
+            ui::warn(&format!("what was written after the restore point cannot be told: {}", error.one_line()));
+            return Ok(());
+        }
+    };
     if found.is_empty() || accepted {
         return Ok(());
     }
@@ -81,7 +97,7 @@ pub(super) fn compared(point: &Stored, own: &Database, then: &mut Facts) -> Resu
         now.contents.remove(prove::LARGE_OBJECTS);
     }
     // Another pg_dump may write other statements for the same rights; each right that could not be given is told.
-    let same_program = own.command("pg_dump")?.arg("--version").run()?.text().trim() == point.database.dumped_by;
+    let same_program = is_dumped_by(point, own)?;
     if !same_program {
         ui::warn(&format!("rights are given, and not compared: the dump was written by {}", point.database.dumped_by));
     }
@@ -89,6 +105,11 @@ pub(super) fn compared(point: &Stored, own: &Database, then: &mut Facts) -> Resu
         keep_comparable(side, same_program);
     }
     Ok(now)
+}
+
+/// Whether the program that reads the definitions of a database is the one that wrote the dump.
+fn is_dumped_by(point: &Stored, own: &Database) -> Result<bool> {
+    Ok(own.command("pg_dump")?.arg("--version").run()?.text().trim() == point.database.dumped_by)
 }
 
 /// Without what is seen among the facts, and, where `rights` are not comparable, without those. That a table is a part of another one
@@ -112,16 +133,34 @@ fn keep_comparable(side: &mut Definitions, rights: bool) {
     side.extend(attached);
 }
 
-/// Whether a database is as it was when its restore point was made.
+/// Whether the old database, of which `now` is known, is as it was when its restore point was made: what the dump makes would
+/// not be equal to it otherwise, which is found after all of it is loaded.
 ///
 /// # Errors
 /// When the dump cannot be read.
-pub(super) fn is_of(point: &Stored, hashed: fingerprint::Method, now: &Facts) -> Result<bool> {
+pub(super) fn is_of(point: &Stored, (entry, reader): (&Entry, &Database), now: &Facts) -> Result<bool> {
     let part = &point.database;
-    if part.hashed != hashed || part.tables != now.rows || part.large_objects.is_none() {
+    if part.hashed != entry.hashed || part.tables != now.rows || part.large_objects.is_none() {
         return Ok(false);
     }
-    Ok(prove::contents(Besides::of_dump(&point.dump)?, part.large_objects.as_ref()) == now.contents)
+    if prove::contents(Besides::of_dump(&point.dump)?, part.large_objects.as_ref()) != now.contents {
+        return Ok(false);
+    }
+    let read = |reader: &Database, _: &AtomicBool| definitions::as_dumped(reader);
+    let label = entry.moved.from.label();
+    let (mut then, mut now) = (definitions::of_dump(&point.dump)?, watch::watched(reader, &label, || 0, |_| (), read)?);
+    let rights = is_dumped_by(point, reader)?;
+    for side in [&mut then, &mut now] {
+        keep_comparable(side, rights);
+    }
+    let found = prove::of_definitions(entry, (&then, &now), (entry.moved.from.major, entry.moved.from.major));
+    if let Some(one) = found.first() {
+        ui::say(&format!(
+            "the definitions are not as in the restore point {}, so the database is dumped anew: {one}",
+            point.id
+        ));
+    }
+    Ok(found.is_empty())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use mysql::prelude::{FromRow, Queryable as _};
 use mysql::{Conn, OptsBuilder, Row, Value};
 use nix::sys::socket::{Shutdown, shutdown};
 
-use super::tls::{Relay, Wish};
+use super::tls::{Fault, Relay, Wish};
 use super::wait::{self, Pulse};
 use crate::moving::watch;
 use mm_common::mysql::Address;
@@ -52,6 +52,8 @@ pub(crate) struct Source {
     /// `MariaDB 10.11.19`, `MySQL 8.0.36`.
     pub engine: String,
     session: Conn,
+    /// What the way there tells of itself, where it is one of ours.
+    fault: Fault,
 }
 
 /// A column as the server describes it.
@@ -100,7 +102,9 @@ impl Source {
         let hint = "the database has to be reachable as the server reaches it; start it, or fix its data source";
         let refused = |error: Error| error.within(attempt.clone()).of_kind(Kind::Refused).hint(hint);
         let wish = address.tls.as_deref().map(Wish::of).transpose()?.filter(|_| address.socket.is_none());
-        let relay = wish.map(|wish| Relay::begin(&address, wish, CONNECT_LIMIT)).transpose().map_err(refused)?;
+        let begin = |wish| Relay::begin(&address, wish, (CONNECT_LIMIT, GREETING_LIMIT));
+        let relay = wish.map(begin).transpose().map_err(refused)?.flatten();
+        let fault = relay.as_ref().map(Relay::fault).unwrap_or_default();
         let options = OptsBuilder::new()
             .user(Some(&address.user))
             .pass(address.password.as_ref().map(Secret::reveal))
@@ -117,8 +121,8 @@ impl Source {
         let session = wait::given_up(GREETING_LIMIT, move || Conn::new(options.clone()))
             .and_then(|reached| reached.map_err(|error| Error::failed("it was not let in").because(error)));
         // What the relay met is nearer to the cause.
-        let session = session.map_err(|error| refused(relay.as_ref().and_then(Relay::fault).unwrap_or(error)))?;
-        let mut source = Self { address, engine: String::new(), session };
+        let session = session.map_err(|error| refused(fault.take().unwrap_or(error)))?;
+        let mut source = Self { address, engine: String::new(), session, fault };
         let version: String = source.one("SELECT VERSION()").context(|| attempt)?;
         source.engine = named(&version);
         // Each knows the other's limit not at all.
@@ -145,13 +149,17 @@ impl Source {
 
     /// Does something with the session that waits for the server. What has hung up is not gone on with.
     fn asked<T>(&mut self, ask: impl FnOnce(&mut Conn, &Pulse) -> Result<T>) -> Result<T> {
-        let Self { session, .. } = self;
+        let Self { session, fault, .. } = self;
         let socket = session.as_raw_fd();
         let hang_up = || {
             // Where it is gone already nothing waits for it either.
             let _ = shutdown(socket, Shutdown::Both);
         };
-        wait::guarded(watch::patience(), hang_up, |pulse| ask(session, pulse))
+        let result = wait::guarded(watch::patience(), hang_up, |pulse| ask(session, pulse));
+        result.map_err(|error| match fault.take() {
+            Some(met) => error.because(met.one_line()),
+            None => error,
+        })
     }
 
     fn execute(&mut self, sql: &str) -> Result<()> {
@@ -213,9 +221,9 @@ impl Source {
             further.push(one);
         }
         self.freeze()?;
-        // The lock ends with its session.
-        drop(holder);
-        Ok(further)
+        // The lock ends with its session: where that was ended, somebody may have written between two beginnings.
+        let was_held = holder.is_none_or(|mut holder| holder.execute("DO 1").is_ok());
+        Ok(if was_held { further } else { Vec::new() })
     }
 
     /// How many rows a table has.

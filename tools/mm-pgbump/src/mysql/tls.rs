@@ -6,7 +6,7 @@
 //! packet is put in here, and the packets after it are numbered one lower for the client, until it is let in; commands begin at 0.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ use mm_common::mysql::Address;
 use mm_common::{Context as _, Error, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::wait;
 
 /// How much is read at once; TLS takes no more into one record.
 const PIECE: usize = 16 * 1024;
@@ -62,32 +64,51 @@ pub(super) struct Relay {
     // Its directory goes with it: once the client is there, nobody else can connect.
     _place: Given,
     path: PathBuf,
-    fault: Arc<Mutex<Option<Error>>>,
+    fault: Fault,
 }
 
 impl Relay {
-    /// Connects to the server.
+    /// Connects to the server and hears its greeting; none where it offers no TLS, and that was only preferred: whoever speaks to
+    /// a socket takes what he says there for local, and says his password in clear.
     ///
     /// # Errors
-    /// When it cannot be reached.
-    pub(super) fn begin(address: &Address, wish: Wish, limit: Duration) -> Result<Self> {
-        let server = reach(address, limit)?;
+    /// When it cannot be reached, does not greet, or offers no TLS where that was asked for.
+    pub(super) fn begin(
+        address: &Address,
+        wish: Wish,
+        (reached, greeted): (Duration, Duration),
+    ) -> Result<Option<Self>> {
+        let server = reach(address, reached)?;
+        let host = address.host.clone();
+        let heard = Arc::new(server.try_clone().context(|| spoken(&host))?);
+        let greeting = wait::given_up(greeted, move || packet(&mut &*heard))
+            // Whoever was given up goes on listening otherwise.
+            .inspect_err(|_| drop(server.shutdown(Shutdown::Both)))?
+            .context(|| spoken(&host))?;
+        if !offers_tls(&greeting) && !is_error(&greeting) {
+            return match wish {
+                Wish::WhereOffered => Ok(None),
+                _ => {
+                    Err(Error::failed(spoken(&host)).because("the server offers none, and the data source asks for it"))
+                }
+            };
+        }
         let attempt = || "cannot make a socket of our own".to_owned();
         let place = Given::make(&std::env::temp_dir(), "mm-tools-mysql.")?;
         let path = place.path().join("socket");
         let listener = UnixListener::bind(&path).context(attempt)?;
-        let fault = Arc::new(Mutex::new(None));
-        let (told, host) = (Arc::clone(&fault), address.host.clone());
+        let fault = Fault::default();
+        let told = fault.clone();
         let relay = move || {
             let Ok((mut client, _)) = listener.accept() else { return };
             drop(listener);
             // The client is hung up on after this: it asks why.
-            if let Err(error) = carry(&mut client, server, &host, wish) {
-                *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            if let Err(error) = carry(&mut client, (server, &greeting), &host, wish) {
+                *told.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
         };
         std::thread::Builder::new().spawn(relay).context(attempt)?;
-        Ok(Self { _place: place, path, fault })
+        Ok(Some(Self { _place: place, path, fault }))
     }
 
     /// Where the client connects to.
@@ -95,10 +116,25 @@ impl Relay {
         &self.path
     }
 
-    /// Why it has ended, where that was no end of its own.
-    pub(super) fn fault(&self) -> Option<Error> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// What tells why it has ended; it may be asked as long as the connection is there.
+    pub(super) fn fault(&self) -> Fault {
+        self.fault.clone()
     }
+}
+
+/// Why a connection has ended, where neither side wanted it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fault(Arc<Mutex<Option<Error>>>);
+
+impl Fault {
+    /// It is told once.
+    pub(super) fn take(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+fn spoken(host: &str) -> String {
+    format!("cannot speak TLS with {host}")
 }
 
 fn reach(address: &Address, limit: Duration) -> Result<TcpStream> {
@@ -116,19 +152,11 @@ fn reach(address: &Address, limit: Duration) -> Result<TcpStream> {
     Err(last.within(attempt()))
 }
 
-/// Lets the client in over TLS, and then passes on what either says.
-fn carry(client: &mut UnixStream, mut server: TcpStream, host: &str, wish: Wish) -> Result<()> {
-    let attempt = || format!("cannot speak TLS with {host}");
-    let greeting = packet(&mut server).context(attempt)?;
-    if !offers_tls(&greeting) && !is_error(&greeting) {
-        if wish != Wish::WhereOffered {
-            return Err(Error::failed(attempt()).because("the server offers none, and the data source asks for it"));
-        }
-        client.write_all(&greeting).context(attempt)?;
-        return both(client, &mut server).context(attempt);
-    }
-    client.write_all(&greeting).context(attempt)?;
-    if is_error(&greeting) {
+/// Lets the client in over TLS, and then passes on what either says. That the client hangs up is no fault.
+fn carry(client: &mut UnixStream, (mut server, greeting): (TcpStream, &[u8]), host: &str, wish: Wish) -> Result<()> {
+    let attempt = || spoken(host);
+    client.write_all(greeting).context(attempt)?;
+    if is_error(greeting) {
         return Ok(());
     }
     let mut answer = packet(client).context(attempt)?;
@@ -152,7 +180,8 @@ fn carry(client: &mut UnixStream, mut server: TcpStream, host: &str, wish: Wish)
         loop {
             match stream.conn.reader().read(&mut buffer) {
                 Ok(0) => return Ok(()),
-                Ok(read) => client.write_all(&buffer[..read]).context(attempt)?,
+                Ok(read) if client.write_all(&buffer[..read]).is_err() => return Ok(()),
+                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(Error::failed(attempt()).because(error)),
             }
@@ -165,10 +194,11 @@ fn carry(client: &mut UnixStream, mut server: TcpStream, host: &str, wish: Wish)
             stream.conn.process_new_packets().map_err(|error| Error::failed(attempt()).because(error))?;
         }
         if asks {
-            let read = client.read(&mut buffer).context(attempt)?;
-            if read == 0 {
-                return Ok(());
-            }
+            let read = match client.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Ok(0) | Err(_) => return Ok(()),
+                Ok(read) => read,
+            };
             stream.conn.writer().write_all(&buffer[..read]).context(attempt)?;
         }
         while stream.conn.wants_write() {
@@ -231,28 +261,6 @@ fn waited(one: &TcpStream, other: &UnixStream) -> io::Result<(bool, bool)> {
     }
 }
 
-/// Passes on what either says, as it is.
-fn both(client: &mut UnixStream, server: &mut TcpStream) -> io::Result<()> {
-    let mut buffer = vec![0; PIECE];
-    loop {
-        let (says, asks) = waited(server, client)?;
-        if says {
-            let read = server.read(&mut buffer)?;
-            client.write_all(&buffer[..read])?;
-            if read == 0 {
-                return Ok(());
-            }
-        }
-        if asks {
-            let read = client.read(&mut buffer)?;
-            server.write_all(&buffer[..read])?;
-            if read == 0 {
-                return Ok(());
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,16 +279,42 @@ mod tests {
         assert_eq!(Wish::of("ours").unwrap_err().code(), 5);
     }
 
+    fn greeting(flags: [u8; 2]) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 0, 0, 10];
+        bytes.extend_from_slice(b"8.0.36\0");
+        bytes.extend_from_slice(&[1, 2, 3, 4]);
+        bytes.extend_from_slice(b"12345678\0");
+        bytes.extend_from_slice(&flags);
+        bytes[0] = u8::try_from(bytes.len() - 4).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn without_tls_nothing_is_said_over_a_socket_that_would_be_taken_for_local() {
+        let begun = |flags, wish| {
+            let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let server = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.write_all(&greeting(flags)).unwrap();
+                stream
+            });
+            let address = Address::parse(&format!("mm:secret@tcp(127.0.0.1:{port})/db")).unwrap();
+            let limit = Duration::from_secs(20);
+            let relay = Relay::begin(&address, wish, (limit, limit));
+            drop(server.join().unwrap());
+            relay
+        };
+        assert!(begun([0xff, 0xf7], Wish::WhereOffered).unwrap().is_none());
+        assert!(begun([0xff, 0xff], Wish::WhereOffered).unwrap().is_some());
+        for wish in [Wish::Verified, Wish::AnyCertificate] {
+            let error = begun([0xff, 0xf7], wish).err().unwrap();
+            assert!(error.one_line().contains("127.0.0.1"), "{error:?}");
+        }
+    }
+
     #[test]
     fn a_greeting_says_whether_tls_is_offered() {
-        let greeting = |flags: [u8; 2]| {
-            let mut bytes = vec![0, 0, 0, 0, 10];
-            bytes.extend_from_slice(b"8.0.36\0");
-            bytes.extend_from_slice(&[1, 2, 3, 4]);
-            bytes.extend_from_slice(b"12345678\0");
-            bytes.extend_from_slice(&flags);
-            bytes
-        };
         assert!(offers_tls(&greeting([0xff, 0xff])) && !offers_tls(&greeting([0xff, 0xf7])));
         assert!(!offers_tls(&[]) && !offers_tls(b"\0\0\0\0\xff"));
     }

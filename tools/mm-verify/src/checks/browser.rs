@@ -112,9 +112,9 @@ fn open(look: &mut Look) -> Result<Visit> {
         let text = browser.script("return document.body ? document.body.innerText.trim() : '';", &[])?;
         if text.as_str().is_some_and(str::is_empty) { Login::White } else { Login::Unknown }
     };
-    browser.cookie("MMAUTHTOKEN", token.reveal(), true)?;
-    browser.cookie("MMUSERID", &user, false)?;
-    browser.cookie("MMCSRF", csrf.reveal(), false)?;
+    browser.cookie(&base, "MMAUTHTOKEN", token.reveal(), true)?;
+    browser.cookie(&base, "MMUSERID", &user, false)?;
+    browser.cookie(&base, "MMCSRF", csrf.reveal(), false)?;
     let teams = all.iter().map(|team| text(team, "display_name")).collect();
     Ok(Visit { browser, team: name, teams, channel, login, is_in: false })
 }

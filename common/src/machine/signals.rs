@@ -185,7 +185,7 @@ mod tests {
         assert!(have_stopped(&Error::io("read", "/a", "stopped as asked: SIGTERM was received").within("cannot look")));
         let found = |causes: &[&str]| {
             let error = Error::new(Kind::CheckSaysNo, "no");
-            have_stopped(&causes.iter().fold(error, |error, cause| error.because(cause)))
+            have_stopped(&causes.iter().fold(error, Error::because))
         };
         let (cut, bad) = ("a: stopped as asked: SIGINT was received: `psql` was ended", "b: it is damaged");
         assert!(found(&[cut]) && found(&[cut, cut]));

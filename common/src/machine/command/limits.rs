@@ -20,7 +20,7 @@ pub const TO_CARRY: u64 = 8 << 30;
 /// How many processes and threads a program and what it starts may have, in addition to what their user has already.
 pub(super) const MOST_PROCESSES: u64 = 512;
 
-/// The name of the first name space of processes, which has all of them (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+/// The name of the first name space of processes, which has all of them (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
 const FIRST_PROCESSES: &str = "pid:[4026531836]";
 
 /// The words before a program that runs as `uid`: each of its processes has at most so many bytes of memory, and there are no

@@ -238,12 +238,12 @@ fn carry(
     // Where this is refused nobody waits for the rows.
     let refused = Arc::new(AtomicBool::new(false));
     let read = || evidence::gather(&entry.old, &entry.database, entry.hashed, entry.major, &refused);
-    let look = || {
+    let prepare = || {
         let kept = code().and_then(|()| finish::Kept::of(&entry.old, &entry.database));
         refused.store(kept.is_err(), Ordering::Relaxed);
         kept
     };
-    let (before, kept) = threads::both(read, look);
+    let (before, kept) = threads::both(read, prepare);
     let (kept, before) = (kept?, before?);
     records.keep_facts(&before, lock)?;
     carried.part("read", &mut since);

@@ -376,6 +376,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test writes its fixture")]
     fn what_leads_to_a_snap_is_no_browser() {
         let place = tempfile::tempdir().unwrap();
         let path = |name: &str| place.path().join(name);

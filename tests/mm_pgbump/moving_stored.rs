@@ -157,13 +157,19 @@ fn what_a_restore_point_has_not_or_is_not_fit_for_is_said_before_anything_is_don
     bytes[middle] ^= 1;
     std::fs::write(&dump, bytes).unwrap();
     refused("latest", "is damaged");
-    // It is one of another release.
+    // It is one of another installation, which is not meant by `latest`, and of another release.
     let other = Site::builder("9.11.18").build();
     let made = other.tool("mm-backup").arg("--to").arg(other.store()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let store = other.store();
-    let flags = ["--from-store", "latest", "--store", store.to_str().unwrap()];
-    let (_, said) = moving.with(5, "move", &[&moving.target.url()], &flags);
+    let with = |id: &str| {
+        let flags = ["--from-store", id, "--store", store.to_str().unwrap()];
+        moving.with(5, "move", &[&moving.target.url()], &flags).1
+    };
+    let said = with("latest");
+    assert!(said.contains("there is no restore point of") && said.contains("some are of"), "{said}");
+    let mut names = std::fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let said = with(&names.find(|name| name.ends_with('Z')).unwrap());
     assert!(said.contains("is one of 9.11.18, and 10.5.14 is installed"), "{said}");
     moving.is_as_before(source);
 }

@@ -113,7 +113,13 @@ impl Reader {
                 "mm-verify" => "set -- \"$@\" --browser no".to_owned(),
                 _ => String::new(),
             };
-            self.shim(name, &format!("{state}\n{service}\n{more}\nexec {} \"$@\"", tool::executable(name).display()));
+            let tool = tool::executable(name).display().to_string();
+            // The words that mm-upgrade was called with stand behind its own: nothing can be added there.
+            let upgrade = format!(
+                "case \" $* \" in *' --upgrade '*) MM_STATE_DIR='{}' MM_SERVICE=exec exec {tool} \"$@\" ;; esac",
+                site.state().display()
+            );
+            self.shim(name, &format!("{upgrade}\n{state}\n{service}\n{more}\nexec {tool} \"$@\""));
         }
         let script = |name: &str| format!("exec {REPOSITORY}/scripts/{name} \"$@\"");
         self.shim("mm-report", &script("mm-report"));

@@ -219,7 +219,7 @@ impl Work<'_> {
     /// Completes one restore point.
     ///
     /// # Errors
-    /// A check says no (exit 4) when the database was changed; refused when it is gone. The restore point stays as it was.
+    /// A failed check (exit 4) when the database was changed; refused when it is gone. The restore point stays as it was.
     pub(crate) fn complete(&self, point: &Point, lock: &LockGuard) -> Result<()> {
         trust::require(point, false)?;
         let manifest_sha256 = point.proven_manifest()?;

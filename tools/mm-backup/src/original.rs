@@ -70,7 +70,7 @@ pub(crate) fn is_left(state: &State, id: &str) -> Result<bool> {
 /// Stores what the hop of the restore point has left.
 ///
 /// # Errors
-/// Refused when nothing was left or it is gone; a check says no (exit 4) when it was changed since.
+/// Refused when nothing was left or it is gone; a failed check (exit 4) when it was changed since.
 pub(crate) fn store(
     work: &Work<'_>,
     point: &Point,

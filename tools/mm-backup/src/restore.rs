@@ -23,7 +23,7 @@ use crate::{equal, flip, kept, salvage, target};
 
 use plan::{Below, Elsewhere};
 
-/// The restore point that is asked for.
+/// The restore point that is requested.
 ///
 /// # Errors
 /// Refused when there is none, and when another machine's would be put over what is installed here. One that mm-swap asks for

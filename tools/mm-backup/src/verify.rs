@@ -33,7 +33,7 @@ const BATCH: usize = 64;
 /// Proves a restore point and says what was looked at.
 ///
 /// # Errors
-/// A check says no (exit 4), with every finding, when it is not as it was made.
+/// A failed check (exit 4), with every finding, when it is not as it was made.
 pub(crate) fn verify(point: &Point, jobs: usize, restore: bool) -> Result<Value> {
     let started = Instant::now();
     let mut findings = Vec::new();

@@ -118,7 +118,7 @@ impl Whose {
         }
     }
 
-    /// The one that is to be restored into place, which is asked for with these words: the verb, and its flags. The newest of
+    /// The one that is to be restored into place, which is requested with these words: the verb, and its flags. The newest of
     /// another machine is taken only where no other one could be meant, and where nothing is installed in its place, or with
     /// `--accept other-host`.
     ///

@@ -123,8 +123,9 @@ pub struct Options {
     /// move, check: out of MySQL, tables that the release does not know go into the schema `mm_from_mysql`
     #[arg(long, global = true)]
     pub with_extra_tables: bool,
-    /// move, check: carry the database of this restore point (`latest`: the newest) and not the one that the server is led to, which
-    /// need not be there any more, as on a new host. Needs the release that the restore point is of
+    /// move, check: carry the database of this restore point (`latest`: the newest of this installation) and not the
+    /// one that the server is led to, which need not be there any more, as on a new host. Needs the release that the restore point
+    /// is of
     #[arg(long, value_name = "ID", global = true)]
     pub from_store: Option<String>,
     /// Directory of the restore points, for --from-store [default: that of mm-backup]

@@ -94,7 +94,7 @@ impl Answer {
 /// Carries it out.
 ///
 /// # Errors
-/// As the step that is asked for.
+/// As the step that is requested.
 pub(crate) fn act(session: &mut Session, arguments: &UpgradeArguments) -> Result<String> {
     let words = &arguments.words;
     let (step, files) = arguments.step.split_first().map_or(("", &[][..]), |(step, files)| (step.as_str(), files));
